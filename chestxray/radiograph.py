@@ -1,0 +1,83 @@
+"""Bytes of an image file to grey pixels: the one decoder, for training and serving alike."""
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 40_000_000
+"""No detector gives more; above it lie decompression bombs."""
+
+
+class RadiographError(ValueError):
+    """The bytes are not an image that can be used; the message says why, without quoting the file."""
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """A decoded image.
+
+    Attributes:
+        pixels: grey levels, uint8, height × width, upright (EXIF orientation applied).
+        format: "PNG" or "JPEG".
+        bit_depth: bits per grey level in the file.
+    """
+
+    pixels: Pixels
+    format: str
+    bit_depth: int
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
+    """Decodes a PNG or JPEG file to 8-bit grey.
+
+    16-bit files are scaled (full scale to full scale), colour becomes luma (ITU-R BT.601), transparency is
+    dropped, EXIF orientation is applied. The header is read first, so a file that claims more than `max_pixels`
+    costs nothing.
+
+    Args:
+        data: the whole file.
+        max_pixels: the most pixels to accept.
+
+    Raises:
+        RadiographError: another format, too many pixels, truncated or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > max_pixels:
+                raise RadiographError(f"{image.width}×{image.height} pixels are more than {max_pixels:,}")
+            return _grey(image)
+    except RadiographError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise RadiographError(f"more than {max_pixels:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise RadiographError("neither PNG nor JPEG") from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError) as error:
+        # Pillow's decoders raise any of these for damaged files.
+        raise RadiographError("truncated or damaged") from error
+
+
+def _grey(image: Image.Image) -> Radiograph:
+    image_format, deep = str(image.format), image.mode.startswith("I")
+    upright = ImageOps.exif_transpose(image)
+    if deep:
+        # Pillow's own conversion of 16 bits clips at 255 instead of scaling.
+        pixels = (np.asarray(upright).astype(np.uint32) + 128) // 257
+        return Radiograph(pixels.astype(np.uint8), image_format, 16)
+    return Radiograph(np.array(upright.convert("L")), image_format, 1 if image.mode == "1" else 8)
+
+
+def resize(pixels: Pixels, size: int) -> Pixels:
+    """Resizes to a square, by area averaging, as NIH did for the published images (the aspect is not kept).
+
+    Args:
+        pixels: uint8, height × width.
+        size: side of the result in pixels.
+    """
+    return np.asarray(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,0 +1,58 @@
+"""Which side of the split a patient falls on, by construction and for good.
+
+The side is a function of the patient's id alone (or of the official NIH test list), so it never changes,
+whatever batch arrives later.
+"""
+
+import hashlib
+from typing import Literal
+
+import pandas as pd
+
+from chestxray.params import PrepareParams
+
+Side = Literal["train", "validation", "test"]
+SIDES: tuple[Side, ...] = ("train", "validation", "test")
+
+
+class SplitError(ValueError):
+    """A patient or an image stands on two sides of the split."""
+
+
+def side_of(patient: str, params: PrepareParams, official_test: frozenset[str] | None) -> Side:
+    """The side of a patient.
+
+    Args:
+        patient: the id.
+        params: shares of patients and the salt of the hash.
+        official_test: patients of the batch's official test list; None when it has no such list, and then
+            test patients are drawn by the hash too.
+    """
+    digest = hashlib.sha256(f"{params.salt}:{patient}".encode()).digest()
+    draw = int.from_bytes(digest[:8], "big") / 2**64
+    if draw >= 1.0 - params.validation and (official_test is None or patient not in official_test):
+        return "validation"
+    in_test = draw < params.test if official_test is None else patient in official_test
+    return "test" if in_test else "train"
+
+
+def check_split(studies: pd.DataFrame) -> None:
+    """Makes sure that no patient and no image stands on two sides.
+
+    Args:
+        studies: a row an image with the columns `patient`, `side`, `content_hash` and `image`.
+
+    Raises:
+        SplitError: naming the patients, or the images with identical pixels, that do.
+    """
+    for column, what in (("patient", "patients"), ("content_hash", "identical images")):
+        sides = studies.groupby(column)["side"].nunique()
+        torn = studies[studies[column].isin(sides.index[sides > 1])]
+        if len(torn):
+            shown = "patient" if column == "patient" else "image"
+            names = torn.sort_values([column, "image"])[shown].drop_duplicates()
+            listed = ", ".join(names.head(10)) + (", …" if len(names) > 10 else "")
+            raise SplitError(
+                f"{what} on two sides of the split: {listed}. Remove one of each pair from its batch, or, if "
+                "different people share these ids, give them ids of their own"
+            )

@@ -1,0 +1,104 @@
+"""Reads the tensors of a legacy `torch.save` file without torch, and without executing anything in it.
+
+The format: five pickles (magic number, protocol version, system information, the object, the keys of the storages),
+then for each storage its length (int64, little-endian) and its elements. The unpickler knows storages, the function
+that makes tensors of them, and `OrderedDict`; any other name in the file is an error.
+"""
+
+import io
+import pickle  # noqa: S403 - only through the restricted unpickler below
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+ELEMENT_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+MAX_ELEMENTS = 2**28
+
+Tensors = OrderedDict[str, npt.NDArray[np.generic]]
+
+
+class TorchFileError(ValueError):
+    """Not a legacy torch file of plain tensors."""
+
+
+@dataclass
+class _Storage:
+    dtype: np.dtype[Any]
+    elements: int
+    data: npt.NDArray[np.generic] | None = None
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+
+    def array(self) -> npt.NDArray[np.generic]:
+        if self.storage.data is None:
+            raise TorchFileError("a tensor's storage is not in the file")
+        count = int(np.prod(self.shape, dtype=np.int64))
+        return self.storage.data[self.offset : self.offset + count].reshape(self.shape)
+
+
+def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+    contiguous = tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
+    if stride != contiguous and 0 not in shape:
+        raise TorchFileError(f"a tensor of shape {shape} is not contiguous")
+    return _Tensor(storage, offset, shape)
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, storages: dict[str, _Storage]) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if module == "torch" and name in ELEMENT_TYPES:
+            return name
+        raise TorchFileError(f"the file asks for {module}.{name}, which plain tensors don't need")
+
+    def persistent_load(self, reference: Any) -> _Storage:
+        kind, storage_type, key, _, elements, _ = reference
+        if kind != "storage" or not 0 <= elements <= MAX_ELEMENTS:
+            raise TorchFileError(f"unexpected reference {kind!r}")
+        return self._storages.setdefault(key, _Storage(ELEMENT_TYPES[storage_type], elements))
+
+
+def read_tensors(data: bytes) -> Tensors:
+    """Reads a state dict.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        Tensor name → array, in the order of the file.
+
+    Raises:
+        TorchFileError: another format, truncated, or holding anything but tensors.
+    """
+    file, storages = io.BytesIO(data), dict[str, _Storage]()
+    try:
+        magic, _, _, state, keys = (_RestrictedUnpickler(file, storages).load() for _ in range(5))
+        if magic != MAGIC_NUMBER or not isinstance(state, OrderedDict):
+            raise TorchFileError("not a legacy torch.save file of a state dict")
+        for key in keys:
+            storage = storages[key]
+            elements = int.from_bytes(file.read(8), "little")
+            content = file.read(elements * storage.dtype.itemsize)
+            if elements != storage.elements or len(content) != elements * storage.dtype.itemsize:
+                raise TorchFileError("the file is truncated")
+            storage.data = np.frombuffer(content, storage.dtype)
+        return OrderedDict((name, tensor.array()) for name, tensor in state.items())
+    except TorchFileError:
+        raise
+    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise TorchFileError("not a legacy torch.save file of a state dict, or damaged") from error
