@@ -56,3 +56,8 @@ def check_split(studies: pd.DataFrame) -> None:
                 f"{what} on two sides of the split: {listed}. Remove one of each pair from its batch, or, if "
                 "different people share these ids, give them ids of their own"
             )
+
+
+def fold_of(patient: str, folds: int) -> int:
+    """The fold, 0 to `folds` − 1, of a patient: a hash of the id, so that folds never share a patient."""
+    return int.from_bytes(hashlib.sha256(f"fold:{patient}".encode()).digest()[:8], "big") % folds

@@ -1,0 +1,152 @@
+"""What the frozen part of the network says of each view of each image, computed once.
+
+With batch normalisation in inference mode the frozen part is a pure function, so its outputs are kept: pooled
+features, from which the head is trained, and the activations where fine-tuning starts. Test images have none:
+they are only ever seen through the finished model.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pandas as pd
+
+from chestxray.array_file import ArrayFile
+from chestxray.augment import PREDICTION_VIEWS, views
+from chestxray.dataset import Dataset
+from chestxray.findings import FINDINGS
+from chestxray.params import FeaturesParams
+from chestxray.progress import progress
+from chestxray.split import Side
+
+IMAGES_AT_ONCE = 4
+Half = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the images on one side of the split, over one or more batches.
+
+    Attributes:
+        pooled: per batch, float16 n × V × 1280, memory-mapped.
+        activations: per batch, float16 n × V × h × w × c, memory-mapped; empty when fine-tuning starts at the pixels.
+        studies: the rows of the images, in the order of the batches.
+    """
+
+    pooled: list[Half]
+    activations: list[Half]
+    studies: pd.DataFrame
+
+    @property
+    def truth(self) -> npt.NDArray[np.int8]:
+        """The labels, int8, N × 14."""
+        return self.studies[list(FINDINGS)].to_numpy(np.int8)
+
+    @property
+    def patients(self) -> npt.NDArray[np.str_]:
+        """The patient of each image, N."""
+        return self.studies["patient"].to_numpy(np.str_)
+
+    def pooled_chunks(self, size: int) -> Iterator[Half]:
+        """The pooled features in order, at most `size` images at a time: m × V × 1280."""
+        for array in self.pooled:
+            for start in range(0, len(array), size):
+                yield array[start : start + size]
+
+    def rows(self, indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
+        """Activations of one view per image.
+
+        Args:
+            indices: m images.
+            chosen: m views.
+
+        Returns:
+            float16 m × h × w × c.
+        """
+        starts = np.cumsum([0, *(len(array) for array in self.activations)])
+        batch = np.searchsorted(starts, indices, side="right") - 1
+        return np.stack(
+            [self.activations[b][i - starts[b], v] for b, i, v in zip(batch, indices, chosen, strict=True)]
+        )
+
+
+def write_features(
+    dataset: Dataset, graph: bytes, input_size: int, params: FeaturesParams, out: Path, scratch: Path
+) -> None:
+    """Computes the features of a batch's training and validation images into the folder `out`.
+
+    Training images get all views, validation images the two whose mean is the prediction. A killed run is taken up
+    again where it stopped: finished rows wait in `scratch`, under the digest of everything that they depend on.
+
+    Args:
+        dataset: one prepared batch.
+        graph: the ONNX model of `onnx_graph.features_graph`.
+        input_size: side of a view in pixels.
+        params: the views.
+        out: the folder to make: `<side>.pooled.npy`, and `<side>.activations.npy` if the graph gives them.
+        scratch: a folder that DVC doesn't know.
+    """
+    hashes = "".join(dataset.studies["content_hash"] + dataset.studies["side"])
+    state = hashlib.sha256(graph + params.model_dump_json().encode() + hashes.encode()).hexdigest()
+    for stale in scratch.glob(f"{out.name}-*"):
+        if stale.name != f"{out.name}-{state}":
+            shutil.rmtree(stale)
+    partial = scratch / f"{out.name}-{state}"
+    partial.mkdir(parents=True, exist_ok=True)
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    sides: tuple[tuple[Side, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
+    for side, count in sides:
+        _write_side(dataset.side(side), session, input_size, count, params, partial / side)
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial.replace(out)
+
+
+def _write_side(
+    images: Dataset, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
+) -> None:
+    probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
+    names = [output.name for output in session.get_outputs()]
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(
+                ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), (count, *array.shape[1:]), np.float16)
+            )
+            for name, array in zip(names, probe, strict=True)
+        ]
+        done = min(file.rows for file in files)
+        for file in files:
+            file.truncate(done)
+        hashes = images.studies["content_hash"]
+        starts = range(done, len(hashes), IMAGES_AT_ONCE)
+        for start in progress(starts, f"features, {stem.name}", len(starts), f"batch of {IMAGES_AT_ONCE} image"):
+            chunk = range(start, min(start + IMAGES_AT_ONCE, len(hashes)))
+            seen = [views(images.pixels(i), input_size, count, params, hashes.iloc[i]) for i in chunk]
+            for file, array in zip(files, session.run(names, {"view": np.concatenate(seen)}), strict=True):
+                file.append(array.reshape(len(chunk), count, *array.shape[1:]))
+
+
+def load_features(folders: list[Path], studies: pd.DataFrame, side: Side) -> Features:
+    """Opens the features of one side over several batches.
+
+    Args:
+        folders: as `write_features` made them, in the order of the batches.
+        studies: of the whole data set, in the same order.
+        side: "train" or "validation".
+
+    Raises:
+        ValueError: the features are not of these studies.
+    """
+    pooled = [np.load(folder / f"{side}.pooled.npy", mmap_mode="r") for folder in folders]
+    files = [folder / f"{side}.activations.npy" for folder in folders]
+    activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
+    rows = studies[studies["side"] == side].reset_index(drop=True)
+    if sum(map(len, pooled)) != len(rows):
+        raise ValueError(f"features of {sum(map(len, pooled))} {side} images given for {len(rows)} studies: run dvc repro")
+    return Features(pooled, activations, rows)

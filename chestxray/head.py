@@ -1,0 +1,181 @@
+"""The linear head, brought to its optimum on cached features.
+
+Objective of a finding: mean over images and views of the weighted binary cross-entropy on the logit, plus
+λ/2 ‖v‖², where v are the weights of the standardised features. L-BFGS (Liu and Nocedal 1989) finds the minimum of
+all findings at once, of every fold and of the whole training side at once: they share each pass over the features.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from chestxray.augment import PREDICTION_VIEWS
+from chestxray.features import Features
+from chestxray.metrics import auroc
+from chestxray.params import TrainParams
+from chestxray.split import fold_of
+
+Floats = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
+
+IMAGES_AT_ONCE = 512
+MAX_ITERATIONS = 300
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Head:
+    """The trained head and how it was chosen.
+
+    Attributes:
+        weights: float32 1281 × 14, the last row is the bias; for features as they are (standardisation folded in).
+        l2: the λ chosen.
+        folds: a row per λ: `l2`, `mean_auroc` over held-out folds.
+        curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, with the penalty).
+    """
+
+    weights: Single
+    l2: float
+    folds: pd.DataFrame
+    curve: pd.DataFrame
+
+
+def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> Head:
+    """Chooses λ by patient-grouped folds and fits the head to all of the training side.
+
+    Args:
+        features: of the training side.
+        class_weights: weight of a positive, 14.
+        params: λ or a grid of them, number of folds.
+
+    Raises:
+        ValueError: fewer patients than folds.
+    """
+    folds = np.array([fold_of(patient, params.folds) for patient in features.patients])
+    if len(np.unique(folds)) < params.folds:
+        raise ValueError(f"{len(set(features.patients))} patients are too few for train.folds {params.folds}")
+    # One group of 14 columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
+    groups = np.column_stack([folds != fold for fold in range(params.folds)] + [np.ones(len(folds), bool)])
+    problem = _Problem(features, groups, class_weights)
+    weights, fits, rows = problem.start(), [], []
+    for l2 in params.l2_grid:
+        weights, curve = problem.solve(weights, l2)
+        rows.append((l2, _held_out_auroc(features, problem.fold(weights), folds)))
+        fits.append((weights, curve))
+    table = pd.DataFrame(rows, columns=["l2", "mean_auroc"])
+    best = int(table["mean_auroc"].argmax())
+    weights, curve = fits[best]
+    return Head(problem.fold(weights)[:, -1].astype(np.float32), params.l2_grid[best], table, curve)
+
+
+def head_logits(features: Features, weights: Single) -> Single:
+    """Logits of the mean of the prediction views.
+
+    Args:
+        weights: float32 1281 × anything.
+
+    Returns:
+        float32 N × anything.
+    """
+    chunks = features.pooled_chunks(IMAGES_AT_ONCE)
+    pooled = (chunk[:, :PREDICTION_VIEWS].astype(np.float32).mean(axis=1) for chunk in chunks)
+    return np.concatenate([chunk @ weights[:-1] + weights[-1] for chunk in pooled])
+
+
+def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
+    """Mean AUROC over findings and folds, each fold scored by the fit that left it out."""
+    count = weights.shape[1] - 1
+    logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
+    logits = logits.reshape(len(logits), count + 1, -1)
+    scores = [auroc(features.truth[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
+    return float(np.nanmean(np.concatenate(scores))) if np.isfinite(np.concatenate(scores)).any() else 0.5
+
+
+class _Problem:
+    """The objective over all groups of columns; `weights` are (features + 1) × groups × findings, standardised."""
+
+    def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats) -> None:
+        self._features, self._groups, self._class_weights = features, groups, class_weights.astype(np.float32)
+        self._images = groups.sum(axis=0)
+        self._mean, self._deviation = _moments(features)
+
+    def start(self) -> Floats:
+        """All zero."""
+        return np.zeros((len(self._mean) + 1, self._groups.shape[1], len(self._class_weights)))
+
+    def fold(self, weights: Floats) -> Floats:
+        """The weights for features as they are: W/σ, b − Σ μ W/σ."""
+        scaled = weights[:-1] / self._deviation[:, None, None]
+        bias = weights[-1] - np.tensordot(self._mean, scaled, axes=1)
+        return np.concatenate([scaled, bias[None]])
+
+    def solve(self, start: Floats, l2: float) -> tuple[Floats, pd.DataFrame]:
+        """Minimises from `start`."""
+        losses: list[float] = []
+
+        def objective(flat: Floats) -> tuple[float, Floats]:
+            loss, gradient = self._loss(flat.reshape(start.shape), l2)
+            return loss, gradient.ravel()
+
+        result = minimize(
+            objective,
+            start.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=lambda intermediate_result: losses.append(intermediate_result.fun / self._groups.shape[1]),
+            options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "gtol": 1e-5, "maxcor": 10},
+        )
+        curve = pd.DataFrame({"iteration": np.arange(1, len(losses) + 1), "loss": losses})
+        return result.x.reshape(start.shape), curve
+
+    def _loss(self, weights: Floats, l2: float) -> tuple[float, Floats]:
+        groups, findings = weights.shape[1:]
+        folded = self.fold(weights).reshape(len(weights), -1).astype(np.float32)
+        product, total, loss, done = np.zeros_like(folded, np.float64), np.zeros(groups * findings), 0.0, 0
+        truth = self._features.truth
+        for chunk in self._features.pooled_chunks(IMAGES_AT_ONCE):
+            images = slice(done, done + len(chunk))
+            done += len(chunk)
+            pooled = chunk.astype(np.float32).reshape(-1, chunk.shape[-1])
+            share = self._groups[images] / (self._images * chunk.shape[1] * findings)
+            part, slope = _cross_entropy(
+                (pooled @ folded[:-1] + folded[-1]).reshape(len(chunk), -1, groups, findings),
+                truth[images][:, None, None],
+                self._class_weights,
+                share[:, None, :, None].astype(np.float32),
+            )
+            loss += part
+            product[:-1] += pooled.T @ slope.reshape(len(pooled), -1)
+            total += slope.sum(axis=(0, 1), dtype=np.float64).ravel()
+        gradient = (product[:-1] - self._mean[:, None] * total) / self._deviation[:, None]
+        gradient = np.concatenate([gradient, total[None]]).reshape(weights.shape)
+        gradient[:-1] += l2 / findings * weights[:-1]
+        return loss + l2 / (2 * findings) * float((weights[:-1] ** 2).sum()), gradient
+
+
+def _cross_entropy(
+    logits: Single, truth: npt.NDArray[np.int8], class_weights: Single, share: Single
+) -> tuple[float, Single]:
+    """Weighted cross-entropy and its derivative by the logits: p·w·softplus(−z) + (1−p)·softplus(z)."""
+    positive = truth * class_weights
+    negative = 1.0 - truth.astype(np.float32)
+    softplus = np.logaddexp(0.0, logits, dtype=np.float32)
+    loss = float((share * (positive * (softplus - logits) + negative * softplus)).sum(dtype=np.float64))
+    probability = expit(logits)
+    return loss, share * (negative * probability - positive * (1.0 - probability))
+
+
+def _moments(features: Features) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each feature over the images and views; 1 where a feature never varies."""
+    count, total, squares = 0, 0.0, 0.0
+    for chunk in features.pooled_chunks(IMAGES_AT_ONCE):
+        rows = chunk.astype(np.float64).reshape(-1, chunk.shape[-1])
+        count += len(rows)
+        total, squares = total + rows.sum(axis=0), squares + (rows**2).sum(axis=0)
+    mean = np.asarray(total / count)
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    return mean, np.where(deviation > 1e-6, deviation, 1.0)
