@@ -1,0 +1,90 @@
+"""Grad-CAM heatmaps on radiographs.
+
+With a linear head on averaged activations Grad-CAM is CAM (Selvaraju et al., ICCV 2017, section 3; Zhou et al.,
+CVPR 2016), and the maps come out of the model beside the logits; here they are only laid on the image.
+"""
+
+import cv2
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Single = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+COLOURS = "inferno"
+"""Perceptually uniform; zero is its dark end, and transparent besides."""
+MARGIN = 6
+
+
+def heat_of(maps: Single, size: int, input_size: int) -> Single:
+    """Maps brought to the size of the prepared image: what speaks against a finding is cut at zero.
+
+    Args:
+        maps: h × w × findings, parts of the logits.
+        size: side of the prepared image in pixels.
+        input_size: side of its central square, which the maps cover; around it there is no heat.
+
+    Returns:
+        float32 size × size × findings, in the unit of the logits, ≥ 0.
+    """
+    inner = cv2.resize(np.maximum(maps, 0.0), (input_size, input_size), interpolation=cv2.INTER_LINEAR)
+    heat = np.zeros((size, size, maps.shape[-1]), np.float32)
+    offset = (size - input_size) // 2
+    heat[offset : offset + input_size, offset : offset + input_size] = inner.reshape(input_size, input_size, -1)
+    return heat
+
+
+def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> Pixels:
+    """Lays heat on a radiograph; where there is none the radiograph is untouched.
+
+    Args:
+        pixels: uint8, S × S.
+        heat: S × S, ≥ 0.
+        full_scale: the heat of the brightest colour, the same for all findings of an image.
+        opacity: of the hottest places, 0–1.
+
+    Returns:
+        uint8 S × S × 3, RGB.
+    """
+    level = np.clip(heat / max(full_scale, 1e-6), 0.0, 1.0)
+    colours = matplotlib.colormaps[COLOURS](level)[..., :3] * 255.0
+    alpha = (opacity * np.sqrt(level))[..., None]
+    return np.asarray(np.rint((1.0 - alpha) * pixels[..., None] + alpha * colours), dtype=np.uint8)
+
+
+def captioned(picture: Pixels, lines: list[str], box: tuple[float, float, float, float] | None = None) -> Pixels:
+    """Puts lines of text above a picture and, where given, a box into it.
+
+    Args:
+        picture: uint8 H × W × 3.
+        lines: of text.
+        box: x, y, width, height in pixels of the picture.
+
+    Returns:
+        uint8 (H + caption) × W × 3.
+    """
+    font = ImageFont.load_default(size=picture.shape[1] / 30)
+    line_height = int(picture.shape[1] / 22)
+    top = line_height * len(lines) + 2 * MARGIN
+    canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + top), "white")
+    canvas.paste(Image.fromarray(picture), (0, top))
+    draw = ImageDraw.Draw(canvas)
+    for place, line in enumerate(lines):
+        draw.text((MARGIN, MARGIN + place * line_height), line, fill="black", font=font)
+    if box is not None:
+        x, y, width, height = box
+        draw.rectangle((x, y + top, x + width, y + height + top), outline=(0, 255, 255), width=2)
+    return np.asarray(canvas)
+
+
+def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:
+    """Pictures of one width side by side, uint8 H × W × 3; white where there is none."""
+    height, width = max(picture.shape[0] for picture in pictures), pictures[0].shape[1]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        sheet[row * height : row * height + picture.shape[0], column * width : (column + 1) * width] = picture
+    return sheet

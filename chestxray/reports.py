@@ -1,0 +1,36 @@
+"""Report files: small, readable, each whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+FLOAT_FORMAT = "%.6f"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON with a stable order of keys.
+
+    Raises:
+        ValueError: a number is not finite, which JSON has no word for.
+    """
+    _write(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table, floats with six decimals."""
+    _write(path, table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
+
+
+def read_json(path: Path) -> Any:
+    """Reads what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
