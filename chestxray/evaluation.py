@@ -8,16 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.bundle import Network
+from chestxray.bundle import Card, Network
 from chestxray.calibration import Platt, calibration_error, fit_platt
 from chestxray.dataset import Dataset
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.metrics import evaluate
 from chestxray.operating_points import decide, fit_thresholds
-from chestxray.params import EvaluateParams
+from chestxray.params import EvaluateParams, Params
 from chestxray.progress import progress
 
 IMAGES_AT_ONCE = 32
+INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
+LICENCES = (
+    "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
+    "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,39 @@ def evaluate_model(network: Network, dataset: Dataset, params: EvaluateParams) -
     metrics["calibration_error_before"] = calibration_error(test.truth, uncalibrated)
     metrics["calibration_error"] = calibration_error(test.truth, probabilities)
     return Evaluation(platt, thresholds, {"test": metrics}, uncalibrated, probabilities, decisions, test)
+
+
+def describe(dataset: Dataset, params: EvaluateParams) -> str:
+    """A line for figures: what the images are and how the operating points were chosen."""
+    kind = "synthetic phantoms" if dataset.synthetic else "radiographs"
+    return f"{kind}, test side, operating points by {params.threshold_policy} on validation"
+
+
+def card_of(network: Network, evaluation: Evaluation, dataset: Dataset, params: Params, model: bytes) -> Card:
+    """The card of the bundle.
+
+    Args:
+        model: content of `model.onnx`.
+    """
+    return Card(
+        findings=FINDINGS,
+        size=network.size,
+        input_size=network.input_size,
+        bias=network.bias,
+        calibration=evaluation.platt.to_dict(),
+        thresholds=tuple(evaluation.thresholds.tolist()),
+        model_sha256=hashlib.sha256(model).hexdigest(),
+        data_sha256=data_digest(dataset.side("train")),
+        synthetic=dataset.synthetic,
+        params={
+            "batches": list(params.batches),
+            **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),
+            **params.model_dump(mode="json", include={"train", "fine_tune", "evaluate"}),
+        },
+        metrics=evaluation.metrics,
+        intended_use=INTENDED_USE,
+        licences=LICENCES,
+    )
 
 
 def data_digest(dataset: Dataset) -> str:

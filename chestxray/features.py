@@ -71,9 +71,7 @@ class Features:
         """
         starts = np.cumsum([0, *(len(array) for array in self.activations)])
         batch = np.searchsorted(starts, indices, side="right") - 1
-        return np.stack(
-            [self.activations[b][i - starts[b], v] for b, i, v in zip(batch, indices, chosen, strict=True)]
-        )
+        return np.stack([self.activations[b][i - starts[b], v] for b, i, v in zip(batch, indices, chosen, strict=True)])
 
 
 def write_features(
@@ -148,5 +146,7 @@ def load_features(folders: list[Path], studies: pd.DataFrame, side: Side) -> Fea
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
     rows = studies[studies["side"] == side].reset_index(drop=True)
     if sum(map(len, pooled)) != len(rows):
-        raise ValueError(f"features of {sum(map(len, pooled))} {side} images given for {len(rows)} studies: run dvc repro")
+        raise ValueError(
+            f"features of {sum(map(len, pooled))} {side} images given for {len(rows)} studies: run dvc repro"
+        )
     return Features(pooled, activations, rows)

@@ -59,6 +59,11 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 """Expansion, filters, blocks, stride of the first: t, c, n, s of the paper's table 2."""
 
 
+def convention_of(source: str) -> Convention:
+    """What the weights of a source, `backbone.weights`, take for granted."""
+    return KERAS if source == "keras" else TORCHVISION
+
+
 def blocks(alpha: float) -> tuple[Block, ...]:
     """The blocks of MobileNetV2, in order: `Conv1`, `expanded_conv`, `block_1` … `block_16`, `Conv_1`.
 

@@ -1,6 +1,8 @@
 """The Keras networks: MobileNetV2 from any block to any other, and the classifier with its maps."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,10 +10,15 @@ import numpy as np
 from keras import ops
 
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import Block, Convention, Convolution, LayerWeights, blocks_between
+from chestxray.mobilenet import Block, Convention, Convolution, LayerWeights, blocks_between, convention_of
+from chestxray.params import BackboneParams
 
 HEAD = "findings"
 """Name of the Dense(14) layer."""
+
+
+class WeightsError(ValueError):
+    """The weights can't be had or don't fit; the message says what was tried and what to do."""
 
 
 def backbone(
@@ -116,6 +123,31 @@ def set_weights(model: keras.Model, weights: LayerWeights) -> None:
             layer.set_weights(weights[layer.name])
 
 
+def read_weights(path: Path, params: BackboneParams) -> LayerWeights:
+    """Reads a `.weights.h5` file that this project wrote.
+
+    Raises:
+        WeightsError: no such file, or of another architecture.
+    """
+    model = backbone(params.alpha, convention_of(params.weights), params.input_size)
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} doesn't hold weights of MobileNetV2 at alpha {params.alpha}: {error}") from error
+    return get_weights(model)
+
+
+def write_weights(weights: LayerWeights, path: Path, params: BackboneParams) -> None:
+    """Writes a `.weights.h5` file, whole or not at all."""
+    model = backbone(params.alpha, convention_of(params.weights), params.input_size)
+    set_weights(model, weights)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        temporary = Path(folder, "model.weights.h5")
+        model.save_weights(temporary)
+        temporary.replace(path)
+
+
 def _output_shape(prefix: tuple[Block, ...], input_size: int) -> tuple[int, int, int]:
     stride = int(np.prod([c.stride for block in prefix for c in block.convolutions]))
     return input_size // stride, input_size // stride, prefix[-1].convolutions[-1].filters
@@ -136,11 +168,7 @@ def _convolve(convolution: Convolution, x: Any, convention: Convention) -> Any:
     arguments: dict[str, Any] = {"kernel_size": convolution.kernel}
     if not convolution.depthwise:
         layer, arguments = keras.layers.Conv2D, arguments | {"filters": convolution.filters}
-    x = layer(
-        **arguments, strides=convolution.stride, padding=padding, use_bias=False, name=convolution.name
-    )(x)
+    x = layer(**arguments, strides=convolution.stride, padding=padding, use_bias=False, name=convolution.name)(x)
     # Always in inference mode: on small batches of one modality, ImageNet's statistics serve better than the batch's.
     x = keras.layers.BatchNormalization(epsilon=convention.epsilon, name=convolution.batch_norm)(x, training=False)
     return keras.layers.ReLU(6.0, name=f"{convolution.name}_relu")(x) if convolution.relu6 else x
-
-

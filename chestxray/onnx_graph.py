@@ -4,6 +4,8 @@ tf2onnx (1.17) names nodes by counters that change from run to run, and leaves t
 convolutions as nodes of their own; here batch normalisation is folded into the convolutions.
 """
 
+import json
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -75,7 +77,8 @@ def classifier_graph(
 
     Returns:
         `image` uint8 N × S × S × 1 → `logits` float32 N × 14, `maps` float32 N × h × w × 14; both are the mean over
-        the image and its mirror image, and mean(map) + `bias` = logit.
+        the image and its mirror image, and mean(map) + bias = logit. The model's metadata holds, as JSON, `findings`,
+        `input_size` and `bias`.
     """
     graph, (kernel, bias) = _Graph(), weights[head]
     offset = (size - input_size) // 2
@@ -92,14 +95,17 @@ def classifier_graph(
     graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(FINDINGS)]),
-        helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", input_size // 32, input_size // 32, len(FINDINGS)]),
+        helper.make_tensor_value_info(
+            "maps", TensorProto.FLOAT, ["N", input_size // 32, input_size // 32, len(FINDINGS)]
+        ),
     ]
-    return _model(graph, "classifier", ("image", size), outputs)
+    model = _model(graph, "classifier", ("image", size), outputs)
+    facts = {"findings": FINDINGS, "input_size": input_size, "bias": bias.astype(float).tolist()}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
+    return model
 
 
-def _model(
-    graph: _Graph, name: str, image: tuple[str, int], outputs: list[onnx.ValueInfoProto]
-) -> onnx.ModelProto:
+def _model(graph: _Graph, name: str, image: tuple[str, int], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
     input_name, size = image
     inputs = [helper.make_tensor_value_info(input_name, TensorProto.UINT8, ["N", size, size, 1])]
     model = helper.make_model(
@@ -122,9 +128,7 @@ def _normalised(graph: _Graph, pixels: str, convention: Convention) -> str:
     return graph.node("Add", [graph.node("Mul", [grey, scale], "scaled"), offset], "normalised")
 
 
-def _blocks(
-    graph: _Graph, blocks: tuple[Block, ...], weights: LayerWeights, convention: Convention, x: str
-) -> str:
+def _blocks(graph: _Graph, blocks: tuple[Block, ...], weights: LayerWeights, convention: Convention, x: str) -> str:
     for block in blocks:
         out = x
         for convolution in block.convolutions:

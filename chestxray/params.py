@@ -197,7 +197,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        faults = [f"{path}: {_key(fault['loc'])}: {fault['msg']} (given {fault['input']!r})" for fault in error.errors()]
+        faults = [
+            f"{path}: {_key(fault['loc'])}: {fault['msg']} (given {fault['input']!r})" for fault in error.errors()
+        ]
         raise ParamsError("\n".join(faults)) from None
 
 

@@ -1,7 +1,6 @@
 """Report files: small, readable, each whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,4 +32,4 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -6,7 +6,7 @@ that makes tensors of them, and `OrderedDict`; any other name in the file is an 
 """
 
 import io
-import pickle  # noqa: S403 - only through the restricted unpickler below
+import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,9 @@ class _Tensor:
         return self.storage.data[self.offset : self.offset + count].reshape(self.shape)
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> _Tensor:
     contiguous = tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
     if stride != contiguous and 0 not in shape:
         raise TorchFileError(f"a tensor of shape {shape} is not contiguous")

@@ -53,13 +53,23 @@ class FineTuned:
     curve: pd.DataFrame
     best_epoch: int
 
+    def metrics(self) -> dict[str, float]:
+        """Validation mean AUROC of the head and of the best epoch, and which was kept."""
+        scores = self.curve["validation_mean_auroc"].round(6)
+        return {
+            "head_validation_mean_auroc": float(scores.iloc[0]),
+            "validation_mean_auroc": float(scores.max()),
+            "best_epoch": self.best_epoch,
+            "kept_fine_tuned": int(self.best_epoch > 0),
+        }
 
-def cached_examples(features: Features, count: int) -> Examples:
+
+def cached_examples(features: Features) -> Examples:
     """Cached activations, float16 m × h × w × c."""
-    return Examples(features.rows, features.truth, count)
+    return Examples(features.rows, features.truth, features.pooled[0].shape[1])
 
 
-def pixel_examples(images: Dataset, input_size: int, count: int, params: FeaturesParams) -> Examples:
+def pixel_examples(images: Dataset, input_size: int, params: FeaturesParams) -> Examples:
     """Views made from the prepared pixels, uint8 m × S × S × 1."""
     hashes = images.studies["content_hash"]
 
@@ -67,7 +77,7 @@ def pixel_examples(images: Dataset, input_size: int, count: int, params: Feature
         pairs = zip(indices, chosen, strict=True)
         return np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs])
 
-    return Examples(load, images.truth, count)
+    return Examples(load, images.truth, params.views)
 
 
 def fine_tune(

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from chestxray.dataset import BatchError, prepare_batch
 from chestxray.params import load_params
+from chestxray.preparation import BatchError, prepare_batch
 from chestxray.tracking import stage_run
 
 REJECTED = Path("reports/rejected.csv")

@@ -1,0 +1,145 @@
+"""The bundle: `model.onnx` and `bundle.json`, all that predicting needs. No TensorFlow."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from chestxray.calibration import Platt
+from chestxray.reports import write_json
+
+MODEL = "model.onnx"
+CARD = "bundle.json"
+
+Single = npt.NDArray[np.float32]
+
+
+class BundleError(ValueError):
+    """The bundle is incomplete, damaged or of another make; the message says which."""
+
+
+class Card(BaseModel):
+    """`bundle.json`: what the numbers of the model mean, and where they come from.
+
+    Attributes:
+        findings: names of the columns.
+        size: side of the image that the model takes, in pixels.
+        input_size: side of the central square of it that the network sees and the maps cover.
+        bias: of each finding: mean(map) + bias = logit.
+        calibration: Platt's slope and intercept per finding, fitted on validation.
+        thresholds: operating point per finding, on calibrated probabilities, fitted on validation.
+        model_sha256: of `model.onnx`.
+        data_sha256: of the labels and decoded pixels of the training side.
+        synthetic: trained on phantoms.
+        params: the sections of `params.yaml` that made the model, and the names of the batches.
+        metrics: of the test side, as in `reports/metrics.json`.
+        intended_use, licences: for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    findings: tuple[str, ...]
+    size: int
+    input_size: int
+    bias: tuple[float, ...]
+    calibration: dict[str, Any]
+    thresholds: tuple[float, ...]
+    model_sha256: str
+    data_sha256: str
+    synthetic: bool
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+    intended_use: str
+    licences: tuple[str, ...]
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Writes `bundle.json`, whole or not at all."""
+    write_json(folder / CARD, card.model_dump(mode="json"))
+
+
+def bundle_digest(folder: Path) -> str:
+    """SHA-256 of the card, which holds that of the model."""
+    return hashlib.sha256((folder / CARD).read_bytes()).hexdigest()
+
+
+class Network:
+    """`model.onnx` in ONNX Runtime.
+
+    Args:
+        model: the file, or its bytes.
+        threads: of inference; 0 takes all cores.
+
+    Attributes:
+        size: side of the image that it takes, in pixels.
+        input_size: side of the central square of it that it sees and the maps cover.
+        bias: of each finding: mean(map) + bias = logit.
+    """
+
+    def __init__(self, model: Path | bytes, threads: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        source = os.fspath(model) if isinstance(model, Path) else model
+        self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        facts = self._session.get_modelmeta().custom_metadata_map
+        self.size: int = self._session.get_inputs()[0].shape[1]
+        self.input_size: int = json.loads(facts["input_size"])
+        self.bias: tuple[float, ...] = tuple(json.loads(facts["bias"]))
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> Single:
+        """uint8 N × S × S × 1 → float32 N × 14."""
+        (logits,) = self._session.run(["logits"], {"image": images})
+        return np.asarray(logits)
+
+    def logits_and_maps(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
+        """uint8 N × S × S × 1 → float32 N × 14 and N × h × w × 14."""
+        logits, maps = self._session.run(["logits", "maps"], {"image": images})
+        return np.asarray(logits), np.asarray(maps)
+
+    def logits_of(self, chunks: Iterable[npt.NDArray[np.uint8]]) -> Single:
+        """Logits of images that come in chunks."""
+        return np.concatenate([self.logits(chunk) for chunk in chunks])
+
+
+class Bundle:
+    """An opened bundle: from prepared images to calibrated probabilities and maps.
+
+    Args:
+        folder: holds `model.onnx` and `bundle.json`.
+        threads: of inference; 0 takes all cores.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        try:
+            self.card = Card.model_validate_json((folder / CARD).read_bytes())
+            model = (folder / MODEL).read_bytes()
+        except (OSError, ValidationError) as error:
+            raise BundleError(f"{folder} is not a bundle: {error}") from error
+        digest = hashlib.sha256(model).hexdigest()
+        if digest != self.card.model_sha256:
+            raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")
+        self.network = Network(model, threads)
+        self.platt = Platt.from_dict(self.card.calibration)
+        self.thresholds = np.array(self.card.thresholds)
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
+        """Calibrated probabilities and maps.
+
+        Args:
+            images: uint8 N × S × S × 1.
+
+        Returns:
+            float32 N × 14 in 0–1, and float32 N × h × w × 14 (parts of the logit, before calibration).
+        """
+        logits, maps = self.network.logits_and_maps(images)
+        return self.platt.probabilities(logits), maps

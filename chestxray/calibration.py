@@ -1,0 +1,291 @@
+"""Calibration: from a network's logits to probabilities that mean what they say.
+
+Weighted losses shift every logit, so a raw sigmoid is not the chance of a finding. Platt scaling, fitted on validation,
+mends that; the expected calibration error says by how much.
+
+The service applies what is fitted here, therefore this file needs numpy alone, and the checks of label and score arrays
+that metrics and operating points share live here too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.findings import FINDINGS
+
+Booleans = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+MINIMUM_SLOPE = 0.01
+"""Calibration never turns a ranking over: a fitted slope is at least this, in log odds per standard deviation."""
+BINS = 10
+NEWTON_STEPS = 100
+
+
+def _check_shape(array: npt.NDArray[Any], what: str, images: int | None) -> None:
+    if array.ndim != 2 or array.shape[1] != len(FINDINGS) or not len(array) or images not in (None, len(array)):
+        rows = "n >= 1" if images is None else str(images)
+        raise ValueError(
+            f"{what} must be ({rows}, {len(FINDINGS)}), an image a row, a finding a column; got {array.shape}"
+        )
+
+
+def check_labels(labels: npt.ArrayLike, what: str = "truth", images: int | None = None) -> Booleans:
+    """Checks labels, or decisions, of at least one image.
+
+    Args:
+        labels: `(n, 14)` of 0 and 1 (or bool), columns in the order of `FINDINGS`.
+        what: their name in an error.
+        images: the n they must have; `None` for any.
+
+    Returns:
+        `(n, 14)` bool.
+
+    Raises:
+        ValueError: another shape, no images, or other values; the text says what was given.
+    """
+    array = np.asarray(labels)
+    _check_shape(array, what, images)
+    other = array[(array != 0) & (array != 1)]
+    if other.size:
+        raise ValueError(f"{what} must hold 0 and 1 only, got {other.size} other values such as {other[0]!r}")
+    return array.astype(bool)
+
+
+def check_scores(
+    scores: npt.ArrayLike, what: str, images: int | None = None, low: float = -np.inf, high: float = np.inf
+) -> Floats:
+    """Checks logits or probabilities.
+
+    Args:
+        scores: `(n, 14)`, columns in the order of `FINDINGS`.
+        what: their name in an error.
+        images: the n they must have; `None` for any.
+        low: the least value allowed.
+        high: the greatest value allowed.
+
+    Returns:
+        `(n, 14)` float64.
+
+    Raises:
+        ValueError: another shape, a value that is not finite or lies outside `low..high`; the text names the first.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    _check_shape(array, what, images)
+    wrong = ~(np.isfinite(array) & (array >= low) & (array <= high))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        allowed = "finite" if (low, high) == (-np.inf, np.inf) else f"between {low:g} and {high:g}"
+        raise ValueError(f"{what} must be {allowed}, got {array[row, column]} for {FINDINGS[column]} in row {row}")
+    return array
+
+
+def has_both_classes(truth: Booleans) -> Booleans:
+    """Which findings can be ranked: `(14,)`, true where `truth (n, 14)` holds both positives and negatives."""
+    return np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
+
+
+def scorable(truth: Booleans) -> Booleans:
+    """As `has_both_classes`, but stops where there would be nothing to score.
+
+    Raises:
+        ValueError: no finding has both classes.
+    """
+    both = has_both_classes(truth)
+    if not both.any():
+        raise ValueError(f"no finding has both positives and negatives in these {len(truth)} images; give more images")
+    return both
+
+
+@dataclass(frozen=True, eq=False)
+class Platt:
+    """One logistic curve per finding: `p = sigmoid(slope * logit + intercept)`.
+
+    Attributes:
+        slope: `(14,)` float64, positive, so the order of images (AUROC) never turns over.
+        intercept: `(14,)` float64, log odds.
+
+    Raises:
+        ValueError: another shape, a value that is not finite, a slope that is not positive.
+    """
+
+    slope: Floats
+    intercept: Floats
+
+    def __post_init__(self) -> None:
+        """Checks the numbers: they may come from a file."""
+        for name in ("slope", "intercept"):
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            if values.shape != (len(FINDINGS),) or not np.isfinite(values).all():
+                raise ValueError(f"Platt {name} must be {len(FINDINGS)} finite numbers, got {values.tolist()}")
+            object.__setattr__(self, name, values)
+        if (self.slope <= 0).any():
+            raise ValueError(f"Platt slopes must be positive, got {self.slope.min()}: it would turn the ranking over")
+
+    @classmethod
+    def identity(cls) -> Self:
+        """The plain sigmoid: what a logit says before calibration."""
+        return cls(np.ones(len(FINDINGS)), np.zeros(len(FINDINGS)))
+
+    def probabilities(self, logits: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Calibrates.
+
+        Args:
+            logits: `(n, 14)`, any finite value.
+
+        Returns:
+            `(n, 14)` float32, strictly between 0 and 1.
+
+        Raises:
+            ValueError: another shape, or a value that is not finite.
+        """
+        log_odds = self.slope * check_scores(logits, "logits") + self.intercept
+        exact = np.exp(-np.logaddexp(0.0, -log_odds))  # the sigmoid, exact in both tails and without overflow
+        single = np.finfo(np.float32)
+        return np.clip(exact.astype(np.float32), single.tiny, np.float32(1) - single.epsneg)
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """The curves by finding, for JSON; `from_dict` gives the same numbers back, to the bit."""
+        return {
+            name: {"slope": float(slope), "intercept": float(intercept)}
+            for name, slope, intercept in zip(FINDINGS, self.slope, self.intercept, strict=True)
+        }
+
+    @classmethod
+    def from_dict(cls, curves: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            ValueError: a finding or a number is missing, unknown or out of range.
+        """
+        if set(curves) != set(FINDINGS):
+            raise ValueError(f"calibration must name the {len(FINDINGS)} findings, got {sorted(curves)}")
+        try:
+            slope, intercept = ([float(curves[name][key]) for name in FINDINGS] for key in ("slope", "intercept"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"calibration needs a number as slope and intercept of each finding: {error!r}") from error
+        return cls(np.array(slope), np.array(intercept))
+
+
+def _minimise(design: Floats, offset: Floats, targets: Floats) -> Floats:
+    """Logistic regression on soft targets by Newton steps with backtracking (Lin, Lin and Weng 2007, algorithm 1).
+
+    Args:
+        design: `(n, k)`.
+        offset: `(n,)` log odds added as they are.
+        targets: `(n,)` in 0..1.
+
+    Returns:
+        `(k,)` coefficients of least cross-entropy.
+    """
+
+    def loss(coefficients: Floats) -> float:
+        log_odds = design @ coefficients + offset
+        return float(np.mean(np.logaddexp(0.0, log_odds) - targets * log_odds))
+
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(NEWTON_STEPS):
+        p = np.exp(-np.logaddexp(0.0, -(design @ coefficients + offset)))
+        gradient = design.T @ (p - targets) / len(p)
+        hessian = design.T @ (design * (p * (1 - p))[:, None]) / len(p)
+        step = np.linalg.solve(hessian + 1e-12 * np.eye(len(hessian)), gradient)
+        if gradient @ step < 1e-16:
+            return coefficients
+        fraction, before = 1.0, loss(coefficients)
+        while loss(coefficients - fraction * step) > before - 1e-4 * fraction * (gradient @ step):
+            fraction /= 2
+            if fraction < 1e-10:  # nothing left to gain within floating point
+                return coefficients
+        coefficients = coefficients - fraction * step
+    raise ArithmeticError(f"Platt scaling did not settle in {NEWTON_STEPS} Newton steps; look at the logits' range")
+
+
+def _fit_curve(logits: Floats, positive: Booleans) -> tuple[float, float]:
+    """Slope and intercept of one finding; both `(n,)`, both classes present."""
+    positives, negatives = np.count_nonzero(positive), np.count_nonzero(~positive)
+    targets = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    mean, deviation = logits.mean(), logits.std()
+    if deviation <= 1e-6 * abs(mean):  # constant within single precision: no spread to measure by
+        deviation = 1.0
+    standard = (logits - mean) / deviation
+    constant = np.ones((len(logits), 1))
+    slope, intercept = _minimise(np.column_stack([standard, constant]), np.zeros(len(logits)), targets)
+    if slope < MINIMUM_SLOPE:  # the loss is convex: the best allowed curve lies on the bound
+        slope, (intercept,) = MINIMUM_SLOPE, _minimise(constant, MINIMUM_SLOPE * standard, targets)
+    return float(slope / deviation), float(intercept - slope * mean / deviation)
+
+
+def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
+    """Fits Platt scaling on validation logits, each finding by itself.
+
+    Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his smoothed targets
+    (N+ + 1)/(N+ + 2) and 1/(N- + 2); minimised as Lin, Lin and Weng, "A note on Platt's probabilistic outputs for
+    support vector machines", Machine Learning 68, 2007, advise.
+
+    Where validation gives no reason to trust the ranking (best slope below `MINIMUM_SLOPE`), the slope stays at that
+    bound and the intercept is fitted: everyone gets nearly the prevalence, and the order of images is kept.
+
+    Args:
+        logits: `(n, 14)`, finite.
+        truth: `(n, 14)` of 0 and 1.
+
+    Returns:
+        The curves; slope 1 and intercept 0 for a finding that lacks positives or negatives.
+
+    Raises:
+        ValueError: wrong shapes or values.
+    """
+    labels = check_labels(truth)
+    scores = check_scores(logits, "logits", images=len(labels))
+    slope, intercept = np.ones(len(FINDINGS)), np.zeros(len(FINDINGS))
+    for finding in np.flatnonzero(has_both_classes(labels)):
+        slope[finding], intercept[finding] = _fit_curve(scores[:, finding], labels[:, finding])
+    return Platt(slope, intercept)
+
+
+def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
+    """Said against seen, in (at most) 10 bins of equal mass, for one finding.
+
+    Images of the same probability share their mean truth before binning, so the result does not hang on their order.
+
+    Args:
+        positive: `(n,)` of 0 and 1.
+        probability: `(n,)` in 0..1.
+
+    Returns:
+        `(bins, 3)`: mean probability, fraction of positives, fraction of the images in the bin.
+    """
+    labels = np.asarray(positive, dtype=np.float64)
+    said, tie, count = np.unique(np.asarray(probability, np.float64), return_inverse=True, return_counts=True)
+    seen = np.bincount(tie, weights=labels) / count
+    ranked = np.column_stack([said, seen]).repeat(count, axis=0)
+    bins = np.array_split(ranked, min(BINS, len(ranked)))
+    return np.array([[*part.mean(axis=0), len(part) / len(ranked)] for part in bins])
+
+
+def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
+    """Expected calibration error: the mean distance between what was said and what was seen, over bins.
+
+    Source: Naeini, Cooper and Hauskrecht, AAAI 2015, with the bins of equal mass of Nixon et al., "Measuring
+    Calibration in Deep Learning", CVPR workshops 2019 (bins of equal width leave most empty at low prevalence).
+
+    Args:
+        truth: `(n, 14)` of 0 and 1.
+        probabilities: `(n, 14)` in 0..1.
+
+    Returns:
+        The error, 0..1, of each finding that has positives and negatives, and their `mean`.
+
+    Raises:
+        ValueError: wrong shapes or values, or no finding with both classes.
+    """
+    labels = check_labels(truth)
+    scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
+    errors: dict[str, float] = {}
+    for finding in np.flatnonzero(scorable(labels)):
+        said, seen, mass = reliability(labels[:, finding], scores[:, finding]).T
+        errors[FINDINGS[finding]] = float(mass @ np.abs(said - seen))
+    return {"mean": float(np.mean(list(errors.values()))), **errors}

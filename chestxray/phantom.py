@@ -1,0 +1,194 @@
+"""The embedded default data set: synthetic frontal radiographs in NIH layout.
+
+Every picture is drawn (see `phantom_chest`, `phantom_signs`, `phantom_exposure`); nothing of it comes from a person.
+It lets the whole pipeline be rebuilt without a download, with known findings and their places. It is not clinical.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from chestxray.findings import FINDINGS, NO_FINDING, RESEARCH_USE_ONLY
+from chestxray.nih import BOX_FINDING_NAMES, BOX_HEADER, BOXES, HEADER, SYNTHETIC_NOTICE, TABLE
+from chestxray.params import PhantomParams
+from chestxray.phantom_anatomy import LEFT, RIGHT, Anatomy, breathed, grown_chest
+from chestxray.phantom_canvas import FIELD, Array, Canvas
+from chestxray.phantom_chest import absorption, draw_chest
+from chestxray.phantom_cohort import Patient, Study, sample_cohort
+from chestxray.phantom_exposure import devices, exposed
+from chestxray.phantom_lesion import Lesion
+from chestxray.phantom_mimics import mimics, variant
+from chestxray.phantom_signs import SIGNS
+from chestxray.progress import progress
+
+BOXED = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
+"""Findings that the NIH list has boxes of."""
+
+BOX_NAMES = {finding: name for name, finding in BOX_FINDING_NAMES.items()}
+
+MISSED = 0.08
+"""Share of drawn findings that the label leaves out, at difficulty 1: readers err."""
+
+README = f"""Synthetic phantom radiographs in the layout of NIH ChestX-ray14.
+
+Every image is a drawing made by a program. None shows a person, and nothing
+measured on them says anything about clinical performance.
+{RESEARCH_USE_ONLY}
+
+images/                     8-bit grey PNG
+{TABLE}   one row an image: findings, patient, age, sex, view
+{BOXES}          boxes of focal findings, in pixels of the image
+"""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawn study.
+
+    Args:
+        image: size×size grey levels, uint8.
+        findings: as labelled.
+        boxes: x, y, width and height in pixels, by labelled finding.
+    """
+
+    image: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    findings: tuple[str, ...]
+    boxes: dict[str, tuple[int, int, int, int]]
+
+
+def write_batch(root: Path, params: PhantomParams, workers: int | None = None) -> None:
+    """Writes the phantom batch; the same params give the same bytes, whatever the number of workers.
+
+    Args:
+        root: the folder to be; one that is there is replaced once the new one is complete.
+        params: how many studies and patients, their size in pixels, difficulty and seed.
+        workers: processes; all cores when not given.
+
+    Raises:
+        ValueError: more or fewer studies than one to four a patient.
+    """
+    cohort = sample_cohort(params.studies, params.patients, params.seed)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    try:
+        batch = unfinished / "batch"
+        (batch / "images").mkdir(parents=True)
+        write_tables(batch, list(written_patients(batch / "images", cohort, params, workers or os.cpu_count() or 1)))
+        if root.exists():
+            root.rename(unfinished / "old")
+        batch.rename(root)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+Rows = tuple[list[str], list[str]]
+"""Lines of the table of entries and of the table of boxes."""
+
+
+def write_tables(batch: Path, rows: list[Rows]) -> None:
+    """Writes the two tables and the note that says what this is."""
+    entries = [HEADER, *(line for lines, _ in rows for line in lines)]
+    boxes = [BOX_HEADER + ",,,", *(line for _, lines in rows for line in lines)]
+    for name, text in ((TABLE, "\n".join(entries)), (BOXES, "\n".join(boxes)), (SYNTHETIC_NOTICE, README.rstrip())):
+        (batch / name).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def written_patients(images: Path, cohort: list[Patient], params: PhantomParams, workers: int) -> Iterator[Rows]:
+    """Draws every patient and writes the images; yields their rows in the order of the cohort."""
+    write = partial(write_patient, images, params)
+    if workers == 1:
+        yield from progress(map(write, cohort), "drawing phantoms", len(cohort), "patient")
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        rows = pool.map(write, cohort, chunksize=4)
+        yield from progress(rows, "drawing phantoms", len(cohort), "patient")
+
+
+def write_patient(images: Path, params: PhantomParams, patient: Patient) -> Rows:
+    """Draws one patient's studies, writes the images, and says what goes into the tables."""
+    entries, boxes = [], []
+    spacing = 10 * FIELD / params.size
+    for study, drawing in zip(patient.studies, draw_patient(patient, params), strict=True):
+        name = f"{patient.number:08d}_{study.followup:03d}.png"
+        if not cv2.imwrite(str(images / name), drawing.image):
+            raise OSError(f"could not write {images / name}: is the disk full?")
+        labels = "|".join(drawing.findings) or NO_FINDING
+        entries.append(
+            f"{name},{labels},{study.followup},{patient.number},{study.age},{patient.sex},{study.view},"
+            f"{params.size},{params.size},{spacing},{spacing}"
+        )
+        for finding, box in drawing.boxes.items():
+            boxes.append(f"{name},{BOX_NAMES[finding]},{','.join(str(float(value)) for value in box)},,,")
+    return entries, boxes
+
+
+def draw_patient(patient: Patient, params: PhantomParams) -> Iterator[Drawing]:
+    """Draws the studies of one patient, of whom anatomy and the places of lesions stay the same.
+
+    Args:
+        patient: with the studies to draw.
+        params: size in pixels, difficulty, and the seed.
+    """
+    rng = np.random.default_rng([params.seed, patient.number])
+    anatomy = variant(grown_chest(rng, patient.sex, patient.studies[0].age), params.difficulty, rng)
+    lesions = {finding: sample_lesion(rng, params.difficulty) for finding in FINDINGS}
+    for study in patient.studies:
+        yield draw_study(
+            anatomy, lesions, study, params, np.random.default_rng([params.seed, patient.number, study.followup + 1])
+        )
+
+
+def sample_lesion(rng: np.random.Generator, difficulty: float) -> Lesion:
+    """How a finding would look in one patient: the subtler, the higher the difficulty."""
+    strength = max(0.03, 1 - 1.6 * difficulty * rng.beta(1.2, 1.3))
+    return Lesion(int(rng.choice([RIGHT, LEFT])), strength, rng.random(), int(rng.integers(2**31)))
+
+
+def draw_study(
+    anatomy: Anatomy, lesions: dict[str, Lesion], study: Study, params: PhantomParams, rng: np.random.Generator
+) -> Drawing:
+    """Draws one radiograph.
+
+    Args:
+        anatomy: of the healthy patient.
+        lesions: how each finding looks in this patient.
+        study: view and findings.
+        params: size in pixels and difficulty.
+        rng: of this exposure.
+    """
+    shown = {
+        finding: replace(
+            lesions[finding], strength=float(np.clip(lesions[finding].strength + rng.normal(0, 0.06), 0, 1))
+        )
+        for finding in study.findings
+    }
+    for finding, lesion in shown.items():
+        anatomy = SIGNS[finding].deform(anatomy, lesion)
+    anatomy = breathed(anatomy, study.view, params.difficulty * rng.beta(1.2, 2.5) * 1.4)
+    canvas = Canvas.posed(
+        params.size, rng.uniform(0.93, 1.06), rng.normal(0, 1.3), (rng.normal(0, 0.6), rng.normal(0, 0.7))
+    )
+    chest = draw_chest(canvas, anatomy)
+    shadows = {finding: SIGNS[finding].cast(chest, lesion) for finding, lesion in shown.items()}
+    chance = mimics(chest, params.difficulty, rng) + devices(chest, study.view, rng)
+    grey = exposed(canvas, absorption(chest, [*shadows.values(), *chance]), study.view, rng)
+    labelled = tuple(finding for finding in study.findings if rng.random() >= MISSED * params.difficulty)
+    boxes = {f: box_around(extent) for f in labelled if f in BOXED and (extent := shadows[f].extent) is not None}
+    return Drawing(np.clip(np.rint(grey), 0, 255).astype(np.uint8), labelled, boxes)
+
+
+def box_around(extent: Array) -> tuple[int, int, int, int]:
+    """The box around the largest part of an extent (0..1): x, y, width, height in pixels."""
+    inside = (extent > 0.5 * min(1.0, float(extent.max()))).astype(np.uint8)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    x, y, width, height, _ = parts[1 + int(np.argmax(parts[1:, cv2.CC_STAT_AREA]))].tolist()
+    return x, y, width, height

@@ -1,0 +1,159 @@
+"""Drawing in centimetres of the patient, onto the pixels of a radiograph.
+
+The frontal plane has its origin on the midline at the upper edge of the field: x grows towards the patient's left
+(the right of the image), y towards the feet. The pose says where that plane falls on the detector.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FIELD = 40.0
+"""Width and height of the field, in centimetres."""
+
+SUBPIXEL_BITS = 4
+
+Array = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+
+def curve(points: ArrayLike, samples: int = 32) -> Points:
+    """A smooth open curve through `points` (n×2), as `samples`×2 points: cubic Hermite.
+
+    The tangents are those of Catmull and Rom over the chord length.
+    """
+    knots = np.asarray(points, dtype=float)
+    at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(knots, axis=0).T))])
+    slopes = np.diff(knots, axis=0) / np.diff(at)[:, None]
+    tangents = np.vstack([slopes[:1], (slopes[1:] + slopes[:-1]) / 2, slopes[-1:]])
+    places = np.linspace(0, at[-1], samples)
+    i = np.clip(np.searchsorted(at, places, side="right") - 1, 0, len(knots) - 2)
+    step = (at[i + 1] - at[i])[:, None]
+    t = (places - at[i])[:, None] / step
+    start, end = (1 + 2 * t) * (1 - t) ** 2 * knots[i], t**2 * (3 - 2 * t) * knots[i + 1]
+    return np.asarray(start + end + step * (t * (1 - t) ** 2 * tangents[i] - t**2 * (1 - t) * tangents[i + 1]))
+
+
+def ramp(values: Array, start: float, end: float) -> Array:
+    """Rises (or falls, when `end` < `start`) smoothly from 0 at `start` to 1 at `end`."""
+    t = np.asarray(values * np.float32(1 / (end - start)))
+    t -= np.float32(start / (end - start))
+    np.clip(t, 0, 1, out=t)
+    rise = -2 * t
+    rise += 3
+    rise *= t
+    rise *= t
+    return rise
+
+
+def mirrored(points: ArrayLike, side: int) -> Points:
+    """Points given for the patient's left (`side` +1), or their mirror image for the right (-1)."""
+    return np.asarray(points, dtype=float) * (side, 1)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A square image that is drawn on in centimetres.
+
+    Args:
+        size: pixels along each side.
+        pose: 2×3 affine map of (x, y, 1) in centimetres to (column, row) in pixels.
+    """
+
+    size: int
+    pose: Points
+
+    @classmethod
+    def posed(cls, size: int, zoom: float, degrees: float, shift: tuple[float, float]) -> Self:
+        """The plane turned about the centre of the field by `degrees`, magnified, and moved by `shift` centimetres."""
+        scale, angle, middle = size / FIELD * zoom, np.radians(degrees), FIELD / 2
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        offset = size / 2 + size / FIELD * np.asarray(shift) - turn @ (0, middle)
+        return cls(size, np.column_stack([turn, offset]))
+
+    @property
+    def scale(self) -> float:
+        """Pixels a centimetre."""
+        return float(np.hypot(*self.pose[:, 0]))
+
+    @cached_property
+    def grid(self) -> tuple[Array, Array]:
+        """x and y, in centimetres, of every pixel's centre."""
+        inverse = cv2.invertAffineTransform(self.pose)
+        column = np.arange(self.size, dtype=np.float32)[None, :] + 0.5
+        row = np.arange(self.size, dtype=np.float32)[:, None] + 0.5
+        x, y = (np.float32(a) * column + np.float32(b) * row + np.float32(c) for a, b, c in inverse)
+        return x, y
+
+    def fixed(self, points: ArrayLike) -> NDArray[np.int32]:
+        """Points in centimetres as OpenCV's fixed-point pixel coordinates."""
+        pixels = np.asarray(points, dtype=float) @ self.pose[:, :2].T + self.pose[:, 2] - 0.5
+        return np.rint(pixels * (1 << SUBPIXEL_BITS)).astype(np.int32)
+
+    def fill(self, *outlines: ArrayLike, softness: float = 0.0) -> Array:
+        """The inside of closed outlines: 1 inside, 0 outside, blurred over `softness` centimetres."""
+        mask = np.zeros((self.size, self.size), np.uint8)
+        for outline in outlines:
+            cv2.fillPoly(mask, [self.fixed(outline)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
+        return self.blur(np.float32(1 / 255) * mask, softness)
+
+    def stroke(self, paths: Sequence[Points], widths: Sequence[float], values: Sequence[float]) -> Array:
+        """Paths drawn one over the other, each `widths[i]` centimetres wide with `values[i]` in 0..1.
+
+        A path thinner than a pixel is drawn one pixel wide and as much fainter.
+        """
+        layer = np.zeros((self.size, self.size), np.uint8)
+        ends = np.cumsum([len(path) for path in paths])
+        lines = np.split(self.fixed(np.concatenate(paths)), ends[:-1])
+        pixels = np.asarray(widths) * self.scale
+        greys = np.rint(255 * np.asarray(values) * np.clip(pixels, 0.2, 1.0)).tolist()
+        for line, grey, thickness in zip(
+            lines, greys, np.maximum(1, np.rint(pixels)).astype(int).tolist(), strict=True
+        ):
+            cv2.polylines(layer, [line], False, grey, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+        return np.float32(1 / 255) * layer
+
+    def ellipse(
+        self, centre: ArrayLike, radii: tuple[float, float], degrees: float = 0.0, softness: float = 0.3
+    ) -> Array:
+        """A filled ellipse whose edge falls from 1 to 0 over `softness` centimetres."""
+        cx, cy = np.asarray(centre, dtype=float)
+        u, v = self.turned((cx, cy), degrees)
+        away = np.sqrt((u / np.float32(radii[0])) ** 2 + (v / np.float32(radii[1])) ** 2)
+        half = softness / (2 * min(radii))
+        return ramp(away, 1 + half, 1 - half)
+
+    def turned(self, centre: ArrayLike, degrees: float) -> tuple[Array, Array]:
+        """Coordinates of every pixel in axes through `centre`, turned by `degrees`."""
+        cx, cy = np.asarray(centre, dtype=np.float32)
+        x, y = self.grid
+        cos, sin = np.float32(np.cos(np.radians(degrees))), np.float32(np.sin(np.radians(degrees)))
+        return (x - cx) * cos + (y - cy) * sin, (y - cy) * cos - (x - cx) * sin
+
+    def blur(self, image: Array, cm: float) -> Array:
+        """Gaussian blur with a standard deviation in centimetres; none below a fifth of a pixel."""
+        sigma = cm * self.scale
+        if sigma < 0.2:
+            return image
+        if sigma < 6:
+            return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
+        small = cv2.GaussianBlur(
+            cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), sigma / 4
+        )
+        return np.asarray(cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_CUBIC))
+
+    def distance(self, mask: Array) -> Array:
+        """Distance in centimetres from the edge of `mask`, inside it."""
+        pixels = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+        return np.asarray(pixels * np.float32(1 / self.scale))
+
+    def noise(self, rng: np.random.Generator, grain: float) -> Array:
+        """Smooth noise, about standard normal, whose grains are `grain` centimetres across."""
+        cells = max(4, min(self.size, round(FIELD / grain)))
+        coarse = rng.standard_normal((cells, cells), dtype=np.float32)
+        return np.asarray(cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_CUBIC)) * np.float32(1.3)

@@ -1,0 +1,26 @@
+"""Weighs the findings by their prevalence; the first stage that sees all batches, so it checks the split too."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from chestxray.class_weighting import class_weights
+from chestxray.dataset import load_dataset
+from chestxray.params import load_params
+from chestxray.reports import write_csv, write_json
+from chestxray.tracking import stage_run
+
+
+def main() -> None:
+    params = load_params()
+    with stage_run("class_weighting", params) as run:
+        prepared = [Path("data/prepared", batch) for batch in params.batches]
+        weights = class_weights(load_dataset(prepared).side("train").truth, params.class_weighting)
+        write_json(Path("reports/class_weights.json"), weights)
+        rejected = pd.concat([pd.read_csv(folder / "rejected.csv", dtype=str) for folder in prepared])
+        write_csv(Path("reports/rejected.csv"), rejected)
+        run.log_metrics(weights)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Brings the head to its optimum on the features."""
+
+from pathlib import Path
+
+import numpy as np
+
+from chestxray.class_weighting import weight_array
+from chestxray.dataset import load_dataset
+from chestxray.features import load_features
+from chestxray.head import fit_head, head_logits
+from chestxray.metrics import auroc
+from chestxray.params import load_params
+from chestxray.reports import read_json, write_csv, write_json
+from chestxray.tracking import stage_run
+
+
+def main() -> None:
+    params = load_params()
+    with stage_run("train", params) as run:
+        studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
+        folders = [Path("data/features", batch) for batch in params.batches]
+        weights = weight_array(read_json(Path("reports/class_weights.json")))
+        head = fit_head(load_features(folders, studies, "train"), weights, params.train)
+        validation = load_features(folders, studies, "validation")
+        scores = auroc(validation.truth, head_logits(validation, head.weights))
+        metrics = {"l2": head.l2, "validation_mean_auroc": round(float(np.nanmean(scores)), 6)}
+        Path("models").mkdir(exist_ok=True)
+        np.save("models/head.npy", head.weights)
+        write_csv(Path("reports/curves/l2.csv"), head.folds)
+        write_csv(Path("reports/curves/train.csv"), head.curve)
+        write_json(Path("reports/train.json"), {"train": metrics})
+        run.log_metrics(metrics)
+        run.log_curve(head.curve.to_dict("records"), step="iteration")
+
+
+if __name__ == "__main__":
+    main()
