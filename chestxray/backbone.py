@@ -38,8 +38,6 @@ def load_weights(params: BackboneParams) -> LayerWeights:
         return _from_keras(params.alpha)
     if params.weights != "imagenet" and params.weights.endswith(".weights.h5"):
         return read_weights(Path(params.weights), params)
-    if params.alpha != 1.0:
-        raise WeightsError(f"backbone.alpha {params.alpha}: torchvision's weights are for 1.0; use keras or random")
     return convert(read_tensors(_imagenet_file() if params.weights == "imagenet" else _read(Path(params.weights))))
 
 

@@ -51,7 +51,7 @@ def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> 
     """
     level = np.clip(heat / max(full_scale, 1e-6), 0.0, 1.0)
     colours = matplotlib.colormaps[COLOURS](level)[..., :3] * 255.0
-    alpha = (opacity * np.sqrt(level))[..., None]
+    alpha = (opacity * level)[..., None]
     return np.asarray(np.rint((1.0 - alpha) * pixels[..., None] + alpha * colours), dtype=np.uint8)
 
 

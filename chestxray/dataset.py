@@ -1,5 +1,6 @@
 """Prepared batches: images as one memory-mapped array, what is known of them as tables beside it."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,12 @@ class Dataset:
     def patients(self) -> npt.NDArray[np.str_]:
         """The patient of each image, N."""
         return self.studies["patient"].to_numpy(np.str_)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the labels and decoded pixels of the images, in their order."""
+        rows = self.studies["content_hash"] + self.studies[list(FINDINGS)].astype(str).agg("".join, axis=1)
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """One image, uint8, S × S."""

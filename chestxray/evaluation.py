@@ -73,8 +73,8 @@ def evaluate_model(network: Network, dataset: Dataset, params: EvaluateParams) -
     metrics = evaluate(
         test.truth, probabilities, decisions, test.patients, resamples=params.resamples, seed=params.seed
     )
-    metrics["calibration_error_before"] = calibration_error(test.truth, uncalibrated)
-    metrics["calibration_error"] = calibration_error(test.truth, probabilities)
+    for name, values in (("calibration_error_before", uncalibrated), ("calibration_error", probabilities)):
+        metrics[name] = round(calibration_error(test.truth, values)["mean"], 6)
     return Evaluation(platt, thresholds, {"test": metrics}, uncalibrated, probabilities, decisions, test)
 
 
@@ -98,7 +98,7 @@ def card_of(network: Network, evaluation: Evaluation, dataset: Dataset, params: 
         calibration=evaluation.platt.to_dict(),
         thresholds=tuple(evaluation.thresholds.tolist()),
         model_sha256=hashlib.sha256(model).hexdigest(),
-        data_sha256=data_digest(dataset.side("train")),
+        data_sha256=dataset.side("train").digest,
         synthetic=dataset.synthetic,
         params={
             "batches": list(params.batches),
@@ -109,12 +109,6 @@ def card_of(network: Network, evaluation: Evaluation, dataset: Dataset, params: 
         intended_use=INTENDED_USE,
         licences=LICENCES,
     )
-
-
-def data_digest(dataset: Dataset) -> str:
-    """SHA-256 of the labels and decoded pixels of the images, in their order."""
-    rows = dataset.studies["content_hash"] + dataset.studies[list(FINDINGS)].astype(str).agg("".join, axis=1)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def _logits(network: Network, images: Dataset, what: str) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from chestxray.augment import PREDICTION_VIEWS
 from chestxray.features import Features
-from chestxray.metrics import auroc
+from chestxray.metrics import mean_auroc
 from chestxray.params import TrainParams
 from chestxray.split import fold_of
 
@@ -87,12 +87,12 @@ def head_logits(features: Features, weights: Single) -> Single:
 
 
 def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
-    """Mean AUROC over findings and folds, each fold scored by the fit that left it out."""
+    """Mean AUROC of the folds, each scored by the fit that left it out."""
     count = weights.shape[1] - 1
     logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
     logits = logits.reshape(len(logits), count + 1, -1)
-    scores = [auroc(features.truth[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
-    return float(np.nanmean(np.concatenate(scores))) if np.isfinite(np.concatenate(scores)).any() else 0.5
+    scores = [mean_auroc(features.truth[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
+    return float(np.mean(scores))
 
 
 class _Problem:

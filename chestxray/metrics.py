@@ -186,6 +186,16 @@ def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
     return _point_scores(truth, scores)[0]
 
 
+def mean_auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Mean over the findings that have both classes.
+
+    Raises:
+        ValueError: wrong shapes or values, or no finding with both classes.
+    """
+    scorable(check_labels(truth))
+    return float(np.nanmean(auroc(truth, scores)))
+
+
 def average_precision(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
     """Average precision of each finding: as `auroc`, equal to scikit-learn's `average_precision_score`."""
     return _point_scores(truth, scores)[1]

@@ -25,6 +25,10 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 
 
+PHANTOM_ROOT = "data/raw/phantom"
+"""Where the stage `phantom` writes its batch."""
+
+
 class ParamsError(ValueError):
     """`params.yaml` can't be used; the message names the key."""
 
@@ -81,6 +85,12 @@ class BackboneParams(Section):
     input_size: Annotated[int, Field(ge=32, le=512, multiple_of=32)]
     seed: Seed
 
+    @model_validator(mode="after")
+    def _weights_of_that_width(self) -> "BackboneParams":
+        if self.alpha != 1.0 and (self.weights == "imagenet" or self.weights.endswith(".pth")):
+            raise ValueError(f"torchvision's weights are for alpha 1.0, not {self.alpha}: use keras or random")
+        return self
+
 
 class ClassWeightingParams(Section):
     """Positive weight of a finding: `min(cap, (negatives / positives) ** power)`."""
@@ -118,7 +128,7 @@ class TrainParams(Section):
 class FineTuneParams(Section):
     """Training of the deeper layers, from the trained head on."""
 
-    from_layer: str
+    from_layer: Annotated[str, Field(pattern=r"^(input|expanded_conv|block_([1-9]|1[0-6])|Conv_1)$")]
     epochs: Annotated[int, Field(ge=0)]
     batch_size: PositiveInt
     learning_rate: PositiveFloat

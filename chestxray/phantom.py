@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from chestxray.findings import FINDINGS, NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.nih import BOX_FINDING_NAMES, BOX_HEADER, BOXES, HEADER, SYNTHETIC_NOTICE, TABLE
@@ -49,6 +50,11 @@ images/                     8-bit grey PNG
 """
 
 
+Box = tuple[int, int, int, int]
+Rows = tuple[list[str], list[str]]
+"""Lines of the table of entries and of the table of boxes."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """One drawn study.
@@ -59,9 +65,9 @@ class Drawing:
         boxes: x, y, width and height in pixels, by labelled finding.
     """
 
-    image: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    image: NDArray[np.uint8]
     findings: tuple[str, ...]
-    boxes: dict[str, tuple[int, int, int, int]]
+    boxes: dict[str, Box]
 
 
 def write_batch(root: Path, params: PhantomParams, workers: int | None = None) -> None:
@@ -88,10 +94,6 @@ def write_batch(root: Path, params: PhantomParams, workers: int | None = None) -
         batch.rename(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-Rows = tuple[list[str], list[str]]
-"""Lines of the table of entries and of the table of boxes."""
 
 
 def write_tables(batch: Path, rows: list[Rows]) -> None:
@@ -165,30 +167,31 @@ def draw_study(
         params: size in pixels and difficulty.
         rng: of this exposure.
     """
-    shown = {
-        finding: replace(
-            lesions[finding], strength=float(np.clip(lesions[finding].strength + rng.normal(0, 0.06), 0, 1))
-        )
-        for finding in study.findings
-    }
+    shown = {finding: changed(lesions[finding], rng) for finding in study.findings}
     for finding, lesion in shown.items():
         anatomy = SIGNS[finding].deform(anatomy, lesion)
-    anatomy = breathed(anatomy, study.view, params.difficulty * rng.beta(1.2, 2.5) * 1.4)
-    canvas = Canvas.posed(
-        params.size, rng.uniform(0.93, 1.06), rng.normal(0, 1.3), (rng.normal(0, 0.6), rng.normal(0, 0.7))
-    )
+    anatomy = breathed(anatomy, study.view, 1.4 * params.difficulty * rng.beta(1.2, 2.5))
+    shift = (rng.normal(0, 0.6), rng.normal(0, 0.7))
+    canvas = Canvas.posed(params.size, rng.uniform(0.93, 1.06), rng.normal(0, 1.3), shift)
     chest = draw_chest(canvas, anatomy)
     shadows = {finding: SIGNS[finding].cast(chest, lesion) for finding, lesion in shown.items()}
     chance = mimics(chest, params.difficulty, rng) + devices(chest, study.view, rng)
-    grey = exposed(canvas, absorption(chest, [*shadows.values(), *chance]), study.view, rng)
+    image = exposed(canvas, absorption(chest, [*shadows.values(), *chance]), study.view, rng)
     labelled = tuple(finding for finding in study.findings if rng.random() >= MISSED * params.difficulty)
-    boxes = {f: box_around(extent) for f in labelled if f in BOXED and (extent := shadows[f].extent) is not None}
-    return Drawing(np.clip(np.rint(grey), 0, 255).astype(np.uint8), labelled, boxes)
+    boxes = {finding: box_around(shadows[finding].extent) for finding in labelled if finding in BOXED}
+    return Drawing(image, labelled, {finding: box for finding, box in boxes.items() if box is not None})
 
 
-def box_around(extent: Array) -> tuple[int, int, int, int]:
-    """The box around the largest part of an extent (0..1): x, y, width, height in pixels."""
-    inside = (extent > 0.5 * min(1.0, float(extent.max()))).astype(np.uint8)
+def changed(lesion: Lesion, rng: np.random.Generator) -> Lesion:
+    """The lesion on another day: a little more or less of it."""
+    return replace(lesion, strength=min(max(lesion.strength + rng.normal(0, 0.06), 0.0), 1.0))
+
+
+def box_around(extent: Array | None) -> Box | None:
+    """The box around the largest part of an extent (0..1): x, y, width, height in pixels; None if there is nothing."""
+    if extent is None or not extent.any():
+        return None
+    inside = (extent > 0.5 * extent.max()).astype(np.uint8)
     _, _, parts, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     x, y, width, height, _ = parts[1 + int(np.argmax(parts[1:, cv2.CC_STAT_AREA]))].tolist()
     return x, y, width, height

@@ -149,7 +149,7 @@ def mediastinum(a: Anatomy, side: int) -> Points:
     width, height = a.heart_right if side == RIGHT else a.heart_left, a.dome_left - hilum
     lower = [(max(x * width, 2.4), hilum + y * height) for x, y in heart]
     edge = mirrored(curve([*upper, *lower, (1.5, a.dome_left + 6), (1.5, BASE_OF_FIELD)], 64), side)
-    return edge + np.array([a.shift, 0.0])
+    return np.asarray(edge + np.array([a.shift, 0.0]))
 
 
 def belly_outline(a: Anatomy) -> Points:

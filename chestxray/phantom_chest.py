@@ -125,7 +125,7 @@ def draw_organs(canvas: Canvas, a: Anatomy, heart: Array, belly: Array) -> Array
     _, y = canvas.grid
     middle = np.float32(0.13) * heart * ramp(y, a.apex - 2.5, a.apex + 4)
     deep = np.float32(0.16) * ramp(y, a.dome_right - 1.5, a.dome_right + 4.5)
-    return np.maximum(middle, belly * (np.float32(0.12) + deep))
+    return np.asarray(np.maximum(middle, belly * (np.float32(0.12) + deep)))
 
 
 def draw_body(canvas: Canvas, a: Anatomy) -> Array:
@@ -180,17 +180,11 @@ def draw_airways(canvas: Canvas, a: Anatomy) -> Array:
 
 def draw_vessels(canvas: Canvas, a: Anatomy, rng: np.random.Generator) -> Array:
     """Pulmonary vessels, branching from the hila and thinning outwards; the lower ones are the wider."""
-    paths: list[Points] = []
-    widths: list[float] = []
-    for side in (RIGHT, LEFT):
-        root = (side * 3.3 + a.shift, a.hilum + (0.5 if side == RIGHT else -0.4))
-        for path, width in branches(rng, root, side, a):
-            paths.append(path)
-            widths.append(width)
-    order = np.argsort(widths, kind="stable")
-    values = [min(1.0, 0.2 + 1.6 * widths[i]) for i in order]
-    layer = canvas.stroke([paths[i] for i in order], [widths[i] for i in order], values)
-    return canvas.blur(layer, 0.06) + 0.5 * hila(canvas, a)
+    layers = []
+    for side, height in ((RIGHT, 0.5), (LEFT, -0.4)):
+        paths, widths = branches(rng, (side * 3.3 + a.shift, a.hilum + height), side, a)
+        layers.append(canvas.stroke(paths, widths, [min(1.0, 0.2 + 1.6 * width) for width in widths]))
+    return canvas.blur(np.maximum(*layers), 0.06) + 0.5 * hila(canvas, a)
 
 
 def hila(canvas: Canvas, a: Anatomy) -> Array:
@@ -200,20 +194,21 @@ def hila(canvas: Canvas, a: Anatomy) -> Array:
 
 
 def branches(
-    rng: np.random.Generator, root: tuple[float, float], side: int, a: Anatomy, generations: int = 6
-) -> list[tuple[Points, float]]:
-    """A tree of vessels as (path, width) pairs: each branch bends a little and splits in two."""
+    rng: np.random.Generator, root: tuple[float, float], side: int, a: Anatomy, generations: int = 5
+) -> tuple[list[Points], list[float]]:
+    """A tree of vessels, paths and widths, the finest first: each branch bends a little and splits in two."""
     angle = np.linspace(-1.35, 1.5, 9) + rng.normal(0, 0.16, 9)  # 0 points outwards, positive to the feet
     start = np.array(root) + np.column_stack([side * rng.uniform(-0.5, 0.9, 9), 2.0 * np.sin(angle)])
     width = 0.25 * a.vessels * (1 + (a.upper_vessels - 1) * (angle < 0)) * rng.uniform(0.8, 1.2, 9)
-    tree: list[tuple[Points, float]] = []
+    paths: list[Points] = []
+    widths: list[float] = []
     for generation in range(generations):
-        reach = (2.4 - 0.2 * generation) * rng.uniform(0.75, 1.3, len(angle))
+        reach = (2.7 - 0.2 * generation) * rng.uniform(0.75, 1.3, len(angle))
         bend = angle + rng.normal(0, 0.24, len(angle))
         middle = start + 0.5 * reach[:, None] * np.column_stack([side * np.cos(angle), np.sin(angle)])
         end = middle + 0.5 * reach[:, None] * np.column_stack([side * np.cos(bend), np.sin(bend)])
-        tree += [(np.array(path), float(w)) for *path, w in zip(start, middle, end, width, strict=True)]
+        paths, widths = [*np.stack([start, middle, end], axis=1), *paths], [*width.tolist(), *widths]
         fork = rng.uniform(0.18, 0.48, len(angle))
         start, angle = np.repeat(end, 2, axis=0), np.concatenate([bend - fork, bend + fork]).reshape(2, -1).T.ravel()
         width = np.repeat(width, 2) * rng.uniform(0.55, 0.86, len(angle))
-    return tree
+    return paths, widths

@@ -6,14 +6,15 @@ more devices, as in a hospital.
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from chestxray.phantom_anatomy import LEFT, RIGHT
 from chestxray.phantom_canvas import FIELD, Array, Canvas, curve
 from chestxray.phantom_chest import Chest, Shadow
 
 
-def exposed(canvas: Canvas, absorbed: Array, view: str, rng: np.random.Generator) -> Array:
-    """The film's answer to an absorption: grey levels 0..255, with scatter, grain, letters and collimation."""
+def exposed(canvas: Canvas, absorbed: Array, view: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The film's answer to an absorption: grey levels with scatter, grain, letters and collimation."""
     portable = view == "AP"
     scatter = rng.uniform(0.15, 0.4) if portable else rng.uniform(0.0, 0.12)
     absorbed = (1 - scatter) * absorbed + scatter * canvas.blur(absorbed, 3.0)
@@ -23,7 +24,8 @@ def exposed(canvas: Canvas, absorbed: Array, view: str, rng: np.random.Generator
     grey = (grey - dark) * np.float32((255 - bright) / (255 - dark))
     grain = rng.standard_normal(grey.shape, dtype=np.float32) + 0.6 * canvas.noise(rng, 0.25)
     grey += canvas.blur(grain, 0.05) * np.float32(rng.uniform(1.8, 3.2) * (1.5 if portable else 1.0))
-    return collimated(canvas, lettered(canvas, grey, view, rng), rng)
+    grey = collimated(canvas, lettered(canvas, grey, view, rng), rng)
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
 def lettered(canvas: Canvas, grey: Array, view: str, rng: np.random.Generator) -> Array:

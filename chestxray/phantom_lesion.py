@@ -50,10 +50,9 @@ def patches(chest: Chest, rng: np.random.Generator, spots: list[tuple[float, flo
 def air_bronchogram(chest: Chest, side: int, rng: np.random.Generator) -> Array:
     """Air in the branches of the bronchi, to be seen where the lung around them is opaque."""
     root = (side * 2.8 + chest.anatomy.shift, chest.anatomy.hilum)
-    tree = branches(rng, root, side, replace(chest.anatomy, vessels=1.0, upper_vessels=1.0), generations=3)
-    return chest.canvas.blur(
-        chest.canvas.stroke([p for p, _ in tree], [0.8 * w for _, w in tree], [1.0] * len(tree)), 0.06
-    )
+    plain = replace(chest.anatomy, vessels=1.0, upper_vessels=1.0)
+    paths, widths = branches(rng, root, side, plain, generations=3)
+    return chest.canvas.blur(chest.canvas.stroke(paths, [0.8 * w for w in widths], [1.0] * len(paths)), 0.06)
 
 
 def round_opacity(chest: Chest, centre: tuple[float, float], diameter: float, rng: np.random.Generator) -> Array:
@@ -61,4 +60,4 @@ def round_opacity(chest: Chest, centre: tuple[float, float], diameter: float, rn
     u, v = chest.canvas.turned(centre, rng.uniform(0, 180))
     angle, away = np.arctan2(v, u), np.hypot(u, v)
     lobes = 1 + sum(rng.normal(0, 0.045) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 5))
-    return ramp(np.asarray(2 * away / (diameter * lobes), np.float32), 1.12, 0.80)
+    return ramp(np.asarray(2 * away / (diameter * lobes), np.float32), 1.15, 0.85)

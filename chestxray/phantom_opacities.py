@@ -90,7 +90,7 @@ def mass(chest: Chest, lesion: Lesion) -> Shadow:
     """A round opacity of three centimetres or more."""
     rng = lesion.rng()
     spot = chest.spot(lesion.side, rng.uniform(0.15, 0.85), rng.uniform(0.2, 0.75))
-    tumour = round_opacity(chest, spot, lesion.between(3.1, 6.5), rng)
+    tumour = round_opacity(chest, spot, lesion.between(3.4, 6.6), rng)
     return Shadow(opacity=lesion.between(0.35, 0.9) * tumour, extent=tumour)
 
 

@@ -98,7 +98,7 @@ def effusion(chest: Chest, lesion: Lesion) -> Shadow:
     sides = (RIGHT, LEFT) if lesion.variant > 0.7 else (lesion.side,)
     opacity, (_, y) = np.zeros_like(chest.lung), chest.canvas.grid
     for side in sides:
-        depth = lesion.between(-0.2, 6.0) * rng.uniform(0.6, 1.1)
+        depth = lesion.between(0.2, 6.0) * rng.uniform(0.6, 1.1)
         level = chest.anatomy.dome(side) + 0.8 * chest.anatomy.dome_height - depth
         climb = lesion.between(0.8, 4.0) * ramp(chest.rim[side], 7.0, -1.0) ** 2
         fluid = ramp(y - level + climb, -0.7, 0.7) * side_mask(chest, side)
@@ -112,7 +112,7 @@ def pneumothorax(chest: Chest, lesion: Lesion) -> Shadow:
     rng = lesion.rng()
     rim, (_, y) = chest.rim[lesion.side], chest.canvas.grid
     height = ramp(y, chest.anatomy.apex + lesion.between(7, 18), chest.anatomy.apex)
-    width = lesion.between(0.3, 3.8) * (0.25 + 0.75 * height) * rng.uniform(0.85, 1.15) * (height > 0)
+    width = lesion.between(0.5, 3.8) * (0.25 + 0.75 * height) * rng.uniform(0.85, 1.15) * (height > 0)
     free = ramp(width - rim, 0, 0.12) * side_mask(chest, lesion.side)
     line = ramp(np.abs(rim - width), 0.16, 0.05) * (height > 0.02) * side_mask(chest, lesion.side)
     fallen = lesion.between(0.0, 0.22) * side_mask(chest, lesion.side) * (1 - free)

@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from chestxray.nih import BOXES, OLD_TABLE, TABLE, TEST_LIST
-from chestxray.params import Params
+from chestxray.params import PHANTOM_ROOT, Params
 
 EXPERIMENT = "chest-xray"
 STATE = "chestxray.state"
@@ -150,7 +150,7 @@ def pipeline_state(params: Params) -> str:
     top = repository()
     code = [top / "dvc.yaml", *sorted((top / "chestxray").glob("*.py")), *sorted((top / "stages").glob("*.py"))]
     # The phantom batch is made by a stage, from params that are in the digest already.
-    outside = [top / batch.root for batch in params.batches.values() if batch.root != "data/raw/phantom"]
+    outside = [top / batch.root for batch in params.batches.values() if batch.root != PHANTOM_ROOT]
     tables = [root / name for root in outside for name in (TABLE, OLD_TABLE, BOXES, TEST_LIST)]
     for file in (*code, *tables):
         if file.is_file():

@@ -15,7 +15,7 @@ from chestxray.augment import PREDICTION_VIEWS, views
 from chestxray.dataset import Dataset
 from chestxray.features import Features
 from chestxray.findings import FINDINGS
-from chestxray.metrics import auroc
+from chestxray.metrics import mean_auroc
 from chestxray.mobilenet import Convention, LayerWeights
 from chestxray.network import get_weights, set_weights, trainable_part
 from chestxray.params import BackboneParams, FeaturesParams, FineTuneParams
@@ -173,7 +173,7 @@ class _Watch(keras.callbacks.Callback):
 
     def _score(self, epoch: int, loss: float) -> None:
         logits = self._logits()
-        score = float(np.nan_to_num(np.nanmean(auroc(self._validation.truth, logits)), nan=0.5))
+        score = mean_auroc(self._validation.truth, logits)
         validation_loss = float(tf.reduce_mean(self._loss(self._validation.truth, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self.rows.append(row)

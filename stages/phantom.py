@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-from chestxray.params import load_params
+from chestxray.params import PHANTOM_ROOT, load_params
 from chestxray.phantom import write_batch
 from chestxray.tracking import stage_run
-
-ROOT = Path("data/raw/phantom")
 
 
 def main() -> None:
     params = load_params()
     with stage_run("phantom", params):
-        write_batch(ROOT, params.phantom)
+        write_batch(Path(PHANTOM_ROOT), params.phantom)
 
 
 if __name__ == "__main__":

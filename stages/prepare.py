@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from chestxray.dataset import load_dataset
 from chestxray.params import load_params
 from chestxray.preparation import BatchError, prepare_batch
 from chestxray.tracking import stage_run
@@ -11,15 +12,16 @@ REJECTED = Path("reports/rejected.csv")
 
 
 def main(batch: str) -> None:
-    params = load_params()
+    params, out = load_params(), Path("data/prepared", batch)
     with stage_run("prepare", params, batch) as run:
         try:
-            rejected = prepare_batch(Path(params.batches[batch].root), Path("data/prepared", batch), params.prepare)
+            rejected = prepare_batch(Path(params.batches[batch].root), out, params.prepare)
         except BatchError as error:
             REJECTED.parent.mkdir(exist_ok=True)
             error.rejected.to_csv(REJECTED, index=False)
             raise SystemExit(f"batch {batch}: {error}. The list: {REJECTED}") from error
         run.log_metrics({"rejected": len(rejected)})
+        run.log_tags({"data_sha256": load_dataset([out]).digest})
 
 
 if __name__ == "__main__":

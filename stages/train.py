@@ -8,7 +8,7 @@ from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
 from chestxray.head import fit_head, head_logits
-from chestxray.metrics import auroc
+from chestxray.metrics import mean_auroc
 from chestxray.params import load_params
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import stage_run
@@ -22,8 +22,8 @@ def main() -> None:
         weights = weight_array(read_json(Path("reports/class_weights.json")))
         head = fit_head(load_features(folders, studies, "train"), weights, params.train)
         validation = load_features(folders, studies, "validation")
-        scores = auroc(validation.truth, head_logits(validation, head.weights))
-        metrics = {"l2": head.l2, "validation_mean_auroc": round(float(np.nanmean(scores)), 6)}
+        score = mean_auroc(validation.truth, head_logits(validation, head.weights))
+        metrics = {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
         Path("models").mkdir(exist_ok=True)
         np.save("models/head.npy", head.weights)
         write_csv(Path("reports/curves/l2.csv"), head.folds)

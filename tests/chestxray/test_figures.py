@@ -75,17 +75,22 @@ def test_every_figure_is_1600_pixels_wide_and_fully_within_the_picture(drawn, tm
         assert (edges == 255).all(), f"{name} is cut off"
 
 
-def test_no_text_of_one_panel_runs_into_another(drawn):
+def overlaps(boxes):
+    """Pairs of boxes that share more than a pixel."""
+    return [
+        (a, b)
+        for first, a in enumerate(boxes)
+        for b in boxes[:first]
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+    ]
+
+
+def test_no_panel_runs_into_another_and_no_text_into_another(drawn):
     for name, figure in drawn[0].items():
         figure.canvas.draw()
-        boxes = [axes.get_tightbbox() for axes in panels(figure).values()]
-        overlaps = [
-            (first, second)
-            for first, a in enumerate(boxes)
-            for second, b in enumerate(boxes[:first])
-            if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
-        ]
-        assert not overlaps, name
+        assert not overlaps([axes.get_tightbbox() for axes in panels(figure).values()]), name
+        for finding, axes in panels(figure).items():
+            assert not overlaps([text.get_window_extent() for text in (axes.title, *axes.texts)]), (name, finding)
 
 
 def test_confusion_panels_hold_counts_row_fractions_and_named_axes(drawn):

@@ -67,8 +67,8 @@ def test_youden_decides_nothing_where_every_cut_is_worse_than_chance():
     assert not decide(p, thresholds).any()
 
 
-def test_neighbours_with_nothing_between_them_are_still_told_apart():
-    below = 0.3
+@pytest.mark.parametrize("below", [0.3, np.nextafter(0.3, 1)])  # one middle rounds up, the other down
+def test_neighbours_with_nothing_between_them_are_still_told_apart(below):
     p = columns([below, np.nextafter(below, 1)])
     np.testing.assert_array_equal(decide(p, fit_thresholds(columns([0, 1]), p, "f1")), columns([False, True]))
 
