@@ -55,7 +55,8 @@ class Dataset:
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """One image, uint8, S × S."""
         study = self.studies.iloc[index]
-        return self.images[study["batch"]][study["row"]]
+        pixels: npt.NDArray[np.uint8] = self.images[study["batch"]][study["row"]]
+        return pixels
 
     def chunks(self, size: int) -> Iterator[npt.NDArray[np.uint8]]:
         """The images in order, `size` at a time: uint8, at most `size` × S × S × 1."""

@@ -48,8 +48,7 @@ class Evaluation:
 
     def predictions(self) -> pd.DataFrame:
         """A row a test image: batch, image, patient, then truth, probability and decision of each finding."""
-        columns = {"batch": self.test.studies["batch"], "image": self.test.studies["image"]}
-        columns["patient"] = self.test.studies["patient"]
+        columns: dict[str, Any] = {name: self.test.studies[name] for name in ("batch", "image", "patient")}
         for place, finding in enumerate(FINDINGS):
             columns[f"{finding}_truth"] = self.test.truth[:, place]
             columns[f"{finding}_probability"] = self.probabilities[:, place]

@@ -64,7 +64,8 @@ def write_overlays(
         The index (columns `INDEX`), and a contact sheet with one overlay per study, uint8 H × W × 3.
     """
     out.mkdir(parents=True)
-    rows, shown = [], []
+    rows: list[dict[str, Any]] = []
+    shown: list[Pixels] = []
     for index in progress(chosen, "Grad-CAM", len(chosen), "studie"):
         overlays = list(_overlays(bundle, test, index, boxes, params))
         for row, picture in overlays:

@@ -89,7 +89,7 @@ def classifier_graph(
     maps = graph.node("Conv", [x, graph.constant("head", kernel.T[:, :, None, None])], "both_maps")
     graph.nodes.append(helper.make_node("Split", [maps], ["straight", "mirrored"], "split", axis=0, num_outputs=2))
     total = graph.node("Add", ["straight", graph.mirror("mirrored", "unmirrored", 3)], "total")
-    mean = graph.node("Mul", [total, graph.constant("half", np.float32(0.5))], "mean")
+    mean = graph.node("Mul", [total, graph.constant("half", np.array(0.5, np.float32))], "mean")
     graph.node("Transpose", [mean], "maps", perm=[0, 2, 3, 1])
     pooled = graph.node("Flatten", [graph.node("GlobalAveragePool", [mean], "pool")], "pooled")
     graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
@@ -154,7 +154,7 @@ def _convolve(graph: _Graph, convolution: Convolution, weights: LayerWeights, co
     )
     if not convolution.relu6:
         return x
-    bounds = [graph.constant(f"{name}_{key}", np.float32(bound)) for key, bound in (("low", 0), ("high", 6))]
+    bounds = [graph.constant(f"{name}_{key}", np.array(bound, np.float32)) for key, bound in (("low", 0), ("high", 6))]
     return graph.node("Clip", [x, *bounds], f"{name}_relu")
 
 

@@ -16,6 +16,15 @@ PositiveFloat = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+def _one_of(*allowed: float) -> AfterValidator:
+    def check(value: float) -> float:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(map(str, allowed))}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
         raise ValueError("the lower bound comes first")
@@ -81,7 +90,7 @@ class BackboneParams(Section):
     """MobileNetV2: its weights, its width, and the side of the square that it sees."""
 
     weights: str
-    alpha: Literal[0.35, 0.5, 0.75, 1.0, 1.3, 1.4]
+    alpha: Annotated[float, _one_of(0.35, 0.5, 0.75, 1.0, 1.3, 1.4)]
     input_size: Annotated[int, Field(ge=32, le=512, multiple_of=32)]
     seed: Seed
 
@@ -95,7 +104,7 @@ class BackboneParams(Section):
 class ClassWeightingParams(Section):
     """Positive weight of a finding: `min(cap, (negatives / positives) ** power)`."""
 
-    power: Literal[0.0, 0.5, 1.0]
+    power: Annotated[float, _one_of(0.0, 0.5, 1.0)]
     cap: Annotated[float, Field(ge=1.0)]
 
 

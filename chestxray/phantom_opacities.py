@@ -67,7 +67,7 @@ def pneumonia(chest: Chest, lesion: Lesion) -> Shadow:
     cloud = patches(chest, rng, [spot, (spot[0] + lesion.side * 1.5, spot[1] + 1.2)], lesion.between(2.2, 3.8))
     mottle = 0.4 + 0.6 * ramp(chest.canvas.noise(rng, 1.6), -1.4, 1.0)
     bronchi = air_bronchogram(chest, lesion.side, rng)
-    return Shadow(opacity=lesion.between(0.3, 0.8) * cloud * mottle * (1 - 0.35 * bronchi), extent=cloud)
+    return Shadow(opacity=lesion.between(0.42, 0.92) * cloud * mottle * (1 - 0.35 * bronchi), extent=cloud)
 
 
 def consolidation(chest: Chest, lesion: Lesion) -> Shadow:

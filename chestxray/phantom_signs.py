@@ -98,7 +98,7 @@ def effusion(chest: Chest, lesion: Lesion) -> Shadow:
     sides = (RIGHT, LEFT) if lesion.variant > 0.7 else (lesion.side,)
     opacity, (_, y) = np.zeros_like(chest.lung), chest.canvas.grid
     for side in sides:
-        depth = lesion.between(0.2, 6.0) * rng.uniform(0.6, 1.1)
+        depth = lesion.between(0.1, 5.2) * rng.uniform(0.6, 1.1)
         level = chest.anatomy.dome(side) + 0.8 * chest.anatomy.dome_height - depth
         climb = lesion.between(0.8, 4.0) * ramp(chest.rim[side], 7.0, -1.0) ** 2
         fluid = ramp(y - level + climb, -0.7, 0.7) * side_mask(chest, side)
@@ -129,7 +129,7 @@ def pleural_thickening(chest: Chest, lesion: Lesion) -> Shadow:
     sides = (RIGHT, LEFT) if lesion.variant > 0.75 else (lesion.side,)
     top, bottom = (a.apex - 1, a.apex + 3.5) if lesion.variant < 0.35 else (a.hilum - 2, a.dome(lesion.side) + 4)
     length = ramp(y, top, top + 2) * ramp(y, bottom, bottom - 3)
-    thick = lesion.between(0.4, 1.5) * length * (1 + 0.25 * chest.canvas.noise(rng, 3.0))
+    thick = lesion.between(0.55, 1.6) * length * (1 + 0.25 * chest.canvas.noise(rng, 3.0))
     band = np.zeros_like(chest.lung)
     for side in sides:
         band = np.maximum(band, ramp(chest.rim[side] - thick, 0.1, -0.2) * side_mask(chest, side))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -56,7 +56,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
         raise
     except Image.DecompressionBombError as error:
         raise RadiographError(f"more than {max_pixels:,} pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise RadiographError("neither PNG nor JPEG") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError) as error:
         # Pillow's decoders raise any of these for damaged files.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-ELEMENT_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+ELEMENT_TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 MAX_ELEMENTS = 2**28
 
 Tensors = OrderedDict[str, npt.NDArray[np.generic]]
@@ -70,7 +70,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
     def persistent_load(self, reference: Any) -> _Storage:
         kind, storage_type, key, _, elements, _ = reference
-        if kind != "storage" or not 0 <= elements <= MAX_ELEMENTS:
+        if kind != "storage" or storage_type not in ELEMENT_TYPES or not 0 <= elements <= MAX_ELEMENTS:
             raise TorchFileError(f"unexpected reference {kind!r}")
         return self._storages.setdefault(key, _Storage(ELEMENT_TYPES[storage_type], elements))
 

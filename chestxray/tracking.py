@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -45,10 +46,10 @@ class Run:
         finite = [Metric(key, value, 0, step) for key, value in numbers.items() if abs(value) < float("inf")]
         self.client.log_batch(self.run_id, metrics=finite)
 
-    def log_curve(self, rows: list[dict[str, float]], step: str) -> None:
-        """A row per step, such as an epoch."""
-        for row in rows:
-            self.log_metrics({key: value for key, value in row.items() if key != step}, int(row[step]))
+    def log_curve(self, curve: pd.DataFrame, step: str) -> None:
+        """A row per step, such as an epoch, which the column `step` counts."""
+        for row in curve.to_dict("records"):
+            self.log_metrics({str(key): value for key, value in row.items() if key != step}, int(row[step]))
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Tags for a person to filter by."""

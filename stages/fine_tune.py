@@ -50,7 +50,7 @@ def main() -> None:
         save(training_curves_figure(tuned.curve, f"fine-tuning on {kind}"), Path("reports/training_curves.png"))
         write_json(Path("reports/fine_tune.json"), {"fine_tune": tuned.metrics()})
         run.log_metrics(tuned.metrics())
-        run.log_curve(tuned.curve.to_dict("records"), step="epoch")
+        run.log_curve(tuned.curve, step="epoch")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
         write_csv(Path("reports/curves/train.csv"), head.curve)
         write_json(Path("reports/train.json"), {"train": metrics})
         run.log_metrics(metrics)
-        run.log_curve(head.curve.to_dict("records"), step="iteration")
+        run.log_curve(head.curve, step="iteration")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+# Everything runs in the virtual environment .venv, which is made when it is missing or older than the pinned lists.
+PYTHON ?= python3
+IMAGES ?= 8000
+PORT ?= 8000
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export DVC_NO_ANALYTICS ?= true
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih benchmark clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+reproduce: .venv/installed ## make the environment, run the pipeline, show the metrics
+	dvc repro
+	@python -m chestxray.summary
+
+test: .venv/installed-tests ## the whole test suite
+	python -m pytest
+
+test-fast: .venv/installed-tests ## the tests that take seconds
+	python -m pytest -m "not slow"
+
+lint: .venv/installed-tests ## ruff, mypy --strict and the walls between the packages
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+lock: .venv/installed-tests ## pin the newest versions that pyproject.toml allows
+	uv pip compile pyproject.toml --upgrade --generate-hashes --no-header --no-emit-index-url -q -o requirements.txt
+	uv pip compile --group pyproject.toml:test --upgrade --generate-hashes --no-header --no-emit-index-url -q \
+		-c requirements.txt -o tests/requirements.txt
+
+mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri sqlite:///.mlflow/mlflow.db --host 127.0.0.1 --port 5000
+
+nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
+	python -m chestxray.nih_archives --images $(IMAGES) --root data/raw/nih
+
+benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
+	python -m benchmarks.training
+
+clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
+	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/*.h5 models/*.npy
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-tests: .venv/installed tests/requirements.txt
+	python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
