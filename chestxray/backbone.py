@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.mobilenet import TORCHVISION, Convolution, LayerWeights, blocks
-from chestxray.network import WeightsError, backbone, get_weights, read_weights
+from chestxray.mobilenet import Convolution, LayerWeights, blocks
+from chestxray.network import WeightsError, get_weights, read_weights
 from chestxray.params import BackboneParams
 from chestxray.torch_file import Tensors, read_tensors
 
@@ -32,8 +32,7 @@ def load_weights(params: BackboneParams) -> LayerWeights:
         WeightsError: they can't be had, or don't fit `backbone.alpha`.
     """
     if params.weights == "random":
-        keras.utils.set_random_seed(params.seed)
-        return get_weights(backbone(params.alpha, TORCHVISION, params.input_size))
+        return _random(params.alpha, params.seed)
     if params.weights == "keras":
         return _from_keras(params.alpha)
     if params.weights != "imagenet" and params.weights.endswith(".weights.h5"):
@@ -59,6 +58,22 @@ def convert(tensors: Tensors) -> LayerWeights:
         kernel, *batch_norm = arrays[5 * place : 5 * place + 5]
         weights[convolution.name] = [_keras_kernel(kernel, convolution)]
         weights[convolution.batch_norm] = batch_norm
+    return weights
+
+
+def _random(alpha: float, seed: int) -> LayerWeights:
+    """He et al., ICCV 2015: variance 2 / fan-in before a rectifier, 1 / fan-in elsewhere."""
+    rng, channels = np.random.default_rng(seed), 3
+    weights: LayerWeights = {}
+    for convolution in (convolution for block in blocks(alpha) for convolution in block.convolutions):
+        filters, side = convolution.filters, convolution.kernel
+        shape = (side, side, filters, 1) if convolution.depthwise else (side, side, channels, filters)
+        fan_in = side * side * (1 if convolution.depthwise else channels)
+        deviation = np.sqrt((2.0 if convolution.relu6 else 1.0) / fan_in)
+        ones, zeros = np.ones(filters, np.float32), np.zeros(filters, np.float32)
+        weights[convolution.name] = [rng.normal(0.0, deviation, shape).astype(np.float32)]
+        weights[convolution.batch_norm] = [ones, zeros, zeros, ones]
+        channels = filters
     return weights
 
 

@@ -192,7 +192,7 @@ def _minimise(design: Floats, offset: Floats, targets: Floats) -> Floats:
         gradient = design.T @ (p - targets) / len(p)
         hessian = design.T @ (design * (p * (1 - p))[:, None]) / len(p)
         step = np.linalg.solve(hessian + 1e-12 * np.eye(len(hessian)), gradient)
-        if gradient @ step < 1e-16:
+        if gradient @ step < 1e-12:  # the Newton decrement: the loss is within half of this of its minimum
             return coefficients
         fraction, before = 1.0, loss(coefficients)
         while loss(coefficients - fraction * step) > before - 1e-4 * fraction * (gradient @ step):
@@ -208,9 +208,10 @@ def _fit_curve(logits: Floats, positive: Booleans) -> tuple[float, float]:
     positives, negatives = np.count_nonzero(positive), np.count_nonzero(~positive)
     targets = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     mean, deviation = logits.mean(), logits.std()
-    if deviation <= 1e-6 * abs(mean):  # constant within single precision: no spread to measure by
-        deviation = 1.0
-    standard = (logits - mean) / deviation
+    # Constant within single precision: there is no spread to fit a slope to.
+    constant_logits = deviation <= 1e-6 * abs(mean)
+    deviation = 1.0 if constant_logits else deviation
+    standard = np.zeros_like(logits) if constant_logits else (logits - mean) / deviation
     constant = np.ones((len(logits), 1))
     slope, intercept = _minimise(np.column_stack([standard, constant]), np.zeros(len(logits)), targets)
     if slope < MINIMUM_SLOPE:  # the loss is convex: the best allowed curve lies on the bound

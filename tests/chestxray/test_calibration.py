@@ -223,3 +223,12 @@ def test_the_service_can_calibrate_and_decide_with_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_logits_that_differ_in_the_last_bit_only_give_everyone_about_the_prevalence():
+    logits = np.full((25, len(FINDINGS)), np.float32(-8.848554), np.float32)
+    logits[::2] = np.nextafter(logits[::2], np.float32(0))
+    truth = np.zeros((25, len(FINDINGS)), np.int8)
+    truth[0] = 1
+    probabilities = fit_platt(logits, truth).probabilities(logits)
+    assert np.allclose(probabilities, 2 / 27, atol=0.03)

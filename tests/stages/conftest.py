@@ -1,0 +1,83 @@
+"""A pipeline in miniature: the real stages under the real DVC and MLflow, on 120 small phantoms."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+TOP = Path(__file__).parents[2]
+TINY = {
+    "phantom": {"studies": 120, "patients": 90, "size": 64},
+    "prepare": {"size": 64, "max_rejected": 0.05},
+    "backbone": {"weights": "random", "alpha": 0.35, "input_size": 32},
+    "features": {"views": 3},
+    "train": {"l2": 1.0, "folds": 2},
+    "fine_tune": {"epochs": 1, "from_layer": "Conv_1"},
+    "evaluate": {"resamples": 100},
+    "gradcam": {"studies": 3, "size": 128},
+}
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A copy of the repository with tiny params."""
+
+    top: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "GIT_"))}
+        identity = {
+            f"GIT_{who}_{what}": "tests@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        environment = kept | identity | {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(command, cwd=self.top, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def repro(self, *arguments: str) -> list[str]:
+        """`dvc repro`; returns the stages that ran."""
+        return ran(self.run("dvc", "repro", *arguments).stdout)
+
+    def turn(self, **sections: dict[str, object]) -> None:
+        """Edits params.yaml."""
+        yaml, path = YAML(), self.top / "params.yaml"
+        params = yaml.load(path)
+        for section, values in sections.items():
+            params[section].update(values)
+        yaml.dump(params, path)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", message)
+
+
+def ran(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="session")
+def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
+    """Makes copies of what git tracks, without outputs."""
+
+    def make() -> Clone:
+        clone = Clone(tmp_path_factory.mktemp("clone"))
+        tracked = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=TOP, capture_output=True, text=True, check=True
+        )
+        for name in tracked.stdout.splitlines():
+            if (TOP / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
+                (clone.top / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(TOP / name, clone.top / name)
+        clone.turn(**TINY)
+        clone.run("git", "init", "-q")
+        clone.commit("tiny")
+        return clone
+
+    return make

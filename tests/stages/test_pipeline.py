@@ -1,0 +1,221 @@
+"""The pipeline from phantoms to the registered model, and what a change re-runs."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from chestxray.findings import FINDINGS
+from tests.stages.conftest import Clone, ran
+
+pytestmark = pytest.mark.slow
+
+ALL = [
+    "phantom", "prepare@phantom", "backbone", "class_weighting", "features@phantom",
+    "train", "fine_tune", "evaluate", "gradcam", "register",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class History:
+    """A clone after its first `dvc repro`, a second one, and one with another L2."""
+
+    clone: Clone
+    first: list[str]
+    second: list[str]
+    with_other_l2: list[str]
+    metrics_diff: str
+    params_diff: str
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.clone.top / '.mlflow' / 'mlflow.db'}")
+
+    def runs(self, where: str = "") -> list[Run]:
+        experiment = self.client.get_experiment_by_name("chest-xray")
+        return list(self.client.search_runs([experiment.experiment_id], where, order_by=["start_time"]))
+
+    def parents(self) -> list[Run]:
+        return [run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags]
+
+
+@pytest.fixture(scope="module")
+def history(make_clone: Callable[[], Clone]) -> History:
+    clone = make_clone()
+    first, second = clone.repro(), clone.repro()
+    clone.commit("first model")
+    # Not `dvc exp run --temp`: the workspace is what the next commands compare.
+    with_other_l2 = ran(clone.run("dvc", "exp", "run", "-S", "train.l2=50.0").stdout)
+    return History(
+        clone, first, second, with_other_l2,
+        clone.run("dvc", "metrics", "diff").stdout, clone.run("dvc", "params", "diff").stdout,
+    )  # fmt: skip
+
+
+def test_one_repro_runs_every_stage_in_order(history: History) -> None:
+    assert sorted(history.first) == sorted(ALL)
+    assert history.first.index("phantom") < history.first.index("prepare@phantom") < history.first.index("train")
+    assert history.first[-3:] == ["evaluate", "gradcam", "register"] or history.first[-1] == "register"
+
+
+def test_a_second_repro_does_nothing(history: History) -> None:
+    assert history.second == []
+
+
+def test_another_l2_runs_what_depends_on_it_and_nothing_else(history: History) -> None:
+    assert history.with_other_l2 == ["train", "fine_tune", "evaluate", "gradcam", "register"]
+
+
+def test_the_differences_are_shown(history: History) -> None:
+    assert "train.l2" in history.params_diff
+    assert "test.mean_auroc" in history.metrics_diff
+
+
+def test_plots_are_drawn(history: History) -> None:
+    page = history.clone.run("dvc", "plots", "show", "--out", "plots").stdout
+    html = Path(page.strip().removeprefix("file://")).read_text()
+    for name in ("Fine-tuning", "ROC by finding (test)", "Missed findings (test)", "confusion_matrix.png"):
+        assert name in html
+
+
+def test_metrics_are_finite_numbers_with_their_n_and_interval(history: History) -> None:
+    metrics = json.loads((history.clone.top / "reports/metrics.json").read_text())["test"]
+    flat = [v for value in metrics.values() for v in (value.values() if isinstance(value, dict) else [value])]
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in flat)
+    assert metrics["mean_auroc_ci_low"] <= metrics["mean_auroc"] <= metrics["mean_auroc_ci_high"]
+    studies = pd.read_parquet(history.clone.top / "data/prepared/phantom/studies.parquet")
+    assert metrics["n"] == (studies["side"] == "test").sum()
+    assert {"micro_f1", "macro_f1", "weighted_f1", "subset_accuracy", "hamming_loss", "calibration_error"} < set(
+        metrics
+    )
+
+
+def test_predictions_have_a_row_per_test_image_and_agree_with_the_confusion_matrices(history: History) -> None:
+    reports = history.clone.top / "reports"
+    predictions = pd.read_csv(reports / "predictions.csv")
+    confusion = pd.read_csv(reports / "confusion_matrices.csv").set_index("finding")
+    for finding in FINDINGS:
+        truth, decision = predictions[f"{finding}_truth"] == 1, predictions[f"{finding}_decision"] == 1
+        assert confusion.loc[finding, "tp"] == (truth & decision).sum()
+        assert confusion.loc[finding].sum() == len(predictions)
+
+
+def test_every_called_finding_of_an_explained_study_has_an_overlay(history: History) -> None:
+    folder = history.clone.top / "reports/gradcam"
+    index = pd.read_csv(folder / "index.csv")
+    assert len(index) and (index["probability"] >= index["threshold"]).all()
+    assert {path.name for path in (folder / "overlays").iterdir()} == set(index["file"])
+    assert (folder / "overview.png").stat().st_size > 1000
+
+
+def test_a_fresh_clone_rebuilds_the_same_to_the_byte_and_registers(history: History, tmp_path: Path) -> None:
+    fresh = Clone(tmp_path / "fresh")
+    history.clone.run("git", "clone", "-q", ".", str(fresh.top))
+    assert sorted(fresh.repro()) == sorted(ALL)
+    assert fresh.run("git", "status", "--porcelain", "--untracked-files=no").stdout == ""
+    assert "reports/metrics.json" in fresh.run("git", "ls-files").stdout
+    version = MlflowClient(f"sqlite:///{fresh.top / '.mlflow' / 'mlflow.db'}").get_model_version_by_alias(
+        "chest-xray", "champion"
+    )
+    assert version.version == "1"
+
+
+def test_outputs_hold_no_path_of_the_machine(history: History) -> None:
+    for path in (*(history.clone.top / "reports").rglob("*.*"), history.clone.top / "models/bundle/bundle.json"):
+        assert str(history.clone.top).encode() not in path.read_bytes(), path
+
+
+def test_one_parent_run_per_state_with_the_full_record(history: History) -> None:
+    first, second = history.parents()
+    assert first.data.params["train.l2"] == "1.0"
+    assert second.data.params["train.l2"] == "50.0"
+    for run in (first, second):
+        assert run.data.tags["data"] == "synthetic"
+        assert {"data_sha256", "model_sha256", "git_commit", "dvc_lock_sha256"} < set(run.data.tags)
+        assert 0.0 <= run.data.metrics["test.mean_auroc"] <= 1.0
+        names = {file.path for file in history.client.list_artifacts(run.info.run_id)}
+        assert {"confusion_matrix.png", "classification_report.csv", "curves", "gradcam"} < names
+
+
+def test_each_executed_stage_is_a_child_run(history: History) -> None:
+    first, second = (run.info.run_id for run in history.parents())
+    names = {
+        parent: [run.data.tags["chestxray.stage"] for run in history.runs(f"tags.`mlflow.parentRunId` = '{parent}'")]
+        for parent in (first, second)
+    }
+    assert sorted(names[first]) == sorted(ALL)
+    assert names[second] == ["train", "fine_tune", "evaluate", "gradcam", "register"]
+    assert {run.info.status for run in history.runs()} == {"FINISHED"}
+
+
+def test_curves_are_in_mlflow_per_epoch(history: History) -> None:
+    (run, *_) = history.runs("tags.`chestxray.stage` = 'fine_tune'")
+    epochs = [m.step for m in history.client.get_metric_history(run.info.run_id, "validation_mean_auroc")]
+    assert {0, 1} <= set(epochs)
+
+
+def test_the_first_model_stays_champion_and_the_new_one_is_challenger(history: History) -> None:
+    aliases = history.client.get_registered_model("chest-xray").aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "1", "challenger": "2"}
+
+
+def test_registering_the_same_bundle_again_makes_no_version(history: History) -> None:
+    history.clone.run("dvc", "repro", "--force", "--single-item", "register")
+    assert len(history.client.search_model_versions("name = 'chest-xray'")) == 2
+    assert len(history.parents()) == 2
+
+
+def test_mlflow_users_can_load_the_model(history: History) -> None:
+    script = (
+        "import mlflow, numpy as np, onnxruntime as ort\n"
+        "model = mlflow.pyfunc.load_model('models:/chest-xray@challenger')\n"
+        "images = np.random.default_rng(0).integers(256, size=(3, 64, 64, 1), dtype=np.uint8)\n"
+        "said = model.predict(images)\n"
+        "session = ort.InferenceSession('models/bundle/model.onnx')\n"
+        "np.testing.assert_allclose(said['logits'], session.run(['logits'], {'image': images})[0], atol=1e-5)\n"
+    )
+    uri = f"sqlite:///{history.clone.top / '.mlflow' / 'mlflow.db'}"
+    history.clone.run("env", f"MLFLOW_TRACKING_URI={uri}", "python", "-c", script)
+
+
+def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) -> None:
+    clone = make_clone()
+    clone.turn(prepare={"max_rejected": 0.0})
+    clone.repro("phantom")
+    victim = sorted((clone.top / "data/raw/phantom/images").iterdir())[0]
+    victim.unlink()
+    victim.write_bytes(b"not an image")
+    failed = clone.run("python", "-m", "stages.prepare", "phantom", check=False)
+    assert failed.returncode != 0 and "prepare.max_rejected" in failed.stderr
+    assert victim.name in (clone.top / "reports/rejected.csv").read_text()
+    assert not (clone.top / "data/prepared/phantom").exists()
+    client = MlflowClient(f"sqlite:///{clone.top / '.mlflow' / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("chest-xray").experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs if "chestxray.stage" in run.data.tags} == {
+        "phantom": "FINISHED",
+        "prepare@phantom": "FAILED",
+    }
+    assert [run.info.status for run in runs if "chestxray.stage" not in run.data.tags] == ["FINISHED"]
+
+
+def test_wrong_params_stop_a_stage_before_any_work(make_clone: Callable[[], Clone]) -> None:
+    clone = make_clone()
+    clone.turn(train={"l2": -1.0})
+    failed = clone.run("dvc", "repro", check=False)
+    assert failed.returncode != 0
+    assert "train.l2" in failed.stderr and "-1.0" in failed.stderr
+    assert not (clone.top / ".mlflow").exists() and not (clone.top / "data/raw").exists()
+
+
+def test_parquet_and_arrays_agree(history: History) -> None:
+    prepared = history.clone.top / "data/prepared/phantom"
+    images, studies = np.load(prepared / "images.npy", mmap_mode="r"), pd.read_parquet(prepared / "studies.parquet")
+    assert images.shape == (len(studies), 64, 64) and images.dtype == np.uint8
+    assert studies.groupby("patient")["side"].nunique().max() == 1
