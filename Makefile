@@ -48,6 +48,8 @@ clean: ## remove the environment, the MLflow store and every output; raw data an
 	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/*.h5 models/*.npy
 
 .venv/installed: requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || \
+		{ echo "Python 3.11 is needed, $$($(PYTHON) --version 2>&1) was found: make PYTHON=/path/to/python3.11 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
