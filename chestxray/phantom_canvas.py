@@ -119,28 +119,20 @@ class Canvas:
         return np.float32(1 / 255) * layer
 
     def ellipse(
-        self, centre: ArrayLike, radii: tuple[float, float], degrees: float = 0.0, softness: float = 0.3
+        self, centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0.0, softness: float = 0.3
     ) -> Array:
-        """A filled ellipse whose edge falls from 1 to 0 over `softness` centimetres."""
-        cx, cy = np.asarray(centre, dtype=float)
-        u, v = self.turned((cx, cy), degrees)
-        away = np.sqrt((u / np.float32(radii[0])) ** 2 + (v / np.float32(radii[1])) ** 2)
-        half = softness / (2 * min(radii))
-        return ramp(away, 1 + half, 1 - half)
-
-    def turned(self, centre: ArrayLike, degrees: float) -> tuple[Array, Array]:
-        """Coordinates of every pixel in axes through `centre`, turned by `degrees`."""
-        cx, cy = np.asarray(centre, dtype=np.float32)
-        x, y = self.grid
-        cos, sin = np.float32(np.cos(np.radians(degrees))), np.float32(np.sin(np.radians(degrees)))
-        return (x - cx) * cos + (y - cy) * sin, (y - cy) * cos - (x - cx) * sin
+        """A filled ellipse, turned clockwise, whose edge falls from 1 to 0 over about `softness` centimetres."""
+        turn, angle = np.linspace(0, 2 * np.pi, 48, endpoint=False), np.radians(degrees)
+        u, v = radii[0] * np.cos(turn), radii[1] * np.sin(turn)
+        x, y = u * np.cos(angle) - v * np.sin(angle), u * np.sin(angle) + v * np.cos(angle)
+        return self.fill(np.column_stack([x, y]) + centre, softness=softness / 3.5)
 
     def blur(self, image: Array, cm: float) -> Array:
         """Gaussian blur with a standard deviation in centimetres; none below a fifth of a pixel."""
         sigma = cm * self.scale
         if sigma < 0.2:
             return image
-        if sigma < 6:
+        if sigma < 3:
             return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
         small = cv2.GaussianBlur(
             cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), sigma / 4

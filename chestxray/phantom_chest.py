@@ -114,7 +114,7 @@ def draw_chest(canvas: Canvas, anatomy: Anatomy) -> Chest:
 
 def chest_rim(canvas: Canvas, a: Anatomy, side: int) -> Array:
     """Depth inside the chest wall of one half, in centimetres."""
-    beyond = mirrored([(-8, BASE_OF_FIELD), (-8, a.apex + 2), (0, a.apex + 0.4)], side)
+    beyond = mirrored([(-8, BASE_OF_FIELD), (-8, a.apex + 9), (1.0, a.apex + 3.2), (2.7, a.apex + 0.8)], side)
     cage = canvas.fill(np.vstack([wall(a, side), beyond]))
     x, _ = canvas.grid
     return np.where(x * side > 0, canvas.distance(cage), np.float32(0))

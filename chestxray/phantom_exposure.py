@@ -32,12 +32,12 @@ def lettered(canvas: Canvas, grey: Array, view: str, rng: np.random.Generator) -
     """Side markers, and what a portable machine prints."""
     layer = np.zeros((canvas.size, canvas.size), np.uint8)
     side = LEFT if rng.random() < 0.75 else RIGHT
-    words = [("L" if side == LEFT else "R", FIELD / 2 + side * rng.uniform(14.5, 17) - 0.7, rng.uniform(2, 5), 1.5)]
+    words = [("L" if side == LEFT else "R", FIELD / 2 + side * rng.uniform(14.5, 17) - 0.7, rng.uniform(3.2, 5.5), 1.5)]
     if rng.random() < 0.5:
         initials = "".join(rng.choice(list("ABDHJKMO"), 2))
         words.append((initials, words[0][1] - 0.4, words[0][2] + 1.2, 0.8))
     if view == "AP" and rng.random() < 0.6:
-        words.append((str(rng.choice(["PORTABLE", "AP", "AP SUPINE", "SEMI-ERECT"])), rng.uniform(0.8, 3), 2.2, 0.75))
+        words.append((str(rng.choice(["PORTABLE", "AP", "AP SUPINE", "SEMI-ERECT"])), rng.uniform(0.8, 3), 1.3, 0.75))
     scale = canvas.size / FIELD
     for text, x, y, height in words:
         where, font = (round(x * scale), round(y * scale)), height * scale / 22

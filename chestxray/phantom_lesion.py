@@ -57,7 +57,8 @@ def air_bronchogram(chest: Chest, side: int, rng: np.random.Generator) -> Array:
 
 def round_opacity(chest: Chest, centre: tuple[float, float], diameter: float, rng: np.random.Generator) -> Array:
     """A rounded lesion of a given diameter, slightly lobulated, 0..1."""
-    u, v = chest.canvas.turned(centre, rng.uniform(0, 180))
-    angle, away = np.arctan2(v, u), np.hypot(u, v)
-    lobes = 1 + sum(rng.normal(0, 0.045) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 5))
-    return ramp(np.asarray(2 * away / (diameter * lobes), np.float32), 1.15, 0.85)
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    lobes = [rng.normal(0, 0.045) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5)]
+    radius = diameter / 2 * (1 + np.sum(lobes, axis=0))
+    outline = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)]) + centre
+    return chest.canvas.fill(outline, softness=0.06 * diameter)

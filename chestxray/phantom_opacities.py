@@ -64,10 +64,10 @@ def pneumonia(chest: Chest, lesion: Lesion) -> Shadow:
     """A patchy, ill-defined opacity of part of a lobe with some air bronchograms."""
     rng = lesion.rng()
     spot = chest.spot(lesion.side, rng.uniform(0.45, 0.9), rng.uniform(0.2, 0.55))
-    cloud = patches(chest, rng, [spot, (spot[0] + lesion.side * 1.5, spot[1] + 1.2)], lesion.between(2.2, 3.8))
+    cloud = patches(chest, rng, [spot, (spot[0] + lesion.side * 1.5, spot[1] + 1.2)], lesion.between(2.6, 4.4))
     mottle = 0.4 + 0.6 * ramp(chest.canvas.noise(rng, 1.6), -1.4, 1.0)
     bronchi = air_bronchogram(chest, lesion.side, rng)
-    return Shadow(opacity=lesion.between(0.42, 0.92) * cloud * mottle * (1 - 0.35 * bronchi), extent=cloud)
+    return Shadow(opacity=lesion.between(0.45, 0.95) * cloud * mottle * (1 - 0.35 * bronchi), extent=cloud)
 
 
 def consolidation(chest: Chest, lesion: Lesion) -> Shadow:
@@ -114,7 +114,7 @@ def edema(chest: Chest, lesion: Lesion) -> Shadow:
     mottle = 0.7 + 0.3 * ramp(chest.canvas.noise(rng, 0.9), -1.5, 1.5)
     lines = []
     for side in (RIGHT, LEFT):
-        for y in np.arange(a.dome(side) - 2.5, a.dome(side) + 1.8, 0.55):
+        for y in a.dome(side) + np.sort(rng.uniform(-2.8, 1.8, 7)):
             x = np.interp(y, wall(a, side)[:, 1], wall(a, side)[:, 0])
             lines.append(np.array([(x, y), (x - side * rng.uniform(1.0, 2.0), y + rng.normal(0, 0.08))]))
     kerley = chest.canvas.stroke(lines, [0.12] * len(lines), [1.0] * len(lines))

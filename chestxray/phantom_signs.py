@@ -43,9 +43,9 @@ def lost_volume(a: Anatomy, lesion: Lesion) -> Anatomy:
 
 
 def enlarged_heart(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """The cardiothoracic ratio rises above a half."""
-    grown = max(lesion.between(0.50, 0.62) / a.cardiothoracic_ratio, 1.03)
-    return replace(a, heart_right=a.heart_right * (0.4 * grown + 0.6), heart_left=a.heart_left * (1.2 * grown - 0.2))
+    """The cardiothoracic ratio rises above a half, mostly to the left."""
+    growth = 2 * a.half_width * max(lesion.between(0.505, 0.62) - a.cardiothoracic_ratio, 0.02)
+    return replace(a, heart_right=a.heart_right + 0.2 * growth, heart_left=a.heart_left + 0.8 * growth)
 
 
 def pushed(a: Anatomy, lesion: Lesion) -> Anatomy:
@@ -54,7 +54,7 @@ def pushed(a: Anatomy, lesion: Lesion) -> Anatomy:
 
 
 def engorged(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """Blood is diverted to the upper lobes, all vessels widen and the heart grows a little."""
+    """Blood is diverted to the upper lobes, and all vessels widen."""
     wide = 1 + lesion.between(0.0, 0.4)
     return replace(a, vessels=a.vessels * wide, upper_vessels=a.upper_vessels + lesion.between(0.0, 0.6))
 
@@ -102,7 +102,7 @@ def effusion(chest: Chest, lesion: Lesion) -> Shadow:
         level = chest.anatomy.dome(side) + 0.8 * chest.anatomy.dome_height - depth
         climb = lesion.between(0.8, 4.0) * ramp(chest.rim[side], 7.0, -1.0) ** 2
         fluid = ramp(y - level + climb, -0.7, 0.7) * side_mask(chest, side)
-        opacity = np.maximum(opacity, 0.97 * fluid)
+        opacity = np.maximum(opacity, lesion.between(0.45, 0.98) * fluid)
     density = opacity * np.maximum(0.20 - chest.organs, 0)
     return Shadow(opacity=opacity, density=density, extent=opacity * (chest.lung > 0.15))
 
@@ -112,13 +112,13 @@ def pneumothorax(chest: Chest, lesion: Lesion) -> Shadow:
     rng = lesion.rng()
     rim, (_, y) = chest.rim[lesion.side], chest.canvas.grid
     height = ramp(y, chest.anatomy.apex + lesion.between(7, 18), chest.anatomy.apex)
-    width = lesion.between(0.5, 3.8) * (0.25 + 0.75 * height) * rng.uniform(0.85, 1.15) * (height > 0)
+    width = lesion.between(0.35, 3.5) * (0.25 + 0.75 * height) * rng.uniform(0.85, 1.15) * (height > 0)
     free = ramp(width - rim, 0, 0.12) * side_mask(chest, lesion.side)
     line = ramp(np.abs(rim - width), 0.16, 0.05) * (height > 0.02) * side_mask(chest, lesion.side)
     fallen = lesion.between(0.0, 0.22) * side_mask(chest, lesion.side) * (1 - free)
     extra = lesion.between(0.02, 0.10) * free * (chest.lung > 0.1)
     return Shadow(
-        opacity=fallen, density=lesion.between(0.05, 0.13) * line - extra, bare=free, extent=free * chest.lung
+        opacity=fallen, density=lesion.between(0.03, 0.12) * line - extra, bare=free, extent=free * chest.lung
     )
 
 

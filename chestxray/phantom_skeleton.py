@@ -5,13 +5,18 @@ import itertools
 import numpy as np
 
 from chestxray.phantom_anatomy import LEFT, RIGHT, Anatomy, mediastinum, wall
-from chestxray.phantom_canvas import Array, Canvas, Points, curve, mirrored
+from chestxray.phantom_canvas import Array, Canvas, Points, curve, mirrored, ramp
 
 
 def draw_bones(canvas: Canvas, a: Anatomy) -> Array:
     """Ribs, clavicles, shoulder blades, upper arms and spine, in units of soft-tissue absorption."""
     back, front = cortex(canvas, posterior_ribs(a), 0.85, 0.45), cortex(canvas, anterior_ribs(a), 0.95, 0.45)
-    bones = 0.17 * back + 0.08 * front + draw_girdle(canvas, a) + draw_spine(canvas, a)
+    x, _ = canvas.grid
+    bones = (
+        (0.17 * back + 0.08 * front) * (0.35 + 0.65 * ramp(np.abs(x), 2, 6))
+        + draw_girdle(canvas, a)
+        + draw_spine(canvas, a)
+    )
     return a.bone * canvas.blur(bones, 0.05) + draw_aortic_calcium(canvas, a)
 
 
