@@ -26,7 +26,8 @@ from chestxray.params import PhantomParams
 from chestxray.phantom import write_batch
 
 TOP = Path(__file__).parents[1]
-STAGES = "prepare big,backbone,class_weighting,features big,train,fine_tune,evaluate,gradcam,register".split(",")
+STAGES = ("prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "evaluate", "gradcam", "register")
+STAGES_PER_BATCH = ("prepare", "features")
 DRAWN = 400
 SECONDS_BETWEEN_SAMPLES = 0.1
 
@@ -39,7 +40,7 @@ def copy_repository(top: Path, root: Path) -> None:
         (top / name).write_bytes((TOP / name).read_bytes())
 
     yaml, path = YAML(), top / "params.yaml"
-    params: Any = yaml.load(path)
+    params: dict[str, Any] = yaml.load(path) or {}
     params["batches"] = {"big": {"root": str(root)}}
     params["fine_tune"]["epochs"] = 1
     params["features"]["views"] = 3
@@ -105,8 +106,8 @@ def measure(studies: int, drawn: Path, scratch: Path) -> dict[str, tuple[float, 
     grow_batch(drawn, root, studies)
     copy_repository(top, root)
     measured = {}
-    for stage in STAGES:
-        name, *arguments = stage.split()
+    for name in STAGES:
+        arguments = ["big"] if name in STAGES_PER_BATCH else []
         measured[name] = peak_of([sys.executable, "-m", f"stages.{name}", *arguments], top)
         print(f"{studies} studies, {name}: {measured[name][0]:.0f} MB, {measured[name][1]:.0f} s", file=sys.stderr)
     return measured
