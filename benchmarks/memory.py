@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
@@ -55,7 +56,7 @@ def grow_batch(drawn: Path, root: Path, studies: int) -> None:
     table = [header]
     for number in range(studies):
         name, labels, follow_up, patient, rest = rows[number % len(rows)]
-        image = cv2.imread(str(drawn / "images" / name), cv2.IMREAD_GRAYSCALE)
+        image = np.asarray(cv2.imread(str(drawn / "images" / name), cv2.IMREAD_GRAYSCALE))
         image[:8, :8] = number // 256 % 256
         image[8:16, :8] = number % 256
         copied = f"{number:08d}_000.png"

@@ -100,6 +100,7 @@ class _Problem:
 
     def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats) -> None:
         self._features, self._groups, self._class_weights = features, groups, class_weights.astype(np.float32)
+        self._truth = features.truth
         self._images = groups.sum(axis=0)
         self._mean, self._deviation = _moments(features)
 
@@ -136,7 +137,6 @@ class _Problem:
         groups, findings = weights.shape[1:]
         folded = self.fold(weights).reshape(len(weights), -1).astype(np.float32)
         product, total, loss, done = np.zeros_like(folded, np.float64), np.zeros(groups * findings), 0.0, 0
-        truth = self._features.truth
         for chunk in self._features.pooled_chunks(IMAGES_AT_ONCE):
             images = slice(done, done + len(chunk))
             done += len(chunk)
@@ -144,7 +144,7 @@ class _Problem:
             share = self._groups[images] / (self._images * chunk.shape[1] * findings)
             part, slope = _cross_entropy(
                 (pooled @ folded[:-1] + folded[-1]).reshape(len(chunk), -1, groups, findings),
-                truth[images][:, None, None],
+                self._truth[images][:, None, None],
                 self._class_weights,
                 share[:, None, :, None].astype(np.float32),
             )
