@@ -189,13 +189,10 @@ def compare_decoding(root: Path, files: list[Path], params: Params, scratch: Pat
 
 
 def report(
-    bench: Bench, ranks: dict[str, Scores], dataset: Dataset, decoding: dict[str, float]
+    spent: dict[str, float], ranks: dict[str, Scores], tested: Dataset, decoding: dict[str, float]
 ) -> list[dict[str, str]]:
     """The rows of the table."""
-    spent = bench.watch.seconds
-    wall = {
-        way: sum(s for what, s in spent.items() if what.startswith(way)) for way in ("plain", "two views", "default")
-    }
+    wall = {way: sum(seconds for what, seconds in spent.items() if what.startswith(way)) for way in ranks}
     rows = [{"what": "plain", "seconds": f"{wall['plain']:.0f}", "ratio": "1", "mean AUROC": "", "difference": ""}]
     rows[0]["mean AUROC"] = f"{mean_auroc(tested.truth, ranks['plain']):.3f}"
     for way in ("two views", "default"):
