@@ -18,13 +18,16 @@ def class_weights(truth: npt.NDArray[np.int8], params: ClassWeightingParams) -> 
         params: power and cap.
 
     Returns:
-        Per finding `n`, `positives`, `prevalence` and `weight`; weight 1 where there are no positives, with a warning.
+        Per finding `n`, `positives`, `prevalence` and `weight`; weight 1, with a warning, where all or
+        none are positive.
     """
     rows, n = {}, len(truth)
     for finding, positives in zip(FINDINGS, truth.sum(axis=0, dtype=int).tolist(), strict=True):
-        if positives == 0:
-            logging.getLogger(__name__).warning("%s has no positives among %d training images: weight 1", finding, n)
-        weight = min(params.cap, ((n - positives) / positives) ** params.power) if positives else 1.0
+        both = 0 < positives < n
+        if not both:
+            missing = "negatives" if positives else "positives"
+            logging.getLogger(__name__).warning("%s has no %s among %d training images: weight 1", finding, missing, n)
+        weight = min(params.cap, ((n - positives) / positives) ** params.power) if both else 1.0
         prevalence = round(positives / n, 6)
         rows[finding] = {"n": n, "positives": positives, "prevalence": prevalence, "weight": round(weight, 6)}
     return rows

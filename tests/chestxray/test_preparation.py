@@ -1,0 +1,162 @@
+"""Preparing a batch: right pixels, every kind of bad input accounted for, nothing half-written."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chestxray import preparation
+from chestxray.dataset import load_boxes, load_dataset
+from chestxray.nih import TABLE
+from chestxray.params import PrepareParams, load_params
+from chestxray.preparation import BatchError, prepare_batch
+from chestxray.radiograph import decode, resize
+from chestxray.split import SplitError, side_of
+from tests.nih_batch import noise, plain_batch, png, write_batch
+
+PARAMS = PrepareParams(size=32, max_rejected=0.0, test=0.25, validation=0.25, salt="s")
+LENIENT = PARAMS.model_copy(update={"max_rejected": 0.9})
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path) -> None:
+    root = plain_batch(tmp_path / "raw")
+    prepare_batch(root, tmp_path / "out", PARAMS)
+    images = np.load(tmp_path / "out/images.npy", mmap_mode="r")
+    studies = pd.read_parquet(tmp_path / "out/studies.parquet")
+    assert images.shape == (12, 32, 32) and images.dtype == np.uint8
+    for image, row in zip(studies["image"], images, strict=True):
+        assert np.array_equal(row, resize(decode((root / "images" / image).read_bytes()).pixels, 32))
+    assert studies["Mass"].sum() == 6
+    assert set(studies["side"]) <= {"train", "validation", "test"}
+
+
+def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Path) -> None:
+    good = png(noise(1))
+    names = {
+        "good": "00000001_000.png", "text": "00000002_000.png", "truncated": "00000003_000.png",
+        "missing": "00000004_000.png", "unknown": "00000005_000.png", "orphan": "00000006_000.png",
+    }  # fmt: skip
+    rows = [(names[n], "Gout" if n == "unknown" else "Mass", i) for i, n in enumerate(names) if n != "orphan"]
+    files = dict.fromkeys(names.values(), good) | {names["text"]: b"text", names["truncated"]: good[:-900]}
+    del files[names["missing"]]
+    root = write_batch(tmp_path / "raw", [*rows, rows[0]], files)
+    rejected = prepare_batch(root, tmp_path / "out", LENIENT).set_index("image")["reason"]
+    assert "neither PNG nor JPEG" in rejected[names["text"]]
+    assert "damaged" in rejected[names["truncated"]]
+    assert "Gout" in rejected[names["unknown"]]
+    assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]
+    assert {names["missing"], names["orphan"]} < set(rejected.index)
+    assert len(rejected) == 6
+    assert pd.read_parquet(tmp_path / "out/studies.parquet")["image"].tolist() == [names["good"]]
+    assert len(pd.read_csv(tmp_path / "out/rejected.csv")) == 6
+
+
+def test_too_much_bad_input_stops_with_the_share_and_leaves_nothing(tmp_path: Path) -> None:
+    root = plain_batch(tmp_path / "raw")
+    (root / "images/00000003_000.png").write_bytes(b"no")
+    with pytest.raises(BatchError, match=r"1 of 12 .*prepare.max_rejected \(0.0%\)") as raised:
+        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    assert raised.value.rejected["image"].tolist() == ["00000003_000.png"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_left_is_an_error_however_lenient(tmp_path: Path) -> None:
+    root = write_batch(tmp_path / "raw", [("00000001_000.png", "Mass", 1)], {"00000001_000.png": b"no"})
+    with pytest.raises(BatchError, match="nothing is left"):
+        prepare_batch(root, tmp_path / "out", LENIENT)
+
+
+@pytest.mark.parametrize("text", ["", "Image,Labels\na.png,Mass\n"])
+def test_a_bad_or_empty_table_is_said_before_any_work(tmp_path: Path, text: str) -> None:
+    root = plain_batch(tmp_path / "raw")
+    (root / TABLE).write_text(text)
+    with pytest.raises(ValueError, match=TABLE):
+        prepare_batch(root, tmp_path / "out" / "b", LENIENT)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = plain_batch(tmp_path / "raw")
+    prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    before = digests(tmp_path / "out" / "b")
+    calls = iter(range(100))
+
+    def interrupted(pixels: np.ndarray, size: int) -> np.ndarray:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return resize(pixels, size)
+
+    monkeypatch.setattr(preparation, "resize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    assert digests(tmp_path / "out" / "b") == before
+
+
+def test_same_input_same_bytes_on_any_number_of_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = plain_batch(tmp_path / "raw", 40)
+    results = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        prepare_batch(root, tmp_path / "b", LENIENT)
+        results.append(digests(tmp_path / "b"))
+        shutil.rmtree(tmp_path / "b")
+    assert results[0] == results[1] == results[2]
+
+
+def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path) -> None:
+    name = "00000001_000.png"
+    root = write_batch(tmp_path / "raw", [(name, "Mass", 1)], {name: png(noise(1, (64, 128)))})
+    (root / "BBox_List_2017.csv").write_text(f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{name},Mass,32,16,64,8\n")
+    prepare_batch(root, tmp_path / "b", LENIENT)
+    box = load_boxes([tmp_path / "b"]).iloc[0]
+    assert box[["x", "y", "w", "h"]].tolist() == [8.0, 8.0, 16.0, 4.0]
+
+
+def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path) -> None:
+    root = plain_batch(tmp_path / "raw", 30)
+    (root / "test_list.txt").write_text("00000003_000.png\n00000007_000.png")
+    prepare_batch(root, tmp_path / "b", PARAMS)
+    studies = load_dataset([tmp_path / "b"]).studies
+    assert set(studies.loc[studies["side"] == "test", "patient"]) == {"3", "7"}
+
+
+def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path) -> None:
+    sides = {str(p): side_of(str(p), PARAMS, None) for p in range(1, 40)}
+    one = next(p for p, side in sides.items() if side == "train")
+    other = next(p for p, side in sides.items() if side == "test")
+    rows = [("00000001_000.png", "Mass", int(one)), ("00000002_000.png", "Mass", int(other))]
+    # The same pixels in another encoding: red, green and blue instead of grey.
+    coloured = png(np.dstack([noise(1)] * 3))
+    root = write_batch(tmp_path / "raw", rows, {rows[0][0]: png(noise(1)), rows[1][0]: coloured})
+    with pytest.raises(SplitError, match=r"00000001_000.png, 00000002_000.png"):
+        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path) -> None:
+    prepare_batch(plain_batch(tmp_path / "raw1"), tmp_path / "b1", PARAMS)
+    other = write_batch(tmp_path / "raw2", [("00000099_000.png", "Mass", 5)], {"00000099_000.png": png(noise(99))})
+    official = "" if side_of("5", PARAMS, None) == "test" else "00000099_000.png"
+    (other / "test_list.txt").write_text(official)
+    prepare_batch(other, tmp_path / "b2", PARAMS)
+    with pytest.raises(SplitError, match="patients on two sides of the split: 5"):
+        load_dataset([tmp_path / "b1", tmp_path / "b2"])
+
+
+def test_real_radiographs_prepare_without_a_rejection(tmp_path: Path, shared: Path) -> None:
+    params = load_params(Path(__file__).parents[2] / "params.yaml").prepare
+    rejected = prepare_batch(shared / "nih-originals", tmp_path / "b", params)
+    dataset = load_dataset([tmp_path / "b"])
+    assert len(rejected) == 0 and len(dataset.studies) == 24
+    assert dataset.studies["width"].eq(1024).all() and not dataset.synthetic
