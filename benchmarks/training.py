@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import cv2
+import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import tensorflow as tf
 from scipy.stats import rankdata
 
 from benchmarks.machine import machine
@@ -32,7 +35,7 @@ from chestxray.features import Features, load_features, write_features
 from chestxray.head import fit_head
 from chestxray.metrics import mean_auroc, paired_bootstrap
 from chestxray.mobilenet import TORCHVISION, LayerWeights
-from chestxray.network import HEAD, backbone, set_weights
+from chestxray.network import HEAD, backbone, set_weights, trainable_part
 from chestxray.nih import read_batch
 from chestxray.onnx_graph import classifier_graph, features_graph
 from chestxray.params import Params, load_params
@@ -45,6 +48,8 @@ HELD_BACK = 7
 ROUNDS = 3
 
 Scores = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+Load = Callable[[Indices], npt.NDArray[Any]]
 
 
 @dataclass
@@ -90,12 +95,12 @@ class Bench:
             head = fit_head(train, weight_array(rows), self.params.train)
         return self.weights | {HEAD: [head.weights[:-1], head.weights[-1]]}
 
-    def tune(self, train: Examples, validation: Examples, start: LayerWeights, what: str, epochs: int) -> LayerWeights:
+    def tune(self, train: Examples, validation: Examples, start: LayerWeights, what: str) -> LayerWeights:
         """The network after fine-tuning, timed."""
-        rows = class_weights(train.truth, self.params.class_weighting)
-        params = self.params.fine_tune.model_copy(update={"epochs": epochs})
+        weights = weight_array(class_weights(train.truth, self.params.class_weighting))
+        params = self.params.backbone, self.params.fine_tune
         with self.watch(what):
-            tuned = fine_tune(train, validation, start, weight_array(rows), TORCHVISION, self.params.backbone, params)
+            tuned = fine_tune(train, validation, start, weights, TORCHVISION, *params)
         return start | tuned.weights
 
     def logits(self, weights: LayerWeights, images: Dataset) -> npt.NDArray[np.float32]:
@@ -126,7 +131,7 @@ def compare_fold(bench: Bench, dataset: Dataset) -> dict[str, Scores]:
     all_train, all_validation = bench.features(dataset, bench.params.features.views, start, "default: features")
     head = bench.head(all_train, "default: head")
     examples = cached_examples(all_train), cached_examples(all_validation)
-    tuned = bench.tune(*examples, head, "default: fine-tuning", bench.params.fine_tune.epochs)
+    tuned = bench.tune(*examples, head, "default: fine-tuning")
     logits = {
         "plain": plain.logits([bench.files[image] for image in test.studies["image"]]),
         "two views": bench.logits(two, test),
@@ -135,31 +140,44 @@ def compare_fold(bench: Bench, dataset: Dataset) -> dict[str, Scores]:
     return {way: rankdata(values, axis=0) / len(values) for way, values in logits.items()}
 
 
-def recomputed(bench: Bench, dataset: Dataset) -> Callable[..., npt.NDArray[np.float16]]:
-    """Loads activations by passing the images through the frozen prefix each time, with TensorFlow, as `fit` would."""
-    size = bench.params.backbone.input_size
-    prefix = backbone(1.0, TORCHVISION, size, "input", bench.params.fine_tune.from_layer)
-    set_weights(prefix, bench.weights)
-    offset = (bench.params.prepare.size - size) // 2
-
-    def load(indices: npt.NDArray[np.intp], _: npt.NDArray[np.intp]) -> npt.NDArray[np.float16]:
-        pixels = np.stack([dataset.pixels(i)[offset : offset + size, offset : offset + size] for i in indices])
-        return np.asarray(prefix.predict_on_batch(pixels[..., None]), np.float16)
-
-    return load
-
-
 def compare_prefix(bench: Bench, dataset: Dataset) -> None:
-    """The same epoch of fine-tuning from cached and from recomputed activations."""
-    train, validation = bench.features(dataset, 2, bench.params.fine_tune.from_layer, "prefix: features")
-    head = bench.head(train, "prefix: head")
-    few = cached_examples(validation)
-    few = Examples(few.load, few.truth[:64], few.views)
-    for what, examples in (
-        ("prefix cached", cached_examples(train)),
-        ("prefix recomputed", Examples(recomputed(bench, dataset.side("train")), train.truth, 2)),
-    ):
-        bench.tune(examples, few, head, what, epochs=2)
+    """Times the same fine-tuning by Keras `fit`, from cached activations and through the whole network."""
+    start, size = bench.params.fine_tune.from_layer, bench.params.backbone.input_size
+    features, _ = bench.features(dataset, 2, start, "prefix: features")
+    images, offset = dataset.side("train"), (bench.params.prepare.size - size) // 2
+
+    def crops(part: Indices) -> npt.NDArray[np.uint8]:
+        square = slice(offset, offset + size)
+        return np.stack([images.pixels(index)[square, square] for index in part])[..., None]
+
+    prefix, rest = backbone(1.0, TORCHVISION, size, stop=start), trainable_part(1.0, TORCHVISION, size, start)
+    set_weights(prefix, bench.weights)
+    prefix.trainable = False
+    whole = keras.Model(prefix.input, rest(prefix.output))
+    _time_fit(bench, "prefix cached", rest, lambda part: features.rows(part, np.zeros_like(part)), images.truth)
+    _time_fit(bench, "prefix recomputed", whole, crops, images.truth)
+
+
+def _time_fit(
+    bench: Bench,
+    what: str,
+    model: keras.Model,
+    load: Callable[[Indices], npt.NDArray[Any]],
+    truth: npt.NDArray[np.int8],
+) -> None:
+    params = bench.params.fine_tune
+    batches = [np.arange(start, start + params.batch_size) for start in range(0, len(truth), params.batch_size)]
+    batches = [part[part < len(truth)] for part in batches]
+
+    def epoch() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
+        for part in batches:
+            yield load(part), truth[part]
+
+    signature = (tf.TensorSpec((None, *model.input_shape[1:]), tf.float32), tf.TensorSpec((None, 14), tf.float32))
+    data = tf.data.Dataset.from_generator(epoch, output_signature=signature).prefetch(2)
+    model.compile(keras.optimizers.AdamW(params.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True))
+    with bench.watch(what):
+        model.fit(data, epochs=params.epochs, verbose=2)
 
 
 def compare_decoding(root: Path, files: list[Path], params: Params, scratch: Path) -> dict[str, float]:
