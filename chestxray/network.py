@@ -139,6 +139,7 @@ def read_weights(path: Path, params: BackboneParams) -> LayerWeights:
 
 def write_weights(weights: LayerWeights, path: Path, params: BackboneParams) -> None:
     """Writes a `.weights.h5` file, whole or not at all."""
+    keras.backend.clear_session()  # Keras numbers its layers per process, and writes the numbers into the file
     model = backbone(params.alpha, convention_of(params.weights), params.input_size)
     set_weights(model, weights)
     path.parent.mkdir(parents=True, exist_ok=True)
