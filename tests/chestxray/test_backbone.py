@@ -59,7 +59,7 @@ def reference_logits(tensors: Tensors, image: np.ndarray) -> np.ndarray:
         nodes,
         "torchvision",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, list(image.shape))],
-        [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(out, TensorProto.FLOAT, [1, 1000])],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
