@@ -22,8 +22,8 @@ Pixels = npt.NDArray[np.uint8]
 INDEX = ("batch", "image", "finding", "probability", "threshold", "truth", "peak_x", "peak_y", "peak_in_box", "file")
 """Columns of the index; peaks in pixels of the prepared image; `peak_in_box` is empty where no true box is known."""
 SHEET_COLUMNS = 4
-SHEET_WIDTH = 420
-SHEET_PICTURES = 24
+SHEET_WIDTH = 320
+SHEET_PICTURES = 12
 
 
 def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> list[int]:
@@ -71,8 +71,7 @@ def write_overlays(
         for row, picture in overlays:
             Image.fromarray(picture).save(out / row["file"])
         rows += [row for row, _ in overlays]
-        # Not always the first finding of a study, or the sheet would show the first findings only.
-        shown.append(overlays[len(shown) % len(overlays)][1])
+        shown.append(overlays[0][1])
     return pd.DataFrame(rows, columns=list(INDEX)), _sheet(shown, bundle.card.synthetic)
 
 
@@ -83,6 +82,7 @@ def _overlays(
     (probabilities,), (maps,) = bundle.predict(pixels[None, ..., None])
     heat = heat_of(maps, card.size, card.input_size)
     called = np.flatnonzero(probabilities >= bundle.thresholds)
+    called = called[np.argsort(-heat[..., called].max(axis=(0, 1)), kind="stable")]  # the hottest first
     # One scale for all findings of an image, so that their colours can be compared.
     full_scale = float(heat[..., called].max(initial=0.0))
     large = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_CUBIC)

