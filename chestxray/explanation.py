@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 INDEX = ("batch", "image", "finding", "probability", "threshold", "truth", "peak_x", "peak_y", "peak_in_box", "file")
 """Columns of the index; peaks in pixels of the prepared image; `peak_in_box` is empty where no true box is known."""
 SHEET_COLUMNS = 4
-SHEET_WIDTH = 320
+SHEET_WIDTH = 290
 SHEET_PICTURES = 12
 
 

@@ -156,7 +156,7 @@ def test_a_file_of_another_digest_is_refused_and_the_next_home_asked(monkeypatch
 
 
 def test_a_path_that_is_not_there_is_said() -> None:
-    with pytest.raises(WeightsError, match="no file nowhere.pth"):
+    with pytest.raises(WeightsError, match=r"no file nowhere\.pth"):
         load_weights(PARAMS.model_copy(update={"weights": "nowhere.pth"}))
 
 
@@ -181,5 +181,5 @@ def test_weights_survive_their_file_to_the_bit_and_same_weights_are_same_bytes(t
     assert read.keys() == weights.keys()
     assert all(np.array_equal(a, b) for name in read for a, b in zip(read[name], weights[name], strict=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.weights.h5", "b.weights.h5"]
-    with pytest.raises(WeightsError, match="alpha 0.5"):
+    with pytest.raises(WeightsError, match=r"alpha 0\.5"):
         read_weights(tmp_path / "a.weights.h5", params.model_copy(update={"alpha": 0.5}))
