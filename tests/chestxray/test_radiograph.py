@@ -1,5 +1,6 @@
 """The one decoder: every kind of file comes out as the grey levels that it means, or is refused."""
 
+import contextlib
 import io
 import resource
 import struct
@@ -103,7 +104,7 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_refused(image_format: str, share: float) -> None:
     data = encoded(Image.fromarray(noise(2, (200, 200))), image_format)
-    with pytest.raises(RadiographError, match="damaged|neither"):
+    with pytest.raises(RadiographError, match=r"damaged|neither"):
         decode(data[: int(len(data) * share)])
 
 
@@ -135,10 +136,8 @@ def test_damage_never_raises_anything_else(image_format: str, edits: list[tuple[
     data = bytearray(VALID[image_format])
     for place, value in edits:
         data[place % len(data)] = value
-    try:
+    with contextlib.suppress(RadiographError):
         assert decode(bytes(data)).pixels.dtype == np.uint8
-    except RadiographError:
-        pass
 
 
 @settings(max_examples=100, deadline=None)
