@@ -1,7 +1,6 @@
 # Everything runs in the virtual environment .venv, which is made when it is missing or older than the pinned lists.
 PYTHON ?= python3
 IMAGES ?= 8000
-PORT ?= 8000
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -9,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih benchmark clean
+.PHONY: help reproduce test test-fast lint lock mlflow nih benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
