@@ -70,6 +70,18 @@ def classifier(alpha: float, convention: Convention, size: int, input_size: int)
     return keras.Model(pixels, means, name="classifier")
 
 
+class FixedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation in inference mode whatever `fit` asks for; its scale and shift can be trained.
+
+    On small batches of one modality ImageNet's statistics serve better than the batch's. `training=False` in the call
+    is not enough: Keras 3's functional models overrule it.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """As in inference."""
+        return super().call(inputs, training=False, mask=mask)
+
+
 class FindingsHead(keras.layers.Layer):
     """A Dense layer on globally averaged activations, with the pooling moved behind the product: map_c = A w_c.
 
@@ -170,6 +182,5 @@ def _convolve(convolution: Convolution, x: Any, convention: Convention) -> Any:
     if not convolution.depthwise:
         layer, arguments = keras.layers.Conv2D, arguments | {"filters": convolution.filters}
     x = layer(**arguments, strides=convolution.stride, padding=padding, use_bias=False, name=convolution.name)(x)
-    # Always in inference mode: on small batches of one modality, ImageNet's statistics serve better than the batch's.
-    x = keras.layers.BatchNormalization(epsilon=convention.epsilon, name=convolution.batch_norm)(x, training=False)
+    x = FixedBatchNormalization(epsilon=convention.epsilon, name=convolution.batch_norm)(x)
     return keras.layers.ReLU(6.0, name=f"{convolution.name}_relu")(x) if convolution.relu6 else x
