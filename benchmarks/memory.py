@@ -1,93 +1,120 @@
-"""Peak anonymous memory of every stage at two sizes: `python -m benchmarks.memory --studies 8000 16000`.
+"""Peak anonymous memory of every stage at several sizes of the data set: `python -m benchmarks.memory`.
 
-Works in a scratch copy of the repository. The large batches repeat a few hundred drawn phantoms with a grey level
-changed per copy, so that every image is another one but drawing them takes minutes, not hours. Memory is RssAnon,
-summed over a stage's processes and sampled ten times a second: file-backed pages, which the system may drop at will,
-are not counted.
+Works in scratch copies of the repository and never touches the user's data. The batches repeat a few hundred drawn
+phantoms with a pattern of its own in a corner of every copy: each image is another one, and drawing takes minutes, not
+hours. All params are those of `params.yaml`, but for the stage `phantom`, which draws as many studies at 64 pixels
+a side. Memory is RssAnon, summed over a stage's processes and sampled twenty times a second: file-backed pages, which
+the system may drop at will, are not counted.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 from ruamel.yaml import YAML
 
 from benchmarks.machine import machine
-from chestxray.nih import TABLE
-from chestxray.params import PhantomParams
+from benchmarks.table import Row, publish
+from chestxray.nih import SYNTHETIC_NOTICE, TABLE
+from chestxray.params import PhantomParams, load_params
 from chestxray.phantom import write_batch
+from chestxray.progress import progress
 
 TOP = Path(__file__).parents[1]
-STAGES = ("prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "evaluate", "gradcam", "register")
+BATCH = "big"
+STAGES = (
+    "phantom",
+    "prepare",
+    "backbone",
+    "class_weighting",
+    "features",
+    "train",
+    "fine_tune",
+    "evaluate",
+    "gradcam",
+    "register",
+)
 STAGES_PER_BATCH = ("prepare", "features")
 DRAWN = 400
-SECONDS_BETWEEN_SAMPLES = 0.1
+PATTERN = 8
+"""Side in pixels of the squares that number a copy."""
+SECONDS_BETWEEN_SAMPLES = 0.05
 
 
-def copy_repository(top: Path, root: Path) -> None:
-    """Copies what git tracks and lets its params point at the batch `root`; quick where memory doesn't depend on it."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=TOP, capture_output=True, text=True, check=True).stdout
-    for name in tracked.splitlines():
+class Peak(NamedTuple):
+    """What a stage took: peak of anonymous memory in MiB, and seconds."""
+
+    mebibytes: float
+    seconds: float
+
+
+def copy_repository(top: Path, root: Path, studies: int) -> None:
+    """Copies the files that git tracks to `top`, and lets their params point at the batch `root`."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_bytes((TOP / name).read_bytes())
-
     yaml, path = YAML(), top / "params.yaml"
-    params: dict[str, Any] = yaml.load(path) or {}
-    params["batches"] = {"big": {"root": str(root)}}
-    params["fine_tune"]["epochs"] = 1
-    params["features"]["views"] = 3
+    params: dict[str, Any] = yaml.load(path)
+    params["batches"] = {BATCH: {"root": str(root)}}
+    params["phantom"] |= {"studies": studies, "patients": -(-studies * 2 // 3), "size": 64}
     yaml.dump(params, path)
 
 
 def grow_batch(drawn: Path, root: Path, studies: int) -> None:
-    """Writes a batch of `studies` images: copies of drawn ones, each with a corner pixel pattern of its own."""
-    lines = (drawn / TABLE).read_text().splitlines()
-    header, rows = lines[0], [line.split(",", 4) for line in lines[1:]]
+    """Writes a batch of `studies` images, all different: copies of drawn ones, their number painted in a corner.
+
+    A patient's images stay together; every round of copies has patients of its own.
+    """
+    header, *lines = (drawn / TABLE).read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",", 4) for line in lines]
     (root / "images").mkdir(parents=True)
+    (root / SYNTHETIC_NOTICE).write_bytes((drawn / SYNTHETIC_NOTICE).read_bytes())
     table = [header]
-    for number in range(studies):
+    for number in progress(range(studies), f"copying {studies} phantoms", studies):
         name, labels, follow_up, patient, rest = rows[number % len(rows)]
         image = np.asarray(cv2.imread(str(drawn / "images" / name), cv2.IMREAD_GRAYSCALE))
-        image[:8, :8] = number // 256 % 256
-        image[8:16, :8] = number % 256
-        copied = f"{number:08d}_000.png"
+        image[:PATTERN, :PATTERN], image[PATTERN : 2 * PATTERN, :PATTERN] = divmod(number, 256)
+        copied = f"{number:08d}.png"
         cv2.imwrite(str(root / "images" / copied), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        table.append(",".join([copied, labels, follow_up, f"{int(patient) + 100000 * (number // len(rows))}", rest]))
-    (root / TABLE).write_text("\n".join(table) + "\n")
+        table.append(f"{copied},{labels},{follow_up},{int(patient) + number // len(rows) * 100_000},{rest}")
+    (root / TABLE).write_text("\n".join(table) + "\n", encoding="utf-8")
 
 
-def peak_of(command: list[str], top: Path) -> tuple[float, float]:
-    """Runs a command; returns the peak of RssAnon over its processes in MB, and its seconds.
+def peak_of(command: list[str], top: Path) -> Peak:
+    """Runs a command in `top`, and watches its processes.
 
     Raises:
-        RuntimeError: the command failed.
+        RuntimeError: the command failed; the message ends with what it said last.
     """
-    started, peak = time.monotonic(), 0
-    with (top / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, cwd=top, stdout=log, stderr=log, env=os.environ | {"DVC_ROOT": str(top)})
-        while process.poll() is None:
-            peak = max(peak, sum(_anonymous(pid) for pid in _family(process.pid)))
-            time.sleep(SECONDS_BETWEEN_SAMPLES)
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    started, peak, log = time.monotonic(), 0, top / "log.txt"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=top, stdout=file, stderr=file, env=environment | {"DVC_ROOT": str(top)})
+        try:
+            while process.poll() is None:
+                peak = max(peak, sum(map(_anonymous, _family(process.pid))))
+                time.sleep(SECONDS_BETWEEN_SAMPLES)
+        finally:
+            process.kill()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{(top / 'log.txt').read_text()[-2000:]}")
-    return peak / 1024, time.monotonic() - started
+        raise RuntimeError(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')[-2000:]}")
+    return Peak(peak / 1024, time.monotonic() - started)
 
 
 def _family(pid: int) -> list[int]:
     found = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [member for child in task.read_text().split() for member in _family(int(child))]
-        except OSError:  # ended meanwhile
+            found += [member for child in children.read_text().split() for member in _family(int(child))]
+        except OSError:  # the thread ended meanwhile
             continue
     return found
 
@@ -101,41 +128,48 @@ def _anonymous(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
-def measure(studies: int, drawn: Path, scratch: Path) -> dict[str, tuple[float, float]]:
-    """Peak MB and seconds of every stage at a number of studies."""
-    top, root = scratch / f"copy-{studies}", scratch / f"batch-{studies}"
+def measure(studies: int, stages: tuple[str, ...], drawn: Path, scratch: Path) -> dict[str, Peak]:
+    """Runs the stages in order on a batch of `studies`, both in the folder `scratch`."""
+    top, root = scratch / "repository", scratch / "batch"
     grow_batch(drawn, root, studies)
-    copy_repository(top, root)
-    measured = {}
-    for name in STAGES:
-        arguments = ["big"] if name in STAGES_PER_BATCH else []
-        measured[name] = peak_of([sys.executable, "-m", f"stages.{name}", *arguments], top)
-        print(f"{studies} studies, {name}: {measured[name][0]:.0f} MB, {measured[name][1]:.0f} s", file=sys.stderr)
-    return measured
+    copy_repository(top, root, studies)
+    peaks = {}
+    for stage in stages:
+        arguments = [BATCH] if stage in STAGES_PER_BATCH else []
+        peaks[stage] = peak_of([sys.executable, "-m", f"stages.{stage}", *arguments], top)
+        print(f"{studies} studies, {stage}: {peaks[stage].mebibytes:.0f} MiB", file=sys.stderr, flush=True)
+    return peaks
+
+
+def row_of(stage: str, peaks: dict[int, Peak]) -> Row:
+    """Peaks of a stage by number of studies, and that of the most studies to that of the fewest."""
+    columns = {f"MiB at {studies:,}": f"{peak.mebibytes:.0f}" for studies, peak in peaks.items()}
+    columns |= {f"s at {studies:,}": f"{peak.seconds:.0f}" for studies, peak in peaks.items()}
+    ratio = peaks[max(peaks)].mebibytes / peaks[min(peaks)].mebibytes
+    return {"stage": stage, **columns, "ratio of MiB": f"{ratio:.2f}"}
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the table, or writes it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, nargs=2, default=[8000, 16000])
-    parser.add_argument("--scratch", type=Path, help="a folder with room for 3 MB per study; default: a temporary one")
+    parser.add_argument("--studies", type=int, nargs="+", default=[8000, 16000], help="sizes of the data set")
+    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to run")
+    parser.add_argument("--scratch", type=Path, help="a folder with room for 400 kB a study; default: a temporary one")
+    parser.add_argument("--out", type=Path, help="a folder for memory.md and memory.json")
     options = parser.parse_args()
+    stages, size = STAGES[: STAGES.index(options.until) + 1], load_params().prepare.size
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-        scratch, drawn = Path(folder), Path(folder, "drawn")
-        write_batch(drawn, PhantomParams(studies=DRAWN, patients=DRAWN * 3 // 4, size=256, difficulty=0.5, seed=1))
-        small, large = (measure(studies, drawn, scratch) for studies in options.studies)
-    rows = [
-        {
-            "stage": name,
-            **{f"MB at {n:,}": round(m[name][0]) for n, m in zip(options.studies, (small, large), strict=True)},
-            "ratio": round(large[name][0] / small[name][0], 3),
-            **{f"s at {n:,}": round(m[name][1]) for n, m in zip(options.studies, (small, large), strict=True)},
-        }
-        for name in small
-    ]
-    print(machine())
-    print(pd.DataFrame(rows).to_string(index=False))
-    print(json.dumps(rows))
+        drawn = Path(folder, "drawn")
+        write_batch(drawn, PhantomParams(studies=DRAWN, patients=DRAWN * 3 // 4, size=size, difficulty=0.5, seed=1))
+        measured: dict[int, dict[str, Peak]] = {}
+        for studies in options.studies:
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                measured[studies] = measure(studies, stages, drawn, Path(scratch))
+    by_stage = {stage: {studies: peaks[stage] for studies, peaks in measured.items()} for stage in stages}
+    rows = [row_of(stage, peaks) for stage, peaks in by_stage.items()]
+    heading = f"Peak anonymous memory of each stage, synthetic phantoms; {machine()}"
+    record = {"peaks": {stage: {n: peak._asdict() for n, peak in peaks.items()} for stage, peaks in by_stage.items()}}
+    publish("memory", heading, rows, record, options.out)
 
 
 if __name__ == "__main__":

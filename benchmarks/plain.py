@@ -15,13 +15,14 @@ import tensorflow as tf
 
 from chestxray.class_weighting import class_weights, weight_array
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import TORCHVISION, LayerWeights
+from chestxray.mobilenet import LayerWeights, convention_of
 from chestxray.network import backbone, set_weights
-from chestxray.params import ClassWeightingParams
+from chestxray.params import BackboneParams, ClassWeightingParams
 
 EPOCHS = 5
 BATCH = 32
-FIRST_TRAINED = "block_11_expand"
+FIRST_TRAINED = "block_11_depthwise"
+"""Layer 100 of Keras's graph is the activation before it, `block_11_expand_relu`, which has no weights."""
 
 
 class Plain:
@@ -29,13 +30,13 @@ class Plain:
 
     Args:
         weights: of the backbone.
-        input_size: side of the image in pixels.
+        params: of the backbone.
     """
 
-    def __init__(self, weights: LayerWeights, input_size: int) -> None:
+    def __init__(self, weights: LayerWeights, params: BackboneParams) -> None:
         keras.utils.set_random_seed(0)
-        self._size = input_size
-        self._body = backbone(1.0, TORCHVISION, input_size)
+        self._size = params.input_size
+        self._body = backbone(params.alpha, convention_of(params.weights), params.input_size)
         set_weights(self._body, weights)
         pooled = keras.layers.GlobalAveragePooling2D()(self._body.output)
         self._model = keras.Model(self._body.input, keras.layers.Dense(len(FINDINGS))(pooled))

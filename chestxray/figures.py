@@ -16,8 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from chestxray.calibration import calibration_error, check_labels, check_scores, has_both_classes, reliability
+from chestxray.calibration import calibration_error, reliability
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.labels import check_labels, check_scores, has_both_classes
 
 DOTS_PER_INCH = 100
 WIDTH = 16.0
@@ -115,7 +116,7 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
     """Draws the ROC curve of each finding, with its AUROC and 95 % interval.
 
     Args:
-        roc: `finding, fpr, tpr`, as `metrics.curves` gives.
+        roc: `finding, fpr, tpr`, as `ranking.curves` gives.
         metrics: what `metrics.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
@@ -148,7 +149,7 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
     """Draws the precision-recall curve of each finding, with its average precision and the prevalence (chance).
 
     Args:
-        precision_recall: `finding, recall, precision`, as `metrics.curves` gives.
+        precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
         metrics: what `metrics.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.calibration import Booleans, Floats, check_labels, check_scores, has_both_classes
 from chestxray.findings import FINDINGS
+from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes
 
 UNFITTED_THRESHOLD = 0.5
 """For a finding whose validation lacks positives or negatives."""

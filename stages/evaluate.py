@@ -6,8 +6,9 @@ from chestxray import figures
 from chestxray.bundle import MODEL, Network, write_card
 from chestxray.dataset import load_dataset
 from chestxray.evaluation import card_of, describe, evaluate_model
-from chestxray.metrics import classification_report, confusion_matrices, curves
+from chestxray.metrics import classification_report, confusion_matrices
 from chestxray.params import load_params
+from chestxray.ranking import curves
 from chestxray.reports import write_csv, write_json
 from chestxray.tracking import stage_run
 

@@ -8,8 +8,8 @@ from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
 from chestxray.head import fit_head, head_logits
-from chestxray.metrics import mean_auroc
 from chestxray.params import load_params
+from chestxray.ranking import mean_auroc
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import stage_run
 

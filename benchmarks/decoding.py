@@ -1,0 +1,96 @@
+"""How fast `prepare` decodes: on all cores, on one, and against a bare loop of OpenCV on one core."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from chestxray.nih import HEADER, TABLE, read_batch
+from chestxray.params import PrepareParams
+from chestxray.preparation import prepare_batch
+
+ROUNDS = 3
+ORIGINAL = 1024
+"""Side of the images that NIH published, in pixels."""
+
+
+def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[str, float]:
+    """Milliseconds per image of a batch, the best of three rounds in which the ways take turns.
+
+    Returns:
+        "all cores", "one core" (the process is bound to it), "bare" (`imread` and `resize`, bound to one core); and
+        "images", how many there are.
+    """
+    files = list(read_batch(root).paths.values())
+    size = (params.size, params.size)
+
+    def prepare() -> None:
+        prepare_batch(root, scratch / "decoded", params)
+
+    def prepare_on_one_core() -> None:
+        with _one_core():
+            prepare()
+
+    def bare() -> None:
+        with _one_core():
+            for file in files:
+                image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+                cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    ways = {"all cores": prepare, "one core": prepare_on_one_core, "bare": bare}
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # OpenCV's own threads would not be bound to the core
+    rounds = [[_seconds(way) for way in ways.values()] for _ in range(ROUNDS)]
+    cv2.setNumThreads(threads)
+    best = np.min(rounds, axis=0) / len(files) * 1000
+    return dict(zip(ways, best.tolist(), strict=True)) | {"images": len(files)}
+
+
+def write_originals(source: Path, root: Path, count: int) -> None:
+    """Writes a batch of `count` images of 1024 × 1024 pixels: those of `source`, over and over, enlarged if need be.
+
+    Args:
+        source: a batch.
+        root: the folder to make.
+        count: how many images.
+    """
+    batch = read_batch(source)
+    patients = batch.studies.set_index("image")["patient"]
+    names = list(batch.paths)
+    (root / "images").mkdir(parents=True)
+    table = [HEADER]
+    for number in range(count):
+        name = names[number % len(names)]
+        (root / "images" / f"{number:08d}.png").write_bytes(_original(batch.paths[name]))
+        side = ORIGINAL
+        table.append(f"{number:08d}.png,No Finding,0,{patients[name]},50,M,PA,{side},{side},0.143,0.143")
+    (root / TABLE).write_text("\n".join(table) + "\n", encoding="utf-8")
+
+
+def _original(file: Path) -> bytes:
+    image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+    if image.shape == (ORIGINAL, ORIGINAL):
+        return file.read_bytes()
+    enlarged = cv2.resize(image, (ORIGINAL, ORIGINAL), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".png", enlarged)[1].tobytes()
+
+
+def _seconds(way: Callable[[], None]) -> float:
+    started = time.monotonic()
+    way()
+    return time.monotonic() - started
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """Binds this thread, and those that it starts, to one core."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)

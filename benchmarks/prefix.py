@@ -1,0 +1,87 @@
+"""The same fine-tuning from cached activations and through the whole network, its frozen part recomputed."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from benchmarks.recipes import Bench
+from chestxray.dataset import Dataset
+from chestxray.features import Features
+from chestxray.findings import FINDINGS
+from chestxray.network import HEAD, backbone, set_weights, trainable_part
+
+ROUNDS = 4
+
+Indices = npt.NDArray[np.intp]
+Load = Callable[[Indices], npt.NDArray[Any]]
+
+
+def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
+    """Seconds of an epoch over the training images, the best of four; both ways take turns, so that noise is shared.
+
+    The first epoch of each, in which TensorFlow traces, is not counted.
+
+    Returns:
+        "cached" and "recomputed", and "caching": what the activations of one view cost, once.
+    """
+    start, params = bench.params.fine_tune.from_layer, bench.params.backbone
+    what = "prefix: features"
+    features, _ = bench.features(dataset, 2, start, what)
+    shape = params.alpha, bench.convention, params.input_size
+    prefix, rest = backbone(*shape, stop=start), trainable_part(*shape, start)
+    set_weights(prefix, bench.weights)
+    head = [np.zeros((features.pooled[0].shape[-1], len(FINDINGS)), np.float32), np.zeros(len(FINDINGS), np.float32)]
+    set_weights(rest, bench.weights | {HEAD: head})
+    prefix.trainable = False
+    whole = keras.Model(prefix.input, rest(prefix.output))
+    train = dataset.side("train")
+    ways = {
+        "cached": _epoch(bench, rest, partial(_activations, features), train.truth),
+        "recomputed": _epoch(bench, whole, partial(_crops, train, params.input_size), train.truth),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(1 + ROUNDS):
+        for way, epoch in ways.items():
+            started = time.monotonic()
+            epoch()
+            seconds[way].append(time.monotonic() - started)
+    best = {way: min(times[1:]) for way, times in seconds.items()}
+    return best | {"caching": bench.watch.seconds[what] / 2}
+
+
+def _activations(features: Features, part: Indices) -> npt.NDArray[np.float16]:
+    return features.rows(part, np.zeros_like(part))
+
+
+def _crops(images: Dataset, size: int, part: Indices) -> npt.NDArray[np.uint8]:
+    pixels = np.stack([images.pixels(index) for index in part])[..., None]
+    offset = (pixels.shape[1] - size) // 2
+    return pixels[:, offset : offset + size, offset : offset + size]
+
+
+def _epoch(bench: Bench, model: keras.Model, load: Load, truth: npt.NDArray[np.int8]) -> Callable[[], None]:
+    """Compiles the model; the result trains it for an epoch."""
+    params, every = bench.params.fine_tune, np.arange(len(truth))
+
+    def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
+        for start in range(0, len(truth), params.batch_size):
+            part = every[start : start + params.batch_size]
+            yield load(part), truth[part]
+
+    inputs = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    signature = (inputs, tf.TensorSpec((None, len(FINDINGS)), tf.float32))
+    steps = -(-len(truth) // params.batch_size)
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+    data = data.apply(tf.data.experimental.assert_cardinality(steps))
+    model.compile(keras.optimizers.AdamW(params.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True))
+
+    def epoch() -> None:
+        model.fit(data, epochs=1, shuffle=False, verbose=0)
+
+    return epoch

@@ -1,0 +1,39 @@
+"""Results as a table for people and, beside it, as JSON for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, str]
+"""A line of the table: column → cell."""
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table, its columns those of the first row; a cell that a row lacks is empty."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def publish(name: str, heading: str, rows: Sequence[Row], record: Mapping[str, Any], out: Path | None) -> None:
+    """Prints heading and table; with a folder given, writes them there as `<name>.md` and `<name>.json`.
+
+    Args:
+        name: of the files.
+        heading: what was measured, on what machine.
+        rows: of the table.
+        record: the figures behind the table, for the JSON file.
+        out: the folder.
+    """
+    text = f"{heading}\n\n{markdown(rows)}\n"
+    print(text)
+    content = json.dumps({"heading": heading, "rows": rows, **record}, indent=2) + "\n"
+    if out is None:
+        print(content)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for suffix, written in (("md", text), ("json", content)):
+        temporary = out / f".{name}.{suffix}"
+        temporary.write_text(written, encoding="utf-8")
+        temporary.replace(out / f"{name}.{suffix}")

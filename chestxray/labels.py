@@ -1,0 +1,89 @@
+"""Labels and scores as arrays, an image a row and a finding a column: their checks, and which findings can be scored.
+
+The service checks its arrays here too, therefore this file needs numpy alone.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.findings import FINDINGS
+
+Booleans = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+def _check_shape(array: npt.NDArray[Any], what: str, images: int | None) -> None:
+    if array.ndim != 2 or array.shape[1] != len(FINDINGS) or not len(array) or images not in (None, len(array)):
+        rows = "n >= 1" if images is None else str(images)
+        raise ValueError(
+            f"{what} must be ({rows}, {len(FINDINGS)}), an image a row, a finding a column; got {array.shape}"
+        )
+
+
+def check_labels(labels: npt.ArrayLike, what: str = "truth", images: int | None = None) -> Booleans:
+    """Checks labels, or decisions, of at least one image.
+
+    Args:
+        labels: `(n, 14)` of 0 and 1 (or bool), columns in the order of `FINDINGS`.
+        what: their name in an error.
+        images: the n they must have; `None` for any.
+
+    Returns:
+        `(n, 14)` bool.
+
+    Raises:
+        ValueError: another shape, no images, or other values; the text says what was given.
+    """
+    array = np.asarray(labels)
+    _check_shape(array, what, images)
+    other = array[(array != 0) & (array != 1)]
+    if other.size:
+        raise ValueError(f"{what} must hold 0 and 1 only, got {other.size} other values such as {other[0]!r}")
+    return array.astype(bool)
+
+
+def check_scores(
+    scores: npt.ArrayLike, what: str, images: int | None = None, low: float = -np.inf, high: float = np.inf
+) -> Floats:
+    """Checks logits or probabilities.
+
+    Args:
+        scores: `(n, 14)`, columns in the order of `FINDINGS`.
+        what: their name in an error.
+        images: the n they must have; `None` for any.
+        low: the least value allowed.
+        high: the greatest value allowed.
+
+    Returns:
+        `(n, 14)` float64.
+
+    Raises:
+        ValueError: another shape, a value that is not finite or lies outside `low..high`; the text names the first.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    _check_shape(array, what, images)
+    wrong = ~(np.isfinite(array) & (array >= low) & (array <= high))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        allowed = "finite" if (low, high) == (-np.inf, np.inf) else f"between {low:g} and {high:g}"
+        raise ValueError(f"{what} must be {allowed}, got {array[row, column]} for {FINDINGS[column]} in row {row}")
+    return array
+
+
+def has_both_classes(truth: Booleans) -> Booleans:
+    """Which findings can be ranked: `(14,)`, true where `truth (n, 14)` holds both positives and negatives."""
+    return np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
+
+
+def scorable(truth: Booleans) -> Booleans:
+    """As `has_both_classes`, but stops where there would be nothing to score.
+
+    Raises:
+        ValueError: no finding has both classes.
+    """
+    both = has_both_classes(truth)
+    if not both.any():
+        raise ValueError(f"no finding has both positives and negatives in these {len(truth)} images; give more images")
+    return both

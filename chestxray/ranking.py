@@ -1,0 +1,181 @@
+"""How well scores rank the images of each finding: AUROC, average precision and the curves they are the areas of.
+
+Everything takes weights, so a bootstrap resample is a row of weights (how often each image was drawn) and thousands of
+them are scored by a few array operations, through the same code as the figures themselves.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.findings import FINDINGS
+from chestxray.labels import Booleans, Floats, check_labels, check_scores, scorable
+
+Weights = npt.NDArray[np.int32]
+"""`(b, n)`, a row a resample: how often each of n images was drawn."""
+
+CURVE_POINTS = 200
+DECIMALS = 6
+"""To which the numbers of reports are rounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """One finding's images from the highest score down; a tie group with positives in it is a step of its curves.
+
+    Attributes:
+        order: `(n,)` rows from the highest score down.
+        positives: `(P,)` rows of the positives among them.
+        ranked: `(2, steps)` how many images stand before and up to the end of each step.
+        found: `(2, steps)` how many positives do.
+    """
+
+    order: npt.NDArray[np.intp]
+    positives: npt.NDArray[np.intp]
+    ranked: npt.NDArray[np.intp]
+    found: npt.NDArray[np.intp]
+
+
+def _rank_finding(positive: Booleans, scores: Floats) -> Ranking:
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf)) + 1
+    ranked = np.stack([np.append(0, ends[:-1]), ends])
+    found = np.append(0, np.cumsum(positive[order]))[ranked]
+    step = found[1] > found[0]
+    return Ranking(order, order[positive[order]], ranked[:, step], found[:, step])
+
+
+def rank_findings(truth: Booleans, scores: Floats) -> list[Ranking]:
+    """Ranks the images by each finding: 14 rankings, from checked `truth (n, 14)` and `scores (n, 14)`."""
+    return [_rank_finding(positive, score) for positive, score in zip(truth.T, scores.T, strict=True)]
+
+
+def drawn_once(truth: Booleans) -> Weights:
+    """The sample as it is: weights `(1, n)` of 1, every image of `truth (n, 14)` drawn once."""
+    return np.ones((1, len(truth)), dtype=np.int32)
+
+
+def _running(weights: Weights, rows: npt.NDArray[np.intp]) -> Weights:
+    """Total weight of the first 0, 1, … of `rows`: `(b, rows + 1)`."""
+    totals = np.zeros((len(weights), len(rows) + 1), dtype=np.int32)
+    np.cumsum(weights[:, rows], axis=1, out=totals[:, 1:])
+    return totals
+
+
+def _score_finding(ranking: Ranking, weights: Weights) -> tuple[Floats, Floats]:
+    """AUROC and average precision `(b,)` of one finding under each row of `weights (b, n)`; NaN if a class is missing.
+
+    AUROC is the Mann-Whitney statistic, ties counted half (Hanley and McNeil, Radiology 143, 1982); average precision
+    is the sum of precision times gain in recall over distinct scores. Both equal scikit-learn's with sample weights.
+    """
+    seen, found = _running(weights, ranking.order), _running(weights, ranking.positives)
+    positives, negatives = found[:, -1], seen[:, -1] - found[:, -1]
+    (seen_before, seen_after), (found_before, found_after) = (
+        np.moveaxis(total[:, at].astype(float), 1, 0) for total, at in ((seen, ranking.ranked), (found, ranking.found))
+    )
+    gained = found_after - found_before
+    alarms = (seen_before - found_before + seen_after - found_after) / 2  # negatives above, those tied counted half
+    precision = found_after / np.maximum(seen_after, 1)
+    pairs = positives.astype(float) * negatives
+    both = pairs > 0
+    area = 1 - ratio((gained * alarms).sum(axis=1), pairs)
+    return np.where(both, area, np.nan), np.where(both, ratio((gained * precision).sum(axis=1), positives), np.nan)
+
+
+def ranking_scores(rankings: list[Ranking], weights: Weights) -> Floats:
+    """AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, 14)`."""
+    return np.stack([_score_finding(ranking, weights) for ranking in rankings], axis=-1)
+
+
+def ratio(part: Any, whole: Any) -> Any:
+    """Division of arrays of any one shape in which nothing of nothing is 0, as scikit-learn's `zero_division=0`."""
+    return part / np.where(whole == 0, 1, whole)
+
+
+def mean_over_findings(values: Floats) -> Floats:
+    """Mean over findings `(..., 14) -> (...)`, those that are NaN left out; NaN where all are."""
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0).sum(axis=-1)
+    return np.where(count > 0, ratio(total, count), np.nan)
+
+
+def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+    """Area under the ROC curve of each finding.
+
+    Args:
+        truth: `(n, 14)` of 0 and 1.
+        scores: `(n, 14)`, finite; higher means more likely.
+
+    Returns:
+        `(14,)` in 0..1, equal to scikit-learn's `roc_auc_score`; NaN for a finding without both classes.
+
+    Raises:
+        ValueError: wrong shapes or values.
+    """
+    return _point_scores(truth, scores)[0]
+
+
+def mean_auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Mean over the findings that have both classes.
+
+    Raises:
+        ValueError: wrong shapes or values, or no finding with both classes.
+    """
+    scorable(check_labels(truth))
+    return float(np.nanmean(auroc(truth, scores)))
+
+
+def average_precision(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+    """Average precision of each finding: as `auroc`, equal to scikit-learn's `average_precision_score`."""
+    return _point_scores(truth, scores)[1]
+
+
+def _point_scores(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+    labels = check_labels(truth)
+    rankings = rank_findings(labels, check_scores(scores, "scores", images=len(labels)))
+    area, precision = ranking_scores(rankings, drawn_once(labels))
+    return area[0], precision[0]
+
+
+def _curve(finding: str, **columns: Floats) -> pd.DataFrame:
+    """At most `CURVE_POINTS` evenly spaced points of a curve, its ends among them."""
+    points = pd.DataFrame({"finding": finding, **columns}).round(DECIMALS).drop_duplicates(ignore_index=True)
+    kept = np.linspace(0, len(points) - 1, min(CURVE_POINTS, len(points))).round().astype(int)
+    return points.iloc[kept]
+
+
+def curves(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """ROC and precision-recall curves, as points to plot, at most 200 a finding.
+
+    ROC points are the corners of the curve. Precision-recall points are those where recall grows, with the first
+    carried back to recall 0; drawn as steps, precision holding to the left, they enclose the average precision.
+
+    Args:
+        truth: `(n, 14)` of 0 and 1.
+        probabilities: `(n, 14)`, finite.
+
+    Returns:
+        Frames `finding, fpr, tpr` and `finding, recall, precision`, in the order of `FINDINGS`; a finding without both
+        classes has no rows.
+
+    Raises:
+        ValueError: wrong shapes or values, or no finding with both classes.
+    """
+    labels = check_labels(truth)
+    rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels)))
+    roc, precision_recall = [], []
+    for finding in np.flatnonzero(scorable(labels)):
+        ranking, name = rankings[finding], FINDINGS[finding]
+        positives = len(ranking.positives)
+        alarms = (ranking.ranked - ranking.found).T.ravel() / (len(labels) - positives)
+        found = ranking.found.T.ravel() / positives
+        roc.append(_curve(name, fpr=np.array([0, *alarms, 1]), tpr=np.array([0, *found, 1])))
+        recall, precision = ranking.found[1] / positives, ranking.found[1] / ranking.ranked[1]
+        precision_recall.append(
+            _curve(name, recall=np.array([0, *recall]), precision=np.array([precision[0], *precision]))
+        )
+    return pd.concat(roc, ignore_index=True), pd.concat(precision_recall, ignore_index=True)
