@@ -1,6 +1,7 @@
 # Everything runs in the virtual environment .venv, which is made when it is missing or older than the pinned lists.
 PYTHON ?= python3
 IMAGES ?= 8000
+PORT ?= 8000
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -8,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast lint lock mlflow nih benchmark clean
+.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +34,14 @@ lock: .venv/installed-tests ## pin the newest versions that pyproject.toml allow
 	uv pip compile pyproject.toml --upgrade --generate-hashes --no-header --no-emit-index-url -q -o requirements.txt
 	uv pip compile --group pyproject.toml:test --upgrade --generate-hashes --no-header --no-emit-index-url -q \
 		-c requirements.txt -o tests/requirements.txt
+
+serve: .venv/installed ## the service on http://127.0.0.1:8000
+	PORT=$(PORT) python -m serve
+
+ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
+	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
+		--server.address 127.0.0.1 --server.port 8501 --server.maxUploadSize 20 \
+		--browser.gatherUsageStats false --client.toolbarMode minimal
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri sqlite:///.mlflow/mlflow.db --host 127.0.0.1 --port 5000

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # the service reads reports of its own and has no use for pandas
+    import pandas as pd
 
 FLOAT_FORMAT = "%.6f"
 
@@ -18,7 +19,7 @@ def write_json(path: Path, value: Any) -> None:
     _write(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Writes a table, floats with six decimals."""
     _write(path, table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
 

@@ -1,0 +1,49 @@
+"""Overlays that a client fetches later: in memory, under random names, for a while."""
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Overlays:
+    """PNGs by random name; the oldest go when they expire or when there are too many bytes.
+
+    Attributes:
+        seconds: how long each is kept.
+        max_bytes: of all together.
+        clock: seconds that never go back.
+    """
+
+    seconds: float
+    max_bytes: int
+    clock: Callable[[], float] = time.monotonic
+    _kept: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, png: bytes) -> str:
+        """Keeps a PNG and returns its name, 128 random bits."""
+        name = secrets.token_hex(16)
+        with self._lock:
+            self._kept[name] = (self.clock() + self.seconds, png)
+            self._forget()
+        return name
+
+    def get(self, name: str) -> bytes | None:
+        """The PNG, or None if there is none of that name or it expired."""
+        with self._lock:
+            self._forget()
+            _, png = self._kept.get(name, (0.0, None))
+        return png
+
+    def _forget(self) -> None:
+        total = sum(len(png) for _, png in self._kept.values())
+        while self._kept:
+            expires, png = next(iter(self._kept.values()))
+            if expires > self.clock() and total <= self.max_bytes:
+                return
+            self._kept.popitem(last=False)
+            total -= len(png)

@@ -1,0 +1,48 @@
+"""Predicts without a server: `python -m serve.predict FILE…` prints a line of JSON for each, as `/predict` answers."""
+
+import argparse
+import sys
+import uuid
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serve.analysis import analyse
+from serve.predictor import Predictor
+from serve.problems import ProblemError
+from serve.schemas import Options
+from serve.settings import Settings
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 if a file could not be used, 2 if there is no model."""
+    parser = argparse.ArgumentParser(prog="python -m serve.predict", description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG or JPEG")
+    parser.add_argument("--heatmaps", choices=("none", "inline", "raw"), default="none")
+    parser.add_argument("--heatmaps-for", choices=("positive", "all"), default="positive")
+    parser.add_argument("--threshold", type=float, help="instead of every operating point, 0–1")
+    given = parser.parse_args(arguments)
+    try:
+        options = Options.model_validate({name: getattr(given, name) for name in Options.model_fields})
+    except ValidationError as error:
+        parser.error(str(error))
+    settings = Settings()
+    predictor = Predictor(settings)
+    predictor.refresh()
+    if predictor.model is None:
+        print(predictor.problem, file=sys.stderr)
+        return 2
+    failed = False
+    for file in given.files:
+        request_id = uuid.uuid4().hex
+        try:
+            answer = analyse(predictor.model, file.read_bytes(), options, None, settings.max_pixels, request_id)
+            print(answer.model_dump_json())
+        except ProblemError as problem:
+            failed = True
+            print(problem.details(request_id).model_dump_json())
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

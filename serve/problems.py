@@ -1,0 +1,91 @@
+"""What can go wrong for a client: RFC 9457 problem details with stable types."""
+
+from typing import Any, NamedTuple
+
+from fastapi.responses import JSONResponse
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel
+
+from chestxray.radiograph import RadiographError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """HTTP status and what it is called, for a person."""
+
+    status: int
+    title: str
+
+
+KINDS = {
+    "invalid-request": Kind(422, "The request is not as the documentation says"),
+    "not-found": Kind(404, "There is nothing here"),
+    "method-not-allowed": Kind(405, "This address does not take that method"),
+    "body-too-large": Kind(413, "The request is too large"),
+    "image-too-large": Kind(413, "The image has too many pixels"),
+    "unsupported-format": Kind(415, "The file is neither PNG nor JPEG"),
+    "unreadable-image": Kind(422, "The image is truncated or damaged"),
+    "not-a-radiograph": Kind(422, "The image can't be a radiograph"),
+    "overloaded": Kind(503, "The service is busy"),
+    "model-unavailable": Kind(503, "No model is being served yet"),
+    "internal-error": Kind(500, "The service failed"),
+}
+
+
+class ProblemDetails(BaseModel):
+    """Body of every error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class ProblemError(Exception):
+    """An answer that is not a result.
+
+    Args:
+        type: one of `KINDS`.
+        detail: a sentence that a person understands; it quotes nothing of the file.
+    """
+
+    def __init__(self, type: str, detail: str) -> None:
+        super().__init__(type, detail)
+        self.type, self.detail, self.kind = type, detail, KINDS[type]
+
+    def details(self, request_id: str) -> ProblemDetails:
+        """The body."""
+        return ProblemDetails(
+            type=self.type, title=self.kind.title, status=self.kind.status, detail=self.detail, request_id=request_id
+        )
+
+    def response(self, request_id: str) -> JSONResponse:
+        """The answer."""
+        headers = {"X-Request-ID": request_id} | ({"Retry-After": "1"} if self.kind.status == 503 else {})
+        content = self.details(request_id).model_dump()
+        return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
+
+
+def undecodable(error: RadiographError) -> ProblemError:
+    """The problem that stopped the decoder, by what it came from."""
+    cause, detail = error.__cause__, f"The file can't be used: {error}."
+    if cause is None or isinstance(cause, Image.DecompressionBombError):
+        return ProblemError("image-too-large", detail)
+    if isinstance(cause, UnidentifiedImageError):
+        return ProblemError("unsupported-format", detail)
+    return ProblemError("unreadable-image", detail)
+
+
+def documented(*types: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for problems, with an example for each."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for name in types:
+        example = ProblemError(name, KINDS[name].title + ".").details("4bf92f3577b34da6a3ce929d0e0e4736").model_dump()
+        answer = found.setdefault(
+            KINDS[name].status, {"model": ProblemDetails, "content": {MEDIA_TYPE: {"examples": {}}}}
+        )
+        answer["description"] = " or ".join(filter(None, [answer.get("description"), KINDS[name].title]))
+        answer["content"][MEDIA_TYPE]["examples"][name] = {"value": example}
+    return found

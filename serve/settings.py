@@ -1,0 +1,50 @@
+"""Settings of the service: environment variables of the same names in capitals, such as MODEL_URI."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chestxray.radiograph import MAX_PIXELS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MEBIBYTE = 1024 * 1024
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """What can be turned without touching the code. A wrong value stops the start and names the variable."""
+
+    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    model_uri: Annotated[str, Field(min_length=1)] = "models:/chest-xray@champion"
+    """`models:/<name>@<alias>`, `models:/<name>/<version>`, or the folder of a bundle."""
+    mlflow_tracking_uri: str = f"sqlite:///{REPOSITORY / '.mlflow' / 'mlflow.db'}"
+    """Store of registered models; by default the repository's own."""
+    model_poll_seconds: Seconds = 15.0
+    """How often to look whether MODEL_URI means another model."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on."""
+    drain_seconds: Annotated[float, Field(ge=0)] = 1.0
+    """After SIGTERM: how long `/readyz` says 503 and requests are still taken, before those in flight finish."""
+    max_body_bytes: Count = 20 * MEBIBYTE
+    """Largest request."""
+    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = MAX_PIXELS
+    """Largest image."""
+    max_batch_files: Count = 32
+    """Most files of one `/predict/batch`."""
+    inference_threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of one inference; 0 takes all cores."""
+    concurrency: Count = 1
+    """Images worked on at the same time."""
+    queue_length: Annotated[int, Field(ge=0)] = 16
+    """Images that may wait; one more is answered 503."""
+    heatmap_seconds: Seconds = 600.0
+    """How long a linked heatmap can be fetched."""
+    heatmap_bytes: Count = 32 * MEBIBYTE
+    """Memory for linked heatmaps; the oldest go first."""

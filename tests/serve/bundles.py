@@ -1,0 +1,55 @@
+"""Small real bundles, made without TensorFlow."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chestxray.bundle import MODEL, Card, Network, write_card
+from chestxray.calibration import Platt
+from chestxray.findings import FINDINGS
+from chestxray.mobilenet import TORCHVISION, LayerWeights, blocks
+from chestxray.onnx_graph import classifier_graph
+
+ALPHA, SIZE, INPUT_SIZE = 0.35, 80, 64
+HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1")
+METRICS = {"n": 10, "patients": 5} | {f"{name}{end}": 0.5 for name in HEADLINES for end in ("", "_ci_low", "_ci_high")}
+
+
+def random_weights(seed: int) -> LayerWeights:
+    rng, weights, channels = np.random.default_rng(seed), LayerWeights(), 3
+    for convolution in (c for block in blocks(ALPHA) for c in block.convolutions):
+        inputs, outputs = (channels, 1) if convolution.depthwise else (channels, convolution.filters)
+        shape = (convolution.kernel, convolution.kernel, inputs, outputs)
+        fan = convolution.kernel**2 * (1 if convolution.depthwise else inputs)
+        weights[convolution.name] = [rng.normal(0, np.sqrt(2 / fan), shape).astype(np.float32)]
+        n = channels = convolution.filters
+        weights[convolution.batch_norm] = [np.full(n, value, np.float32) for value in (1, 0, 0, 1)]
+    weights["head"] = [rng.normal(0, 0.1, (channels, 14)).astype(np.float32), rng.normal(0, 1, 14).astype(np.float32)]
+    return weights
+
+
+def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """A bundle whose weights go by `seed`; `changes` are made to its card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = classifier_graph(random_weights(seed), "head", ALPHA, TORCHVISION, SIZE, INPUT_SIZE).SerializeToString()
+    (folder / MODEL).write_bytes(model)
+    network = Network(model)
+    card = Card(
+        findings=FINDINGS,
+        size=SIZE,
+        input_size=INPUT_SIZE,
+        bias=network.bias,
+        calibration=Platt(np.full(14, 0.5), np.linspace(-1, 1, 14)).to_dict(),
+        thresholds=tuple(np.linspace(0.2, 0.8, 14).tolist()),
+        model_sha256=hashlib.sha256(model).hexdigest(),
+        data_sha256="0" * 64,
+        synthetic=True,
+        params={},
+        metrics={"test": METRICS},
+        intended_use="Tests.",
+        licences=(),
+    )
+    write_card(card.model_copy(update=changes), folder)
+    return folder

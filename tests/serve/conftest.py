@@ -1,0 +1,65 @@
+"""The service with a small model: in this process, and behind a real port."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from serve.api import create_app
+from serve.predictor import Predictor
+from serve.settings import Settings
+from tests.serve.bundles import make_bundle
+
+
+def ready_app(bundle: Path, **settings: Any) -> FastAPI:
+    chosen = Settings(model_uri=str(bundle), inference_threads=1, **settings)
+    predictor = Predictor(chosen)
+    predictor.refresh()
+    return create_app(chosen, predictor)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("served") / "bundle")
+
+
+@pytest.fixture
+def service(bundle: Path) -> Iterator[Callable[..., TestClient]]:
+    """Makes clients of services with other settings."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> TestClient:
+            return stack.enter_context(TestClient(ready_app(bundle, **settings), raise_server_exceptions=False))
+
+        yield make
+
+
+@pytest.fixture
+def client(service: Callable[..., TestClient]) -> TestClient:
+    return service()
+
+
+@pytest.fixture(scope="session")
+def url(bundle: Path) -> Iterator[str]:
+    """Address of a service on the loopback."""
+    server = uvicorn.Server(uvicorn.Config(ready_app(bundle), port=0, log_level="warning"))
+    started = threading.Event()
+    startup = server.startup
+
+    async def announce(*arguments: Any, **named: Any) -> None:
+        await startup(*arguments, **named)
+        started.set()
+
+    server.startup = announce  # type: ignore[method-assign] # uvicorn tells nobody when it listens
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert started.wait(20)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -1,0 +1,264 @@
+"""What clients of the service can rely on."""
+
+import base64
+import io
+import json
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image, PngImagePlugin
+
+from chestxray.bundle import Bundle
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.radiograph import decode, resize
+from serve.observation import JsonLines
+from tests.serve.bundles import INPUT_SIZE, SIZE
+from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
+
+Service = Callable[..., TestClient]
+
+
+def ask(client: TestClient, data: bytes = PNG, **options: str | float) -> dict[str, Any]:
+    answer = client.post("/predict", files={"file": data}, params=options)
+    assert answer.status_code == 200, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def test_answers_what_the_bundle_says(client: TestClient, bundle: Path) -> None:
+    opened = Bundle(bundle)
+    (expected,), _ = opened.predict(resize(decode(PNG).pixels, SIZE)[None, ..., None])
+    answer = ask(client)
+    given = {finding["name"]: finding for finding in answer["findings"]}
+    assert [given[name]["probability"] for name in FINDINGS] == pytest.approx(expected, abs=1e-6)
+    assert [given[name]["threshold"] for name in FINDINGS] == list(opened.card.thresholds)
+    probabilities = [finding["probability"] for finding in answer["findings"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert all(f["positive"] == (f["probability"] >= f["threshold"]) for f in answer["findings"])
+    assert answer["predicted_labels"] == [f["name"] for f in answer["findings"] if f["positive"]]
+    assert RESEARCH_USE_ONLY in answer["disclaimer"] and "synthetic" in answer["disclaimer"]
+    assert (answer["image"]["width"], answer["image"]["height"], answer["image"]["format"]) == (100, 120, "PNG")
+
+
+def test_a_threshold_overrides_every_operating_point(client: TestClient) -> None:
+    assert ask(client, threshold=1)["predicted_labels"] == []
+    assert len(ask(client, threshold=0)["predicted_labels"]) == 14
+
+
+def test_raw_maps_add_up_to_the_probability(client: TestClient, bundle: Path) -> None:
+    """mean(map) + bias = logit, and Platt's curve on it is the probability."""
+    card = Bundle(bundle).card
+    answer = ask(client, heatmaps="raw", heatmaps_for="all")
+    for finding in answer["findings"]:
+        place, curve = FINDINGS.index(finding["name"]), card.calibration[finding["name"]]
+        logit = np.mean(finding["heatmap"]["values"]) + card.bias[place]
+        assert 1 / (1 + np.exp(-curve["slope"] * logit - curve["intercept"])) == pytest.approx(
+            finding["probability"], abs=1e-3
+        )
+        assert finding["heatmap"]["covers"]["width"] == INPUT_SIZE / SIZE
+        assert finding["heatmap"]["covers"]["left"] == (SIZE - INPUT_SIZE) / 2 / SIZE
+
+
+def test_heatmaps_are_for_positive_findings_unless_all_are_wanted(client: TestClient) -> None:
+    answer = ask(client, heatmaps="inline", threshold=0.5)
+    assert 0 < len(answer["predicted_labels"]) < 14
+    for finding in answer["findings"]:
+        assert (finding["heatmap"] is not None) == finding["positive"]
+    assert all(f["heatmap"] is None for f in ask(client)["findings"])
+
+
+def test_inline_and_linked_overlays_are_the_same_picture(client: TestClient) -> None:
+    inline = ask(client, heatmaps="inline", heatmaps_for="all")["findings"][0]["heatmap"]
+    linked = ask(client, heatmaps="link", heatmaps_for="all")["findings"][0]["heatmap"]
+    fetched = client.get(linked["url"])
+    assert fetched.headers["cache-control"] == "no-store"
+    assert fetched.content == base64.b64decode(inline["png"])
+    assert Image.open(io.BytesIO(fetched.content)).size == (512, 512)
+
+
+def test_linked_overlays_are_bounded(service: Service) -> None:
+    client = service(heatmap_bytes=600_000)
+    urls = [ask(client, heatmaps="link", threshold=0)["findings"][0]["heatmap"]["url"] for _ in range(4)]
+    assert client.get(urls[0]).status_code == 404
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_odd_but_usable_files_are_answered(client: TestClient, name: str) -> None:
+    assert len(ask(client, USABLE[name])["findings"]) == 14
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_files_are_refused_with_a_reason(client: TestClient, name: str) -> None:
+    data, status = REFUSED[name]
+    answer = client.post("/predict", files={"file": ("radiograph.png", data, "image/png")})
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), problem
+    assert (
+        problem["status"] == status
+        and problem["detail"]
+        and problem["type"]
+        in (
+            {413: ["image-too-large"], 415: ["unsupported-format"], 422: ["unreadable-image", "not-a-radiograph"]}[
+                status
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("source", [PNG, JPEG], ids=["png", "jpeg"])
+def test_no_flipped_byte_gives_a_500(client: TestClient, source: bytes) -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(60):
+        data = bytearray(source)
+        for place in rng.integers(len(data), size=rng.integers(1, 9)):
+            data[place] = rng.integers(256)
+        status = client.post("/predict", files={"file": bytes(data)}).status_code
+        assert status in (200, 413, 415, 422)
+
+
+def test_sixteen_bits_and_eight_give_the_same(client: TestClient) -> None:
+    deep = ask(client, encoded(GREY.astype(np.uint16) * 257))
+    assert deep["image"]["bit_depth"] == 16
+    assert deep["findings"] == ask(client)["findings"]
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf", "-0.1", "1.01", "1e400", "high"])
+def test_thresholds_outside_0_to_1_are_refused(client: TestClient, threshold: str) -> None:
+    answer = client.post("/predict", files={"file": PNG}, params={"threshold": threshold})
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-request")
+
+
+def test_requests_without_a_file_are_refused_without_quoting_them(client: TestClient) -> None:
+    for content in (
+        b"CANARY",
+        b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nCANARY\r\n--b--\r\n',
+        b"--b\r\n",
+    ):
+        answer = client.post("/predict", content=content, headers={"content-type": "multipart/form-data; boundary=b"})
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "CANARY" not in answer.text
+
+
+def test_large_bodies_are_refused_with_and_without_a_length(service: Service) -> None:
+    client = service(max_body_bytes=10_000)
+
+    def chunks() -> Any:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        yield from [bytes(5_000)] * 3
+
+    known = client.post("/predict", files={"file": bytes(10_001)})
+    unknown = client.post("/predict", content=chunks(), headers={"content-type": "multipart/form-data; boundary=b"})
+    for answer in (known, unknown):
+        assert (answer.status_code, answer.json()["type"]) == (413, "body-too-large")
+
+
+def test_a_batch_gives_each_file_its_own_answer(client: TestClient) -> None:
+    files = [("file", PNG), ("file", b"garbage"), ("file", JPEG)]
+    first, second, third = client.post("/predict/batch", files=files).json()["answers"]
+    assert first["findings"] == ask(client)["findings"]
+    assert second["type"] == "unsupported-format"
+    assert third["findings"] == ask(client, JPEG)["findings"]
+
+
+def test_a_full_queue_is_answered_at_once(service: Service) -> None:
+    client = service(concurrency=1, queue_length=0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    async def occupy() -> None:
+        await client.app.state.service.pool.run(work)  # type: ignore[attr-defined] # ours
+
+    assert client.portal
+    occupied = client.portal.start_task_soon(occupy)
+    assert begun.wait(20)
+    refused = client.post("/predict", files={"file": PNG})
+    alive = client.get("/livez")
+    go_on.set()
+    occupied.result()
+    assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (503, "overloaded", "1")
+    assert alive.status_code == 200
+    assert ask(client)
+
+
+def test_without_a_model_it_lives_but_is_not_ready(service: Service, tmp_path: Path) -> None:
+    client = service()
+    predictor = client.app.state.service.predictor  # type: ignore[attr-defined] # ours
+    predictor.model = None
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    answer = client.post("/predict", files={"file": PNG})
+    assert (answer.status_code, answer.json()["type"]) == (503, "model-unavailable")
+
+
+def test_request_ids_are_taken_if_harmless(client: TestClient) -> None:
+    taken = client.get("/nowhere", headers={"X-Request-ID": "abc-1"})
+    assert taken.headers["x-request-id"] == taken.json()["request_id"] == "abc-1"
+    made = client.get("/livez", headers={"X-Request-ID": "<script>"}).headers["x-request-id"]
+    assert len(made) == 32
+
+
+def test_the_card_has_an_etag(client: TestClient) -> None:
+    answer = client.get("/v1/model")
+    assert answer.json()["card"]["findings"] == list(FINDINGS)
+    assert client.get("/v1/model", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+def test_a_crash_is_a_problem_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("CANARY")
+
+    monkeypatch.setattr("serve.api.analyse", crash)
+    answer = client.post("/predict", files={"file": PNG})
+    assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")
+    assert "CANARY" not in answer.text
+
+
+def test_neither_names_nor_tags_leave_the_request(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("PatientName", "CANARY-TEXT")
+    exif = Image.Exif()
+    exif[0x010E] = "CANARY-EXIF"
+    tagged = encoded(GREY, pnginfo=info, exif=exif)
+    caplog.set_level(logging.DEBUG, "serve")
+    answers = [
+        client.post(
+            "/predict", files={"file": ("CANARY-NAME.png", data)}, params={"heatmaps": "inline", "threshold": 0}
+        )
+        for data in (tagged, tagged[:80], b"CANARY")
+    ]
+    overlays = [base64.b64decode(f["heatmap"]["png"]) for f in answers[0].json()["findings"]]
+    logs = "".join(JsonLines().format(record) for record in caplog.records)
+    assert "answered" in logs
+    for text in (*(answer.text for answer in answers), logs, client.get("/metrics").text):
+        assert "CANARY" not in text
+    assert not any(b"CANARY" in overlay for overlay in overlays)
+
+
+def test_logs_are_json_and_metrics_count(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "serve.requests")
+    ask(client)
+    client.post("/predict", files={"file": b"garbage"})
+    first, second = (json.loads(JsonLines().format(record)) for record in caplog.records)
+    assert (first["route"], first["status"], second["status"]) == ("/predict", 200, 415)
+    metrics = client.get("/metrics").text
+    assert 'requests_total{route="/predict",status="200"} 1.0' in metrics
+    assert 'refusals_total{type="unsupported-format"} 1.0' in metrics
+    assert 'stage_seconds_count{stage="inference"} 1.0' in metrics
+
+
+def test_the_documentation_shows_every_error(client: TestClient) -> None:
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
+    assert set(responses) == {"200", "413", "415", "422", "503"}
+    examples = responses["503"]["content"]["application/problem+json"]["examples"]
+    assert set(examples) == {"overloaded", "model-unavailable"}

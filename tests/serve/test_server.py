@@ -1,0 +1,89 @@
+"""The service as a process of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from serve.settings import REPOSITORY
+from tests.serve.files import PNG
+
+pytestmark = pytest.mark.slow
+DEADLINE = 30.0
+
+
+def wait_until_ready(url: str, status: int) -> httpx2.Response:
+    """Asks until `/readyz` has a status."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        try:
+            answer = httpx2.get(f"{url}/readyz")
+            if answer.status_code == status:
+                return answer
+        except httpx2.ConnectError:
+            pass
+        assert time.monotonic() < end, f"/readyz did not turn {status}"
+
+
+@pytest.fixture
+def process(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environment = {**os.environ, "MODEL_URI": str(bundle), "PORT": str(port), "QUEUE_LENGTH": "64"}
+    command = [sys.executable, "-m", "serve"]
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            yield started, f"http://127.0.0.1:{port}"
+        finally:
+            started.kill()
+
+
+def test_sigterm_loses_no_request(process: tuple[subprocess.Popen[str], str]) -> None:
+    server, url = process
+    assert wait_until_ready(url, 200).json()["ready"] is True
+
+    def ask(_: int) -> int:
+        answer = httpx2.post(f"{url}/predict?heatmaps=inline&heatmaps_for=all", files={"file": PNG}, timeout=DEADLINE)
+        return answer.status_code
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = [clients.submit(ask, number) for number in range(16)]
+        server.send_signal(signal.SIGTERM)
+        draining = wait_until_ready(url, 503).json()
+        assert draining["ready"] is False and draining["model"]
+        assert [answer.result() for answer in answers] == [200] * 16
+    _, logs = server.communicate(timeout=DEADLINE)
+    assert server.returncode == 0
+    assert all(json.loads(line)["level"] == "info" for line in logs.splitlines())
+
+
+def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(PNG)
+    (tmp_path / "bad.png").write_bytes(b"garbage")
+    command = [sys.executable, "-m", "serve.predict", str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
+    environment = {**os.environ, "MODEL_URI": str(bundle)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    good, bad = (json.loads(line) for line in done.stdout.splitlines())
+    answer = httpx2.post(f"{url}/predict", files={"file": PNG}).json()
+    assert {key: good[key] for key in ("model", "image", "disclaimer", "predicted_labels")} == {
+        key: answer[key] for key in ("model", "image", "disclaimer", "predicted_labels")
+    }
+    assert [f["probability"] for f in good["findings"]] == pytest.approx([f["probability"] for f in answer["findings"]])
+    assert (bad["type"], done.returncode) == ("unsupported-format", 1)
+
+
+def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
+    environment = {**os.environ, "QUEUE_LENGTH": "-1"}
+    command = [sys.executable, "-m", "serve"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "queue_length" in done.stderr
