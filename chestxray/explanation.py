@@ -71,7 +71,7 @@ def write_overlays(
         for row, picture in overlays:
             Image.fromarray(picture).save(out / row["file"])
         rows += [row for row, _ in overlays]
-        shown.append(overlays[0][1])
+        shown += [picture for _, picture in overlays[:1]]
     return pd.DataFrame(rows, columns=list(INDEX)), _sheet(shown, bundle.card.synthetic)
 
 

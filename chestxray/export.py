@@ -16,7 +16,8 @@ from chestxray.params import BackboneParams
 
 PARITY_IMAGES = 256
 TOLERANCE = 1e-4
-IMAGES_AT_ONCE = 32
+IMAGES_AT_ONCE = 8
+"""More is no faster and takes more memory (2 GB at 32, 0.9 at 8)."""
 
 
 class ParityError(ValueError):

@@ -92,7 +92,7 @@ def write_features(
     """
     hashes = "".join(dataset.studies["content_hash"] + dataset.studies["side"])
     state = hashlib.sha256(graph + params.model_dump_json().encode() + hashes.encode()).hexdigest()
-    for stale in scratch.glob(f"{out.name}-*"):
+    for stale in scratch.glob(f"{out.name}-{'?' * len(state)}"):  # "nih-…", not "nih-2-…"
         if stale.name != f"{out.name}-{state}":
             shutil.rmtree(stale)
     partial = scratch / f"{out.name}-{state}"

@@ -7,6 +7,7 @@ that makes tensors of them, and `OrderedDict`; any other name in the file is an 
 
 import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import numpy.typing as npt
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 ELEMENT_TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 MAX_ELEMENTS = 2**28
+MAX_OPCODES = 30_000
+"""Of a pickle; torchvision's file has 11,462. Nested as deep as this, the values still fit the stack."""
 
 Tensors = OrderedDict[str, npt.NDArray[np.generic]]
 
@@ -49,6 +52,8 @@ def _rebuild_tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> _Tensor:
     contiguous = tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
+    if min(offset, *shape, 0) < 0:
+        raise TorchFileError(f"a tensor of shape {shape} at offset {offset}")
     if stride != contiguous and 0 not in shape:
         raise TorchFileError(f"a tensor of shape {shape} is not contiguous")
     return _Tensor(storage, offset, shape)
@@ -75,6 +80,16 @@ class _RestrictedUnpickler(pickle.Unpickler):
         return self._storages.setdefault(key, _Storage(ELEMENT_TYPES[storage_type], elements))
 
 
+def _load(file: io.BytesIO, storages: dict[str, _Storage]) -> Any:
+    """The next pickle, once it is known to be short and to remember few values (a place far off takes up memory)."""
+    start = file.tell()
+    for place, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if place > MAX_OPCODES or (opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > MAX_OPCODES):
+            raise TorchFileError(f"a pickle of more than {MAX_OPCODES} opcodes or values: plain tensors need fewer")
+    file.seek(start)
+    return _RestrictedUnpickler(file, storages).load()
+
+
 def read_tensors(data: bytes) -> Tensors:
     """Reads a state dict.
 
@@ -89,7 +104,7 @@ def read_tensors(data: bytes) -> Tensors:
     """
     file, storages = io.BytesIO(data), dict[str, _Storage]()
     try:
-        magic, _, _, state, keys = (_RestrictedUnpickler(file, storages).load() for _ in range(5))
+        magic, _, _, state, keys = (_load(file, storages) for _ in range(5))
         if magic != MAGIC_NUMBER or not isinstance(state, OrderedDict):
             raise TorchFileError("not a legacy torch.save file of a state dict")
         for key in keys:
@@ -99,8 +114,8 @@ def read_tensors(data: bytes) -> Tensors:
             if elements != storage.elements or len(content) != elements * storage.dtype.itemsize:
                 raise TorchFileError("the file is truncated")
             storage.data = np.frombuffer(content, storage.dtype)
-        return OrderedDict((name, tensor.array()) for name, tensor in state.items())
+        return OrderedDict((str(name), tensor.array()) for name, tensor in state.items())
     except TorchFileError:
         raise
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # a pickle is a program: there is no list of what a bad one may raise
         raise TorchFileError("not a legacy torch.save file of a state dict, or damaged") from error

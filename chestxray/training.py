@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,10 @@ from chestxray.augment import PREDICTION_VIEWS, views
 from chestxray.dataset import Dataset
 from chestxray.features import Features
 from chestxray.findings import FINDINGS
-from chestxray.metrics import mean_auroc
 from chestxray.mobilenet import Convention, LayerWeights
 from chestxray.network import get_weights, set_weights, trainable_part
 from chestxray.params import BackboneParams, FeaturesParams, FineTuneParams
+from chestxray.ranking import mean_auroc
 
 Indices = npt.NDArray[np.intp]
 Load = Callable[[Indices, Indices], npt.NDArray[Any]]
@@ -99,9 +100,8 @@ def fine_tune(
     """
     keras.utils.set_random_seed(params.seed)
     tf.config.experimental.enable_op_determinism()
-    keras.mixed_precision.set_global_policy("mixed_float16" if params.mixed_precision else "float32")
     steps = -(-len(train.truth) // params.batch_size)
-    with _strategy().scope():
+    with _strategy().scope(), _precision("mixed_float16" if params.mixed_precision else "float32"):
         model = trainable_part(backbone.alpha, convention, backbone.input_size, params.from_layer)
         set_weights(model, weights)
         positive_weight = tf.constant(class_weights, tf.float32)
@@ -113,14 +113,24 @@ def fine_tune(
     watch = _Watch(model, validation, loss, params.patience, params.batch_size)
     data = _epochs(train, model.input_shape[1:], params)
     if params.epochs:
-        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[watch], verbose=2)
-    keras.mixed_precision.set_global_policy("float32")
+        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[watch], shuffle=False, verbose=2)
     return FineTuned(watch.best_weights, pd.DataFrame(watch.rows), watch.best_epoch)
 
 
 def _strategy() -> tf.distribute.Strategy:
     several = len(tf.config.list_physical_devices("GPU")) > 1
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Networks built inside compute by `policy`."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
 def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
@@ -173,7 +183,8 @@ class _Watch(keras.callbacks.Callback):
 
     def _score(self, epoch: int, loss: float) -> None:
         logits = self._logits()
-        score = mean_auroc(self._validation.truth, logits)
+        diverged = not np.isfinite(logits).all()
+        score = 0.0 if diverged else mean_auroc(self._validation.truth, logits)
         validation_loss = float(tf.reduce_mean(self._loss(self._validation.truth, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self.rows.append(row)

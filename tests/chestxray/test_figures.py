@@ -18,7 +18,8 @@ from chestxray.figures import (
     training_curves_figure,
 )
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.metrics import confusion_matrices, curves, evaluate
+from chestxray.metrics import confusion_matrices, evaluate
+from chestxray.ranking import curves
 
 NOTE = "synthetic phantoms, thresholds by f1"
 EPOCHS = pd.DataFrame({

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from chestxray import head as head_module
 from chestxray.features import Features
 from chestxray.findings import FINDINGS
 from chestxray.head import fit_head, head_logits
 from chestxray.params import TrainParams
+from chestxray.split import fold_of
 
 IMAGES, VIEWS, WIDTH = 300, 2, 6
 
@@ -25,17 +27,38 @@ def features() -> Features:
     return Features([pooled[:100], pooled[100:]], [], studies)
 
 
+def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.ndarray) -> np.ndarray:
+    """Logits of all images and views, N × V × 14, by scikit-learn's fit of each finding to some of the images."""
+    rows = np.concatenate(features.pooled).astype(np.float64)
+    standard = (rows - rows.mean(axis=(0, 1))) / rows.std(axis=(0, 1))
+    logits = []
+    for truth, weight in zip(features.truth.T, class_weights, strict=True):
+        labels, seen = np.repeat(truth[images], VIEWS), standard[images].reshape(-1, WIDTH)
+        model = LogisticRegression(C=1 / (l2 * len(seen)), tol=1e-10, max_iter=5000)
+        model.fit(seen, labels, np.where(labels, weight, 1.0))
+        logits.append(standard @ model.coef_[0] + model.intercept_[0])
+    return np.stack(logits, axis=-1)
+
+
 def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
     l2, class_weights = 0.05, np.linspace(1, 4, 14)
     head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2))
-    rows = np.concatenate(features.pooled).astype(np.float64).reshape(-1, WIDTH)
-    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    for finding in (0, 7, 13):
-        labels = np.repeat(features.truth[:, finding], VIEWS)
-        weights = np.where(labels, class_weights[finding], 1.0)
-        theirs = LogisticRegression(C=1 / (l2 * len(rows)), tol=1e-8, max_iter=1000).fit(standard, labels, weights)
-        ours = rows @ head.weights[:-1, finding] + head.weights[-1, finding]
-        np.testing.assert_allclose(ours, theirs.decision_function(standard), atol=0.03)
+    expected = theirs(features, np.arange(IMAGES), l2, class_weights)
+    ours = np.concatenate(features.pooled).astype(np.float64) @ head.weights[:-1] + head.weights[-1]
+    np.testing.assert_allclose(ours, expected, atol=5e-3)
+    assert expected.std() > 0.5
+
+
+def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Features) -> None:
+    grid, class_weights = (10.0, 0.1, 0.001), np.linspace(1, 4, 14)
+    head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3))
+    folds = np.array([fold_of(patient, 3) for patient in features.patients])
+    for l2, score in zip(head.folds["l2"], head.folds["mean_auroc"], strict=True):
+        expected = []
+        for fold in range(3):
+            logits = theirs(features, np.flatnonzero(folds != fold), l2, class_weights).mean(axis=1)[folds == fold]
+            expected.append(roc_auc_score(features.truth[folds == fold], logits, average="macro"))
+        assert np.isclose(score, np.mean(expected), atol=1e-3)
 
 
 def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
@@ -64,6 +87,15 @@ def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch:
     whole = fit_head(features, np.ones(14), params).weights
     monkeypatch.setattr(head_module, "IMAGES_AT_ONCE", 37)
     np.testing.assert_allclose(fit_head(features, np.ones(14), params).weights, whole, atol=1e-3)
+
+
+def test_a_feature_that_never_varies_does_no_harm(features: Features) -> None:
+    dead = [np.concatenate([part, np.full_like(part[..., :1], 3.5)], axis=-1) for part in features.pooled]
+    params = TrainParams(l2=0.1, folds=2)
+    expected = head_logits(features, fit_head(features, np.ones(14), params).weights)
+    with_dead = Features(dead, [], features.studies)
+    logits = head_logits(with_dead, fit_head(with_dead, np.ones(14), params).weights)
+    np.testing.assert_allclose(logits, expected, atol=2e-2)
 
 
 def test_logits_are_those_of_the_mean_of_the_prediction_views(features: Features) -> None:
