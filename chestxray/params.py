@@ -122,8 +122,9 @@ class FeaturesParams(Section):
 
 
 class TrainParams(Section):
-    """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds)."""
+    """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds), and where to start."""
 
+    warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
     l2: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2, le=20)]
 
@@ -145,6 +146,7 @@ class FineTuneParams(Section):
     warm_up: Fraction
     final_learning_rate: Fraction
     patience: PositiveInt
+    replay: Annotated[float, Field(ge=0.0, le=1.0)]
     mixed_precision: bool
     seed: Seed
 
@@ -153,6 +155,8 @@ class EvaluateParams(Section):
     """Operating points, and the bootstrap of the intervals."""
 
     threshold_policy: Literal["f1", "youden"]
+    benchmark: tuple[str, ...]
+    benchmark_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     resamples: Annotated[int, Field(ge=100)]
     seed: Seed
 
@@ -189,6 +193,18 @@ class Params(Section):
     evaluate: EvaluateParams
     gradcam: GradcamParams
     register_: Annotated[RegisterParams, Field(alias="register")]
+
+    @property
+    def benchmark(self) -> tuple[str, ...]:
+        """The batches whose test patients are the benchmark: those named, else the first."""
+        return self.evaluate.benchmark or (next(iter(self.batches)),)
+
+    @model_validator(mode="after")
+    def _benchmark_is_listed(self) -> "Params":
+        unknown = [name for name in self.evaluate.benchmark if name not in self.batches]
+        if unknown:
+            raise ValueError(f"evaluate.benchmark: {unknown[0]} is none of the batches {', '.join(self.batches)}")
+        return self
 
     @model_validator(mode="after")
     def _input_fits(self) -> "Params":
