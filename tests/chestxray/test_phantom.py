@@ -11,15 +11,17 @@ import pytest
 from chestxray import phantom
 from chestxray.findings import FINDINGS, parse_findings
 from chestxray.nih import read_batch
-from chestxray.params import PhantomParams
+from chestxray.params import PhantomParams, PhantomUpdateParams
 from chestxray.phantom_anatomy import LEFT, RIGHT, Anatomy, breathed, grown_chest
 from chestxray.phantom_canvas import Array, Canvas
 from chestxray.phantom_chest import Chest, Shadow, absorption, draw_chest
-from chestxray.phantom_cohort import PREVALENCE, Patient, Study, sample_cohort
+from chestxray.phantom_cohort import Patient, Study, sample_cohort
 from chestxray.phantom_lesion import Lesion
 from chestxray.phantom_signs import SIGNS
+from chestxray.phantom_site import FIRST_SITE, PREVALENCE, Site
 
-TINY = PhantomParams(studies=40, patients=25, size=64, difficulty=0.5, seed=3)
+UPDATE = PhantomUpdateParams(studies=30, patients=16, returning=8, portable=0.7, exposure=-0.1, prevalence=0.5)
+TINY = PhantomParams(studies=40, patients=25, size=64, difficulty=0.5, seed=3, update=UPDATE)
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
@@ -115,11 +117,11 @@ class TestWriting:
         (tmp_path / "phantom" / "old").write_text("kept")
         write, drawn = phantom.write_patient, []
 
-        def interrupted(images: Path, params: PhantomParams, patient: Patient) -> phantom.Rows:
+        def interrupted(images: Path, site: Site, params: PhantomParams, patient: Patient) -> phantom.Rows:
             if len(drawn) == 3:
                 raise error
             drawn.append(patient)
-            return write(images, params, patient)
+            return write(images, site, params, patient)
 
         monkeypatch.setattr(phantom, "write_patient", interrupted)
         with pytest.raises(error):
@@ -197,9 +199,9 @@ def conspicuity(finding: str, what: Lesion) -> float:
 
 
 def studies_of(number: int, *views: str, difficulty: float = 0.0) -> list[phantom.Drawing]:
-    patient = Patient(number, "MF"[number % 2], tuple(Study(k, 50, view, ()) for k, view in enumerate(views)))
+    patient = Patient(number, "MF"[number % 2], 50, tuple(Study(k, 50, view, ()) for k, view in enumerate(views)))
     params = TINY.model_copy(update={"size": 96, "difficulty": difficulty})
-    return list(phantom.draw_patient(patient, params))
+    return list(phantom.draw_patient(patient, FIRST_SITE, params))
 
 
 class TestNormalChest:
@@ -358,17 +360,21 @@ class TestDifficulty:
 
     def test_without_it_labels_say_what_was_drawn(self) -> None:
         findings = ("Effusion", "Mass")
-        patient = Patient(1, "M", (Study(0, 50, "PA", findings),))
+        patient = Patient(1, "M", 50, (Study(0, 50, "PA", findings),))
         for seed in range(20):
-            (drawing,) = phantom.draw_patient(patient, TINY.model_copy(update={"difficulty": 0.0, "seed": seed}))
+            (drawing,) = phantom.draw_patient(
+                patient, FIRST_SITE, TINY.model_copy(update={"difficulty": 0.0, "seed": seed})
+            )
             assert drawing.findings == findings
             assert set(drawing.boxes) == set(findings)
 
     def test_at_its_worst_some_findings_are_missed_and_have_no_box(self) -> None:
-        patient = Patient(1, "M", (Study(0, 50, "PA", FINDINGS),))
+        patient = Patient(1, "M", 50, (Study(0, 50, "PA", FINDINGS),))
         missed = 0
         for seed in range(12):
-            (drawing,) = phantom.draw_patient(patient, TINY.model_copy(update={"difficulty": 1.0, "seed": seed}))
+            (drawing,) = phantom.draw_patient(
+                patient, FIRST_SITE, TINY.model_copy(update={"difficulty": 1.0, "seed": seed})
+            )
             missed += len(FINDINGS) - len(drawing.findings)
             assert set(drawing.boxes) <= set(drawing.findings)
         assert 0.02 < missed / (12 * len(FINDINGS)) < 0.2
