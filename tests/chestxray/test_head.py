@@ -24,7 +24,7 @@ def features() -> Features:
     truth = rng.random((IMAGES, 14)) < 1 / (1 + np.exp(-(odds - odds.mean(axis=0) + 0.5)))
     studies = pd.DataFrame(truth.astype(np.int8), columns=list(FINDINGS))
     studies["patient"] = [str(row // 2) for row in range(IMAGES)]
-    return Features([pooled[:100], pooled[100:]], [], studies)
+    return Features([pooled[:100], pooled[100:]], [], [np.arange(100), np.arange(len(pooled) - 100)], studies)
 
 
 def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_a_feature_that_never_varies_does_no_harm(features: Features) -> None:
     dead = [np.concatenate([part, np.full_like(part[..., :1], 3.5)], axis=-1) for part in features.pooled]
     params = TrainParams(l2=0.1, folds=2)
     expected = head_logits(features, fit_head(features, np.ones(14), params).weights)
-    with_dead = Features(dead, [], features.studies)
+    with_dead = Features(dead, [], features.places, features.studies)
     logits = head_logits(with_dead, fit_head(with_dead, np.ones(14), params).weights)
     np.testing.assert_allclose(logits, expected, atol=2e-2)
 
@@ -105,6 +105,6 @@ def test_logits_are_those_of_the_mean_of_the_prediction_views(features: Features
 
 
 def test_too_few_patients_for_the_folds_are_said(features: Features) -> None:
-    few = Features([features.pooled[0][:2]], [], features.studies[:2])
+    few = Features([features.pooled[0][:2]], [], [np.arange(2)], features.studies[:2])
     with pytest.raises(ValueError, match=r"1 patients are too few for train\.folds 3"):
         fit_head(few, np.ones(14), TrainParams(l2=1.0, folds=3))
