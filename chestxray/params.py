@@ -150,6 +150,7 @@ class TrainParams(Section):
 
     l2: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2, le=20)]
+    warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
 
     @property
     def l2_grid(self) -> tuple[float, ...]:

@@ -169,11 +169,12 @@ def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_
     only_train = dataset.studies[dataset.studies["side"] == "train"].head(IMAGES_AT_ONCE + 1)
     write_features(Dataset(only_train, dataset.images), graph, INPUT, VIEWS, tmp_path / "c", tmp_path / "scratch")
     studies = dataset.studies[dataset.studies["side"] != "train"]
-    folders, both = [tmp_path / "c", features_folder], [only_train, dataset.studies]
-    validation = load_features(folders, module.pd.concat([only_train, studies]), "validation")
+    folders = [tmp_path / "c", features_folder]
+    validation = load_features(folders, module.pd.concat([only_train, studies], ignore_index=True), "validation")
     assert [len(part) for part in validation.pooled] == [0, 20]
     assert validation.rows(np.array([0]), np.array([1])).shape[0] == 1
-    assert [len(part) for part in load_features(folders, module.pd.concat(both), "train").pooled] == [5, 20]
+    train = load_features(folders, dataset.studies, "train")
+    assert [places.tolist() for places in train.places] == [list(range(5)), list(range(5, 20))]
 
 
 def test_features_of_other_studies_are_refused(dataset: Dataset, features_folder: Path) -> None:
