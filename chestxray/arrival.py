@@ -4,7 +4,6 @@ What can't be used, or would break the split, changes nothing.
 """
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,8 +133,9 @@ def _check_root(root: Path, params: Params) -> str:
             raise ArrivalError(
                 f"{root} is in use: it is batch {name} already. A batch never changes; give a new folder"
             )
-    absolute = Path(os.path.abspath(root))
-    here = Path.cwd()
+    absolute, here = Path.cwd() / root, Path.cwd()
+    if ".." in root.parts:
+        absolute = root.resolve()
     stored = str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
     if "${" in stored or not stored.isprintable():
         raise ArrivalError(f"the folder's name {stored!r} can't stand in params.yaml: rename it")

@@ -56,7 +56,7 @@ def _with_batch(text: str, params: Any, name: str, root: str) -> str:
     batches = params["batches"]
     last = batches[list(batches)[-1]]
     end = max(last.lc.value(key)[0] for key in last)
-    outer, inner = batches.lc.key(list(batches)[-1])[1], last.lc.key(list(last)[0])[1]
+    outer, inner = batches.lc.key(list(batches)[-1])[1], last.lc.key(next(iter(last)))[1]
     shown = root if PLAIN.fullmatch(root) else json.dumps(root, ensure_ascii=False)
     return "".join([*lines[: end + 1], f"{' ' * outer}{name}:\n{' ' * inner}root: {shown}\n", *lines[end + 1 :]])
 
