@@ -57,7 +57,9 @@ def test_what_it_brings_is_said_and_only_its_lines_are_added(here: Path, capsys:
     said = capsys.readouterr().out
     assert "studies   2 new" in said and "patients  2, 1 of them known" in said
     assert "Hernia 1" in said and "Mass 1" in said and "rejected  0" in said
-    assert f"1 {side_of('1', load_params().prepare, None)}" in said or "2 " in said
+    sides = [side_of(patient, load_params().prepare, None) for patient in ("1", "101")]
+    for side in ("train", "validation", "test"):
+        assert f"{sides.count(side)} {side}" in said
     assert Path("params.yaml").read_text() == ADDED
     assert list(load_params().batches) == ["phantom", "b2"]
 

@@ -172,12 +172,13 @@ class TestCohort:
         assert 0.1 < np.mean(changing) < 0.9
 
 
+@pytest.fixture(scope="module")
+def both(cohort: list[Patient]) -> tuple[list[Patient], list[Patient]]:
+    return cohort, sample_update(cohort, 300, 200, 80, other_site(UPDATE), seed=5)
+
+
 class TestUpdate:
     """The second batch, from another site."""
-
-    @pytest.fixture(scope="class")
-    def both(self, cohort: list[Patient]) -> tuple[list[Patient], list[Patient]]:
-        return cohort, sample_update(cohort, 300, 200, 80, other_site(UPDATE), seed=5)
 
     def test_those_who_return_are_the_same_and_their_followups_go_on(
         self, both: tuple[list[Patient], list[Patient]]
