@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih benchmark clean
+.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih add-batch benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	python -m chestxray.nih_archives --images $(IMAGES) --root data/raw/nih
+
+add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [WARM_START=@champion|3|none]
+	@test -n "$(NAME)" -a -n "$(ROOT)" || { echo "usage: make add-batch NAME=b2 ROOT=path"; exit 2; }
+	@python -m chestxray.arrival "$(NAME)" "$(ROOT)" $(if $(WARM_START),--warm-start "$(WARM_START)")
 
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training

@@ -35,7 +35,9 @@ Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 
 
 PHANTOM_ROOT = "data/raw/phantom"
-"""Where the stage `phantom` writes its batch."""
+"""Where the stage `phantom` writes its first batch."""
+UPDATE_ROOT = "data/raw/update"
+"""Where it writes its second."""
 
 
 class ParamsError(ValueError):
@@ -54,19 +56,41 @@ class BatchParams(Section):
     root: str
 
 
+class PhantomUpdateParams(Section):
+    """The second synthetic batch, from another site: how many, how many known, how it differs."""
+
+    studies: PositiveInt
+    patients: PositiveInt
+    returning: Annotated[int, Field(ge=0)]
+    portable: Annotated[float, Field(ge=0.0, le=1.0)]
+    exposure: Annotated[float, Field(ge=-0.3, le=0.3)]
+    prevalence: Annotated[float, Field(ge=-2.0, le=2.0)]
+
+
 class PhantomParams(Section):
-    """The synthetic batch: how many, how large, how hard."""
+    """The synthetic batches: how many, how large, how hard."""
 
     studies: PositiveInt
     patients: PositiveInt
     size: Annotated[int, Field(ge=64, le=2048)]
     difficulty: Annotated[float, Field(ge=0.0, le=1.0)]
     seed: Seed
+    update: PhantomUpdateParams
 
     @model_validator(mode="after")
     def _one_to_four_studies_a_patient(self) -> "PhantomParams":
-        if not self.patients <= self.studies <= 4 * self.patients:
-            raise ValueError(f"{self.studies} studies of {self.patients} patients: a patient has 1 to 4 studies")
+        for batch in (self, self.update):
+            if not batch.patients <= batch.studies <= 4 * batch.patients:
+                raise ValueError(f"{batch.studies} studies of {batch.patients} patients: a patient has 1 to 4 studies")
+        return self
+
+    @model_validator(mode="after")
+    def _returning_are_known(self) -> "PhantomParams":
+        if self.update.returning > min(self.patients, self.update.patients):
+            raise ValueError(
+                f"update.returning {self.update.returning} is more than the {self.patients} patients of the first "
+                f"batch or the {self.update.patients} of the second"
+            )
         return self
 
 
@@ -127,6 +151,7 @@ class TrainParams(Section):
     warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
     l2: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2, le=20)]
+    warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
 
     @property
     def l2_grid(self) -> tuple[float, ...]:
