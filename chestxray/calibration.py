@@ -6,7 +6,7 @@ mends that; the expected calibration error says by how much.
 The service applies what is fitted here, therefore this file needs numpy alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes, scorable
+from chestxray.labels import (
+    Booleans,
+    Floats,
+    Weights,
+    check_labels,
+    check_scores,
+    drawn_once,
+    has_both_classes,
+    scorable,
+)
 
 MINIMUM_SLOPE = 0.01
 """Calibration never turns a ranking over: a fitted slope is at least this, in log odds per standard deviation."""
@@ -169,24 +178,85 @@ def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
     return Platt(slope, intercept)
 
 
-def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
-    """Said against seen, in (at most) 10 bins of equal mass, for one finding.
+@dataclass(frozen=True, eq=False)
+class _Bins:
+    """One finding's images from the lowest probability up, to be cut into `BINS` bins of equal mass.
 
-    Images of the same probability share their mean truth before binning, so the result does not hang on their order.
+    Attributes:
+        order: `(n,)` rows from the lowest probability up.
+        ends: `(ties,)` how many images stand up to the end of each run of equal probabilities; a run that a cut falls
+            into is shared out evenly, so the result does not hang on the order of its images.
+    """
+
+    order: npt.NDArray[np.intp]
+    ends: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, probability: Floats) -> Self:
+        order = np.argsort(probability, kind="stable")
+        return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)) + 1)
+
+    def sums(self, values: Floats, weights: Weights) -> Floats:
+        """Weighted sum of `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
+        drawn = weights[:, self.order]
+        mass, total = (_running(array)[:, np.append(0, self.ends)] for array in (drawn, drawn * values[self.order]))
+        size = mass[:, -1:]
+        cuts = size * np.arange(1, BINS + 1) / BINS
+        row = np.arange(len(weights))[:, None]
+        apart = row * (size.max() + 1.0)  # one search through all rows, each above the one before
+        after = np.searchsorted((mass + apart).ravel(), (cuts + apart).ravel()).reshape(cuts.shape)
+        after -= row * mass.shape[1]
+        low, high = mass[row, after - 1], mass[row, after]
+        share = (cuts - low) / (high - low)
+        below = total[row, after - 1]
+        return np.diff(below + share * (total[row, after] - below), prepend=0.0)
+
+
+def _running(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum of the first 0, 1, … values of each row: `(b, n) -> (b, n + 1)`."""
+    sums = np.zeros((len(values), values.shape[1] + 1), dtype=values.dtype)
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
+    """Said against seen, in 10 bins of equal mass, for one finding.
+
+    An image that a cut falls into counts in part on either side; images of the same probability share their truth, so
+    the result does not hang on their order.
 
     Args:
         positive: `(n,)` of 0 and 1.
         probability: `(n,)` in 0..1.
 
     Returns:
-        `(bins, 3)`: mean probability, fraction of positives, fraction of the images in the bin.
+        `(10, 2)`: mean probability and fraction of positives of each bin.
     """
-    labels = np.asarray(positive, dtype=np.float64)
-    said, tie, count = np.unique(np.asarray(probability, np.float64), return_inverse=True, return_counts=True)
-    seen = np.bincount(tie, weights=labels) / count
-    ranked = np.column_stack([said, seen]).repeat(count, axis=0)
-    bins = np.array_split(ranked, min(BINS, len(ranked)))
-    return np.array([[*part.mean(axis=0), len(part) / len(ranked)] for part in bins])
+    said = np.asarray(probability, np.float64)
+    once, size = drawn_once(len(said)), len(said) / BINS
+    bins = _Bins.of(said)
+    return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
+
+
+def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weights], Floats]:
+    """Expected calibration error of each finding under weights, for a bootstrap; see `calibration_error`.
+
+    Args:
+        truth: `(n, 14)`, checked.
+        probabilities: `(n, 14)`, checked.
+
+    Returns:
+        A function from weights `(b, n)` to errors `(b, 14)`, 0..1.
+    """
+    bins = [_Bins.of(probability) for probability in probabilities.T]
+    gaps = (probabilities - truth).T
+
+    def errors(weights: Weights) -> Floats:
+        size = weights.sum(axis=1)
+        columns = [np.abs(b.sums(gap, weights)).sum(axis=1) / size for b, gap in zip(bins, gaps, strict=True)]
+        return np.stack(columns, axis=-1)
+
+    return errors
 
 
 def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
@@ -207,8 +277,6 @@ def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dic
     """
     labels = check_labels(truth)
     scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
-    errors: dict[str, float] = {}
-    for finding in np.flatnonzero(scorable(labels)):
-        said, seen, mass = reliability(labels[:, finding], scores[:, finding]).T
-        errors[FINDINGS[finding]] = float(mass @ np.abs(said - seen))
-    return {"mean": float(np.mean(list(errors.values()))), **errors}
+    errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
+    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(labels))}
+    return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}
