@@ -11,7 +11,7 @@ from chestxray.progress import progress
 from chestxray.ranking import mean_over_findings, rank_findings, ranking_scores
 
 QUANTILES = (0.025, 0.975)
-CHUNK = 1_000_000
+CHUNK = 250_000
 """Weights held at once, in numbers: bounds the memory of a bootstrap, whatever its size."""
 
 

@@ -184,8 +184,8 @@ class _Bins:
 
     Attributes:
         order: `(n,)` rows from the lowest probability up.
-        ends: `(ties,)` how many images stand up to the end of each run of equal probabilities; a run that a cut falls
-            into is shared out evenly, so the result does not hang on the order of its images.
+        ends: `(runs,)` places in that order at which runs of equal probabilities end; a run that a cut falls into is
+            shared out evenly, so the result does not hang on the order of its images.
     """
 
     order: npt.NDArray[np.intp]
@@ -194,29 +194,30 @@ class _Bins:
     @classmethod
     def of(cls, probability: Floats) -> Self:
         order = np.argsort(probability, kind="stable")
-        return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)) + 1)
+        return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
 
-    def sums(self, values: Floats, weights: Weights) -> Floats:
-        """Weighted sum of `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
-        drawn = weights[:, self.order]
-        mass, total = (_running(array)[:, np.append(0, self.ends)] for array in (drawn, drawn * values[self.order]))
-        size = mass[:, -1:]
-        cuts = size * np.arange(1, BINS + 1) / BINS
-        row = np.arange(len(weights))[:, None]
-        apart = row * (size.max() + 1.0)  # one search through all rows, each above the one before
-        after = np.searchsorted((mass + apart).ravel(), (cuts + apart).ravel()).reshape(cuts.shape)
-        after -= row * mass.shape[1]
-        low, high = mass[row, after - 1], mass[row, after]
-        share = (cuts - low) / (high - low)
-        below = total[row, after - 1]
-        return np.diff(below + share * (total[row, after] - below), prepend=0.0)
+    def sums(self, values: Floats, drawn: Weights) -> Floats:
+        """Weighted sum of `values (n,)` in each bin, under each column of `drawn (n, b)`: `(BINS, b)`."""
+        ranked = drawn[self.order]
+        mass = np.cumsum(ranked, axis=0, dtype=np.int32)[self.ends]
+        total = np.cumsum(ranked * values[self.order, None], axis=0)[self.ends]
+        cuts = mass[-1] * np.arange(1, BINS + 1)[:, None] / BINS
+        upper, column = _first_reaching(mass, cuts), np.arange(drawn.shape[1])
+        lower = np.maximum(upper - 1, 0)
+        low, below = (np.where(upper > 0, array[lower, column], 0) for array in (mass, total))
+        share = (cuts - low) / (mass[upper, column] - low)
+        return np.diff(below + share * (total[upper, column] - below), axis=0, prepend=0.0)
 
 
-def _running(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Sum of the first 0, 1, … values of each row: `(b, n) -> (b, n + 1)`."""
-    sums = np.zeros((len(values), values.shape[1] + 1), dtype=values.dtype)
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    return sums
+def _first_reaching(rising: Weights, cuts: Floats) -> npt.NDArray[np.intp]:
+    """First row of `rising (n, b)` that is at least each of `cuts (c, b)`, column by column, by bisection: `(c, b)`."""
+    low, high = np.zeros(cuts.shape, np.intp), np.full(cuts.shape, len(rising) - 1)
+    column = np.arange(rising.shape[1])
+    for _ in range((len(rising) - 1).bit_length()):
+        middle = (low + high) // 2
+        short = rising[middle, column] < cuts
+        low, high = np.where(short, middle + 1, low), np.where(short, high, middle)
+    return low
 
 
 def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
@@ -235,7 +236,9 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     said = np.asarray(probability, np.float64)
     once, size = drawn_once(len(said)), len(said) / BINS
     bins = _Bins.of(said)
-    return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
+    return np.column_stack(
+        [bins.sums(values, once.T)[:, 0] / size for values in (said, np.asarray(positive, np.float64))]
+    )
 
 
 def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weights], Floats]:
@@ -252,9 +255,9 @@ def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weig
     gaps = (probabilities - truth).T
 
     def errors(weights: Weights) -> Floats:
-        size = weights.sum(axis=1)
-        columns = [np.abs(b.sums(gap, weights)).sum(axis=1) / size for b, gap in zip(bins, gaps, strict=True)]
-        return np.stack(columns, axis=-1)
+        drawn = np.ascontiguousarray(weights.T)
+        distances = [np.abs(b.sums(gap, drawn)).sum(axis=0) for b, gap in zip(bins, gaps, strict=True)]
+        return np.stack(distances, axis=-1) / weights.sum(axis=1)[:, None]
 
     return errors
 
