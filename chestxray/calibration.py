@@ -257,7 +257,7 @@ def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weig
     def errors(weights: Weights) -> Floats:
         drawn = np.ascontiguousarray(weights.T)
         distances = [np.abs(b.sums(gap, drawn)).sum(axis=0) for b, gap in zip(bins, gaps, strict=True)]
-        return np.stack(distances, axis=-1) / weights.sum(axis=1)[:, None]
+        return np.asarray(np.stack(distances, axis=-1) / weights.sum(axis=1)[:, None])
 
     return errors
 
