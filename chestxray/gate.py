@@ -163,8 +163,8 @@ def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
             drawn = mean_over_findings(c.drawn[name][:, votes])
             old, new = c.champion[name][votes].mean(), c.challenger[name][votes].mean()
             means[name] = _difference(old, new, drawn, patients - 1, policy.level)
-        quantiles = stats.t.ppf([1 - policy.level, POWER], patients - 1).sum()
-        detectable = float(quantiles * means["auroc"].standard_error)
+        quantiles = sum(float(stats.t.ppf(share, patients - 1)) for share in (1 - policy.level, POWER))
+        detectable = quantiles * means["auroc"].standard_error
         needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
         vetoes = [name for name, standing in zip(FINDINGS, standings, strict=True) if standing == "veto"]
         decision, reason = _decide(means["auroc"], vetoes, detectable, needed, policy)
