@@ -195,9 +195,22 @@ class GradcamParams(Section):
     seed: Seed
 
 
-class RegisterParams(Section):
-    """The name in the MLflow registry."""
+class GateParams(Section):
+    """What a challenger must show to replace the champion; see `chestxray.gate`."""
 
+    margin: Annotated[float, Field(gt=0.0, lt=0.5)]
+    finding_margin: Annotated[float, Field(gt=0.0, lt=0.5)]
+    min_positives: Annotated[int, Field(ge=2)]
+    superiority: bool
+    level: Annotated[float, Field(gt=0.0, lt=0.5)]
+    resamples: Annotated[int, Field(ge=100)]
+    seed: Seed
+
+
+class RegisterParams(Section):
+    """The name in the MLflow registry, and the gate before the champion's place."""
+
+    gate: GateParams
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
