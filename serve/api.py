@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response,
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from chestxray.findings import RESEARCH_USE_ONLY
@@ -36,7 +37,7 @@ class Service:
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         self.settings, self.predictor = settings, predictor
         self.pool = Pool(settings.concurrency, settings.queue_length)
-        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes)
+        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count)
         self.metrics = Metrics()
         self.draining = False
 
@@ -123,7 +124,7 @@ async def gradcam(name: str, service: Shared) -> Response:
     png = service.overlays.get(name)
     if png is None:
         raise ProblemError("not-found", "There is no such heatmap, or it expired.")
-    return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
+    return Response(png, media_type="image/png")
 
 
 def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
@@ -201,6 +202,9 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     app.state.service = service
     app.include_router(operations)
     app.include_router(_predictions(settings.max_body_bytes, settings.max_batch_files))
-    app.add_middleware(Observed, metrics=service.metrics, pool=service.pool, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Observed, metrics=service.metrics, pool=service.pool, settings=settings)
+    app.add_middleware(
+        CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["X-API-Key"]
+    )
     _answer_errors(app, service.metrics)
     return app

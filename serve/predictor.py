@@ -17,8 +17,6 @@ from serve.problems import ProblemError
 from serve.settings import REPOSITORY, Settings
 
 RESOLVE_SECONDS = 300
-EXTERNAL_DATA = b"location"
-"""Key that every tensor kept in another file has (ONNX, `TensorProto.external_data`)."""
 
 log = logging.getLogger("serve.predictor")
 
@@ -68,8 +66,6 @@ def open_model(source: Source, threads: int) -> Model:
         digest = bundle_digest(folder)
         if digest != source.sha256:
             raise ModelError(f"{CARD} has SHA-256 {digest}, the registry says {source.sha256}")
-        if EXTERNAL_DATA in (folder / MODEL).read_bytes():
-            raise ModelError(f"{MODEL} keeps tensors in other files, which its digest does not cover")
         bundle = Bundle(folder, threads)
         _warm_up(bundle)
     except (BundleError, OSError) as error:

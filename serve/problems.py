@@ -20,6 +20,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "invalid-request": Kind(422, "The request is not as the documentation says"),
+    "unauthorized": Kind(401, "The service wants its key in the header X-API-Key"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This address does not take that method"),
     "body-too-large": Kind(413, "The request is too large"),
@@ -31,6 +32,8 @@ KINDS = {
     "model-unavailable": Kind(503, "No model is being served yet"),
     "internal-error": Kind(500, "The service failed"),
 }
+
+HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
 class ProblemDetails(BaseModel):
@@ -63,7 +66,7 @@ class ProblemError(Exception):
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        headers = {"X-Request-ID": request_id} | ({"Retry-After": "1"} if self.kind.status == 503 else {})
+        headers = {"X-Request-ID": request_id, **HEADERS.get(self.kind.status, {})}
         content = self.details(request_id).model_dump()
         return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
 

@@ -59,7 +59,7 @@ def remove_model(folder: Path) -> None:
 
 def external(folder: Path) -> None:
     model = onnx.load(folder / MODEL)
-    onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data", size_threshold=0)
+    onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data")
     onnx.save(model, folder / "external.onnx")
     replace_model(folder, (folder / "external.onnx").read_bytes())
 
@@ -79,10 +79,19 @@ BAD = {
     "other labels": (lambda folder: make_bundle(folder, findings=FINDINGS[::-1]), "findings"),
     "other size": (lambda folder: make_bundle(folder, size=96), "size"),
     "other bias": (lambda folder: make_bundle(folder, bias=(9.0,) * 14), "add up"),
-    "tensors elsewhere": (external, "other files"),
+    "tensors elsewhere": (external, "External data"),
     "not a number": (not_finite, "add up"),
     "not ONNX": (lambda folder: replace_model(folder, b"nonsense"), "does not run"),
 }
+
+
+def test_tensors_in_other_files_are_not_even_looked_for_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    external(make_bundle(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where ONNX Runtime would look by itself
+    with pytest.raises(Exception, match="External data"):
+        Bundle(tmp_path)
 
 
 @pytest.mark.parametrize("name", BAD)
