@@ -17,14 +17,13 @@ from serve.problems import KINDS, ProblemError
 from serve.settings import Settings
 
 OPEN = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
-"""Answered without the key; so are linked heatmaps, whose names are secrets and which `<img>` fetches without headers."""
+"""Answered without the key, as linked heatmaps are: their names are secrets, and `<img>` sends no header."""
 HEATMAPS = "/static/gradcam/"
-DOCS_POLICY = "frame-ancestors 'none'"
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": f"default-src 'none'; {DOCS_POLICY}",
+    "X-Frame-Options": "DENY",
 }
 """On every answer that does not say otherwise."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

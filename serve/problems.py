@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel
 
 from chestxray.radiograph import RadiographError
+from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -34,16 +34,6 @@ KINDS = {
 }
 
 HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
-
-
-class ProblemDetails(BaseModel):
-    """Body of every error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
 
 
 class ProblemError(Exception):

@@ -25,7 +25,7 @@ def following(uri: Path | str, **settings: str) -> Predictor:
 
 def served(predictor: Predictor) -> str:
     assert predictor.model
-    return predictor.model.source.sha256
+    return predictor.model.info.sha256
 
 
 def replace_model(folder: Path, model: bytes) -> None:
@@ -73,7 +73,7 @@ def not_finite(folder: Path) -> None:
 
 BAD = {
     "damaged": (damage, "SHA-256"),
-    "no model": (remove_model, "opened"),
+    "no model": (remove_model, "not a bundle"),
     "no card": (lambda folder: (folder / CARD).unlink(), "MODEL_URI"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (lambda folder: make_bundle(folder, findings=FINDINGS[::-1]), "findings"),
@@ -133,7 +133,7 @@ def test_an_alias_is_followed(tmp_path: Path) -> None:
     predictor.refresh()
     assert served(predictor) == bundle_digest(first)
     assert predictor.model
-    assert (predictor.model.source.version, predictor.model.source.alias) == ("1", "champion")
+    assert (predictor.model.info.version, predictor.model.info.alias) == ("1", "champion")
 
     client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, "0" * 64))
     predictor.refresh()
