@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih add-batch benchmark clean
+.PHONY: help reproduce test test-fast lint lock serve bundle ui mlflow nih add-batch benchmark fuzz clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,9 +34,17 @@ lock: .venv/installed-tests ## pin the newest versions that pyproject.toml allow
 	uv pip compile pyproject.toml --upgrade --generate-hashes --no-header --no-emit-index-url -q -o requirements.txt
 	uv pip compile --group pyproject.toml:test --upgrade --generate-hashes --no-header --no-emit-index-url -q \
 		-c requirements.txt -o tests/requirements.txt
+	for part in serve ui; do \
+		uv pip compile --group pyproject.toml:$$part --upgrade --generate-hashes --no-header --no-emit-index-url -q \
+			-c requirements.txt -o serve/requirements$${part#serve}.txt; \
+	done
 
 serve: .venv/installed ## the service on http://127.0.0.1:8000
 	PORT=$(PORT) python -m serve
+
+bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
+	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
+		python -m chestxray.resolve models:/chest-xray@champion models/champion
 
 ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
@@ -57,7 +65,7 @@ benchmark: .venv/installed ## ours against the plain way, side by side (about 10
 	python -m benchmarks.training
 
 clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
-	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/*.h5 models/*.npy
+	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/champion models/*.h5 models/*.npy
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || \

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel
 
 from chestxray.radiograph import RadiographError
+from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -20,6 +20,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "invalid-request": Kind(422, "The request is not as the documentation says"),
+    "unauthorized": Kind(401, "The service wants its key in the header X-API-Key"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This address does not take that method"),
     "body-too-large": Kind(413, "The request is too large"),
@@ -32,15 +33,7 @@ KINDS = {
     "internal-error": Kind(500, "The service failed"),
 }
 
-
-class ProblemDetails(BaseModel):
-    """Body of every error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
+HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
 class ProblemError(Exception):
@@ -63,7 +56,7 @@ class ProblemError(Exception):
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        headers = {"X-Request-ID": request_id} | ({"Retry-After": "1"} if self.kind.status == 503 else {})
+        headers = {"X-Request-ID": request_id, **HEADERS.get(self.kind.status, {})}
         content = self.details(request_id).model_dump()
         return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
 
