@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import requests
 import streamlit as st
 from pydantic import ValidationError
 
-from chestxray.cam import COLOURS, heat_of, overlay
+from chestxray.cam import heat_of, overlay
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.nih import TABLE
 from chestxray.radiograph import decode
@@ -26,30 +25,29 @@ KEY = os.environ.get("SERVICE_API_KEY")
 PHANTOMS = Path(__file__).resolve().parents[1] / "data" / "raw" / "phantom"
 SIDE = 1024  # pixels, longer side of the radiograph on the page
 SECONDS = 60
-HEADLINES = {
-    "mean_auroc": "Mean AUROC",
-    "mean_average_precision": "Mean average precision",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-}
+HEADLINES = (("mean_auroc", "Mean AUROC"), ("mean_average_precision", "Mean average precision"))
+HEADLINES += (("macro_f1", "Macro F1"), ("micro_f1", "Micro F1"))
+REFUSED = "The file is refused"
+WELCOME = """Upload a radiograph or pick an example. You will see
+
+- which of the 14 findings are **detected**: those whose probability reaches their operating point;
+- **where** the model saw each of them, as a Grad-CAM heatmap on the radiograph, with sliders for threshold and opacity;
+- all probabilities beside their operating points."""
 STYLE = """<style>
 .stMainBlockContainer { padding: 1.25rem 2rem 2rem; max-width: 1500px }
-.stMainBlockContainer h1 { font-size: 1.7rem; padding: .6rem 0 }
-.stMainBlockContainer h2 { font-size: 1.35rem; padding: 0 }
+h1 { font-size: 1.7rem !important; padding: .6rem 0 !important } h2 { font-size: 1.35rem !important; padding: 0 !important }
 .findings { width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 .findings th, .findings td { padding: .22rem .4rem; border: 0; text-align: left; font-weight: 400; line-height: 1.2 }
 .findings thead th { color: #b4bfcc; vertical-align: bottom }
 .findings .detected th, .findings .detected td { font-weight: 600; color: #ffc46b }
-.findings .bar { width: 32% }
+.findings .bar { width: 26% } .findings td:last-child { white-space: nowrap }
 .track { position: relative; height: .8rem; background: #2a323d }
-.track > div { height: 100%; background: #8492a3 }
-.detected .track > div { background: #f0a030 }
+.track > div { height: 100%; background: #8492a3 } .detected .track > div { background: #f0a030 }
 .track > i { position: absolute; top: -.2rem; height: 1.2rem; width: 3px; margin-left: -1px; background: #fff }
 .legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem }
 .legend > div { flex: 1; height: .8rem; border: 1px solid #8492a3 }
 @media (max-width: 640px) { .stMainBlockContainer { padding: .75rem 1rem } .findings { font-size: .8rem } }
 </style>"""
-
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -79,9 +77,9 @@ def ask(method: str, path: str, **arguments: Any) -> Any:
             return content
         problem = ProblemDetails.model_validate(content)
     except (requests.RequestException, ValidationError) as error:
-        detail = f"Nothing that is one answers at {SERVICE}. Start it with `make serve`, then try again."
+        detail = f"No answer from {SERVICE}. Start it with `make serve`, then try again."
         raise ServiceError("The service is down", detail) from error
-    heading = "The file is refused" if problem.status in {413, 415, 422} else problem.title
+    heading = REFUSED if problem.status in {413, 415, 422} else problem.title
     raise ServiceError(heading, f"{problem.detail} (Request {problem.request_id})")
 
 
@@ -116,6 +114,11 @@ def said(name: str) -> str:
     return name.replace("_", " ")
 
 
+def with_result(finding: Finding) -> str:
+    """A finding and whether it is detected."""
+    return f"{said(finding.name)} ({'detected' if finding.positive else 'not detected'})"
+
+
 def choose() -> bytes | None:
     """The file to look at: uploaded, or an example."""
     left, right = st.columns(2)
@@ -132,7 +135,7 @@ def choose() -> bytes | None:
     if not shipped:
         right.caption("`make reproduce` draws the examples.")
     if uploaded is not None:
-        right.caption("The uploaded file is shown. Remove it to pick an example.")
+        right.caption("Remove the uploaded file to pick an example.")
         return bytes(uploaded.getvalue())
     return Path(shipped[picked]).read_bytes() if picked else None
 
@@ -176,10 +179,10 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
         show_detected(answer)
         finding, shown = show_controls(data, answer, test)
         st.html(findings_table(answer.findings))
-    state = "detected" if finding.positive else "not detected"
     _, png = cv2.imencode(".png", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    label = f"Radiograph with the Grad-CAM heat of {said(finding.name)} ({state})"
-    picture.image(png.tobytes(), caption=f"{label}. {answer.disclaimer}", alt=label, width="stretch")
+    label = f"Radiograph with the Grad-CAM heat of {with_result(finding)}"
+    scale = "The colours of this and of the detected findings have one scale."
+    picture.image(png.tobytes(), caption=f"{label}. {scale} {answer.disclaimer}", alt=label, width="stretch")
 
 
 def show_detected(answer: Prediction) -> None:
@@ -200,17 +203,16 @@ def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tupl
     Returns:
         The finding to explain, and the radiograph with its heat.
     """
-    by_name = {finding.name: finding for finding in answer.findings}
-    finding = by_name[st.selectbox("Explain the finding", list(by_name), key="finding", format_func=said)]
+    detected_first = sorted(answer.findings, key=lambda finding: not finding.positive)
+    # Another image begins with its own first finding again.
+    key = f"finding {answer.image.sha256}"
+    finding = st.selectbox("Explain the finding", detected_first, key=key, format_func=with_result)
     left, right = st.columns(2)
     least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least") / 100
-    opacity = right.slider("Opacity of the heat, %", 0, 100, 45, key="opacity") / 100
+    opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity") / 100
     compared = [f.heatmap for f in answer.findings if f.positive or f is finding]
     hottest = max(float(np.max(heatmap.values)) for heatmap in compared if isinstance(heatmap, RawHeatmap))
-    stops = ", ".join(matplotlib.colors.to_hex(matplotlib.colormaps[COLOURS](level)) for level in np.linspace(0, 1, 9))
-    st.html(
-        f"<div class=legend>speaks little for it <div style='background:linear-gradient(to right,{stops})'></div> much</div>"
-    )
+    st.html(legend(finding, least, opacity))
     if finding.name in test.get("auroc", {}):
         low, high = test["auroc_ci_low"][finding.name], test["auroc_ci_high"][finding.name]
         auroc, positives = test["auroc"][finding.name], test["positives"][finding.name]
@@ -219,6 +221,16 @@ def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tupl
             f"{positives} of {test['n']} images have it."
         )
     return finding, explained(radiograph(data), finding, max(hottest, 1e-6), least, opacity)
+
+
+def legend(finding: Finding, least: float, opacity: float) -> str:
+    """What the colours mean, on mid-grey and under the same sliders as the picture, as HTML."""
+    levels = np.linspace(0.0, 1.0, 21)
+    heat = np.where(levels >= least, levels, 0.0).astype(np.float32)[None]
+    colours = overlay(np.full((1, 21), 128, np.uint8), heat, 1.0, opacity)[0]
+    stops = ",".join(f"rgb({red},{green},{blue})" for red, green, blue in colours)
+    bar = f"<div style='background:linear-gradient(to right,{stops})'></div>"
+    return f"<div class=legend>Speaks for {escape(said(finding.name))}: little {bar} much</div>"
 
 
 def findings_table(findings: list[Finding]) -> str:
@@ -242,14 +254,14 @@ def findings_table(findings: list[Finding]) -> str:
     return f"<table class=findings><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def show_model(info: ModelInfo, card: dict[str, Any]) -> None:
+def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
     """Version, data and test metrics."""
     test, kind = card["metrics"]["test"], "synthetic phantoms" if info.synthetic else "radiographs"
     version = (
         f"{info.name}{f' version {info.version}' if info.version else ''}{f' ({info.alias})' if info.alias else ''}"
     )
-    with st.expander(f"Model {version}: mean AUROC {test['mean_auroc']:.3f} on {test['n']} {kind}"):
-        for column, (key, title) in zip(st.columns(len(HEADLINES)), HEADLINES.items(), strict=True):
+    with st.expander(f"Model {version}: mean AUROC {test['mean_auroc']:.3f} on {test['n']} {kind}", expanded=expanded):
+        for column, (key, title) in zip(st.columns(len(HEADLINES)), HEADLINES, strict=True):
             low, high = test[f"{key}_ci_low"], test[f"{key}_ci_high"]
             column.metric(title, f"{test[key]:.3f}")
             column.caption(f"95 % interval {low:.3f}–{high:.3f}")
@@ -274,10 +286,13 @@ def main() -> None:
             notice.warning(f"{warning} This model was trained on synthetic phantoms: it says nothing about patients.")
         if data is not None:
             show_result(data, predict(data, info.sha256), content["card"]["metrics"]["test"])
-        show_model(info, content["card"])
+        else:
+            st.markdown(WELCOME)
+        show_model(info, content["card"], expanded=data is None)
     except ServiceError as error:
         st.error(f"**{error.heading}.** {error}")
-        st.button("Try again")
+        if error.heading != REFUSED:
+            st.button("Try again")
 
 
 if __name__ == "__main__":
