@@ -25,8 +25,8 @@ KEY = os.environ.get("SERVICE_API_KEY")
 PHANTOMS = Path(__file__).resolve().parents[1] / "data" / "raw" / "phantom"
 SIDE = 1024  # pixels, longer side of the radiograph on the page
 SECONDS = 60
-HEADLINES = (("mean_auroc", "Mean AUROC"), ("mean_average_precision", "Mean average precision"))
-HEADLINES += (("macro_f1", "Macro F1"), ("micro_f1", "Micro F1"))
+HEADLINES = {"mean_auroc": "Mean AUROC", "mean_average_precision": "Mean average precision"}
+HEADLINES |= {"macro_f1": "Macro F1", "micro_f1": "Micro F1"}
 REFUSED = "The file is refused"
 WELCOME = """Upload a radiograph or pick an example. You will see
 
@@ -35,7 +35,7 @@ WELCOME = """Upload a radiograph or pick an example. You will see
 - all probabilities beside their operating points."""
 STYLE = """<style>
 .stMainBlockContainer { padding: 1.25rem 2rem 2rem; max-width: 1500px }
-h1 { font-size: 1.7rem !important; padding: .6rem 0 !important } h2 { font-size: 1.35rem !important; padding: 0 !important }
+h1 { font-size: 1.7rem!important; padding: .6rem 0!important } h2 { font-size: 1.35rem!important; padding: 0!important }
 .findings { width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 .findings th, .findings td { padding: .22rem .4rem; border: 0; text-align: left; font-weight: 400; line-height: 1.2 }
 .findings thead th { color: #b4bfcc; vertical-align: bottom }
@@ -44,8 +44,7 @@ h1 { font-size: 1.7rem !important; padding: .6rem 0 !important } h2 { font-size:
 .track { position: relative; height: .8rem; background: #2a323d }
 .track > div { height: 100%; background: #8492a3 } .detected .track > div { background: #f0a030 }
 .track > i { position: absolute; top: -.2rem; height: 1.2rem; width: 3px; margin-left: -1px; background: #fff }
-.legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem }
-.legend > div { flex: 1; height: .8rem; border: 1px solid #8492a3 }
+.legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem } .legend > div { flex: 1; height: .8rem; border: 1px solid #8492a3 }
 @media (max-width: 640px) { .stMainBlockContainer { padding: .75rem 1rem } .findings { font-size: .8rem } }
 </style>"""
 Pixels = npt.NDArray[np.uint8]
@@ -182,7 +181,8 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
     _, png = cv2.imencode(".png", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     label = f"Radiograph with the Grad-CAM heat of {with_result(finding)}"
     scale = "The colours of this and of the detected findings have one scale."
-    picture.image(png.tobytes(), caption=f"{label}. {scale} {answer.disclaimer}", alt=label, width="stretch")
+    caption = f"{label}. {scale} {answer.disclaimer}"
+    picture.image(png.tobytes(), caption, width="stretch", output_format="PNG", alt=label)
 
 
 def show_detected(answer: Prediction) -> None:
@@ -261,7 +261,7 @@ def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
         f"{info.name}{f' version {info.version}' if info.version else ''}{f' ({info.alias})' if info.alias else ''}"
     )
     with st.expander(f"Model {version}: mean AUROC {test['mean_auroc']:.3f} on {test['n']} {kind}", expanded=expanded):
-        for column, (key, title) in zip(st.columns(len(HEADLINES)), HEADLINES, strict=True):
+        for column, (key, title) in zip(st.columns(len(HEADLINES)), HEADLINES.items(), strict=True):
             low, high = test[f"{key}_ci_low"], test[f"{key}_ci_high"]
             column.metric(title, f"{test[key]:.3f}")
             column.caption(f"95 % interval {low:.3f}–{high:.3f}")
