@@ -44,7 +44,7 @@ h1 { font-size: 1.7rem!important; padding: .6rem 0!important } h2 { font-size: 1
 .track { position: relative; height: .8rem; background: #2a323d }
 .track > div { height: 100%; background: #8492a3 } .detected .track > div { background: #f0a030 }
 .track > i { position: absolute; top: -.2rem; height: 1.2rem; width: 3px; margin-left: -1px; background: #fff }
-.legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem } .legend > div { flex: 1; height: .8rem; border: 1px solid #8492a3 }
+.legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem } .legend > div { flex: 1; height: .8rem }
 @media (max-width: 640px) { .stMainBlockContainer { padding: .75rem 1rem } .findings { font-size: .8rem } }
 </style>"""
 Pixels = npt.NDArray[np.uint8]
