@@ -48,8 +48,7 @@ bundle: .venv/installed ## bring the champion's bundle into models/champion, for
 
 ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
-		--server.address 127.0.0.1 --server.port 8501 --server.maxUploadSize 20 \
-		--browser.gatherUsageStats false --client.toolbarMode minimal
+		--server.address 127.0.0.1 --server.port 8501
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri sqlite:///.mlflow/mlflow.db --host 127.0.0.1 --port 5000
@@ -76,4 +75,7 @@ clean: ## remove the environment, the MLflow store and every output; raw data an
 
 .venv/installed-tests: .venv/installed tests/requirements.txt
 	python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get && apt-get update && \
+		apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 || \
+		echo "No chromium could be installed: the test of the page in a browser will be skipped."
 	touch $@
