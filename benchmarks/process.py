@@ -51,8 +51,8 @@ class Server:
         """Open file descriptors."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
-    def wait_for(self, path: str, status: int = 200) -> None:
-        """Asks until `path` is answered with a status.
+    def wait_for(self, path: str, status: int = 200, said: bytes = b"") -> None:
+        """Asks until `path` is answered with a status and `said` is in the answer.
 
         Raises:
             RuntimeError: it ended, or did not within the deadline; the message ends with what it said last.
@@ -61,7 +61,8 @@ class Server:
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 with Client(self.port, DEADLINE) as client:
-                    if client.get(path).status == status:
+                    answer = client.get(path)
+                    if answer.status == status and said in answer.body:
                         return
             except (OSError, HTTPException):
                 pass  # not listening yet
