@@ -1,4 +1,4 @@
-"""A lean HTTP client: one connection that is kept, and requests made beforehand, so that it takes little time itself."""
+"""A lean HTTP client: one connection that is kept, and requests that are made beforehand."""
 
 import json
 import time

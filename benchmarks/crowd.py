@@ -74,7 +74,7 @@ def arrivals(port: int, body: bytes, rate: float, seconds: float, clients: int =
     start, numbers, lock = time.monotonic(), count(), threading.Lock()
 
     def ask() -> list[Answer]:
-        answers = []
+        answers = list[Answer]()
         with Client(port) as client:
             while True:
                 with lock:

@@ -17,7 +17,7 @@ OPTIONS = ("", "?heatmaps=link&heatmaps_for=all", "?heatmaps=inline", "?heatmaps
 
 
 def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict[str, float]:
-    """Two clients ask for everything in turn, damaged files among it, while `/livez`, `/readyz` and `/metrics` are asked.
+    """Two clients ask for everything in turn, damaged files among it, with probes on.
 
     Args:
         folder: for log and temporary files.

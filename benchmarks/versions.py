@@ -38,12 +38,14 @@ def change_aliases(folder: Path, bundles: tuple[Path, Path], file: bytes, times:
         expected[str(version)] = _probabilities(bundle, file)
     registry.set_registered_model_alias(NAME, CHAMPION, "1")
     settings = {"mlflow_tracking_uri": store, "model_poll_seconds": 0.05}
-    with serving(folder, f"models:/{NAME}@{CHAMPION}", **settings) as server:
-        with Crowd(server.port, [(PREDICT, form(file))], 4).asking() as crowd:
-            for change in range(times):
-                version = "12"[(change + 1) % 2]
-                registry.set_registered_model_alias(NAME, CHAMPION, version)
-                server.wait_for("/readyz", said=f'"version":"{version}"'.encode())
+    with (
+        serving(folder, f"models:/{NAME}@{CHAMPION}", **settings) as server,
+        Crowd(server.port, [(PREDICT, form(file))], 4).asking() as crowd,
+    ):
+        for change in range(times):
+            version = "12"[(change + 1) % 2]
+            registry.set_registered_model_alias(NAME, CHAMPION, version)
+            server.wait_for("/readyz", said=f'"version":"{version}"'.encode())
     answers = [answer.json() for answer in crowd.answers if answer.status == 200]
     wrong = sum(not _agrees(answer, expected) for answer in answers)
     versions = [answer["model"]["version"] for answer in answers]
