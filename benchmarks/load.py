@@ -114,15 +114,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.overload:
-            with serving(folder, options.bundle) as server:
+            with serving(folder / "overload", options.bundle) as server:
                 measured["overload"] = overload(server, form(files[0]), options.overload)
         if options.terminations:
-            measured["termination"] = terminations(folder, options.bundle, form(files[0]), options.terminations)
+            measured["termination"] = terminations(
+                folder / "termination", options.bundle, form(files[0]), options.terminations
+            )
         if options.changes:
             pair = (options.bundle, other_bundle(options.bundle, folder / "other"))
             measured["alias"] = change_aliases(folder, pair, files[0], options.changes)
         if options.soak:
-            measured["soak"] = soak(folder, options.bundle, files, options.soak)
+            measured["soak"] = soak(folder / "soak", options.bundle, files, options.soak)
     rows = [row for scenario, figures in measured.items() for row in rows_of(scenario, figures)]
     publish("load", f"The service under load, synthetic phantoms; {machine()}", rows, measured, options.out)
 

@@ -173,7 +173,9 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         type = PROBLEMS.get(error.status_code, "invalid-request")
-        return await problem(request, ProblemError(type, error.detail, error.headers))  # a 405 must name what is allowed
+        return await problem(
+            request, ProblemError(type, error.detail, error.headers)
+        )  # a 405 must name what is allowed
 
     @app.exception_handler(Exception)
     async def crash(request: Request, error: Exception) -> Response:
