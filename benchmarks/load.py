@@ -110,12 +110,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for load.md and load.json")
     options = parser.parse_args()
     files = radiographs(4)
+    body = form(files[0])
     measured: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.overload:
             with serving(folder / "overload", options.bundle) as server:
-                measured["overload"] = overload(server, form(files[0]), options.overload)
+                measured["overload"] = overload(server, body, options.overload)
         if options.terminations:
             measured["termination"] = terminations(
                 folder / "termination", options.bundle, form(files[0]), options.terminations
