@@ -143,7 +143,7 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
         request: Request,
         service: Shared,
         options: Annotated[Options, Query()],
-        files: Annotated[list[UploadFile], File(alias="file", max_length=max_batch_files)],
+        files: Annotated[list[UploadFile], File(alias="file", min_length=1, max_length=max_batch_files)],
     ) -> Any:
         """Several files, all under the field name `file`: an answer or a problem each, in order."""
         answers: list[Prediction | ProblemDetails] = []
@@ -174,7 +174,10 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return await problem(request, ProblemError(PROBLEMS.get(error.status_code, "invalid-request"), error.detail))
+        type = PROBLEMS.get(error.status_code, "invalid-request")
+        return await problem(
+            request, ProblemError(type, error.detail, error.headers)
+        )  # a 405 must name what is allowed
 
     @app.exception_handler(Exception)
     async def crash(request: Request, error: Exception) -> Response:

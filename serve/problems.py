@@ -1,5 +1,6 @@
 """What can go wrong for a client: RFC 9457 problem details with stable types."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
@@ -42,11 +43,12 @@ class ProblemError(Exception):
     Args:
         type: one of `KINDS`.
         detail: a sentence that a person understands; it quotes nothing of the file.
+        headers: to answer with.
     """
 
-    def __init__(self, type: str, detail: str) -> None:
+    def __init__(self, type: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(type, detail)
-        self.type, self.detail, self.kind = type, detail, KINDS[type]
+        self.type, self.detail, self.kind, self.headers = type, detail, KINDS[type], headers or {}
 
     def details(self, request_id: str) -> ProblemDetails:
         """The body."""
@@ -56,7 +58,7 @@ class ProblemError(Exception):
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        headers = {"X-Request-ID": request_id, **HEADERS.get(self.kind.status, {})}
+        headers = {**HEADERS.get(self.kind.status, {}), **self.headers, "X-Request-ID": request_id}
         content = self.details(request_id).model_dump()
         return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
 
