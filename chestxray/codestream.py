@@ -40,8 +40,8 @@ def check_jpeg2000(data: bytes, rows: int, columns: int) -> None:
         RadiographError: it is not, or has too many tiles.
         struct.error: it ends too early.
     """
-    start, _, _, width, height, left, top, tile_width, tile_height, tile_left, tile_top, components = struct.unpack_from(
-        ">LHHLLLLLLLLH", data
+    start, _, _, width, height, left, top, tile_width, tile_height, tile_left, tile_top, components = (
+        struct.unpack_from(">LHHLLLLLLLLH", data)
     )
     if start != 0xFF4FFF51 or (height - top, width - left, components) != (rows, columns, 1):
         raise RadiographError("truncated or damaged")

@@ -13,7 +13,6 @@ from chestxray.radiograph import Radiograph, RadiographError
 
 VIEWS = frozenset({"PA", "AP", "LL", "RL", "LAT", "RLD", "LLD", "RLO", "LLO"})
 """View positions of chest radiographs (PS3.3 C.8.11.5), and LAT, which old devices write."""
-FRONTAL = frozenset({"PA", "AP"})
 MODALITIES = frozenset({"CR", "DX"})
 SOP_CLASSES = frozenset(
     {
@@ -62,7 +61,9 @@ def _checked_bits(file: DicomFile, max_pixels: int) -> int:
     if elements.SamplesPerPixel != 1 or elements.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
         raise RadiographError("not grey", "not-a-radiograph")
     if elements.Rows * elements.Columns > max_pixels:
-        raise RadiographError(f"{elements.Columns}×{elements.Rows} pixels are more than {max_pixels:,}", "image-too-large")
+        raise RadiographError(
+            f"{elements.Columns}×{elements.Rows} pixels are more than {max_pixels:,}", "image-too-large"
+        )
     allocated, stored = int(elements.BitsAllocated), int(elements.BitsStored)
     if allocated not in (8, 16) or not 8 <= stored <= allocated or elements.HighBit != stored - 1:
         raise RadiographError("not of 8 to 16 bits per pixel in 8 or 16")

@@ -124,7 +124,11 @@ def read_file(data: bytes) -> DicomFile:
     stream = Bounded(data)
     stream.seek(META)
     meta = read_dataset(
-        stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2, specific_tags=[Tag("TransferSyntaxUID")]
+        stream,
+        False,
+        True,
+        stop_when=lambda tag, _vr, _length: tag.group != 2,
+        specific_tags=[Tag("TransferSyntaxUID")],
     )
     syntax = UID(meta.TransferSyntaxUID)
     if syntax.is_private or not syntax.is_transfer_syntax:

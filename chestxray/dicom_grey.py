@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 
 from chestxray.dicom_pixels import Values
 from chestxray.radiograph import Pixels, RadiographError
@@ -88,4 +88,4 @@ def _full_range(meanings: Doubles, stored: Values, padding: npt.NDArray[np.bool_
     if not below[-1]:
         return np.zeros(len(meanings))
     low, high = meanings[order][np.searchsorted(below, np.array([OUTLIERS, 1 - OUTLIERS]) * below[-1])]
-    return np.clip((meanings - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1) * 255
+    return np.asarray(np.clip((meanings - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1) * 255)

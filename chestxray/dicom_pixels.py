@@ -1,6 +1,7 @@
 """The pixel data of a DICOM file to stored values (PS3.5, section 8 and annexes A and G)."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,9 @@ def _native(file: DicomFile) -> Values:
     count, deep = int(elements.Rows * elements.Columns), elements.BitsAllocated == 16
     if deep or (order == ">" and file.pixel_vr == "OW"):
         # Big endian swaps the bytes of words, even if each of them is a pixel.
-        words = np.frombuffer(file.native(2 * (count if deep else (count + 1) // 2)), f"{order}u2").astype("<u2", copy=False)
+        words = np.frombuffer(file.native(2 * (count if deep else (count + 1) // 2)), f"{order}u2").astype(
+            "<u2", copy=False
+        )
         values: Values = words if deep else words.view(np.uint8)[:count]
     else:
         values = np.frombuffer(file.native(count), np.uint8)
@@ -88,7 +91,9 @@ def _run_lengths(file: DicomFile, frame: bytes) -> Values:
         for start, end in zip(offsets[:planes], ends, strict=True)
     ]
     values = np.frombuffer(unpacked[0], np.uint8)
-    deep = values if planes == 1 else values.astype(np.uint16) << 8 | np.frombuffer(unpacked[1], np.uint8)
+    deep: Values = values
+    if planes == 2:
+        deep = np.stack([np.frombuffer(unpacked[1], np.uint8), values], axis=-1).view("<u2")
     return deep.reshape(elements.Rows, elements.Columns)
 
 
@@ -98,10 +103,7 @@ def _decoded(file: DicomFile, frame: bytes) -> Values:
         raise RadiographError("of a transfer syntax that is not supported")
     check = check_jpeg2000 if syntax in uid.JPEG2000TransferSyntaxes else check_jpeg
     check(frame, int(elements.Rows), int(elements.Columns))
-    array, _ = get_decoder(syntax).as_array(
-        _encapsulated(frame),
-        raw=True,
-        decoding_plugin=PLUGINS[syntax],
+    options: Any = dict(
         rows=int(elements.Rows),
         columns=int(elements.Columns),
         bits_allocated=int(elements.BitsAllocated),
@@ -111,6 +113,9 @@ def _decoded(file: DicomFile, frame: bytes) -> Values:
         samples_per_pixel=1,
         number_of_frames=1,
         pixel_keyword="PixelData",
+    )
+    array, _ = get_decoder(syntax).as_array(
+        _encapsulated(frame), raw=True, decoding_plugin=PLUGINS[syntax], **options
     )
     values: Values = array.view(f"u{array.itemsize}")
     return values.reshape(elements.Rows, elements.Columns)

@@ -73,7 +73,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > max_pixels:
-                raise RadiographError(f"{image.width}×{image.height} pixels are more than {max_pixels:,}", "image-too-large")
+                raise RadiographError(
+                    f"{image.width}×{image.height} pixels are more than {max_pixels:,}", "image-too-large"
+                )
             if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
                 raise RadiographError(f"more than {MAX_SCANS} scans")
             return _grey(image)

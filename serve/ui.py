@@ -82,7 +82,7 @@ def examples() -> dict[str, str]:
 def choose() -> bytes | None:
     """The file to look at: uploaded, or an example."""
     left, right = st.columns(2)
-    uploaded = left.file_uploader("Upload a frontal chest radiograph (PNG or JPEG)", key="upload")
+    uploaded = left.file_uploader("Upload a frontal chest radiograph (PNG, JPEG or DICOM)", key="upload")
     shipped = examples()
     picked = right.selectbox(
         "or pick an example", list(shipped), index=None, key="example", disabled=not shipped, placeholder="none picked"
