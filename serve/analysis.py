@@ -111,12 +111,15 @@ def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> ImageInfo:
         warnings.append(f"smaller than the {card.size}×{card.size} pixels that the model looks at")
     if max(width, height) > 1.5 * min(width, height):
         warnings.append("far from square: it was squeezed into a square, which changes the proportions of the heart")
+    if radiograph.view_position not in (None, "PA", "AP"):
+        warnings.append("not a frontal view: the model was made for PA and AP views, so its answer means nothing")
     return ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
         width=width,
         height=height,
         bit_depth=radiograph.bit_depth,
+        view_position=radiograph.view_position,
         warnings=warnings,
     )
 

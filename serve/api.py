@@ -135,7 +135,7 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     async def predict(
         request: Request, service: Shared, options: Annotated[Options, Query()], file: Annotated[UploadFile, File()]
     ) -> Any:
-        """The 14 findings of a radiograph (PNG or JPEG, recognised by content)."""
+        """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
     @router.post("/predict/batch", response_model=BatchPrediction)

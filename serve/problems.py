@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
-from PIL import Image, UnidentifiedImageError
 
 from chestxray.radiograph import RadiographError
 from serve.schemas import ProblemDetails
@@ -26,7 +25,7 @@ KINDS = {
     "method-not-allowed": Kind(405, "This address does not take that method"),
     "body-too-large": Kind(413, "The request is too large"),
     "image-too-large": Kind(413, "The image has too many pixels"),
-    "unsupported-format": Kind(415, "The file is neither PNG nor JPEG"),
+    "unsupported-format": Kind(415, "The file is neither PNG nor JPEG nor DICOM"),
     "unreadable-image": Kind(422, "The image is truncated or damaged"),
     "not-a-radiograph": Kind(422, "The image can't be a radiograph"),
     "overloaded": Kind(503, "The service is busy"),
@@ -64,13 +63,8 @@ class ProblemError(Exception):
 
 
 def undecodable(error: RadiographError) -> ProblemError:
-    """The problem that stopped the decoder, by what it came from."""
-    cause, detail = error.__cause__, f"The file can't be used: {error}."
-    if cause is None or isinstance(cause, Image.DecompressionBombError):
-        return ProblemError("image-too-large", detail)
-    if isinstance(cause, UnidentifiedImageError):
-        return ProblemError("unsupported-format", detail)
-    return ProblemError("unreadable-image", detail)
+    """The problem that stopped the decoder."""
+    return ProblemError(error.kind, f"The file can't be used: {error}.")
 
 
 def documented(*types: str) -> dict[int | str, dict[str, Any]]:

@@ -38,6 +38,8 @@ class ImageInfo(BaseModel):
     width: Annotated[int, Field(examples=[1024])]
     height: Annotated[int, Field(examples=[1024])]
     bit_depth: Annotated[int, Field(examples=[8])]
+    view_position: Annotated[str | None, Field(examples=["PA"])]
+    """Of a DICOM file that says it: PA, AP, or one that is not frontal."""
     warnings: list[str]
 
 
