@@ -210,7 +210,7 @@ def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tupl
     left, right = st.columns(2)
     least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least") / 100
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity") / 100
-    compared = [f.heatmap for f in answer.findings if f.positive or f is finding]
+    compared = [f.heatmap for f in answer.findings if f.positive or f.name == finding.name]
     hottest = max(float(np.max(heatmap.values)) for heatmap in compared if isinstance(heatmap, RawHeatmap))
     st.html(legend(finding, least, opacity))
     if finding.name in test.get("auroc", {}):

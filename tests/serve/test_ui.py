@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -69,6 +70,27 @@ def test_sliders_and_picker_need_no_new_inference(page: AppTest, monkeypatch: py
     page.selectbox[1].select_index(3).run()
     assert not page.exception and not page.error
     assert len(rows(page)) == 14
+
+
+def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = requests.request
+
+    def none_detected(*arguments: Any, **named: Any) -> requests.Response:
+        answer = real(*arguments, **named)
+        content = answer.json()
+        for finding in content.get("findings", []):
+            finding["positive"], finding["threshold"] = False, 1.0
+        answer._content = json.dumps({**content, "predicted_labels": []}).encode()
+        return answer
+
+    monkeypatch.setattr("requests.request", none_detected)
+    upload(page, PNG).run()
+    assert not page.exception and not page.error
+    assert page.header[0].value == "Nothing detected"
+    assert "not** mean that the chest is healthy" in words(page)
+    assert {result for *_, result in rows(page)} == {"not detected"}
 
 
 def only_the_card(method: str, url: str, **_: object) -> object:
