@@ -148,7 +148,6 @@ class FeaturesParams(Section):
 class TrainParams(Section):
     """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds), and where to start."""
 
-    warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
     l2: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2, le=20)]
     warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
