@@ -5,6 +5,7 @@ Run by `benchmarks.serving`. Random weights: for speed only shapes matter. One v
 
 import base64
 import os
+from typing import Any
 
 import cv2
 import keras
@@ -45,7 +46,7 @@ def predict(file: UploadFile, heatmaps: str = "none") -> dict[str, object]:
     return {"probabilities": probabilities.tolist(), "heatmaps": overlays}
 
 
-def _overlay(grey: np.ndarray, image: np.ndarray, place: int) -> str:  # type: ignore[type-arg] # as tutorials have it
+def _overlay(grey: Any, image: Any, place: int) -> str:
     with tf.GradientTape() as tape:
         activations, predictions = explained(image)
         score = predictions[:, place]

@@ -84,15 +84,6 @@ class PhantomParams(Section):
                 raise ValueError(f"{batch.studies} studies of {batch.patients} patients: a patient has 1 to 4 studies")
         return self
 
-    @model_validator(mode="after")
-    def _returning_are_known(self) -> "PhantomParams":
-        if self.update.returning > min(self.patients, self.update.patients):
-            raise ValueError(
-                f"update.returning {self.update.returning} is more than the {self.patients} patients of the first "
-                f"batch or the {self.update.patients} of the second"
-            )
-        return self
-
 
 class PrepareParams(Section):
     """Decoding, and the side of the split on which a patient falls."""

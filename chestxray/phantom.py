@@ -98,7 +98,8 @@ def write_update(root: Path, params: PhantomParams, workers: int | None = None) 
         params.update,
         other_site(params.update),
     )
-    cohort = sample_update(known, update.studies, update.patients, update.returning, site, params.seed)
+    returning = min(update.returning, update.patients, len(known))
+    cohort = sample_update(known, update.studies, update.patients, returning, site, params.seed)
     write_cohort(root, cohort, site, params, workers)
 
 
