@@ -114,9 +114,7 @@ def _decoded(file: DicomFile, frame: bytes) -> Values:
         number_of_frames=1,
         pixel_keyword="PixelData",
     )
-    array, _ = get_decoder(syntax).as_array(
-        _encapsulated(frame), raw=True, decoding_plugin=PLUGINS[syntax], **options
-    )
+    array, _ = get_decoder(syntax).as_array(_encapsulated(frame), raw=True, decoding_plugin=PLUGINS[syntax], **options)
     values: Values = array.view(f"u{array.itemsize}")
     return values.reshape(elements.Rows, elements.Columns)
 

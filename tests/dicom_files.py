@@ -15,16 +15,15 @@ from pydicom.encaps import encapsulate
 Pixels = npt.NDArray[np.generic]
 
 CR = uid.ComputedRadiographyImageStorage
-COMPRESSED_BY_PYDICOM = (
-    uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000,
-)  # fmt: skip
+COMPRESSED_BY_PYDICOM = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 COMPRESSED_BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1)
+JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
 JPEG_8_BIT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 NATIVE = (
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
-SYNTAXES = (*NATIVE, *COMPRESSED_BY_PYDICOM, *COMPRESSED_BY_GDCM, *JPEG_8_BIT)
+SYNTAXES = (*NATIVE, *COMPRESSED_BY_PYDICOM, *COMPRESSED_BY_GDCM, *JPEG_2000, *JPEG_8_BIT)
 
 
 def dataset_of(pixels: Pixels, bits: int | None = None, **elements: Any) -> Dataset:
@@ -64,7 +63,6 @@ def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | 
     if syntax in COMPRESSED_BY_PYDICOM:
         options = {
             uid.RLELossless: {"encoding_plugin": "pydicom"},
-            uid.JPEG2000: {"j2k_cr": [2]},
             uid.JPEGLSNearLossless: {"jls_error": 1},
         }.get(uid.UID(syntax), {})
         dataset.file_meta = FileMetaDataset()
@@ -72,6 +70,10 @@ def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | 
         dataset.compress(uid.UID(syntax), generate_instance_uid=False, **options)
     elif syntax in COMPRESSED_BY_GDCM:
         dataset.PixelData = encapsulate([_lossless_jpeg(pixels, dataset, syntax)])
+    elif syntax in JPEG_2000:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG2000", no_jp2=True, irreversible=syntax == uid.JPEG2000)
+        dataset.PixelData = encapsulate([stream.getvalue()])
     elif syntax in JPEG_8_BIT:
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=98)
