@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import generate_fragments, parse_basic_offsets
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from chestxray.codestream import check_jpeg, check_jpeg2000
 from chestxray.dicom_file import UNDEFINED, Bounded, DicomFile
@@ -103,17 +103,17 @@ def _decoded(file: DicomFile, frame: bytes) -> Values:
         raise RadiographError("of a transfer syntax that is not supported")
     check = check_jpeg2000 if syntax in uid.JPEG2000TransferSyntaxes else check_jpeg
     check(frame, int(elements.Rows), int(elements.Columns))
-    options: Any = dict(
-        rows=int(elements.Rows),
-        columns=int(elements.Columns),
-        bits_allocated=int(elements.BitsAllocated),
-        bits_stored=int(elements.BitsStored),
-        pixel_representation=int(elements.PixelRepresentation),
-        photometric_interpretation=str(elements.PhotometricInterpretation),
-        samples_per_pixel=1,
-        number_of_frames=1,
-        pixel_keyword="PixelData",
-    )
+    options: Any = {
+        "rows": int(elements.Rows),
+        "columns": int(elements.Columns),
+        "bits_allocated": int(elements.BitsAllocated),
+        "bits_stored": int(elements.BitsStored),
+        "pixel_representation": int(elements.PixelRepresentation),
+        "photometric_interpretation": str(elements.PhotometricInterpretation),
+        "samples_per_pixel": 1,
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
     array, _ = get_decoder(syntax).as_array(_encapsulated(frame), raw=True, decoding_plugin=PLUGINS[syntax], **options)
     values: Values = array.view(f"u{array.itemsize}")
     return values.reshape(elements.Rows, elements.Columns)

@@ -151,7 +151,7 @@ def test_damage_never_raises_anything_else(syntax: str, edits: list[tuple[int, i
 
 
 def test_no_text_of_the_file_is_shown(caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder) -> None:
-    canaries = {name: "CANARY^TEXT" for name in ("PatientName", "StudyDescription", "ViewPosition", "VOILUTFunction")}
+    canaries = dict.fromkeys(("PatientName", "StudyDescription", "ViewPosition", "VOILUTFunction"), "CANARY^TEXT")
     said = []
     for elements in ({}, {"SpecificCharacterSet": "CANARY"}, {"Rows": 600}, {"Modality": "CANARY"}):
         try:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ def float_pixels() -> bytes:
     return written(dataset)
 
 
-def claims(**elements: object) -> bytes:
+def claims(**elements: Any) -> bytes:
     return dicom(GREY, **elements)
 
 
