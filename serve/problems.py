@@ -1,11 +1,12 @@
 """What can go wrong for a client: RFC 9457 problem details with stable types."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
 from chestxray.radiograph import RadiographError
+from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -19,6 +20,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "invalid-request": Kind(422, "The request is not as the documentation says"),
+    "unauthorized": Kind(401, "The service wants its key in the header X-API-Key"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This address does not take that method"),
     "body-too-large": Kind(413, "The request is too large"),
@@ -31,15 +33,7 @@ KINDS = {
     "internal-error": Kind(500, "The service failed"),
 }
 
-
-class ProblemDetails(BaseModel):
-    """Body of every error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
+HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
 class ProblemError(Exception):
@@ -48,11 +42,12 @@ class ProblemError(Exception):
     Args:
         type: one of `KINDS`.
         detail: a sentence that a person understands; it quotes nothing of the file.
+        headers: to answer with.
     """
 
-    def __init__(self, type: str, detail: str) -> None:
+    def __init__(self, type: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(type, detail)
-        self.type, self.detail, self.kind = type, detail, KINDS[type]
+        self.type, self.detail, self.kind, self.headers = type, detail, KINDS[type], headers or {}
 
     def details(self, request_id: str) -> ProblemDetails:
         """The body."""
@@ -62,7 +57,7 @@ class ProblemError(Exception):
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        headers = {"X-Request-ID": request_id} | ({"Retry-After": "1"} if self.kind.status == 503 else {})
+        headers = {**HEADERS.get(self.kind.status, {}), **self.headers, "X-Request-ID": request_id}
         content = self.details(request_id).model_dump()
         return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
 

@@ -46,6 +46,18 @@ def animated_png() -> bytes:
     return stream.getvalue()
 
 
+def bomb_jpeg() -> bytes:
+    """A JPEG that claims 65,500 pixels a side."""
+    small = encoded(GREY, "JPEG")
+    place = small.index(b"\xff\xc0") + 5
+    return small[:place] + struct.pack(">HH", 65_500, 65_500) + small[place + 4 :]
+
+
+def flipped(data: bytes) -> bytes:
+    """The middle byte inverted."""
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 255]) + data[len(data) // 2 + 1 :]
+
+
 def bomb_text() -> bytes:
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "x" * 30_000_000, zip=True)
@@ -128,6 +140,8 @@ USABLE = {
     "dicom behind a program": b"\x7fELF" + dicom(GREY)[4:],
     "dicom, lateral": dicom(GREY, ViewPosition="LL"),
     "dicom, view of a stranger": dicom(GREY, ViewPosition="CANARY"),
+    "noise of a megapixel": encoded(RNG.integers(256, size=(1024, 1024), dtype=np.uint8)),
+    "16 bits of a megapixel": encoded(RNG.integers(65536, size=(1024, 1024), dtype=np.uint16)),
     "polyglot": JPEG + b"PK\x03\x04<script>alert(1)</script>",
 }
 REFUSED = {
@@ -146,6 +160,8 @@ REFUSED = {
     "garbage inside": (png_of(100, 100, b"garbage"), 422),
     "bomb of text": (bomb_text(), 422),
     "bomb of pixels": (bomb_png(), 413),
+    "bomb of pixels, jpeg": (bomb_jpeg(), 413),
+    "flipped bits": (flipped(PNG), 422),
     "claims 2³¹ pixels a side": (png_of(2**31 - 1, 2**31 - 1, b""), 413),
     "dicom, truncated": (dicom(GREY)[:-5000], 422),
     "dicom, header alone": (dicom(GREY)[:200], 422),

@@ -1,0 +1,137 @@
+"""Processes under measurement: the service on a port of the loopback, and what a family of processes takes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from benchmarks.client import Client
+
+TOP = Path(__file__).parents[1]
+DEADLINE = 60.0
+"""Seconds within which a server starts, stops or becomes ready."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process; memory in MiB.
+
+    Attributes:
+        log: the file that it writes its errors and log lines to.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def resident(self) -> float:
+        """Resident memory of the process now."""
+        return kibibytes(self.process.pid, "status", "VmRSS") / 1024
+
+    def peak(self) -> float:
+        """Most resident memory since the last `reset_peak`."""
+        return kibibytes(self.process.pid, "status", "VmHWM") / 1024
+
+    def reset_peak(self) -> None:
+        """Lets the peak begin anew (proc(5), clear_refs)."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def proportional(self) -> float:
+        """Memory of the process and its children; pages that several share are counted once."""
+        return sum(kibibytes(pid, "smaps_rollup", "Pss") for pid in family(self.process.pid)) / 1024
+
+    def descriptors(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def wait_for(self, path: str, status: int = 200, said: bytes = b"") -> None:
+        """Asks until `path` is answered with a status and `said` is in the answer.
+
+        Raises:
+            RuntimeError: it ended, or did not within the deadline; the message ends with what it said last.
+        """
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                with Client(self.port, DEADLINE) as client:
+                    answer = client.get(path)
+                    if answer.status == status and said in answer.body:
+                        return
+            except (OSError, HTTPException):
+                pass  # not listening yet
+            time.sleep(0.02)
+        raise RuntimeError(f"no {status} from {path}: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path, model_uri: str | Path, **settings: object) -> Iterator[Server]:
+    """`python -m serve`, ready; killed in the end if it still runs.
+
+    Args:
+        folder: for its log, and for its temporary files in `folder/tmp`.
+        model_uri: what it serves.
+        settings: as in `serve.settings`.
+    """
+    chosen = {"model_uri": model_uri, "drain_seconds": 0.2, **settings}
+    environment = {name.upper(): str(value) for name, value in chosen.items()}
+    with running([sys.executable, "-m", "serve"], folder, environment) as server:
+        server.wait_for("/readyz")
+        yield server
+
+
+@contextmanager
+def running(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[Server]:
+    """A server process whose port is in its environment, and takes the place of `{port}` in its command."""
+    port, log, temporary = free_port(), folder / "server.log", folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PORT": str(port), "TMPDIR": str(temporary), **environment}
+    arguments = [argument.replace("{port}", str(port)) for argument in command]
+    with log.open("ab") as file:
+        process = subprocess.Popen(arguments, cwd=TOP, env=environment, stdout=file, stderr=file)
+    try:
+        yield Server(process, port, log)
+    finally:
+        for pid in reversed(family(process.pid)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.wait(DEADLINE)
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [member for child in children.read_text().split() for member in family(int(child))]
+        except OSError:  # the thread ended meanwhile
+            continue
+    return found
+
+
+def kibibytes(pid: int, file: str, field: str) -> int:
+    """A field of `/proc/<pid>/<file>` in KiB; 0 when the process has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), 0)
