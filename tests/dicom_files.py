@@ -1,9 +1,9 @@
 """DICOM files of every kind that the decoder takes, made here."""
 
 import io
+import struct
 from typing import Any
 
-import gdcm
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -15,16 +15,15 @@ from pydicom.encaps import encapsulate
 Pixels = npt.NDArray[np.generic]
 
 CR = uid.ComputedRadiographyImageStorage
-COMPRESSED_BY_PYDICOM = (
-    uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000,
-)  # fmt: skip
-COMPRESSED_BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1)
+COMPRESSED_BY_PYDICOM = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
+JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
 JPEG_8_BIT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 NATIVE = (
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
-SYNTAXES = (*NATIVE, *COMPRESSED_BY_PYDICOM, *COMPRESSED_BY_GDCM, *JPEG_8_BIT)
+SYNTAXES = (*NATIVE, *COMPRESSED_BY_PYDICOM, *LOSSLESS_JPEG, *JPEG_2000, *JPEG_8_BIT)
 
 
 def dataset_of(pixels: Pixels, bits: int | None = None, **elements: Any) -> Dataset:
@@ -43,7 +42,7 @@ def dataset_of(pixels: Pixels, bits: int | None = None, **elements: Any) -> Data
     return dataset
 
 
-def written(dataset: Dataset, syntax: str = uid.ExplicitVRLittleEndian) -> bytes:
+def written(dataset: Dataset, syntax: str = str(uid.ExplicitVRLittleEndian)) -> bytes:
     """The file, with preamble; the pixel data must be as the syntax wants them."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.UID(syntax)
@@ -62,16 +61,19 @@ def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | 
     if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
         dataset.PixelData = pixels.byteswap().tobytes()
     if syntax in COMPRESSED_BY_PYDICOM:
-        options = {
+        choices: dict[str, dict[str, Any]] = {
             uid.RLELossless: {"encoding_plugin": "pydicom"},
-            uid.JPEG2000: {"j2k_cr": [2]},
             uid.JPEGLSNearLossless: {"jls_error": 1},
-        }.get(uid.UID(syntax), {})
+        }
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-        dataset.compress(uid.UID(syntax), generate_instance_uid=False, **options)
-    elif syntax in COMPRESSED_BY_GDCM:
-        dataset.PixelData = encapsulate([_lossless_jpeg(pixels, dataset, syntax)])
+        dataset.compress(uid.UID(syntax), generate_instance_uid=False, **choices.get(syntax, {}))
+    elif syntax in LOSSLESS_JPEG:
+        dataset.PixelData = encapsulate([_lossless_jpeg(pixels, dataset.BitsStored)])
+    elif syntax in JPEG_2000:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG2000", no_jp2=True, irreversible=syntax == uid.JPEG2000)
+        dataset.PixelData = encapsulate([stream.getvalue()])
     elif syntax in JPEG_8_BIT:
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=98)
@@ -79,21 +81,23 @@ def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | 
     return written(dataset, syntax)
 
 
-def _lossless_jpeg(pixels: Pixels, dataset: Dataset, syntax: str) -> bytes:
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetByteStringValue(pixels.tobytes())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
-    depth = (dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation)
-    image.SetPixelFormat(gdcm.PixelFormat(1, *depth))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    image.SetDataElement(element)
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
-    change.SetInput(image)
-    assert change.Change()
-    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
-    buffer: str = fragments.GetFragment(0).GetByteValue().GetBuffer()
-    return buffer.encode("utf-8", "surrogateescape")
+def _lossless_jpeg(pixels: Pixels, bits: int) -> bytes:
+    """JPEG process 14, selection value 1 (ISO 10918-1, annex H); all 17 Huffman codes have five bits."""
+    size = (1 << bits) - 1
+    values = pixels.astype(np.int64) & size
+    predicted = np.empty_like(values)
+    predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = values[:, :-1], values[:-1, 0], 1 << (bits - 1)
+    packed = ""
+    for difference in (values - predicted).ravel().tolist():
+        category = abs(difference).bit_length()
+        packed += f"{category:05b}"
+        if category:
+            packed += f"{difference if difference > 0 else difference + (1 << category) - 1:0{category}b}"
+    packed += "1" * (-len(packed) % 8)
+    scan = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\x00")
+    frame = struct.pack(">BHHBBBB", bits, *pixels.shape, 1, 1, 0x11, 0)
+    codes = bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])
+    segments = ((0xC3, frame), (0xC4, codes), (0xDA, bytes([1, 1, 0, 1, 0, 0])))
+    return b"".join(
+        [b"\xff\xd8", *(struct.pack(">BBH", 0xFF, m, len(c) + 2) + c for m, c in segments), scan, b"\xff\xd9"]
+    )

@@ -90,7 +90,7 @@ def test_exif_orientation_is_undone(image_format: str, orientation: int, stored:
 
 @pytest.mark.parametrize("image_format", ["GIF", "TIFF", "BMP", "WEBP", "ICO"])
 def test_other_formats_are_refused(image_format: str) -> None:
-    with pytest.raises(RadiographError, match="neither PNG nor JPEG"):
+    with pytest.raises(RadiographError, match="neither PNG nor JPEG nor DICOM"):
         decode(encoded(Image.fromarray(noise(1)), image_format))
 
 

@@ -3,10 +3,15 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
+from pydicom import uid
+from pydicom.dataset import Dataset
+
+from tests.dicom_files import SYNTAXES, dataset_of, dicom, written
 
 RNG = np.random.default_rng(3)
 GREY = RNG.integers(256, size=(120, 100), dtype=np.uint8)
@@ -65,6 +70,60 @@ def rotated_jpeg() -> bytes:
     return encoded(GREY, "JPEG", exif=exif)
 
 
+def deflate_bomb() -> bytes:
+    """64 MiB of zeros behind the header, and no pixels."""
+    data = dicom(GREY, uid.DeflatedExplicitVRLittleEndian)
+    start = data.index(b"1.2.840.10008.1.2.1.99") + 22
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return data[:start] + packer.compress(bytes(64 * 2**20)) + packer.flush()
+
+
+def deep_sequences() -> bytes:
+    data = dicom(GREY)
+    start = data.index(b"\x08\x00\x16\x00UI")
+    opened = b"\x08\x00\x15\x11SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    return data[:start] + opened * 50_000 + data[start:]
+
+
+def many_elements() -> bytes:
+    data = dicom(GREY)
+    start = data.index(b"\x28\x00\x02\x00US")
+    return data[:start] + b"\x09\x00\x01\x00LO\x00\x00" * 1_000_000 + data[start:]
+
+
+def in_items(data: bytes, syntax: str) -> bytes:
+    """Encapsulated garbage."""
+    dataset = dataset_of(GREY)
+    dataset.PixelData = struct.pack("<LLLL", 0xE000FFFE, 0, 0xE000FFFE, len(data)) + data
+    return written(dataset, syntax)
+
+
+def float_pixels() -> bytes:
+    dataset = dataset_of(GREY)
+    del dataset.PixelData
+    dataset.FloatPixelData = GREY.astype(np.float32).tobytes()
+    return written(dataset)
+
+
+def claims(**elements: Any) -> bytes:
+    return dicom(GREY, **elements)
+
+
+def huge_codestream() -> bytes:
+    """A JPEG of 60,000 × 60,000 pixels in a DICOM file that claims 120 × 100."""
+    frame = bytearray(encoded(GREY, "JPEG"))
+    place = frame.index(b"\xff\xc0") + 5
+    frame[place : place + 4] = struct.pack(">HH", 60_000, 60_000)
+    return in_items(bytes(frame), uid.JPEGBaseline8Bit)
+
+
+def voi_of(entries: bytes) -> bytes:
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [256, 0, 16], entries
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "OW"
+    return claims(VOILUTSequence=[item])
+
+
 PNG, JPEG = encoded(GREY), encoded(GREY, "JPEG")
 
 USABLE = {
@@ -77,6 +136,10 @@ USABLE = {
     "cmyk jpeg": encoded(Image.fromarray(GREY).convert("CMYK"), "JPEG"),
     "rotated": rotated_jpeg(),
     "animated png": animated_png(),
+    **{f"dicom, {syntax}": dicom(GREY, syntax) for syntax in SYNTAXES},
+    "dicom behind a program": b"\x7fELF" + dicom(GREY)[4:],
+    "dicom, lateral": dicom(GREY, ViewPosition="LL"),
+    "dicom, view of a stranger": dicom(GREY, ViewPosition="CANARY"),
     "noise of a megapixel": encoded(RNG.integers(256, size=(1024, 1024), dtype=np.uint8)),
     "16 bits of a megapixel": encoded(RNG.integers(65536, size=(1024, 1024), dtype=np.uint16)),
     "polyglot": JPEG + b"PK\x03\x04<script>alert(1)</script>",
@@ -100,6 +163,29 @@ REFUSED = {
     "bomb of pixels, jpeg": (bomb_jpeg(), 413),
     "flipped bits": (flipped(PNG), 422),
     "claims 2³¹ pixels a side": (png_of(2**31 - 1, 2**31 - 1, b""), 413),
+    "dicom, truncated": (dicom(GREY)[:-5000], 422),
+    "dicom, header alone": (dicom(GREY)[:200], 422),
+    "dicom, magic alone": (bytes(128) + b"DICM", 422),
+    "dicom, CT": (claims(Modality="CT", SOPClassUID=uid.CTImageStorage), 422),
+    "dicom, two frames": (claims(NumberOfFrames=2), 422),
+    "dicom, 2³¹ frames": (claims(NumberOfFrames=2**31 - 1), 422),
+    "dicom, colour": (claims(SamplesPerPixel=3, PhotometricInterpretation="RGB"), 422),
+    "dicom, float pixels": (float_pixels(), 422),
+    "dicom, 65,535 rows and columns": (claims(Rows=65535, Columns=65535), 413),
+    "dicom, more rows than bytes": (claims(Rows=6000, Columns=6000), 422),
+    "dicom, no rows": (claims(Rows=0), 422),
+    "dicom, 32 bits": (claims(BitsAllocated=32), 422),
+    "dicom, deflate bomb": (deflate_bomb(), 422),
+    "dicom, deep sequences": (deep_sequences(), 422),
+    "dicom, a million elements": (many_elements(), 422),
+    "dicom, short look-up table": (voi_of(bytes(20)), 422),
+    "dicom, endless look-up table": (voi_of(bytes(3_000_000)), 422),
+    "dicom, huge codestream": (huge_codestream(), 422),
+    **{
+        f"dicom, garbage in {syntax}": (in_items(b"garbage!" * 40, syntax), 422)
+        for syntax in SYNTAXES
+        if uid.UID(syntax).is_encapsulated
+    },
     "one pixel": (encoded(np.array([[7]], np.uint8)), 422),
     "a line": (encoded(np.zeros((1, 100_000), np.uint8)), 422),
     "uniform": (encoded(np.full((100, 100), 9, np.uint8)), 422),

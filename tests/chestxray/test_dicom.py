@@ -1,0 +1,162 @@
+"""DICOM in the one decoder: every transfer syntax and every way to mean a grey level; refusals and their price."""
+
+import contextlib
+import importlib.util
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset, uid
+
+from chestxray.radiograph import RadiographError, decode
+from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom
+from tests.serve.files import REFUSED
+
+RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)  # smooth, for lossy codecs; 0–236
+FULL = {"WindowCenter": 128, "WindowWidth": 256}
+LOSSY = {*JPEG_8_BIT, uid.JPEG2000, uid.JPEGLSNearLossless}
+
+
+def shades(values: np.ndarray, bits: int | None = None, **elements: object) -> np.ndarray:
+    """The grey levels of native values."""
+    return decode(dicom(values, bits=bits, **elements)).pixels
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_every_transfer_syntax_gives_the_same_pixels(syntax: str) -> None:
+    radiograph = decode(dicom(RAMP, syntax, **FULL))
+    error = np.abs(radiograph.pixels.astype(int) - RAMP).max()
+    assert error <= (4 if syntax in LOSSY else 0)
+    assert (radiograph.format, radiograph.bit_depth, radiograph.view_position) == ("DICOM", 8, None)
+
+
+@pytest.mark.parametrize("syntax", [s for s in SYNTAXES if s not in LOSSY])
+def test_12_bits_in_16_are_windowed(syntax: str) -> None:
+    bits = 16 if syntax == uid.JPEG2000Lossless else 12  # the codestream of Pillow says 16
+    deep = RAMP.astype(np.uint16) * 16
+    radiograph = decode(dicom(deep, syntax, bits, WindowCenter=2048, WindowWidth=4096))
+    assert np.abs(radiograph.pixels - deep * (255 / 4095)).max() <= 0.51
+    assert radiograph.bit_depth == bits
+
+
+def test_signed_values_and_rescaling() -> None:
+    signed = RAMP.astype(np.int16) - 100
+    assert np.array_equal(shades(signed, 12, WindowCenter=28, WindowWidth=256), RAMP)
+    rescaled = shades(RAMP, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=-744.5, WindowWidth=511)
+    assert np.abs(rescaled.astype(int) - RAMP).max() <= 1
+
+
+def test_bits_above_those_stored_are_an_overlay() -> None:
+    deep = RAMP.astype(np.uint16) * 16
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    assert np.array_equal(shades(deep | 0xF000, 12, **window), shades(deep, 12, **window))
+
+
+def test_monochrome1_is_the_inverse() -> None:
+    assert np.array_equal(shades(RAMP, PhotometricInterpretation="MONOCHROME1", **FULL), 255 - shades(RAMP, **FULL))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("LINEAR", lambda x: np.clip((x - 99.5) / 49 + 0.5, 0, 1)),
+        ("LINEAR_EXACT", lambda x: np.clip((x - 100) / 50 + 0.5, 0, 1)),
+        ("SIGMOID", lambda x: 1 / (1 + np.exp(-4 * (x - 100) / 50))),
+    ],
+)
+def test_windows_are_those_of_the_standard(function: str, expected) -> None:
+    """PS3.3, C.11.2.1."""
+    windowed = shades(RAMP, WindowCenter=[100, 7], WindowWidth=[50, 9], VOILUTFunction=function)
+    assert np.abs(windowed - 255 * expected(RAMP.astype(float))).max() <= 0.51
+
+
+def look_up(entries: np.ndarray, bits: int) -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [len(entries), 0, bits], entries.astype("<u2").tobytes()
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "OW"
+    item.ModalityLUTType = "US"
+    return item
+
+
+def test_look_up_tables_are_looked_up() -> None:
+    inverse = look_up(np.arange(255, -1, -1), 8)
+    assert np.array_equal(shades(RAMP, VOILUTSequence=[inverse]), 255 - RAMP)
+    assert np.array_equal(shades(RAMP, ModalityLUTSequence=[inverse], **FULL), 255 - RAMP)
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 10, "WindowWidth": 0}, {"WindowCenter": 10}])
+def test_without_a_window_the_values_make_the_range(window: dict[str, float]) -> None:
+    deep = np.linspace(1000, 60_000, 100 * 100).reshape(100, 100).astype(np.uint16)
+    deep[0, 0], deep[-1, -1] = 0, 65_535  # dead pixels
+    levels = shades(deep, **window)
+    assert np.abs(levels - np.clip((deep - 1000.0) / 59_000, 0, 1) * 255).max() < 2
+    assert (levels.min(), levels.max()) == (0, 255)
+
+
+def test_padding_is_black_and_outside_the_range() -> None:
+    padded = RAMP.astype(np.uint16) + 100
+    padded[:9] = 60_000
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        levels = shades(padded, PixelPaddingValue=60_000, PhotometricInterpretation=photometric)
+        assert not levels[:9].any() and levels[9:].std() > 50
+
+
+@pytest.mark.parametrize(("given_view", "view"), [("PA", "PA"), ("LL", "LL"), ("CANARY", None), ("", None)])
+def test_only_known_views_are_told(given_view: str, view: str | None) -> None:
+    assert decode(dicom(RAMP, ViewPosition=given_view)).view_position == view
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "bits", "view", "mean"),
+    [("RG1", (1955, 1841), 15, "PA", 192.17), ("RG3", (1760, 1760), 10, "AP", 177.498)],
+)
+def test_real_radiographs(name: str, shape: tuple[int, int], bits: int, view: str, mean: float) -> None:
+    """Computed radiographs of pydicom-data, MONOCHROME1, as they are and in JPEG 2000."""
+    spec = importlib.util.find_spec("data_store")
+    assert spec and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    plain, lossless, packed = (
+        decode((folder / f"{name}_{kind}.dcm").read_bytes()) for kind in ("UNCR", "J2KR", "J2KI")
+    )
+    assert (plain.pixels.shape, plain.bit_depth, plain.view_position) == (shape, bits, view)
+    assert plain.pixels.mean() == pytest.approx(mean, abs=0.01)
+    assert np.array_equal(lossless.pixels, plain.pixels)
+    assert np.abs(packed.pixels.astype(int) - plain.pixels).mean() < 2
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name.startswith("dicom")])
+def test_refusals_are_cheap(name: str) -> None:
+    decode(dicom(RAMP))  # pydicom is loaded
+    started = time.process_time()
+    with pytest.raises(RadiographError):
+        decode(REFUSED[name][0])
+    assert time.process_time() - started < 1
+
+
+SEEDS = {syntax: dicom(RAMP, syntax, **FULL) for syntax in SYNTAXES}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SYNTAXES), st.lists(st.tuples(st.integers(132, 5000), st.integers(0, 255)), min_size=1))
+def test_damage_never_raises_anything_else(syntax: str, edits: list[tuple[int, int]]) -> None:
+    data = bytearray(SEEDS[syntax])
+    for place, value in edits:
+        data[place % len(data)] = value
+    with contextlib.suppress(RadiographError):
+        assert decode(bytes(data)).pixels.dtype == np.uint8
+
+
+def test_no_text_of_the_file_is_shown(caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder) -> None:
+    canaries = dict.fromkeys(("PatientName", "StudyDescription", "ViewPosition", "VOILUTFunction"), "CANARY^TEXT")
+    said = []
+    for elements in ({}, {"SpecificCharacterSet": "CANARY"}, {"Rows": 600}, {"Modality": "CANARY"}):
+        try:
+            said.append(repr(decode(dicom(RAMP, **canaries, **FULL, **elements))))
+        except RadiographError as error:
+            said.append(f"{error!r} {error.__cause__!r}")
+    assert "CANARY" not in "".join([*said, caplog.text])
+    assert logging.getLogger("pydicom").level > logging.CRITICAL
