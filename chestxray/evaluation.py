@@ -12,6 +12,7 @@ from chestxray.bundle import Card, Network
 from chestxray.calibration import Platt, calibration_error, fit_platt
 from chestxray.dataset import Dataset
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.labels import has_both_classes, scorable
 from chestxray.metrics import evaluate
 from chestxray.operating_points import decide, fit_thresholds
 from chestxray.params import EvaluateParams, Params
@@ -25,6 +26,10 @@ LICENCES = (
 )
 
 
+class BenchmarkError(ValueError):
+    """The fixed yardstick is not what it was."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What evaluating a model on a data set gives.
@@ -32,7 +37,7 @@ class Evaluation:
     Attributes:
         platt: fitted on validation.
         thresholds: on calibrated probabilities, fitted on validation, 14.
-        metrics: nested finite numbers: `test.*`.
+        metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`.
         uncalibrated, probabilities: of the test images, N × 14, before and after calibration.
         decisions: bool, N × 14.
         test: the test images.
@@ -56,8 +61,14 @@ class Evaluation:
         return pd.DataFrame(columns)
 
 
-def evaluate_model(network: Network, dataset: Dataset, params: EvaluateParams) -> Evaluation:
+def evaluate_model(network: Network, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams) -> Evaluation:
     """Fits calibration and operating points on validation, then looks at test, once.
+
+    Args:
+        network: the model.
+        dataset: all batches.
+        benchmark: batches whose test images are the fixed yardstick.
+        params: of the operating points and the bootstrap.
 
     Raises:
         ValueError: validation or test has no images, or test no finding with both classes.
@@ -67,14 +78,66 @@ def evaluate_model(network: Network, dataset: Dataset, params: EvaluateParams) -
     platt = fit_platt(logits, validation.truth)
     thresholds = fit_thresholds(validation.truth, platt.probabilities(logits), params.threshold_policy)
     logits = _logits(network, test, "test")
-    uncalibrated, probabilities = Platt.identity().probabilities(logits), platt.probabilities(logits)
-    decisions = decide(probabilities, thresholds)
-    metrics = evaluate(
-        test.truth, probabilities, decisions, test.patients, resamples=params.resamples, seed=params.seed
-    )
-    for name, values in (("calibration_error_before", uncalibrated), ("calibration_error", probabilities)):
-        metrics[name] = round(calibration_error(test.truth, values)["mean"], 6)
-    return Evaluation(platt, thresholds, {"test": metrics}, uncalibrated, probabilities, decisions, test)
+    before, after = Platt.identity().probabilities(logits), platt.probabilities(logits)
+    decisions = decide(after, thresholds)
+    scorable(test.truth == 1)
+
+    def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        return _metrics(test.truth[part], before[part], after[part], decisions[part], test.patients[part], params)
+
+    batch = test.studies["batch"].to_numpy()
+    parts = {name: batch == name for name in dataset.studies["batch"].unique()}
+    metrics = {
+        "test": measured(np.ones(len(batch), bool)),
+        "benchmark": measured(np.isin(batch, benchmark)),
+        "batch": {name: _headlines(measured(part)) for name, part in parts.items()},
+    }
+    return Evaluation(platt, thresholds, metrics, before, after, decisions, test)
+
+
+def benchmark_of(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:
+    """The fixed yardstick: the test images of some batches."""
+    test = dataset.side("test")
+    return Dataset(test.studies[test.studies["batch"].isin(batches)].reset_index(drop=True), test.images)
+
+
+def check_benchmark(benchmark: Dataset, expected: str | None) -> dict[str, Any]:
+    """What is known of the benchmark: `n`, `patients` and the `sha256` of its labels and pixels.
+
+    Raises:
+        BenchmarkError: it is not the one expected.
+    """
+    digest = benchmark.digest
+    if expected not in (None, digest):
+        raise BenchmarkError(
+            f"the benchmark's images or labels changed: their SHA-256 is {digest}, evaluate.benchmark_sha256 says "
+            f"{expected}. Bring back the batches as they were; or, if the change is wanted, set "
+            "evaluate.benchmark_sha256 to the new digest or to null: metrics before and after can't be compared then"
+        )
+    return {"n": len(benchmark.studies), "patients": len(set(benchmark.patients)), "sha256": digest}
+
+
+def _metrics(
+    truth: npt.NDArray[np.int8],
+    before: npt.NDArray[np.float32],
+    after: npt.NDArray[np.float32],
+    decisions: npt.NDArray[np.bool_],
+    patients: npt.NDArray[np.str_],
+    params: EvaluateParams,
+) -> dict[str, Any]:
+    """Metrics of some test images, calibration `before` and `after`; counts alone where nothing can be scored."""
+    people = len(set(patients))
+    if people < 2 or not has_both_classes(truth == 1).any():
+        return {"n": len(truth), "patients": people, "findings_scored": 0}
+    metrics = evaluate(truth, after, decisions, patients, resamples=params.resamples, seed=params.seed)
+    for name, values in (("calibration_error_before", before), ("calibration_error", after)):
+        metrics[name] = round(calibration_error(truth, values)["mean"], 6)
+    return metrics
+
+
+def _headlines(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Without what is told by finding."""
+    return {name: value for name, value in metrics.items() if not isinstance(value, dict)}
 
 
 def describe(dataset: Dataset, params: EvaluateParams) -> str:

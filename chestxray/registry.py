@@ -1,5 +1,6 @@
-"""The MLflow registry: a bundle becomes a version of a registered model, once."""
+"""The MLflow registry: a bundle becomes a version of a registered model, once, and aliases say which one serves."""
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,15 +20,29 @@ from chestxray.tracking import Run
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
 DIGEST = "chestxray.bundle_sha256"
+WEIGHTS_DIGEST = "chestxray.weights_sha256"
+VERDICT = "chestxray.verdict"
+MODEL_FOLDER = "model"
+WEIGHTS_FOLDER = "weights"
+"""Where a version's run keeps its bundle, and the weights that a warm start goes on from."""
 
 
-def register(run: Run, folder: Path, name: str, digest: str) -> ModelVersion:
-    """Makes the bundle a version of the model `name`, unless it is one; it becomes challenger, the first one champion.
+class RegistryError(ValueError):
+    """The registry has no such version or alias; the message says what to do."""
+
+
+def register(run: Run, folder: Path, weights: Path, name: str, digest: str) -> ModelVersion:
+    """Makes the bundle a version of the model `name`, unless it is one, and the challenger.
+
+    Of two processes that register the same bundle at once, the one with the higher number takes it back. A killed one
+    leaves at most artifacts, which the next run writes again.
 
     Args:
         run: the pipeline's run, which keeps the files.
         folder: the bundle.
+        weights: its `.weights.h5` file.
         name: of the registered model.
         digest: of the bundle, by which it is found again.
 
@@ -40,39 +55,72 @@ def register(run: Run, folder: Path, name: str, digest: str) -> ModelVersion:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    known = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
-    version = known[0] if known else _new_version(run, folder, name, digest)
-    aliases = client.get_registered_model(name).aliases
+    version = _find(client, name, digest)
+    if version is None:
+        new = _new_version(run, folder, weights, name, digest)
+        version = _find(client, name, digest) or new
+        if version.version != new.version:
+            client.delete_model_version(name, new.version)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
-    if CHAMPION not in aliases:
-        client.set_registered_model_alias(name, CHAMPION, version.version)
     return version
 
 
-def _new_version(run: Run, folder: Path, name: str, digest: str) -> ModelVersion:
-    with tempfile.TemporaryDirectory() as temporary:
-        model = Path(temporary, "model")
-        _save_flavour(folder, model)
-        run.log_artifact(model, "model")
-    source = f"{run.client.get_run(run.run_id).info.artifact_uri}/model"
-    return run.client.create_model_version(name, source, run.run_id, tags={DIGEST: digest})
+def versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """All versions of the model that hold a bundle, the oldest first."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return sorted((version for version in found if DIGEST in version.tags), key=lambda version: int(version.version))
 
 
-def _save_flavour(folder: Path, out: Path) -> None:
-    """MLflow's ONNX flavour of the model, so that `mlflow.pyfunc` loads it, with the card beside it."""
-    size = Bundle(folder).card.size
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 1), "image")]),
-        Schema(
-            [
-                TensorSpec(np.dtype(np.float32), (-1, len(FINDINGS)), "logits"),
-                TensorSpec(np.dtype(np.float32), (-1, -1, -1, len(FINDINGS)), "maps"),
-            ]
-        ),
-    )
-    mlflow.onnx.save_model(onnx.load(folder / MODEL), out, signature=signature, save_as_external_data=False)
-    shutil.copy(folder / MODEL, out / MODEL)  # the very bytes whose digest the card holds
-    shutil.copy(folder / CARD, out / CARD)
+def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that has an alias, if any has."""
+    number = client.get_registered_model(name).aliases.get(alias)
+    return None if number is None else client.get_model_version(name, number)
+
+
+def fetch_bundle(client: MlflowClient, version: ModelVersion, folder: str) -> Bundle:
+    """Brings the bundle of a version into a folder and opens it.
+
+    Raises:
+        RegistryError: its files are gone.
+        BundleError: they are damaged.
+    """
+    try:
+        return Bundle(Path(client.download_artifacts(version.run_id, MODEL_FOLDER, folder)))
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"{version.name} version {version.version} has lost its files ({error}): delete it from the registry"
+        ) from error
+
+
+def promote(client: MlflowClient, version: ModelVersion) -> None:
+    """Makes a version the champion and the one before it `previous`; whoever is champion already stays it."""
+    old = holder(client, version.name, CHAMPION)
+    if old is not None and old.version == version.version:
+        return
+    if old is not None:
+        client.set_registered_model_alias(version.name, PREVIOUS, old.version)
+    client.set_registered_model_alias(version.name, CHAMPION, version.version)
+
+
+def rollback(client: MlflowClient, name: str) -> tuple[ModelVersion, ModelVersion]:
+    """Gives the champion's place back to `previous`; a second time takes that back.
+
+    Returns:
+        The version that was champion, and the one that is now.
+
+    Raises:
+        RegistryError: no version was champion before.
+    """
+    try:
+        champion, previous = holder(client, name, CHAMPION), holder(client, name, PREVIOUS)
+    except MlflowException as error:
+        raise RegistryError(f"there is no registered model {name}: run dvc repro") from error
+    if champion is None or previous is None:
+        raise RegistryError(f"{name} has no previous champion to go back to")
+    client.set_model_version_tag(name, champion.version, VERDICT, "rolled back")
+    client.set_model_version_tag(name, previous.version, VERDICT, f"restored after version {champion.version}")
+    promote(client, previous)
+    return champion, previous
 
 
 def pinned_version(client: MlflowClient, name: str, wanted: str) -> str:
@@ -94,3 +142,36 @@ def pinned_version(client: MlflowClient, name: str, wanted: str) -> str:
     except MlflowException as error:
         raise ValueError(f"no version {wanted} of the model {name} in the registry: {error.message}") from error
     raise ValueError(f"{wanted!r} is no version: give @champion, a number, or none")
+
+
+def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    known = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
+    return min(known, key=lambda version: int(version.version), default=None)
+
+
+def _new_version(run: Run, folder: Path, weights: Path, name: str, digest: str) -> ModelVersion:
+    run.log_artifact(weights, WEIGHTS_FOLDER)
+    with tempfile.TemporaryDirectory() as temporary:
+        model = Path(temporary, MODEL_FOLDER)
+        _save_flavour(folder, model)
+        run.log_artifact(model, MODEL_FOLDER)
+    source = f"{run.client.get_run(run.run_id).info.artifact_uri}/{MODEL_FOLDER}"
+    tags = {DIGEST: digest, WEIGHTS_DIGEST: hashlib.sha256(weights.read_bytes()).hexdigest()}
+    return run.client.create_model_version(name, source, run.run_id, tags=tags)
+
+
+def _save_flavour(folder: Path, out: Path) -> None:
+    """MLflow's ONNX flavour of the model, so that `mlflow.pyfunc` loads it, with the card beside it."""
+    size = Bundle(folder).card.size
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 1), "image")]),
+        Schema(
+            [
+                TensorSpec(np.dtype(np.float32), (-1, len(FINDINGS)), "logits"),
+                TensorSpec(np.dtype(np.float32), (-1, -1, -1, len(FINDINGS)), "maps"),
+            ]
+        ),
+    )
+    mlflow.onnx.save_model(onnx.load(folder / MODEL), out, signature=signature, save_as_external_data=False)
+    shutil.copy(folder / MODEL, out / MODEL)  # the very bytes whose digest the card holds
+    shutil.copy(folder / CARD, out / CARD)

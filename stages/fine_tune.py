@@ -10,10 +10,10 @@ from chestxray.figures import save, training_curves_figure
 from chestxray.mobilenet import convention_of
 from chestxray.network import read_weights, write_weights
 from chestxray.params import load_params
+from chestxray.replay import replayed
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import stage_run
 from chestxray.training import cached_examples, fine_tune, pixel_examples
-from chestxray.warm_start import PARENT, WEIGHTS, replayed
 
 START = Path("models/start")
 
@@ -23,7 +23,7 @@ def main() -> None:
     with stage_run("fine_tune", params) as run:
         dataset = load_dataset([Path("data/prepared", batch) for batch in params.batches])
         folders = [Path("data/features", batch) for batch in params.batches]
-        start = read_weights(START / WEIGHTS, params.backbone, head=True)
+        start = read_weights(START / "network.weights.h5", params.backbone, head=True)
         if params.fine_tune.from_layer == "input":
             train, validation = (
                 pixel_examples(dataset.side(side), params.backbone.input_size, params.features)
@@ -33,7 +33,7 @@ def main() -> None:
             train, validation = (
                 cached_examples(load_features(folders, dataset.studies, side)) for side in ("train", "validation")
             )
-        studies, seen = dataset.side("train").studies, read_json(START / PARENT)["batches"]
+        studies, seen = dataset.side("train").studies, read_json(START / "seen_batches.json")
         rows = replayed(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         convention = convention_of(params.backbone.weights)
         weights = weight_array(read_json(Path("reports/class_weights.json")))

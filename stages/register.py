@@ -1,26 +1,38 @@
-"""Completes the pipeline's MLflow run and makes the bundle a version of the registered model."""
+"""Registers the bundle, holds it against the champion, completes the MLflow run, and moves the alias if it is earned."""
 
 from pathlib import Path
 
+from chestxray import figures
 from chestxray.bundle import bundle_digest
+from chestxray.dataset import load_dataset
 from chestxray.params import load_params
+from chestxray.promotion import Promotion, settle
 from chestxray.registry import register
-from chestxray.reports import read_json, write_json
+from chestxray.reports import read_json, write_csv, write_json, write_text
 from chestxray.tracking import log_pipeline, open_store, pipeline_run, stage_run
 
 BUNDLE = Path("models/bundle")
+REPORTS = Path("reports")
 MARKER = Path(".mlflow/registered.json")
 
 
 def main() -> None:
     params = load_params()
     with stage_run("register", params):
-        pipeline = pipeline_run(open_store(), params)
-        log_pipeline(pipeline, params, Path("reports"), read_json(BUNDLE / "bundle.json"))
-        digest = bundle_digest(BUNDLE)
-        version = register(pipeline, BUNDLE, params.register_.model, digest)
-        print(f"{version.name} version {version.version}: bundle {digest[:12]}")
-        write_json(MARKER, {"model": params.register_.model, "bundle_sha256": digest})
+        client = open_store()
+        pipeline, digest, name = pipeline_run(client, params), bundle_digest(BUNDLE), params.register_.model
+        version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
+        test = load_dataset([Path("data/prepared", batch) for batch in params.batches]).side("test")
+        promotion = Promotion.of(client, version, test, params)
+        write_json(REPORTS / "promotion.json", promotion.verdict)
+        write_text(REPORTS / "promotion.md", promotion.report())
+        write_csv(REPORTS / "flips.csv", promotion.flips)
+        write_csv(REPORTS / "updates.csv", promotion.ledger)
+        figures.save(figures.ledger_figure(promotion.ledger, test.synthetic), REPORTS / "updates.png")
+        log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / "bundle.json"))
+        settle(client, version, promotion)
+        print(f"{name} version {version.version}: {promotion.verdict['decision']}. {promotion.verdict['reason']}")
+        write_json(MARKER, {"model": name, "bundle_sha256": digest})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Brings the head to its optimum on the features; writes the network where fine-tuning starts."""
+"""Brings the head to its optimum on the features; writes the network from which fine-tuning starts."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
 from chestxray.head import fit_head, head_logits
-from chestxray.network import read_weights, write_weights
+from chestxray.network import HEAD, read_weights, write_weights
 from chestxray.params import load_params
 from chestxray.ranking import mean_auroc
-from chestxray.registry import fetch_parent
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import open_store, stage_run
-from chestxray.warm_start import PARENT, WEIGHTS, parent_weights, with_head
+from chestxray.warm_start import load_parent
 
 START = Path("models/start")
 
 
 def main() -> None:
     params = load_params()
-    with stage_run("train", params) as run, fetch_parent(open_store(), params.train.warm_start) as parent:
+    with stage_run("train", params) as run:
         backbone = read_weights(Path("models/backbone.weights.h5"), params.backbone)
-        warm = parent_weights(parent, params, backbone) if parent else None
+        warm = params.train.warm_start
+        parent = load_parent(open_store(), warm, params, backbone) if warm else None
         studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
         folders = [Path("data/features", batch) for batch in params.batches]
         weights = weight_array(read_json(Path("reports/class_weights.json")))
@@ -29,8 +29,9 @@ def main() -> None:
         validation = load_features(folders, studies, "validation")
         score = mean_auroc(validation.truth, head_logits(validation, head.weights))
         metrics = {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
-        write_weights(warm or with_head(backbone, head.weights), START / WEIGHTS, params.backbone)
-        write_json(START / PARENT, {"batches": parent.card["params"]["batches"] if parent else []})
+        start = parent.weights if parent else backbone | {HEAD: [head.weights[:-1], head.weights[-1]]}
+        write_weights(start, START / "network.weights.h5", params.backbone)
+        write_json(START / "seen_batches.json", parent.card["params"]["batches"] if parent else [])
         write_csv(Path("reports/curves/l2.csv"), head.folds)
         write_csv(Path("reports/curves/train.csv"), head.curve)
         write_json(Path("reports/train.json"), {"train": metrics})

@@ -1,0 +1,32 @@
+"""Which training images a run goes over when it goes on from an earlier version ("experience replay")."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.findings import FINDINGS
+
+
+def replayed(studies: pd.DataFrame, seen_batches: list[str], share: float, seed: int) -> npt.NDArray[np.intp]:
+    """All images that the parent has not seen, and a share of those it has, so that it does not forget them.
+
+    Source: Rolnick et al., "Experience Replay for Continual Learning", NeurIPS 2019. The share is drawn without
+    replacement and balances the findings: an image weighs as much as its rarest finding (or No Finding, if it has
+    none) is rare (exponential keys of Efraimidis and Spirakis, Information Processing Letters 97, 2006).
+
+    Args:
+        studies: the training side, a row an image: `batch` and the 14 findings.
+        seen_batches: those that the parent was trained on; none for a cold start.
+        share: of their images, 0–1, rounded up.
+        seed: of the draw.
+
+    Returns:
+        Row numbers, in order.
+    """
+    seen = studies["batch"].isin(seen_batches).to_numpy()
+    labels = studies.loc[seen, list(FINDINGS)].to_numpy() == 1
+    classes = np.column_stack([labels, ~labels.any(axis=1)])
+    weights = (classes / np.maximum(classes.sum(axis=0), 1)).max(axis=1, initial=0.0)
+    keys = np.random.default_rng(seed).exponential(size=len(weights)) / weights
+    drawn = np.argsort(keys, kind="stable")[: int(np.ceil(share * len(keys)))]
+    return np.sort(np.concatenate([np.flatnonzero(~seen), np.flatnonzero(seen)[drawn]]))
