@@ -61,7 +61,9 @@ class Evaluation:
         return pd.DataFrame(columns)
 
 
-def evaluate_model(network: Network, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams) -> Evaluation:
+def evaluate_model(
+    network: Network, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams
+) -> Evaluation:
     """Fits calibration and operating points on validation, then looks at test, once.
 
     Args:

@@ -26,6 +26,8 @@ ROWS, COLUMNS = 3, 5
 """14 findings, and a cell for the key."""
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 """Told apart by colour-blind readers too (Wong, Nature Methods 8, 2011)."""
+PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = "osD^vP"
 
 
 def _figure(height: float, title: str, note: str) -> Figure:
@@ -235,6 +237,37 @@ def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.legend(fontsize=11)
+    return figure
+
+
+def ledger_figure(ledger: pd.DataFrame, note: str) -> Figure:
+    """Mean AUROC of every registered version on every batch's test part.
+
+    A filled marker: the version was trained on that batch. A vertical line: the champion.
+
+    Args:
+        ledger: as `ledger.ledger` gives it.
+        note: for the title.
+    """
+    figure = _figure(7.0, "Registered versions on every batch's test part", note)
+    axes = figure.subplots()
+    versions = sorted(ledger["version"].unique())
+    axes.set(xticks=versions, xlabel="version", ylabel="mean AUROC", xlim=(versions[0] - 0.5, versions[-1] + 0.5))
+    axes.grid(color="#dddddd", linewidth=0.6)
+    for place, (batch, rows) in enumerate(ledger.groupby("batch", sort=False)):
+        style: dict[str, Any] = {
+            "color": PALETTE[place % len(PALETTE)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "markersize": 10,
+        }
+        axes.plot(
+            rows["version"], rows["mean_auroc"], **style, fillstyle="none", label=f"{batch} (n {rows['n'].iloc[0]})"
+        )
+        seen = rows[rows["trained_on"] == 1]
+        axes.plot(seen["version"], seen["mean_auroc"], **style, linestyle="none")
+    for version in ledger.loc[ledger["champion"] == 1, "version"].unique():
+        axes.axvline(version, color=GREY, linestyle=":", label=f"champion before this run: version {version}")
+    axes.legend(title="batch; filled: trained on it", fontsize=11)
     return figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from chestxray.comparison import Scores
@@ -10,7 +11,7 @@ from chestxray.dataset import Dataset
 from chestxray.findings import FINDINGS
 from chestxray.labels import drawn_once, has_both_classes
 from chestxray.metrics import f1_scores
-from chestxray.promotion import Opinion
+from chestxray.opinion import Opinion
 from chestxray.ranking import auroc
 
 
@@ -52,7 +53,7 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
     return _with_transfer(pd.DataFrame(rows))
 
 
-def _scores(truth: np.ndarray, scores: Scores) -> tuple[float, float]:  # type: ignore[type-arg]
+def _scores(truth: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
     labels = truth == 1
     both = has_both_classes(labels) if len(labels) else np.zeros(len(FINDINGS), bool)
     if not both.any():

@@ -1,27 +1,30 @@
-"""From registered versions to a decision: what each says of the same test images, and who is champion after that."""
+"""Whether a registered version becomes champion: the verdict with its reasons, the flips, the ledger, the alias."""
 
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-from chestxray.bundle import Bundle
 from chestxray.comparison import METRICS, Scores
 from chestxray.dataset import Dataset
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.gate import Difference, Verdict, judge
-from chestxray.operating_points import decide
-from chestxray.params import GateParams
-from chestxray.progress import progress
-from chestxray.registry import VERDICT, fetch_bundle, promote
+from chestxray.gate import judge
+from chestxray.ledger import ledger
+from chestxray.opinion import Opinion, opinions
+from chestxray.params import Params
+from chestxray.registry import CHAMPION, ROLLED_BACK, VERDICT, holder, promote
+from chestxray.reports import read_json
 
-IMAGES_AT_ONCE = 8
-ROLLED_BACK = "rolled back"
+FLIP_COLUMNS = (
+    "change", "batch", "image", "patient", "finding", "truth",
+    "champion_probability", "champion_decision", "challenger_probability", "challenger_decision",
+)  # fmt: skip
 METRIC_NAMES = {
     "auroc": "AUROC",
     "average_precision": "average precision",
@@ -31,45 +34,71 @@ METRIC_NAMES = {
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What a registered version says of the test images.
+class Promotion:
+    """What is decided on a version, and on what.
 
     Attributes:
-        version: its number.
-        batches: that it was trained on.
-        scores: of all test images, N × 14.
+        verdict: content of `promotion.json`: `version`, `champion` (the number of the one before, or null), `decision`,
+            `reason`, `synthetic`, and what `gate.Verdict.to_dict` gives, if there were two versions to compare.
+        flips: test studies whose decision changed, as `flips` gives them.
+        ledger: every version on every batch, as `ledger.ledger` gives it.
     """
 
-    version: int
-    batches: tuple[str, ...]
-    scores: Scores
-
-    def at(self, part: npt.NDArray[np.bool_]) -> Scores:
-        """The scores of some of the images."""
-        return Scores(np.asarray(self.scores.probabilities)[part], np.asarray(self.scores.decisions)[part])
+    verdict: dict[str, Any]
+    flips: pd.DataFrame
+    ledger: pd.DataFrame
 
 
-def ask(client: MlflowClient, version: ModelVersion, test: Dataset) -> Opinion:
-    """Passes the test images through a registered version, with its own calibration and operating points.
+def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset, params: Params) -> Promotion:
+    """Judges a version against the champion on the benchmark; moves nothing.
 
-    Raises:
-        RegistryError, BundleError: its files are gone or damaged.
+    The champion itself keeps the verdict that made it champion.
+
+    Args:
+        client: of the MLflow store.
+        version: the challenger.
+        test: the test images of all batches.
+        params: names the benchmark's batches and the gate's policy.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = fetch_bundle(client, version, folder)
-        chunks, total = test.chunks(IMAGES_AT_ONCE), -(-len(test.studies) // IMAGES_AT_ONCE)
-        what = f"test images, version {version.version}"
-        logits = bundle.network.logits_of(progress(chunks, what, total, f"batch of {IMAGES_AT_ONCE} image"))
-    probabilities = bundle.platt.probabilities(logits)
-    scores = Scores(probabilities, decide(probabilities, bundle.thresholds))
-    return Opinion(int(version.version), tuple(bundle.card.params["batches"]), scores)
+    champion, every = holder(client, version.name, CHAMPION), opinions(client, version.name, test)
+    table = ledger(test, list(every.values()), int(champion.version) if champion else None)
+    if champion is not None and champion.version == version.version:
+        return Promotion(*_kept_verdict(client, version), table)
+    number, rival = int(version.version), every.get(int(champion.version)) if champion else None
+    facts = {
+        "version": number,
+        "champion": int(champion.version) if champion else None,
+        "synthetic": test.synthetic,
+    }
+    changed = flips(test.studies, rival.scores, every[number].scores) if rival else pd.DataFrame(columns=FLIP_COLUMNS)
+    if champion is None:
+        decision = {"decision": "promote", "reason": "It is the first: there is no champion to hold it against."}
+    elif version.tags.get(VERDICT) == ROLLED_BACK:
+        decision = {"decision": "keep", "reason": "It was rolled back by hand; `make rollback` brings it back."}
+    elif rival is None:
+        reason = f"Champion version {champion.version} does not take the images as they are prepared now."
+        decision = {"decision": "keep", "reason": f"{reason} Move the alias in MLflow by hand."}
+    else:
+        decision = _judged(test, rival, every[number], params)
+    return Promotion(facts | decision, changed, table)
 
 
-def comparable(client: MlflowClient, version: ModelVersion, size: int) -> bool:
-    """Whether a version takes the images as they are prepared now."""
+def _judged(test: Dataset, champion: Opinion, challenger: Opinion, params: Params) -> dict[str, Any]:
+    part = test.studies["batch"].isin(params.benchmark).to_numpy()
+    people, policy = test.patients[part], params.register_.gate
+    return judge(test.truth[part], champion.at(part), challenger.at(part), people, policy).to_dict()
+
+
+def _kept_verdict(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, Any], pd.DataFrame]:
+    names = ("promotion.json", "flips.csv")
     with tempfile.TemporaryDirectory() as folder:
-        bundle: Bundle = fetch_bundle(client, version, folder)
-        return bundle.card.size == size and bundle.card.findings == FINDINGS
+        try:
+            verdict, changed = (Path(client.download_artifacts(version.run_id, name, folder)) for name in names)
+            return dict(read_json(verdict)), pd.read_csv(changed, dtype={"patient": str})
+        except (MlflowException, OSError):
+            unknown = {"decision": "promote", "reason": "It is champion already; its verdict is not on record."}
+            facts = {"version": int(version.version), "champion": None, "synthetic": False}
+            return facts | unknown, pd.DataFrame(columns=FLIP_COLUMNS)
 
 
 def flips(test: pd.DataFrame, champion: Scores, challenger: Scores) -> pd.DataFrame:
@@ -90,49 +119,37 @@ def flips(test: pd.DataFrame, champion: Scores, challenger: Scores) -> pd.DataFr
         part.insert(4, "truth", truth[old != new].astype(int))
         part.insert(0, "change", np.where(old == truth, "right to wrong", "wrong to right")[old != new])
         rows.append(part)
-    return pd.concat(rows).sort_values(["change", "finding", "batch", "image"], ignore_index=True)
+    table: pd.DataFrame = pd.concat(rows)[list(FLIP_COLUMNS)]
+    return table.sort_values(["change", "finding", "batch", "image"], ignore_index=True)
 
 
-def verdict_on(
-    test: Dataset, benchmark: tuple[str, ...], champion: Opinion, challenger: Opinion, policy: GateParams
-) -> Verdict:
-    """The gate's verdict on the benchmark, the test images of the batches named."""
-    part = test.studies["batch"].isin(benchmark).to_numpy()
-    return judge(test.truth[part], champion.at(part), challenger.at(part), test.patients[part], policy)
-
-
-def settle(client: MlflowClient, version: ModelVersion, decision: str, champion: ModelVersion | None) -> None:
+def settle(client: MlflowClient, version: ModelVersion, verdict: dict[str, Any]) -> None:
     """Tags the version with the verdict, and moves the alias if it is `promote`.
 
-    The tag comes first: a run killed in between is judged again, with the same result.
+    The tag comes first: a run that is killed in between is judged again, with the same result.
     """
-    against = f" against version {champion.version}" if champion else " as the first"
-    client.set_model_version_tag(version.name, version.version, VERDICT, f"{decision}{against}")
-    if decision == "promote":
+    if version.tags.get(VERDICT) != ROLLED_BACK:
+        against = f" against version {verdict['champion']}" if verdict["champion"] else ""
+        client.set_model_version_tag(version.name, version.version, VERDICT, f"{verdict['decision']}{against}")
+    if verdict["decision"] == "promote":
         promote(client, version)
 
 
-def report(verdict: dict[str, Any], challenger: str, champion: str | None, synthetic: bool) -> str:
-    """`promotion.md`.
-
-    Args:
-        verdict: as `promotion.json` has it; `mean` and `findings` are missing when there was nothing to compare with.
-        challenger, champion: the version numbers.
-        synthetic: whether the benchmark is phantoms.
-    """
-    lines = [f"# {verdict['decision'].capitalize()}: version {challenger}", "", verdict["reason"], ""]
-    kind = "**synthetic** phantoms, no clinical meaning" if synthetic else "radiographs"
-    if champion is not None and "mean" in verdict:
+def report(verdict: dict[str, Any]) -> str:
+    """`promotion.md`, from the content of `promotion.json`."""
+    lines = [f"# Version {verdict['version']}: {verdict['decision']}", "", verdict["reason"], ""]
+    if "mean" in verdict:
+        kind = "**synthetic** phantoms, no clinical meaning" if verdict["synthetic"] else "radiographs"
         lines += [
-            f"Challenger version {challenger} against champion version {champion} on the same {verdict['images']} "
-            f"benchmark images of {verdict['patients']} patients ({kind}). Differences are challenger minus champion; "
-            f"bounds are one-sided at {verdict['policy']['level']:g}, from a paired bootstrap over patients.",
+            f"Challenger version {verdict['version']} against champion version {verdict['champion']}, on the same "
+            f"{verdict['images']} benchmark images of {verdict['patients']} patients ({kind}). Differences are "
+            "challenger minus champion; bounds are one-sided at the policy's level, by paired bootstrap over patients.",
             "",
             "| mean over voting findings | champion | challenger | difference | bounds |",
             "|---|---|---|---|---|",
             *(f"| {METRIC_NAMES[name]} {_cells(verdict['mean'][name])}" for name in METRICS),
             "",
-            "| AUROC by finding | positives | standing | champion | challenger | difference | bounds |",
+            "| AUROC | positives | standing | champion | challenger | difference | bounds |",
             "|---|---|---|---|---|---|---|",
             *(
                 f"| {name.replace('_', ' ')} | {row['positives']} | {row['standing']} {_cells(row['auroc'])}"

@@ -16,7 +16,8 @@ from mlflow.types import Schema, TensorSpec
 
 from chestxray.bundle import CARD, MODEL, Bundle
 from chestxray.findings import FINDINGS
-from chestxray.tracking import Run
+from chestxray.params import load_params
+from chestxray.tracking import Run, open_store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -24,6 +25,7 @@ PREVIOUS = "previous"
 DIGEST = "chestxray.bundle_sha256"
 WEIGHTS_DIGEST = "chestxray.weights_sha256"
 VERDICT = "chestxray.verdict"
+ROLLED_BACK = "rolled back"
 MODEL_FOLDER = "model"
 WEIGHTS_FOLDER = "weights"
 """Where a version's run keeps its bundle, and the weights that a warm start goes on from."""
@@ -117,7 +119,7 @@ def rollback(client: MlflowClient, name: str) -> tuple[ModelVersion, ModelVersio
         raise RegistryError(f"there is no registered model {name}: run dvc repro") from error
     if champion is None or previous is None:
         raise RegistryError(f"{name} has no previous champion to go back to")
-    client.set_model_version_tag(name, champion.version, VERDICT, "rolled back")
+    client.set_model_version_tag(name, champion.version, VERDICT, ROLLED_BACK)
     client.set_model_version_tag(name, previous.version, VERDICT, f"restored after version {champion.version}")
     promote(client, previous)
     return champion, previous
@@ -175,3 +177,8 @@ def _save_flavour(folder: Path, out: Path) -> None:
     mlflow.onnx.save_model(onnx.load(folder / MODEL), out, signature=signature, save_as_external_data=False)
     shutil.copy(folder / MODEL, out / MODEL)  # the very bytes whose digest the card holds
     shutil.copy(folder / CARD, out / CARD)
+
+
+if __name__ == "__main__":
+    before, now = rollback(open_store(), load_params().register_.model)
+    print(f"{now.name}: champion is version {now.version} again, version {before.version} is {PREVIOUS}")

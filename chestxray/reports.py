@@ -16,12 +16,12 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: a number is not finite, which JSON has no word for.
     """
-    _write(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Writes a table, floats with six decimals."""
-    _write(path, table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
+    write_text(path, table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
 
 
 def read_json(path: Path) -> Any:
@@ -29,7 +29,8 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(text, encoding="utf-8")

@@ -61,7 +61,9 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
             card = read_json(Path(client.download_artifacts(version.run_id, f"{MODEL_FOLDER}/{CARD}", folder)))
             (file,) = Path(client.download_artifacts(version.run_id, WEIGHTS_FOLDER, folder)).iterdir()
         except (MlflowException, OSError, ValueError) as error:
-            raise WarmStartError(f"train.warm_start: {address} can't be had from the registry: {error}. {mend}") from error
+            raise WarmStartError(
+                f"train.warm_start: {address} can't be had from the registry: {error}. {mend}"
+            ) from error
         if hashlib.sha256(file.read_bytes()).hexdigest() != version.tags.get(WEIGHTS_DIGEST):
             raise WarmStartError(f"train.warm_start: the weights of {address} are not those registered. {mend}")
         _check_card(address, card, params)

@@ -1,4 +1,4 @@
-"""Registers the bundle, holds it against the champion, completes the MLflow run, and moves the alias if it is earned."""
+"""Registers the bundle, holds it against the champion, completes the MLflow run, moves the alias if it is earned."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from chestxray import figures
 from chestxray.bundle import bundle_digest
 from chestxray.dataset import load_dataset
 from chestxray.params import load_params
-from chestxray.promotion import Promotion, settle
+from chestxray.promotion import decide_promotion, report, settle
 from chestxray.registry import register
 from chestxray.reports import read_json, write_csv, write_json, write_text
 from chestxray.tracking import log_pipeline, open_store, pipeline_run, stage_run
@@ -23,14 +23,15 @@ def main() -> None:
         pipeline, digest, name = pipeline_run(client, params), bundle_digest(BUNDLE), params.register_.model
         version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
         test = load_dataset([Path("data/prepared", batch) for batch in params.batches]).side("test")
-        promotion = Promotion.of(client, version, test, params)
+        promotion = decide_promotion(client, version, test, params)
         write_json(REPORTS / "promotion.json", promotion.verdict)
-        write_text(REPORTS / "promotion.md", promotion.report())
+        write_text(REPORTS / "promotion.md", report(promotion.verdict))
         write_csv(REPORTS / "flips.csv", promotion.flips)
         write_csv(REPORTS / "updates.csv", promotion.ledger)
-        figures.save(figures.ledger_figure(promotion.ledger, test.synthetic), REPORTS / "updates.png")
+        note = "synthetic phantoms" if test.synthetic else "radiographs"
+        figures.save(figures.ledger_figure(promotion.ledger, note), REPORTS / "updates.png")
         log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / "bundle.json"))
-        settle(client, version, promotion)
+        settle(client, version, promotion.verdict)
         print(f"{name} version {version.version}: {promotion.verdict['decision']}. {promotion.verdict['reason']}")
         write_json(MARKER, {"model": name, "bundle_sha256": digest})
 
