@@ -77,6 +77,6 @@ def bundle_folder(dataset: Dataset, tiny_weights: LayerWeights, tmp_path_factory
     out = tmp_path_factory.mktemp("bundle")
     export_classifier(tiny_weights, TORCHVISION, TINY, dataset, SIZE, out / MODEL)
     network = Network(out / MODEL)
-    evaluation = evaluate_model(network, dataset, EVALUATE)
+    evaluation = evaluate_model(network, dataset, ("b",), EVALUATE)
     write_card(card_of(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)
     return out

@@ -9,7 +9,7 @@ import pytest
 
 from chestxray.bundle import MODEL, Network
 from chestxray.dataset import Dataset
-from chestxray.evaluation import Evaluation, describe, evaluate_model
+from chestxray.evaluation import BenchmarkError, Evaluation, benchmark_of, check_benchmark, describe, evaluate_model
 from chestxray.findings import FINDINGS
 from chestxray.operating_points import fit_thresholds
 from tests.chestxray.conftest import EVALUATE
@@ -22,7 +22,7 @@ def network(bundle_folder: Path) -> Network:
 
 @pytest.fixture(scope="module")
 def evaluation(network: Network, dataset: Dataset) -> Evaluation:
-    return evaluate_model(network, dataset, EVALUATE)
+    return evaluate_model(network, dataset, ("b",), EVALUATE)
 
 
 def flipped(dataset: Dataset, side: str) -> Dataset:
@@ -34,7 +34,7 @@ def flipped(dataset: Dataset, side: str) -> Dataset:
 
 
 def test_labels_of_test_change_the_metrics_alone(network: Network, dataset: Dataset, evaluation: Evaluation) -> None:
-    other = evaluate_model(network, flipped(dataset, "test"), EVALUATE)
+    other = evaluate_model(network, flipped(dataset, "test"), ("b",), EVALUATE)
     assert np.array_equal(other.thresholds, evaluation.thresholds)
     assert other.platt.to_dict() == evaluation.platt.to_dict()
     assert np.array_equal(other.probabilities, evaluation.probabilities)
@@ -46,7 +46,7 @@ def test_labels_of_test_change_the_metrics_alone(network: Network, dataset: Data
 def test_labels_of_validation_change_calibration_and_operating_points(
     network: Network, dataset: Dataset, evaluation: Evaluation
 ) -> None:
-    other = evaluate_model(network, flipped(dataset, "validation"), EVALUATE)
+    other = evaluate_model(network, flipped(dataset, "validation"), ("b",), EVALUATE)
     assert not np.array_equal(other.thresholds, evaluation.thresholds)
     assert other.platt.to_dict() != evaluation.platt.to_dict()
     # Calibration never turns a ranking over: what test says of it stays as it was.
@@ -54,7 +54,7 @@ def test_labels_of_validation_change_calibration_and_operating_points(
 
 
 def test_labels_of_training_change_nothing(network: Network, dataset: Dataset, evaluation: Evaluation) -> None:
-    other = evaluate_model(network, flipped(dataset, "train"), EVALUATE)
+    other = evaluate_model(network, flipped(dataset, "train"), ("b",), EVALUATE)
     assert other.metrics == evaluation.metrics and np.array_equal(other.thresholds, evaluation.thresholds)
 
 
@@ -69,7 +69,7 @@ def test_thresholds_are_those_of_calibrated_probabilities_of_validation(
 def test_calibration_makes_the_error_smaller_where_it_was_fitted(network: Network, dataset: Dataset) -> None:
     studies = dataset.studies[dataset.studies["side"] == "validation"]
     twice = Dataset(pd.concat([studies, studies.assign(side="test")], ignore_index=True), dataset.images)
-    metrics = evaluate_model(network, twice, EVALUATE).metrics["test"]
+    metrics = evaluate_model(network, twice, ("b",), EVALUATE).metrics["test"]
     assert metrics["calibration_error"] < metrics["calibration_error_before"]
 
 
@@ -94,4 +94,38 @@ def test_metrics_are_finite_and_figures_say_synthetic(dataset: Dataset, evaluati
 def test_a_side_without_images_is_said(side: str, network: Network, dataset: Dataset) -> None:
     without = Dataset(dataset.studies[dataset.studies["side"] != side].reset_index(drop=True), dataset.images)
     with pytest.raises(ValueError, match=f"no {side} images"):
-        evaluate_model(network, without, EVALUATE)
+        evaluate_model(network, without, ("b",), EVALUATE)
+
+
+def two_batches(dataset: Dataset) -> Dataset:
+    """The first half of every side arrives as batch `b`, the other as `c`."""
+    late = dataset.studies.groupby("side").cumcount() >= 10
+    return Dataset(
+        dataset.studies.assign(batch=np.where(late, "c", "b")), {"b": dataset.images["b"], "c": dataset.images["b"]}
+    )
+
+
+def test_the_benchmark_does_not_change_when_a_batch_arrives(network: Network, dataset: Dataset) -> None:
+    both = two_batches(dataset)
+    first = Dataset(both.studies[both.studies["batch"] == "b"].reset_index(drop=True), both.images)
+    assert check_benchmark(benchmark_of(first, ("b",)), None) == check_benchmark(benchmark_of(both, ("b",)), None)
+    metrics = evaluate_model(network, both, ("b",), EVALUATE).metrics
+    assert (metrics["test"]["n"], metrics["benchmark"]["n"]) == (20, 10)
+    assert {name: part["n"] for name, part in metrics["batch"].items()} == {"b": 10, "c": 10}
+    assert metrics["batch"]["b"]["mean_auroc"] == metrics["benchmark"]["mean_auroc"]
+
+
+def test_a_batch_that_cannot_be_scored_has_counts_alone(network: Network, dataset: Dataset) -> None:
+    both = two_batches(dataset)
+    both.studies.loc[both.studies["batch"] == "c", list(FINDINGS)] = 0
+    assert evaluate_model(network, both, ("b",), EVALUATE).metrics["batch"]["c"] == {
+        "n": 10, "patients": 10, "findings_scored": 0,
+    }  # fmt: skip
+
+
+def test_another_benchmark_is_an_error_unless_it_is_wanted(dataset: Dataset) -> None:
+    benchmark = benchmark_of(dataset, ("b",))
+    digest = check_benchmark(benchmark, None)["sha256"]
+    assert check_benchmark(benchmark, digest)["n"] == 20
+    with pytest.raises(BenchmarkError, match=r"evaluate\.benchmark_sha256"):
+        check_benchmark(Dataset(benchmark.studies.iloc[1:], benchmark.images), digest)

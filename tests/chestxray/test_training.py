@@ -70,7 +70,7 @@ def test_the_best_epoch_is_kept(cached: tuple[Examples, Examples], tiny_weights:
     shorter = tuned(cached, result.weights, epochs=0)
     assert np.isclose(shorter.curve["validation_mean_auroc"][0], scores.max(), atol=1e-9)
     assert result.metrics() == {
-        "head_validation_mean_auroc": pytest.approx(scores[0], abs=1e-6),
+        "start_validation_mean_auroc": pytest.approx(scores[0], abs=1e-6),
         "validation_mean_auroc": pytest.approx(scores.max(), abs=1e-6),
         "best_epoch": result.best_epoch,
         "kept_fine_tuned": 1,

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from chestxray.bundle import CARD, MODEL, Bundle, bundle_digest, write_card
 from chestxray.findings import FINDINGS
-from chestxray.registry import DIGEST, register
+from chestxray.registry import DIGEST, promote, register
 from chestxray.tracking import Run
 from serve.predictor import Predictor
 from serve.settings import REPOSITORY, Settings
@@ -161,7 +161,9 @@ def test_what_the_pipeline_registers_can_be_served(tmp_path: Path) -> None:
     client, folder = MlflowClient(store), make_bundle(tmp_path / "bundle")
     experiment = client.create_experiment("registering", artifact_location=(tmp_path / "artifacts").as_uri())
     run = Run(client, client.create_run(experiment).info.run_id)
-    register(run, folder, "chest-xray", bundle_digest(folder))
+    weights = tmp_path / "final.weights.h5"
+    weights.write_bytes(b"weights")
+    promote(client, register(run, folder, weights, "chest-xray", bundle_digest(folder)))
     predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
     predictor.refresh()
     assert predictor.problem is None
