@@ -1,0 +1,197 @@
+"""A history of three batches: one edit and one repro each, a fixed yardstick, a warm start, and kills on the way."""
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from tests.nih_batch import plain_batch
+from tests.stages.conftest import Clone, ran
+
+pytestmark = pytest.mark.slow
+
+LATER = ["train", "fine_tune", "evaluate", "gradcam", "register"]
+KILLED_AT = {
+    "prepare": ("chestxray.preparation", "check_split", "third"),
+    "features": ("chestxray.features", "views", "third"),
+    "fine_tune": ("chestxray.export", "export_classifier", None),
+    "register": ("chestxray.promotion", "decide_promotion", None),
+}
+"""Stage → the function at whose call the process is killed, and the batch of the stage."""
+
+
+@dataclass(frozen=True)
+class Updates:
+    """A clone after three batches, with what each step printed."""
+
+    clone: Clone
+    added: str
+    second: list[str]
+    nothing: list[str]
+    metrics_diff: str
+    killed: dict[str, int]
+    third: list[str]
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.clone.top / '.mlflow' / 'mlflow.db'}")
+
+    def metrics(self, tag: str) -> dict[str, dict[str, float]]:
+        read: dict[str, dict[str, float]] = json.loads(
+            self.clone.run("git", "show", f"{tag}:reports/metrics.json").stdout
+        )
+        return read
+
+
+def killed_in(clone: Clone, stage: str) -> int:
+    """Runs a stage that kills itself without warning; returns the exit code."""
+    module, function, batch = KILLED_AT[stage]
+    script = (
+        "import importlib, os, runpy, signal, sys\n"
+        f"module = importlib.import_module({module!r})\n"
+        f"module.{function} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"sys.argv = ['stage', {batch!r}]\n"
+        f"runpy.run_module('stages.{stage}', run_name='__main__')\n"
+    )
+    return clone.run("python", "-c", script, check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def updates(make_clone: Callable[[], Clone]) -> Updates:
+    clone = make_clone()
+    clone.repro()
+    clone.commit("one batch")
+    clone.run("git", "tag", "one")
+    added = clone.run("python", "-m", "chestxray.arrival", "update", "data/raw/update").stdout
+    second, nothing = clone.repro(), clone.repro()
+    metrics_diff = clone.run("dvc", "metrics", "diff", "one").stdout
+    clone.commit("two batches")
+    clone.run("git", "tag", "two")
+    plain_batch(clone.top / "data" / "raw" / "third", count=40)
+    clone.run("python", "-m", "chestxray.arrival", "third", "data/raw/third", "--warm-start", "1")
+    killed = {"prepare": killed_in(clone, "prepare")}
+    third = clone.repro("prepare@third")
+    killed["features"] = killed_in(clone, "features")
+    third += clone.repro("train")
+    killed["fine_tune"] = killed_in(clone, "fine_tune")
+    third += clone.repro("gradcam")
+    killed["register"] = killed_in(clone, "register")
+    third += clone.repro()
+    clone.commit("three batches")
+    return Updates(clone, added, second, nothing, metrics_diff, killed, third)
+
+
+def test_adding_says_what_it_adds(updates: Updates) -> None:
+    assert "patients" in updates.added and "known" in updates.added
+
+
+def test_an_update_prepares_and_embeds_the_new_batch_alone(updates: Updates) -> None:
+    assert set(updates.second) == {"prepare@update", "features@update", "class_weighting", *LATER}
+    assert updates.nothing == []
+
+
+def test_the_benchmark_stays_and_the_difference_is_shown(updates: Updates) -> None:
+    one, two, three = (updates.metrics(tag) for tag in ("one", "two", "HEAD"))
+    assert one["benchmark"]["n"] == two["benchmark"]["n"] == three["benchmark"]["n"] == one["test"]["n"]
+    assert two["test"]["n"] == two["batch"]["phantom"]["n"] + two["batch"]["update"]["n"]
+    assert one["benchmark"].keys() == two["benchmark"].keys()
+    digests = {
+        updates.clone.run("git", "show", f"{tag}:reports/benchmark.json").stdout for tag in ("one", "two", "HEAD")
+    }
+    assert len(digests) == 1
+    assert "benchmark.mean_auroc" in updates.metrics_diff
+
+
+def test_killed_stages_leave_nothing_half_done_and_the_next_run_ends_right(updates: Updates) -> None:
+    assert set(updates.killed.values()) == {-signal.SIGKILL}
+    assert sorted(updates.third) == sorted(["prepare@third", "features@third", "class_weighting", *LATER])
+    assert updates.clone.repro() == []
+    versions = updates.client.search_model_versions("name = 'chest-xray'")
+    assert sorted(int(version.version) for version in versions) == [1, 2, 3]
+    assert len({version.tags["chestxray.bundle_sha256"] for version in versions}) == 3
+    assert {version.tags["chestxray.verdict"].split()[0] for version in versions} <= {"promote", "keep", "underpowered"}
+
+
+def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates) -> None:
+    assert "warm_start: models:/chest-xray/1" in (updates.clone.top / "params.yaml").read_text()
+    seen = json.loads((updates.clone.top / "models/start/seen_batches.json").read_text())
+    assert seen == ["phantom"]
+    images = json.loads((updates.clone.top / "reports/fine_tune.json").read_text())["fine_tune"]["images"]
+    prepared = [
+        pd.read_parquet(folder / "studies.parquet") for folder in (updates.clone.top / "data/prepared").iterdir()
+    ]
+    assert 0 < images < (pd.concat(prepared)["side"] == "train").sum()
+
+
+def test_cold_and_warm_give_the_same_reports(updates: Updates) -> None:
+    two, three = (
+        set(updates.clone.run("git", "ls-tree", "-r", "--name-only", tag, "reports").stdout.split())
+        for tag in ("two", "HEAD")
+    )
+    assert two == three
+
+
+def test_the_ledger_has_every_version_on_every_batch(updates: Updates) -> None:
+    table = pd.read_csv(updates.clone.top / "reports/updates.csv")
+    assert sorted(zip(table["version"], table["batch"], strict=True)) == [
+        (version, batch) for version in (1, 2, 3) for batch in ("phantom", "third", "update")
+    ]
+    metrics = updates.metrics("HEAD")
+    mine = table[table["version"] == 3].set_index("batch")
+    assert mine.loc["phantom", "mean_auroc"] == pytest.approx(metrics["benchmark"]["mean_auroc"], abs=2e-6)
+    assert (updates.clone.top / "reports/updates.png").stat().st_size > 5000
+
+
+def test_the_verdict_is_written_and_followed(updates: Updates) -> None:
+    verdict = json.loads((updates.clone.top / "reports/promotion.json").read_text())
+    assert verdict["version"] == 3 and verdict["images"] == updates.metrics("HEAD")["benchmark"]["n"]
+    text = (updates.clone.top / "reports/promotion.md").read_text()
+    assert verdict["reason"] in text and "synthetic" in text
+    champion = updates.client.get_model_version_by_alias("chest-xray", "champion").version
+    assert str(champion) == str(3 if verdict["decision"] == "promote" else verdict["champion"])
+
+
+def test_rolling_back_and_forth(updates: Updates) -> None:
+    client = updates.client
+
+    def alias(name: str) -> str:
+        return str(client.get_model_version_by_alias("chest-xray", name).version)
+
+    client.set_registered_model_alias("chest-xray", "champion", "2")
+    client.set_registered_model_alias("chest-xray", "previous", "1")
+    for champion, previous in (("1", "2"), ("2", "1")):
+        updates.clone.run("python", "-m", "chestxray.registry")
+        assert (alias("champion"), alias("previous")) == (champion, previous)
+    client.delete_registered_model_alias("chest-xray", "previous")
+    failed = updates.clone.run("python", "-m", "chestxray.registry", check=False)
+    assert failed.returncode != 0 and "no previous champion" in failed.stderr
+
+
+def test_a_warm_start_that_does_not_fit_is_refused_before_any_work(updates: Updates) -> None:
+    params = (updates.clone.top / "params.yaml").read_text()
+    for wrong, said in ((("warm_start: models:/chest-xray/1", "warm_start: models:/chest-xray/77"), "77"),):
+        (updates.clone.top / "params.yaml").write_text(params.replace(*wrong))
+        failed = updates.clone.run("python", "-m", "stages.train", check=False)
+        assert failed.returncode != 0 and "train.warm_start" in failed.stderr and said in failed.stderr
+    (updates.clone.top / "params.yaml").write_text(params)
+
+
+def test_the_older_tag_gives_the_older_metrics_back(updates: Updates) -> None:
+    expected = updates.metrics("one")
+    updates.clone.run("git", "checkout", "-qf", "one")
+    updates.clone.repro()
+    assert json.loads((updates.clone.top / "reports/metrics.json").read_text()) == expected
+    with pytest.raises(MlflowException):
+        updates.client.get_model_version("chest-xray", "4")
+    assert ran(updates.clone.run("dvc", "repro").stdout) == []
+
+
+def test_files_are_where_the_readme_says(updates: Updates) -> None:
+    for name in ("promotion.json", "promotion.md", "updates.csv", "updates.png", "flips.csv"):
+        assert Path(updates.clone.top, "reports", name).is_file()
