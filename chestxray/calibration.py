@@ -196,26 +196,28 @@ class _Bins:
         order = np.argsort(probability, kind="stable")
         return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
 
-    def sums(self, values: Floats, drawn: Weights) -> Floats:
-        """Weighted sum of `values (n,)` in each bin, under each column of `drawn (n, b)`: `(BINS, b)`."""
-        ranked = drawn[self.order]
-        mass = np.cumsum(ranked, axis=0, dtype=np.int32)[self.ends]
-        total = np.cumsum(ranked * values[self.order, None], axis=0)[self.ends]
-        cuts = mass[-1] * np.arange(1, BINS + 1)[:, None] / BINS
-        upper, column = _first_reaching(mass, cuts), np.arange(drawn.shape[1])
+    def sums(self, values: Floats, weights: Weights) -> Floats:
+        """Weighted sum of `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
+        ranked = np.take(weights, self.order, axis=1)
+        mass = np.cumsum(ranked, axis=1, dtype=np.int32)  # along rows: five times faster than down columns
+        total = np.cumsum(ranked * values[self.order], axis=1)
+        if len(self.ends) < len(self.order):
+            mass, total = mass[:, self.ends], total[:, self.ends]
+        cuts = mass[:, -1:] * np.arange(1, BINS + 1) / BINS
+        upper, row = _first_reaching(mass, cuts), np.arange(len(weights))[:, None]
         lower = np.maximum(upper - 1, 0)
-        low, below = (np.where(upper > 0, array[lower, column], 0) for array in (mass, total))
-        share = (cuts - low) / (mass[upper, column] - low)
-        return np.diff(below + share * (total[upper, column] - below), axis=0, prepend=0.0)
+        low, below = (np.where(upper > 0, array[row, lower], 0) for array in (mass, total))
+        share = (cuts - low) / (mass[row, upper] - low)
+        return np.diff(below + share * (total[row, upper] - below), axis=1, prepend=0.0)
 
 
 def _first_reaching(rising: Weights, cuts: Floats) -> npt.NDArray[np.intp]:
-    """First row of `rising (n, b)` that is at least each of `cuts (c, b)`, column by column, by bisection: `(c, b)`."""
-    low, high = np.zeros(cuts.shape, np.intp), np.full(cuts.shape, len(rising) - 1)
-    column = np.arange(rising.shape[1])
-    for _ in range((len(rising) - 1).bit_length()):
+    """First column of `rising (b, n)` that is at least each of `cuts (b, c)`, row by row, by bisection: `(b, c)`."""
+    low, high = np.zeros(cuts.shape, np.intp), np.full(cuts.shape, rising.shape[1] - 1)
+    row = np.arange(len(rising))[:, None]
+    for _ in range((rising.shape[1] - 1).bit_length()):
         middle = (low + high) // 2
-        short = rising[middle, column] < cuts
+        short = rising[row, middle] < cuts
         low, high = np.where(short, middle + 1, low), np.where(short, high, middle)
     return low
 
@@ -236,9 +238,7 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     said = np.asarray(probability, np.float64)
     once, size = drawn_once(len(said)), len(said) / BINS
     bins = _Bins.of(said)
-    return np.column_stack(
-        [bins.sums(values, once.T)[:, 0] / size for values in (said, np.asarray(positive, np.float64))]
-    )
+    return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
 
 
 def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weights], Floats]:
@@ -255,8 +255,7 @@ def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weig
     gaps = (probabilities - truth).T
 
     def errors(weights: Weights) -> Floats:
-        drawn = np.ascontiguousarray(weights.T)
-        distances = [np.abs(b.sums(gap, drawn)).sum(axis=0) for b, gap in zip(bins, gaps, strict=True)]
+        distances = [np.abs(b.sums(gap, weights)).sum(axis=1) for b, gap in zip(bins, gaps, strict=True)]
         return np.asarray(np.stack(distances, axis=-1) / weights.sum(axis=1)[:, None])
 
     return errors

@@ -12,6 +12,9 @@ be worse (at the level divided by the number of voting findings, Bonferroni, so 
 estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
 non-inferiority is shown.
 
+A finding votes from `min_positives` patients on. With 10, not 20, 11.5 instead of 4.3 findings of 300 images vote: a
+gain of 0.02 is seen in 81 % of retrainings instead of 55 %, at no more false promotions (`benchmarks.gate`).
+
 Two identical models have no difference and no error: not inferior, so promoted (it has seen more data), but never
 superior. Margins add up over several promotions; `superiority` stops that drift.
 """
@@ -21,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from chestxray.comparison import METRICS, Comparison, Scores, compare
 from chestxray.findings import FINDINGS
@@ -105,13 +108,13 @@ def _finite(difference: Difference) -> dict[str, float | None]:
 def _difference(old: Any, new: Any, drawn: Floats, freedom: int, level: float) -> Difference:
     known = drawn[np.isfinite(drawn)]
     error = float(known.std(ddof=1)) if known.size > 1 and freedom > 0 else np.nan
-    reach = float(stats.t.ppf(1 - level, max(freedom, 1))) * error
+    reach = float(stdtrit(max(freedom, 1), 1 - level)) * error
     gain = float(new - old)
     return Difference(float(old), float(new), gain, error, gain - reach, gain + reach)
 
 
 def _standing(auroc: Difference, freedom: int, voters: int, policy: GateParams) -> Standing:
-    strict = float(stats.t.ppf(1 - policy.level / voters, freedom)) * auroc.standard_error
+    strict = float(stdtrit(freedom, 1 - policy.level / voters)) * auroc.standard_error
     if auroc.difference < -policy.finding_margin and auroc.difference + strict < 0:
         return "veto"
     return "not inferior" if auroc.low > -policy.finding_margin else "inconclusive"
@@ -148,7 +151,7 @@ def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
             _difference(c.champion[name][f], c.challenger[name][f], c.drawn[name][:, f], int(freedom[f]), policy.level)
             for f in range(len(FINDINGS))
         )
-        for name in METRICS
+        for name in c.drawn
     }
     standings: list[Standing] = [
         _standing(findings["auroc"][f], int(freedom[f]), int(votes.sum()), policy) if votes[f] else "does not vote"
@@ -159,11 +162,11 @@ def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
     decision: Decision = "underpowered"
     reason = f"No finding has {policy.min_positives} patients in the benchmark, so none votes; add patients."
     if votes.any():
-        for name in METRICS:
+        for name in c.drawn:
             drawn = mean_over_findings(c.drawn[name][:, votes])
             old, new = c.champion[name][votes].mean(), c.challenger[name][votes].mean()
             means[name] = _difference(old, new, drawn, patients - 1, policy.level)
-        quantiles = sum(float(stats.t.ppf(share, patients - 1)) for share in (1 - policy.level, POWER))
+        quantiles = sum(float(stdtrit(patients - 1, share)) for share in (1 - policy.level, POWER))
         detectable = quantiles * means["auroc"].standard_error
         needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
         vetoes = [name for name, standing in zip(FINDINGS, standings, strict=True) if standing == "veto"]

@@ -1,0 +1,155 @@
+"""How often the gate errs, and what it can see: simulated retrainings whose true difference is known.
+
+Scores are binormal: a finding adds d to a normal variable of variance 1, so the true AUROC is Φ(d / √2). Images of a
+patient, findings of an image and both models on an image resemble each other. The challenger's AUROC differs from the
+champion's by the same at every finding, therefore the true difference of the mean is that, whichever findings vote.
+"""
+
+import argparse
+import io
+import math
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+from scipy.stats import binomtest
+
+from benchmarks.machine import machine
+from benchmarks.table import Row, publish
+from chestxray.comparison import Scores, compare
+from chestxray.findings import FINDINGS
+from chestxray.gate import verdict_of
+from chestxray.params import GateParams, load_params
+from chestxray.phantom_site import PREVALENCE
+
+IMAGES = (300, 1200)
+DIFFERENCES = (-0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
+LEAST_POSITIVES = (20, 10)
+IMAGES_OF_A_PATIENT = (0.5, 0.25, 0.15, 0.1)
+"""Share of patients with 1, 2, 3, 4 images."""
+CHAMPION = np.linspace(0.70, 0.90, len(FINDINGS))
+"""True AUROC of the champion by finding."""
+SAME_PATIENT, SAME_IMAGE, SAME_MODEL = 0.4, 0.2, 0.9
+"""Correlation of images of a patient, of findings of an image, of champion and challenger."""
+RUNS_AT_ONCE = 20
+
+
+class Cell(NamedTuple):
+    """Runs of one size and true difference, judged by each of `policies`."""
+
+    images: int
+    difference: float
+    policies: tuple[GateParams, ...]
+    first: int
+    runs: int
+
+
+def noise(generator: np.random.Generator, people: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Standard normal `(n, 14)`, alike within images and within patients."""
+
+    def of(rows: int) -> npt.NDArray[np.float64]:
+        shared, own = generator.normal(size=(rows, 1)), generator.normal(size=(rows, len(FINDINGS)))
+        return math.sqrt(SAME_IMAGE) * shared + math.sqrt(1 - SAME_IMAGE) * own
+
+    return math.sqrt(SAME_PATIENT) * of(people.max() + 1)[people] + math.sqrt(1 - SAME_PATIENT) * of(len(people))
+
+
+def retraining(
+    seed: int, images: int, difference: float
+) -> tuple[npt.NDArray[np.bool_], Scores, Scores, npt.NDArray[np.intp]]:
+    """Truth, champion and challenger of `images` simulated images, and whose they are."""
+    generator = np.random.default_rng([seed, images])
+    counts = generator.choice(np.arange(1, 5), size=images, p=IMAGES_OF_A_PATIENT)
+    people = np.arange(images).repeat(counts)[:images]
+    truth = noise(generator, people) < ndtri([PREVALENCE[name] for name in FINDINGS])
+    shared = math.sqrt(SAME_MODEL) * noise(generator, people)
+    models = []
+    for area in (CHAMPION, CHAMPION + difference):
+        latent = math.sqrt(2) * ndtri(area) * truth + shared + math.sqrt(1 - SAME_MODEL) * noise(generator, people)
+        probabilities = ndtr(latent - 2)
+        models.append(Scores(probabilities, probabilities > 0.5))
+    return truth, models[0], models[1], people
+
+
+def simulate(cell: Cell) -> npt.NDArray[np.intp]:
+    """Counts `(policies, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
+    counts = np.zeros((len(cell.policies), 5), np.intp)
+    for seed in range(cell.first, cell.first + cell.runs):
+        resamples = cell.policies[0].resamples
+        simulated = retraining(seed, cell.images, cell.difference)
+        with redirect_stderr(io.StringIO()):  # thousands of bootstraps, each with a line of progress
+            sampled = compare(*simulated, resamples=resamples, seed=seed, ranking_only=True)
+        for place, policy in enumerate(cell.policies):
+            verdict = verdict_of(sampled, policy)
+            decisions = [verdict.decision == name for name in ("promote", "keep", "underpowered")]
+            voters = len(FINDINGS) - verdict.standings.count("does not vote")
+            counts[place] += [*decisions, "veto" in verdict.standings, voters]
+    return counts
+
+
+def share(count: int, runs: int) -> str:
+    """Per cent with its 95 % Monte-Carlo interval (Wilson)."""
+    interval = binomtest(count, runs).proportion_ci(method="wilson")
+    return f"{100 * count / runs:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+
+
+def policies_of(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
+    """Non-inferiority and superiority, with each number of least positives."""
+    return tuple(
+        policy.model_copy(update={"resamples": resamples, "superiority": superiority, "min_positives": least})
+        for least, superiority in product(LEAST_POSITIVES, (False, True))
+    )
+
+
+def rows_of(
+    images: int, difference: float, policies: tuple[GateParams, ...], counts: npt.NDArray[np.intp], runs: int
+) -> Iterator[Row]:
+    """Lines of the table of one size and true difference."""
+    for policy, (promoted, _, underpowered, vetoed, voters) in zip(policies, counts.tolist(), strict=True):
+        yield {
+            "test images": str(images),
+            "true difference": f"{difference:+.2f}",
+            "policy": "superiority" if policy.superiority else "non-inferiority",
+            "min_positives": str(policy.min_positives),
+            "voting findings": f"{voters / runs:.1f}",
+            "promoted %": share(promoted, runs),
+            "underpowered %": share(underpowered, runs),
+            "a veto %": share(vetoed, runs),
+        }
+
+
+def main() -> None:
+    """Simulates, and publishes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000, help="of each size and true difference")
+    parser.add_argument("--resamples", type=int, default=200, help="of patients in each run")
+    parser.add_argument("--out", type=Path, help="folder for gate.md and gate.json; printed without")
+    args = parser.parse_args()
+    policies = policies_of(load_params().register_.gate, args.resamples)
+    starts = range(0, args.runs, RUNS_AT_ONCE)
+    setups = list(product(IMAGES, DIFFERENCES))
+    cells = [
+        Cell(images, difference, policies, first, min(RUNS_AT_ONCE, args.runs - first))
+        for images, difference in setups
+        for first in starts
+    ]
+    with ProcessPoolExecutor() as pool:
+        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(policies), 5).sum(1)
+    rows = [
+        row for setup, count in zip(setups, counts, strict=True) for row in rows_of(*setup, policies, count, args.runs)
+    ]
+    heading = (
+        f"The gate on simulated retrainings: {args.runs} runs a line, {args.resamples} resamples of patients in each, "
+        f"95 % Monte-Carlo intervals; policy otherwise that of params.yaml. {machine()}"
+    )
+    publish("gate", heading, rows, {"runs": args.runs, "resamples": args.resamples}, args.out)
+
+
+if __name__ == "__main__":
+    main()
