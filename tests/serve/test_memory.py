@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.process import serving
-from chestxray.bundle import bundle_digest
+from chestxray.bundle import CARD, bundle_digest
 from chestxray.registry import CHAMPION, DIGEST
 from serve.settings import REPOSITORY
 from tests.serve.files import encoded
@@ -22,7 +22,7 @@ HEATMAPS = f"{PREDICT}?heatmaps=inline&heatmaps_for=all"
 def store(bundle: Path, tmp_path: Path) -> str:
     """A registry whose champion is the repository's bundle, or where that was not made yet the small one."""
     made = REPOSITORY / "models" / "bundle"
-    served, address = made if made.is_dir() else bundle, f"sqlite:///{tmp_path / 'mlflow.db'}"
+    served, address = made if (made / CARD).is_file() else bundle, f"sqlite:///{tmp_path / 'mlflow.db'}"
     registry = MlflowClient(address)
     registry.create_registered_model("chest-xray")
     registry.create_model_version("chest-xray", served.resolve().as_uri(), tags={DIGEST: bundle_digest(served)})
