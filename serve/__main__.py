@@ -14,8 +14,8 @@ from serve.observation import JsonLines
 from serve.settings import Settings
 
 MALLOPT = {-8: 1, -3: 2 * 2**20, -1: 8 * 2**20}
-"""glibc's heap, by mallopt(3): one for all threads (M_ARENA_MAX), from 2 MiB on a buffer goes back to the system when it
-is freed (M_MMAP_THRESHOLD), and so does all but 8 MiB at the end of the heap (M_TRIM_THRESHOLD)."""
+"""glibc's heap, by mallopt(3): one for all threads (M_ARENA_MAX); from 2 MiB on a buffer goes back to the system when
+it is freed (M_MMAP_THRESHOLD), and so does all but 8 MiB at the end of the heap (M_TRIM_THRESHOLD)."""
 
 
 class DrainingServer(uvicorn.Server):
