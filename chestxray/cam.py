@@ -49,9 +49,10 @@ def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> 
         uint8 S × S × 3, RGB.
     """
     level = np.clip(heat / max(full_scale, 1e-6), 0.0, 1.0)
-    colours = COLOURS[np.minimum((256 * level).astype(np.intp), 255)]
-    alpha = (opacity * level)[..., None]
-    return np.asarray(np.rint((1.0 - alpha) * pixels[..., None] + alpha * colours), dtype=np.uint8)
+    alpha = opacity * level
+    blend = alpha[..., None] * COLOURS[np.minimum(256 * level, 255).astype(np.uint8)]
+    blend += ((1.0 - alpha) * pixels)[..., None]
+    return np.asarray(np.rint(blend, out=blend), dtype=np.uint8)
 
 
 def captioned(

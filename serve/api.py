@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response, Security, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -19,11 +20,16 @@ from serve.overlays import Overlays
 from serve.pool import Pool
 from serve.predictor import Predictor
 from serve.problems import ProblemError, documented
-from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
+from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness, ServedModel
 from serve.settings import Settings
 
 FILE_PROBLEMS = ("image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph")
-REFUSALS = documented("invalid-request", "body-too-large", "overloaded", "model-unavailable", *FILE_PROBLEMS)
+REFUSALS = documented(
+    "invalid-request", "body-too-large", "overloaded", "model-unavailable", "internal-error", *FILE_PROBLEMS
+)
+METRICS_EXAMPLE: dict[str, Any] = {
+    "content": {"text/plain": {"example": 'requests_total{route="/predict",status="200"} 1.0\n'}}
+}
 PROBLEMS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 
 
@@ -75,22 +81,22 @@ def _service(request: Request) -> Service:
 
 
 Shared = Annotated[Service, Depends(_service)]
-operations = APIRouter()
+open_to_all, operations = APIRouter(), APIRouter(responses=documented("internal-error"))
 
 
-@operations.get("/", include_in_schema=False)
+@open_to_all.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
     """To the documentation."""
     return RedirectResponse("/docs")
 
 
-@operations.get("/livez")
+@open_to_all.get("/livez", responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}})
 async def livez() -> dict[str, str]:
     """The process answers; never touches the model."""
     return {"status": "alive"}
 
 
-@operations.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
+@open_to_all.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
 async def readyz(service: Shared) -> JSONResponse:
     """Whether predictions are answered, by which model, and why a newer one is not."""
     model = service.predictor.model
@@ -100,7 +106,7 @@ async def readyz(service: Shared) -> JSONResponse:
     return JSONResponse(answer.model_dump(), 200 if ready else 503)
 
 
-@operations.get("/v1/model", responses=documented("model-unavailable"))
+@operations.get("/v1/model", response_model=ServedModel, responses=documented("model-unavailable"))
 async def model_card(request: Request, service: Shared) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.predictor.serving()
@@ -112,14 +118,18 @@ async def model_card(request: Request, service: Shared) -> Response:
     return JSONResponse({**model.info.model_dump(), "card": card}, headers=headers)
 
 
-@operations.get("/metrics", response_class=Response)
+@operations.get("/metrics", response_class=PlainTextResponse, responses={200: METRICS_EXAMPLE})
 async def metrics(service: Shared) -> Response:
     """For Prometheus."""
     service.metrics.load.set(service.pool.load)
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@operations.get("/static/gradcam/{name}.png", response_class=Response, responses=documented("not-found"))
+@open_to_all.get(
+    "/static/gradcam/{name}.png",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid-request")},
+)
 async def gradcam(name: str, service: Shared) -> Response:
     """A linked overlay, until it expires."""
     png = service.overlays.get(name)
@@ -204,8 +214,11 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service
-    app.include_router(operations)
-    app.include_router(_predictions(settings.max_body_bytes, settings.max_batch_files))
+    app.include_router(open_to_all)
+    # `Observed` asks for the key; this documents it.
+    guard = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
+    for router in (operations, _predictions(settings.max_body_bytes, settings.max_batch_files)):
+        app.include_router(router, dependencies=guard, responses=documented("unauthorized"))
     app.add_middleware(Observed, metrics=service.metrics, pool=service.pool, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

@@ -1,11 +1,16 @@
 """Questions and answers of the service, as JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from chestxray.findings import RESEARCH_USE_ONLY
+
 Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
+RequestId = Annotated[str, Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
+Fraction = Annotated[float, Field(examples=[0.125])]
+Milliseconds = Annotated[float, Field(examples=[12.5])]
 
 
 class Options(BaseModel):
@@ -30,6 +35,13 @@ class ModelInfo(BaseModel):
     """Trained on synthetic phantoms: its answers say nothing about patients."""
 
 
+class ServedModel(ModelInfo):
+    """Answer of `/v1/model`."""
+
+    card: Annotated[dict[str, Any], Field(examples=[{"findings": ["Cardiomegaly", "…"], "size": 256}])]
+    """`bundle.json` (`chestxray.bundle.Card`)."""
+
+
 class ImageInfo(BaseModel):
     """What was looked at; width and height in pixels, upright."""
 
@@ -40,7 +52,7 @@ class ImageInfo(BaseModel):
     bit_depth: Annotated[int, Field(examples=[8])]
     view_position: Annotated[str | None, Field(examples=["PA"])]
     """Of a DICOM file that says it: PA, AP, or one that is not frontal."""
-    warnings: list[str]
+    warnings: Annotated[list[str], Field(examples=[["smaller than the 256×256 pixels that the model looks at"]])]
 
 
 class InlineHeatmap(BaseModel):
@@ -56,23 +68,23 @@ class LinkedHeatmap(BaseModel):
 
     kind: Literal["link"] = "link"
     url: Annotated[str, Field(examples=["/static/gradcam/0f8fad5bd9cb469fa165708677289501.png"])]
-    expires_in_seconds: float
+    expires_in_seconds: Annotated[float, Field(examples=[600.0])]
 
 
 class Rectangle(BaseModel):
     """Part of the image, in fractions of its width and height."""
 
-    left: float
-    top: float
-    width: float
-    height: float
+    left: Fraction
+    top: Fraction
+    width: Fraction
+    height: Fraction
 
 
 class RawHeatmap(BaseModel):
     """The map itself: rows from the top, in units of the logit; its mean and the bias make the logit."""
 
     kind: Literal["raw"] = "raw"
-    values: list[list[float]]
+    values: Annotated[list[list[float]], Field(examples=[[[-0.25, 0.5], [1.75, 0.125]]])]
     covers: Rectangle
 
 
@@ -89,16 +101,16 @@ class Finding(BaseModel):
 class Timing(BaseModel):
     """Milliseconds by step."""
 
-    queue: float
-    decode: float
-    inference: float
-    heatmaps: float
+    queue: Milliseconds
+    decode: Milliseconds
+    inference: Milliseconds
+    heatmaps: Milliseconds
 
 
 class Prediction(BaseModel):
     """Answer of `/predict`."""
 
-    request_id: str
+    request_id: RequestId
     model: ModelInfo
     image: ImageInfo
     findings: list[Finding]
@@ -106,17 +118,17 @@ class Prediction(BaseModel):
     predicted_labels: Annotated[list[str], Field(examples=[["Cardiomegaly", "Effusion"]])]
     """Findings at or above their threshold; none does not mean that the chest is healthy."""
     timing_ms: Timing
-    disclaimer: str
+    disclaimer: Annotated[str, Field(examples=[RESEARCH_USE_ONLY])]
 
 
 class ProblemDetails(BaseModel):
     """Body of every error (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
+    type: Annotated[str, Field(examples=["overloaded"])]
+    title: Annotated[str, Field(examples=["The service is busy"])]
+    status: Annotated[int, Field(examples=[503])]
+    detail: Annotated[str, Field(examples=["17 images are being worked on or wait already; try again in a second."])]
+    request_id: RequestId
 
 
 class BatchPrediction(BaseModel):
@@ -130,5 +142,5 @@ class Readiness(BaseModel):
 
     ready: bool
     model: ModelInfo | None
-    problem: str | None
+    problem: Annotated[str | None, Field(examples=["MLflow did not answer within 300 s"])]
     """Why the model that MODEL_URI means now is not the one served."""

@@ -18,7 +18,11 @@ Seconds = Annotated[float, Field(gt=0)]
 class Settings(BaseSettings):
     """What can be turned without touching the code. A wrong value stops the start and names the variable."""
 
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)  # one of them is a secret
+    model_config = SettingsConfigDict(
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # one of them is a secret
+    )
 
     model_uri: Annotated[str, Field(min_length=1)] = "models:/chest-xray@champion"
     """`models:/<name>@<alias>`, `models:/<name>/<version>`, or the folder of a bundle."""

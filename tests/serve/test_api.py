@@ -259,12 +259,36 @@ def test_logs_are_json_and_metrics_count(client: TestClient, caplog: pytest.LogC
 def test_the_documentation_shows_every_error(client: TestClient) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
-    assert set(responses) == {"200", "413", "415", "422", "503"}
+    assert set(responses) == {"200", "401", "413", "415", "422", "500", "503"}
     examples = responses["503"]["content"]["application/problem+json"]["examples"]
     assert set(examples) == {"overloaded", "model-unavailable"}
 
 
 KEY = "a key of this test alone"
+
+
+def test_every_answer_and_error_has_an_example(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    shown = {"examples", "const", "enum", "default", "$ref", "anyOf", "items", "contentMediaType"}
+    for schema in document["components"]["schemas"].values():
+        for name, field in schema.get("properties", {}).items():
+            assert shown & set(field) or field["type"] == "boolean", name
+    for path, operation in document["paths"].items():
+        for status, answer in next(iter(operation.values()))["responses"].items():
+            content = answer.get("content", {})
+            if int(status) >= 400 and path != "/readyz":
+                assert content["application/problem+json"]["examples"], (path, status)
+            elif "image/png" not in content:
+                assert any({"example", "$ref"} & {*kind, *kind.get("schema", {})} for kind in content.values()), path
+
+
+def test_the_key_is_documented_where_it_is_asked_for(service: Service) -> None:
+    document = service(api_key=KEY).get("/openapi.json").json()
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["in"], scheme["name"]) == ("header", "X-API-Key")
+    guarded = {path for path, operation in document["paths"].items() if "security" in next(iter(operation.values()))}
+    assert guarded == {"/predict", "/predict/batch", "/v1/model", "/metrics"}
+    assert "securitySchemes" not in service().get("/openapi.json").json()["components"]
 
 
 @pytest.mark.parametrize("given", [None, "", "another key", KEY + " ", "ä"])
