@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast lint lock serve ui mlflow nih benchmark clean
+.PHONY: help reproduce test test-fast lint lock serve bundle ui mlflow nih add-batch benchmark fuzz clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,14 +34,21 @@ lock: .venv/installed-tests ## pin the newest versions that pyproject.toml allow
 	uv pip compile pyproject.toml --upgrade --generate-hashes --no-header --no-emit-index-url -q -o requirements.txt
 	uv pip compile --group pyproject.toml:test --upgrade --generate-hashes --no-header --no-emit-index-url -q \
 		-c requirements.txt -o tests/requirements.txt
+	for part in serve ui; do \
+		uv pip compile --group pyproject.toml:$$part --upgrade --generate-hashes --no-header --no-emit-index-url -q \
+			-c requirements.txt -o serve/requirements$${part#serve}.txt; \
+	done
 
 serve: .venv/installed ## the service on http://127.0.0.1:8000
 	PORT=$(PORT) python -m serve
 
+bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
+	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
+		python -m chestxray.resolve models:/chest-xray@champion models/champion
+
 ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
-		--server.address 127.0.0.1 --server.port 8501 --server.maxUploadSize 20 \
-		--browser.gatherUsageStats false --client.toolbarMode minimal
+		--server.address 127.0.0.1 --server.port 8501
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri sqlite:///.mlflow/mlflow.db --host 127.0.0.1 --port 5000
@@ -49,11 +56,15 @@ mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	python -m chestxray.nih_archives --images $(IMAGES) --root data/raw/nih
 
+add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [WARM_START=@champion|3|none]
+	@test -n "$(NAME)" -a -n "$(ROOT)" || { echo "usage: make add-batch NAME=b2 ROOT=path"; exit 2; }
+	@python -m chestxray.arrival "$(NAME)" "$(ROOT)" $(if $(WARM_START),--warm-start "$(WARM_START)")
+
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training
 
 clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
-	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/*.h5 models/*.npy
+	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/champion models/*.h5 models/*.npy
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || \
@@ -64,4 +75,7 @@ clean: ## remove the environment, the MLflow store and every output; raw data an
 
 .venv/installed-tests: .venv/installed tests/requirements.txt
 	python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get && apt-get update && \
+		apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 || \
+		echo "No chromium could be installed: the test of the page in a browser will be skipped."
 	touch $@

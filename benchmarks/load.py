@@ -20,7 +20,7 @@ from benchmarks.process import TOP, Server, serving
 from benchmarks.soak import soak
 from benchmarks.table import Row, publish
 from benchmarks.versions import change_aliases, other_bundle
-from chestxray.params import PhantomParams
+from chestxray.params import load_params
 from chestxray.phantom import write_batch
 
 FACTOR = 4
@@ -87,7 +87,7 @@ def milliseconds(answers: list[Answer], percentile: float) -> float:
 def radiographs(count: int, size: int = 1024) -> list[bytes]:
     """PNG files of drawn phantoms."""
     with tempfile.TemporaryDirectory() as folder:
-        params = PhantomParams(studies=count, patients=count, size=size, difficulty=0.5, seed=1)
+        params = load_params().phantom.model_copy(update={"studies": count, "patients": count, "size": size})
         write_batch(Path(folder, "batch"), params)
         files = sorted(Path(folder, "batch", "images").glob("*.png"))
         return [cv2.imencode(".png", cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))[1].tobytes() for file in files]

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.nih import SYNTHETIC_NOTICE, TABLE
-from chestxray.params import PhantomParams, load_params
+from chestxray.params import load_params
 from chestxray.phantom import write_batch
 from chestxray.progress import progress
 
@@ -160,7 +160,8 @@ def main() -> None:
     stages, size = STAGES[: STAGES.index(options.until) + 1], load_params().prepare.size
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         drawn = Path(folder, "drawn")
-        write_batch(drawn, PhantomParams(studies=DRAWN, patients=DRAWN * 3 // 4, size=size, difficulty=0.5, seed=1))
+        few = {"studies": DRAWN, "patients": DRAWN * 3 // 4, "size": size}
+        write_batch(drawn, load_params().phantom.model_copy(update=few))
         measured: dict[int, dict[str, Peak]] = {}
         for studies in options.studies:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:

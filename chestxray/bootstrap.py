@@ -1,17 +1,17 @@
 """How sure a figure is: 95 % intervals, and the comparison of two models, by resampling whole patients."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, check_labels, check_scores, scorable
+from chestxray.labels import Floats, Weights, check_labels, check_scores, drawn_once, scorable
 from chestxray.progress import progress
-from chestxray.ranking import Weights, drawn_once, mean_over_findings, rank_findings, ranking_scores
+from chestxray.ranking import mean_over_findings, rank_findings, ranking_scores
 
 QUANTILES = (0.025, 0.975)
-CHUNK = 1_000_000
+CHUNK = 250_000
 """Weights held at once, in numbers: bounds the memory of a bootstrap, whatever its size."""
 
 
@@ -64,6 +64,28 @@ def bootstrap_weights(patients: npt.ArrayLike, resamples: int, seed: int) -> Ite
         yield times.astype(np.int32)[:, patient]
 
 
+def resample(
+    statistics: Callable[[Weights], dict[str, Floats]], patients: npt.ArrayLike, resamples: int, seed: int
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Statistics of the sample as it is, and of each resample of its patients.
+
+    Args:
+        statistics: of each row of weights `(b, n)`: name → `(b, …)`.
+        patients: `(n,)` ids.
+        resamples: how many, at least 1.
+        seed: of the draws.
+
+    Returns:
+        Name → `(…)` of the sample, and name → `(resamples, …)`.
+
+    Raises:
+        ValueError: no resamples.
+    """
+    point = {name: values[0] for name, values in statistics(drawn_once(len(np.asarray(patients)))).items()}
+    chunks = [statistics(weights) for weights in bootstrap_weights(patients, resamples, seed)]
+    return point, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in point}
+
+
 def interval(samples: Floats) -> tuple[float, float]:
     """95 % percentile interval of `(resamples,)`, NaN left out; NaN where all are.
 
@@ -105,9 +127,9 @@ def paired_bootstrap(
     rankings_a = rank_findings(labels, check_scores(scores_a, "scores_a", images=len(labels)))
     rankings_b = rank_findings(labels, check_scores(scores_b, "scores_b", images=len(labels)))
 
-    def difference(weights: Weights) -> Floats:
+    def difference(weights: Weights) -> dict[str, Floats]:
         a, b = (mean_over_findings(ranking_scores(rankings, weights)[0]) for rankings in (rankings_a, rankings_b))
-        return a - b
+        return {"mean_auroc": a - b}
 
-    samples = np.concatenate([difference(weights) for weights in bootstrap_weights(people, resamples, seed)])
-    return Estimate(float(difference(drawn_once(labels))[0]), *interval(samples))
+    point, drawn = resample(difference, people, resamples, seed)
+    return Estimate(float(point["mean_auroc"]), *interval(drawn["mean_auroc"]))

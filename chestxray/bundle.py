@@ -18,6 +18,10 @@ from chestxray.reports import write_json
 MODEL = "model.onnx"
 CARD = "bundle.json"
 
+NO_OTHER_FILES = "session.model_external_initializers_file_folder_path"
+"""Where ONNX Runtime looks for tensors that a model keeps in other files, which its digest does not cover. Unset, that
+is the working directory; below a device there is no file, so such a model is refused."""
+
 Single = npt.NDArray[np.float32]
 
 
@@ -90,6 +94,7 @@ class Network:
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry(NO_OTHER_FILES, os.devnull)
         source = os.fspath(model) if isinstance(model, Path) else model
         self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         facts = self._session.get_modelmeta().custom_metadata_map

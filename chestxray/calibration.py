@@ -6,7 +6,7 @@ mends that; the expected calibration error says by how much.
 The service applies what is fitted here, therefore this file needs numpy alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes, scorable
+from chestxray.labels import (
+    Booleans,
+    Floats,
+    Weights,
+    check_labels,
+    check_scores,
+    drawn_once,
+    has_both_classes,
+    scorable,
+)
 
 MINIMUM_SLOPE = 0.01
 """Calibration never turns a ranking over: a fitted slope is at least this, in log odds per standard deviation."""
@@ -169,24 +178,88 @@ def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
     return Platt(slope, intercept)
 
 
-def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
-    """Said against seen, in (at most) 10 bins of equal mass, for one finding.
+@dataclass(frozen=True, eq=False)
+class _Bins:
+    """One finding's images from the lowest probability up, to be cut into `BINS` bins of equal mass.
 
-    Images of the same probability share their mean truth before binning, so the result does not hang on their order.
+    Attributes:
+        order: `(n,)` rows from the lowest probability up.
+        ends: `(runs,)` places in that order at which runs of equal probabilities end; a run that a cut falls into is
+            shared out evenly, so the result does not hang on the order of its images.
+    """
+
+    order: npt.NDArray[np.intp]
+    ends: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, probability: Floats) -> Self:
+        order = np.argsort(probability, kind="stable")
+        return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
+
+    def sums(self, values: Floats, drawn: Weights) -> Floats:
+        """Weighted sum of `values (n,)` in each bin, under each column of `drawn (n, b)`: `(BINS, b)`."""
+        ranked = drawn[self.order]
+        mass = np.cumsum(ranked, axis=0, dtype=np.int32)[self.ends]
+        total = np.cumsum(ranked * values[self.order, None], axis=0)[self.ends]
+        cuts = mass[-1] * np.arange(1, BINS + 1)[:, None] / BINS
+        upper, column = _first_reaching(mass, cuts), np.arange(drawn.shape[1])
+        lower = np.maximum(upper - 1, 0)
+        low, below = (np.where(upper > 0, array[lower, column], 0) for array in (mass, total))
+        share = (cuts - low) / (mass[upper, column] - low)
+        return np.diff(below + share * (total[upper, column] - below), axis=0, prepend=0.0)
+
+
+def _first_reaching(rising: Weights, cuts: Floats) -> npt.NDArray[np.intp]:
+    """First row of `rising (n, b)` that is at least each of `cuts (c, b)`, column by column, by bisection: `(c, b)`."""
+    low, high = np.zeros(cuts.shape, np.intp), np.full(cuts.shape, len(rising) - 1)
+    column = np.arange(rising.shape[1])
+    for _ in range((len(rising) - 1).bit_length()):
+        middle = (low + high) // 2
+        short = rising[middle, column] < cuts
+        low, high = np.where(short, middle + 1, low), np.where(short, high, middle)
+    return low
+
+
+def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
+    """Said against seen, in 10 bins of equal mass, for one finding.
+
+    An image that a cut falls into counts in part on either side; images of the same probability share their truth, so
+    the result does not hang on their order.
 
     Args:
         positive: `(n,)` of 0 and 1.
         probability: `(n,)` in 0..1.
 
     Returns:
-        `(bins, 3)`: mean probability, fraction of positives, fraction of the images in the bin.
+        `(10, 2)`: mean probability and fraction of positives of each bin.
     """
-    labels = np.asarray(positive, dtype=np.float64)
-    said, tie, count = np.unique(np.asarray(probability, np.float64), return_inverse=True, return_counts=True)
-    seen = np.bincount(tie, weights=labels) / count
-    ranked = np.column_stack([said, seen]).repeat(count, axis=0)
-    bins = np.array_split(ranked, min(BINS, len(ranked)))
-    return np.array([[*part.mean(axis=0), len(part) / len(ranked)] for part in bins])
+    said = np.asarray(probability, np.float64)
+    once, size = drawn_once(len(said)), len(said) / BINS
+    bins = _Bins.of(said)
+    return np.column_stack(
+        [bins.sums(values, once.T)[:, 0] / size for values in (said, np.asarray(positive, np.float64))]
+    )
+
+
+def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weights], Floats]:
+    """Expected calibration error of each finding under weights, for a bootstrap; see `calibration_error`.
+
+    Args:
+        truth: `(n, 14)`, checked.
+        probabilities: `(n, 14)`, checked.
+
+    Returns:
+        A function from weights `(b, n)` to errors `(b, 14)`, 0..1.
+    """
+    bins = [_Bins.of(probability) for probability in probabilities.T]
+    gaps = (probabilities - truth).T
+
+    def errors(weights: Weights) -> Floats:
+        drawn = np.ascontiguousarray(weights.T)
+        distances = [np.abs(b.sums(gap, drawn)).sum(axis=0) for b, gap in zip(bins, gaps, strict=True)]
+        return np.asarray(np.stack(distances, axis=-1) / weights.sum(axis=1)[:, None])
+
+    return errors
 
 
 def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
@@ -207,8 +280,6 @@ def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dic
     """
     labels = check_labels(truth)
     scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
-    errors: dict[str, float] = {}
-    for finding in np.flatnonzero(scorable(labels)):
-        said, seen, mass = reliability(labels[:, finding], scores[:, finding]).T
-        errors[FINDINGS[finding]] = float(mass @ np.abs(said - seen))
-    return {"mean": float(np.mean(list(errors.values()))), **errors}
+    errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
+    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(labels))}
+    return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

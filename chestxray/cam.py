@@ -7,7 +7,6 @@ CVPR 2016), and the maps come out of the model beside the logits; here they are 
 from collections.abc import Iterable
 
 import cv2
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
@@ -15,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 Single = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
-COLOURS = "inferno"
-"""Perceptually uniform; zero is its dark end, and transparent besides."""
+COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+"""256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
 
 
 def heat_of(maps: Single, size: int, input_size: int) -> Single:
@@ -50,7 +49,7 @@ def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> 
         uint8 S × S × 3, RGB.
     """
     level = np.clip(heat / max(full_scale, 1e-6), 0.0, 1.0)
-    colours = matplotlib.colormaps[COLOURS](level)[..., :3] * 255.0
+    colours = COLOURS[np.minimum((256 * level).astype(np.intp), 255)]
     alpha = (opacity * level)[..., None]
     return np.asarray(np.rint((1.0 - alpha) * pixels[..., None] + alpha * colours), dtype=np.uint8)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,12 @@ class Dataset:
             `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `synthetic`,
             and `row`, its place in the array of its batch.
         images: batch name → uint8 N × S × S, memory-mapped.
+        known: `batch`, `image` and `reason` of what was left out, since an earlier batch has the same image.
     """
 
     studies: pd.DataFrame
     images: dict[str, npt.NDArray[np.uint8]]
+    known: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["batch", "image", "reason"], dtype="str"))
 
     def side(self, side: Side) -> "Dataset":
         """The part of the data on one side of the split."""
@@ -66,7 +68,7 @@ class Dataset:
 
 
 def load_dataset(prepared: Iterable[Path]) -> Dataset:
-    """Opens prepared batches, in the order given, as one data set.
+    """Opens prepared batches, in the order given, as one data set; an image that several have is the first one's.
 
     Raises:
         SplitError: a patient or an identical image stands on two sides of the split.
@@ -78,7 +80,18 @@ def load_dataset(prepared: Iterable[Path]) -> Dataset:
         images[folder.name] = np.load(folder / "images.npy", mmap_mode="r")
     studies = pd.concat(tables, ignore_index=True)
     check_split(studies)
-    return Dataset(studies, images)
+    again = studies["content_hash"].duplicated()
+    return Dataset(studies[~again].reset_index(drop=True), images, _known(studies, again))
+
+
+def _known(studies: pd.DataFrame, again: "pd.Series[bool]") -> pd.DataFrame:
+    """Says of each image that is there `again` where it was first."""
+    first = studies[~again].set_index("content_hash").loc[studies.loc[again, "content_hash"]]
+    known = studies.loc[again, ["batch", "image"]].reset_index(drop=True)
+    known["reason"] = [
+        f"already in batch {batch} as {image}" for batch, image in zip(first["batch"], first["image"], strict=True)
+    ]
+    return known.astype("str")
 
 
 def load_boxes(prepared: Iterable[Path]) -> pd.DataFrame:

@@ -36,11 +36,13 @@ class Features:
     Attributes:
         pooled: per batch, float16 n × V × 1280, memory-mapped.
         activations: per batch, float16 n × V × h × w × c, memory-mapped; empty when fine-tuning starts at the pixels.
-        studies: the rows of the images, in the order of the batches.
+        places: per batch, ascending, which of the n images belong to the data set: not those known from a batch before.
+        studies: the rows of these images, N in all, in the order of the batches.
     """
 
     pooled: list[Half]
     activations: list[Half]
+    places: list[npt.NDArray[np.intp]]
     studies: pd.DataFrame
 
     @property
@@ -55,9 +57,11 @@ class Features:
 
     def pooled_chunks(self, size: int) -> Iterator[Half]:
         """The pooled features in order, at most `size` images at a time: m × V × 1280."""
-        for array in self.pooled:
-            for start in range(0, len(array), size):
-                yield array[start : start + size]
+        for array, places in zip(self.pooled, self.places, strict=True):
+            for start in range(0, len(places), size):
+                chosen = places[start : start + size]
+                whole = chosen[-1] - chosen[0] + 1 == len(chosen)  # then a view will do, without a copy
+                yield array[chosen[0] : chosen[-1] + 1] if whole else array[chosen]
 
     def rows(self, indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
         """Activations of one view per image.
@@ -69,9 +73,10 @@ class Features:
         Returns:
             float16 m × h × w × c.
         """
-        starts = np.cumsum([0, *(len(array) for array in self.activations)])
+        starts = np.cumsum([0, *map(len, self.places)])
         batch = np.searchsorted(starts, indices, side="right") - 1
-        return np.stack([self.activations[b][i - starts[b], v] for b, i, v in zip(batch, indices, chosen, strict=True)])
+        triples = zip(batch, indices, chosen, strict=True)
+        return np.stack([self.activations[b][self.places[b][i - starts[b]], v] for b, i, v in triples])
 
 
 def write_features(
@@ -87,7 +92,8 @@ def write_features(
         graph: the ONNX model of `onnx_graph.features_graph`.
         input_size: side of a view in pixels.
         params: the views.
-        out: the folder to make: `<side>.pooled.npy`, and `<side>.activations.npy` if the graph gives them.
+        out: the folder to make: `<side>.pooled.npy`, `<side>.activations.npy` if the graph gives them, and
+            `<side>.content_hash.npy`, which says whose they are.
         scratch: a folder that DVC doesn't know.
     """
     hashes = "".join(dataset.studies["content_hash"] + dataset.studies["side"])
@@ -128,6 +134,7 @@ def _write_side(
             seen = [views(images.pixels(i), input_size, count, params, hashes.iloc[i]) for i in chunk]
             for file, array in zip(files, session.run(names, {"view": np.concatenate(seen)}), strict=True):
                 file.append(array.reshape(len(chunk), count, *array.shape[1:]))
+    np.save(stem.with_name(f"{stem.name}.content_hash.npy"), hashes.to_numpy("S64"))
 
 
 def load_features(folders: list[Path], studies: pd.DataFrame, side: Side) -> Features:
@@ -135,18 +142,20 @@ def load_features(folders: list[Path], studies: pd.DataFrame, side: Side) -> Fea
 
     Args:
         folders: as `write_features` made them, in the order of the batches.
-        studies: of the whole data set, in the same order.
+        studies: of the whole data set, in the same order; no image twice. Features of other images are passed over.
         side: "train" or "validation".
 
     Raises:
-        ValueError: the features are not of these studies.
+        ValueError: a study has no features here.
     """
     pooled = [np.load(folder / f"{side}.pooled.npy", mmap_mode="r") for folder in folders]
     files = [folder / f"{side}.activations.npy" for folder in folders]
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
     rows = studies[studies["side"] == side].reset_index(drop=True)
-    if sum(map(len, pooled)) != len(rows):
-        raise ValueError(
-            f"features of {sum(map(len, pooled))} {side} images given for {len(rows)} studies: run dvc repro"
-        )
-    return Features(pooled, activations, rows)
+    hashes = [np.load(folder / f"{side}.content_hash.npy") for folder in folders]
+    every, wanted = pd.Series(np.concatenate(hashes)), rows["content_hash"].to_numpy("S64")
+    kept = (every.isin(wanted) & ~every.duplicated()).to_numpy()
+    if not np.array_equal(every[kept], wanted):
+        raise ValueError(f"features of {kept.sum()} of {len(rows)} {side} images, or in another order: run dvc repro")
+    parts = np.split(kept, np.cumsum([len(part) for part in hashes])[:-1])
+    return Features(pooled, activations, [np.flatnonzero(part) for part in parts], rows)

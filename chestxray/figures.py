@@ -202,7 +202,7 @@ def reliability_figure(truth: npt.ArrayLike, before: npt.ArrayLike, after: npt.A
         _say(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         for name, (scores, colour, marker) in series.items():
-            probability, seen, _ = reliability(labels[:, column], check_scores(scores, name)[:, column]).T
+            probability, seen = reliability(labels[:, column], check_scores(scores, name)[:, column]).T
             axes.plot(probability, seen, color=colour, marker=marker, markersize=5, linewidth=1.2)
     for name, (_, colour, marker) in series.items():
         key.plot([], [], color=colour, marker=marker, label=name)

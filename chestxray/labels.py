@@ -12,6 +12,8 @@ from chestxray.findings import FINDINGS
 
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.int32]
+"""`(b, n)`, a row a resample: how often each of n images was drawn."""
 
 
 def _check_shape(array: npt.NDArray[Any], what: str, images: int | None) -> None:
@@ -70,6 +72,11 @@ def check_scores(
         allowed = "finite" if (low, high) == (-np.inf, np.inf) else f"between {low:g} and {high:g}"
         raise ValueError(f"{what} must be {allowed}, got {array[row, column]} for {FINDINGS[column]} in row {row}")
     return array
+
+
+def drawn_once(images: int) -> Weights:
+    """The sample as it is: weights `(1, images)` of 1, every image drawn once."""
+    return np.ones((1, images), dtype=np.int32)
 
 
 def has_both_classes(truth: Booleans) -> Booleans:

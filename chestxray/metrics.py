@@ -7,14 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.bootstrap import bootstrap_weights, check_patients, interval
+from chestxray.bootstrap import check_patients, interval, resample
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes, scorable
+from chestxray.labels import Booleans, Floats, Weights, check_labels, check_scores, has_both_classes, scorable
 from chestxray.ranking import (
     DECIMALS,
     Ranking,
-    Weights,
-    drawn_once,
     mean_over_findings,
     rank_findings,
     ranking_scores,
@@ -24,7 +22,7 @@ from chestxray.ranking import (
 AVERAGES = ("micro", "macro", "weighted")
 
 
-def _f1_scores(truth: Booleans, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
+def f1_scores(truth: Booleans, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
     """F1 of each finding `(b, 14)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
     as_float = weights.astype(float)
     hits = as_float @ (truth & decisions)
@@ -69,7 +67,7 @@ def _operating_table(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataF
 def _scores(rankings: list[Ranking], truth: Booleans, decisions: Booleans, weights: Weights) -> dict[str, Floats]:
     """All that has an interval, under each row of `weights (b, n)`: `(b, 14)` by finding, `(b,)` for the means."""
     area, precision = ranking_scores(rankings, weights)
-    f1, micro_f1 = _f1_scores(truth, decisions, weights)
+    f1, micro_f1 = f1_scores(truth, decisions, weights)
     return {
         "auroc": area,
         "average_precision": precision,
@@ -124,9 +122,7 @@ def evaluate(
     people = check_patients(patients, len(labels))
     rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1))
     scored = int(scorable(labels).sum())
-    point = {name: values[0] for name, values in _scores(rankings, labels, called, drawn_once(labels)).items()}
-    chunks = [_scores(rankings, labels, called, weights) for weights in bootstrap_weights(people, resamples, seed)]
-    drawn = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in point}
+    point, drawn = resample(lambda weights: _scores(rankings, labels, called, weights), people, resamples, seed)
     table = _operating_table(labels, called)
     result: dict[str, Any] = {
         "n": len(labels),

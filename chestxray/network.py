@@ -135,30 +135,41 @@ def set_weights(model: keras.Model, weights: LayerWeights) -> None:
             layer.set_weights(weights[layer.name])
 
 
-def read_weights(path: Path, params: BackboneParams) -> LayerWeights:
+def read_weights(path: Path, params: BackboneParams, head: bool = False) -> LayerWeights:
     """Reads a `.weights.h5` file that this project wrote.
+
+    Args:
+        path: the file.
+        params: of the architecture.
+        head: whether it holds the head too.
 
     Raises:
         WeightsError: no such file, or of another architecture.
     """
-    model = backbone(params.alpha, convention_of(params.weights), params.input_size)
+    model = _model_of(params, head)
     try:
         model.load_weights(path)
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} doesn't hold weights of MobileNetV2 at alpha {params.alpha}: {error}") from error
+        what = f"MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
+        raise WeightsError(f"{path} doesn't hold weights of {what}: {error}") from error
     return get_weights(model)
 
 
 def write_weights(weights: LayerWeights, path: Path, params: BackboneParams) -> None:
-    """Writes a `.weights.h5` file, whole or not at all."""
+    """Writes a `.weights.h5` file, whole or not at all; with the head if it is among `weights`."""
     keras.backend.clear_session()  # Keras numbers its layers per process, and writes the numbers into the file
-    model = backbone(params.alpha, convention_of(params.weights), params.input_size)
+    model = _model_of(params, HEAD in weights)
     set_weights(model, weights)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         temporary = Path(folder, "model.weights.h5")
         model.save_weights(temporary)
         temporary.replace(path)
+
+
+def _model_of(params: BackboneParams, head: bool) -> keras.Model:
+    shape = params.alpha, convention_of(params.weights), params.input_size
+    return trainable_part(*shape, "input") if head else backbone(*shape)
 
 
 def _output_shape(prefix: tuple[Block, ...], input_size: int) -> tuple[int, int, int]:

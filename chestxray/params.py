@@ -35,7 +35,9 @@ Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 
 
 PHANTOM_ROOT = "data/raw/phantom"
-"""Where the stage `phantom` writes its batch."""
+"""Where the stage `phantom` writes its first batch."""
+UPDATE_ROOT = "data/raw/update"
+"""Where it writes its second."""
 
 
 class ParamsError(ValueError):
@@ -54,19 +56,32 @@ class BatchParams(Section):
     root: str
 
 
+class PhantomUpdateParams(Section):
+    """The second synthetic batch, from another site: how many, how many known, how it differs."""
+
+    studies: PositiveInt
+    patients: PositiveInt
+    returning: Annotated[int, Field(ge=0)]
+    portable: Annotated[float, Field(ge=0.0, le=1.0)]
+    exposure: Annotated[float, Field(ge=-0.3, le=0.3)]
+    prevalence: Annotated[float, Field(ge=-2.0, le=2.0)]
+
+
 class PhantomParams(Section):
-    """The synthetic batch: how many, how large, how hard."""
+    """The synthetic batches: how many, how large, how hard."""
 
     studies: PositiveInt
     patients: PositiveInt
     size: Annotated[int, Field(ge=64, le=2048)]
     difficulty: Annotated[float, Field(ge=0.0, le=1.0)]
     seed: Seed
+    update: PhantomUpdateParams
 
     @model_validator(mode="after")
     def _one_to_four_studies_a_patient(self) -> "PhantomParams":
-        if not self.patients <= self.studies <= 4 * self.patients:
-            raise ValueError(f"{self.studies} studies of {self.patients} patients: a patient has 1 to 4 studies")
+        for batch in (self, self.update):
+            if not batch.patients <= batch.studies <= 4 * batch.patients:
+                raise ValueError(f"{batch.studies} studies of {batch.patients} patients: a patient has 1 to 4 studies")
         return self
 
 
@@ -122,10 +137,11 @@ class FeaturesParams(Section):
 
 
 class TrainParams(Section):
-    """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds)."""
+    """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds), and where to start."""
 
     l2: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2, le=20)]
+    warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
 
     @property
     def l2_grid(self) -> tuple[float, ...]:
@@ -145,6 +161,7 @@ class FineTuneParams(Section):
     warm_up: Fraction
     final_learning_rate: Fraction
     patience: PositiveInt
+    replay: Annotated[float, Field(ge=0.0, le=1.0)]
     mixed_precision: bool
     seed: Seed
 
@@ -153,6 +170,8 @@ class EvaluateParams(Section):
     """Operating points, and the bootstrap of the intervals."""
 
     threshold_policy: Literal["f1", "youden"]
+    benchmark: tuple[str, ...]
+    benchmark_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     resamples: Annotated[int, Field(ge=100)]
     seed: Seed
 
@@ -166,9 +185,22 @@ class GradcamParams(Section):
     seed: Seed
 
 
-class RegisterParams(Section):
-    """The name in the MLflow registry."""
+class GateParams(Section):
+    """What a challenger must show to replace the champion; see `chestxray.gate`."""
 
+    margin: Annotated[float, Field(gt=0.0, lt=0.5)]
+    finding_margin: Annotated[float, Field(gt=0.0, lt=0.5)]
+    min_positives: Annotated[int, Field(ge=2)]
+    superiority: bool
+    level: Annotated[float, Field(gt=0.0, lt=0.5)]
+    resamples: Annotated[int, Field(ge=100)]
+    seed: Seed
+
+
+class RegisterParams(Section):
+    """The name in the MLflow registry, and the gate before the champion's place."""
+
+    gate: GateParams
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -189,6 +221,18 @@ class Params(Section):
     evaluate: EvaluateParams
     gradcam: GradcamParams
     register_: Annotated[RegisterParams, Field(alias="register")]
+
+    @property
+    def benchmark(self) -> tuple[str, ...]:
+        """The batches whose test patients are the benchmark: those named, else the first."""
+        return self.evaluate.benchmark or (next(iter(self.batches)),)
+
+    @model_validator(mode="after")
+    def _benchmark_is_listed(self) -> "Params":
+        unknown = [name for name in self.evaluate.benchmark if name not in self.batches]
+        if unknown:
+            raise ValueError(f"evaluate.benchmark: {unknown[0]} is none of the batches {', '.join(self.batches)}")
+        return self
 
     @model_validator(mode="after")
     def _input_fits(self) -> "Params":

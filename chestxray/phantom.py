@@ -23,11 +23,12 @@ from chestxray.params import PhantomParams
 from chestxray.phantom_anatomy import LEFT, RIGHT, Anatomy, breathed, grown_chest
 from chestxray.phantom_canvas import FIELD, Array, Canvas
 from chestxray.phantom_chest import absorption, draw_chest
-from chestxray.phantom_cohort import Patient, Study, sample_cohort
+from chestxray.phantom_cohort import Patient, Study, sample_cohort, sample_update
 from chestxray.phantom_exposure import devices, exposed
 from chestxray.phantom_lesion import Lesion
 from chestxray.phantom_mimics import mimics, variant
 from chestxray.phantom_signs import SIGNS
+from chestxray.phantom_site import FIRST_SITE, Site, other_site
 from chestxray.progress import progress
 
 BOXED = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
@@ -71,7 +72,7 @@ class Drawing:
 
 
 def write_batch(root: Path, params: PhantomParams, workers: int | None = None) -> None:
-    """Writes the phantom batch; the same params give the same bytes, whatever the number of workers.
+    """Writes the first phantom batch; the same params give the same bytes, whatever the number of workers.
 
     Args:
         root: the folder to be; one that is there is replaced once the new one is complete.
@@ -81,14 +82,38 @@ def write_batch(root: Path, params: PhantomParams, workers: int | None = None) -
     Raises:
         ValueError: more or fewer studies than one to four a patient.
     """
-    cohort = sample_cohort(params.studies, params.patients, params.seed)
+    write_cohort(root, sample_cohort(params.studies, params.patients, params.seed), FIRST_SITE, params, workers)
+
+
+def write_update(root: Path, params: PhantomParams, workers: int | None = None) -> None:
+    """Writes the second batch, from another site, with some patients of the first; as reproducible as that.
+
+    Args:
+        root: the folder to be, as for `write_batch`.
+        params: of the first batch, with `update`, the second.
+        workers: processes; all cores when not given.
+    """
+    known, update, site = (
+        sample_cohort(params.studies, params.patients, params.seed),
+        params.update,
+        other_site(params.update),
+    )
+    returning = min(update.returning, update.patients, len(known))
+    cohort = sample_update(known, update.studies, update.patients, returning, site, params.seed)
+    write_cohort(root, cohort, site, params, workers)
+
+
+def write_cohort(root: Path, cohort: list[Patient], site: Site, params: PhantomParams, workers: int | None) -> None:
+    """Draws patients as a site sees them, and writes them as one batch; the folder appears whole or not at all."""
     root.parent.mkdir(parents=True, exist_ok=True)
     unfinished = root.with_name(f".{root.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     try:
         batch = unfinished / "batch"
         (batch / "images").mkdir(parents=True)
-        write_tables(batch, list(written_patients(batch / "images", cohort, params, workers or os.cpu_count() or 1)))
+        write_tables(
+            batch, list(written_patients(batch / "images", cohort, site, params, workers or os.cpu_count() or 1))
+        )
         if root.exists():
             root.rename(unfinished / "old")
         batch.rename(root)
@@ -104,9 +129,11 @@ def write_tables(batch: Path, rows: list[Rows]) -> None:
         (batch / name).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def written_patients(images: Path, cohort: list[Patient], params: PhantomParams, workers: int) -> Iterator[Rows]:
+def written_patients(
+    images: Path, cohort: list[Patient], site: Site, params: PhantomParams, workers: int
+) -> Iterator[Rows]:
     """Draws every patient and writes the images; yields their rows in the order of the cohort."""
-    write = partial(write_patient, images, params)
+    write = partial(write_patient, images, site, params)
     if workers == 1:
         yield from progress(map(write, cohort), "drawing phantoms", len(cohort), "patient")
         return
@@ -115,11 +142,11 @@ def written_patients(images: Path, cohort: list[Patient], params: PhantomParams,
         yield from progress(rows, "drawing phantoms", len(cohort), "patient")
 
 
-def write_patient(images: Path, params: PhantomParams, patient: Patient) -> Rows:
+def write_patient(images: Path, site: Site, params: PhantomParams, patient: Patient) -> Rows:
     """Draws one patient's studies, writes the images, and says what goes into the tables."""
     entries, boxes = [], []
     spacing = 10 * FIELD / params.size
-    for study, drawing in zip(patient.studies, draw_patient(patient, params), strict=True):
+    for study, drawing in zip(patient.studies, draw_patient(patient, site, params), strict=True):
         name = f"{patient.number:08d}_{study.followup:03d}.png"
         if not cv2.imwrite(str(images / name), drawing.image):
             raise OSError(f"could not write {images / name}: is the disk full?")
@@ -133,19 +160,25 @@ def write_patient(images: Path, params: PhantomParams, patient: Patient) -> Rows
     return entries, boxes
 
 
-def draw_patient(patient: Patient, params: PhantomParams) -> Iterator[Drawing]:
+def draw_patient(patient: Patient, site: Site, params: PhantomParams) -> Iterator[Drawing]:
     """Draws the studies of one patient, of whom anatomy and the places of lesions stay the same.
 
     Args:
         patient: with the studies to draw.
+        site: where they are taken.
         params: size in pixels, difficulty, and the seed.
     """
     rng = np.random.default_rng([params.seed, patient.number])
-    anatomy = variant(grown_chest(rng, patient.sex, patient.studies[0].age), params.difficulty, rng)
+    anatomy = variant(grown_chest(rng, patient.sex, patient.age), params.difficulty, rng)
     lesions = {finding: sample_lesion(rng, params.difficulty) for finding in FINDINGS}
     for study in patient.studies:
         yield draw_study(
-            anatomy, lesions, study, params, np.random.default_rng([params.seed, patient.number, study.followup + 1])
+            anatomy,
+            lesions,
+            study,
+            site,
+            params,
+            np.random.default_rng([params.seed, patient.number, study.followup + 1]),
         )
 
 
@@ -156,7 +189,12 @@ def sample_lesion(rng: np.random.Generator, difficulty: float) -> Lesion:
 
 
 def draw_study(
-    anatomy: Anatomy, lesions: dict[str, Lesion], study: Study, params: PhantomParams, rng: np.random.Generator
+    anatomy: Anatomy,
+    lesions: dict[str, Lesion],
+    study: Study,
+    site: Site,
+    params: PhantomParams,
+    rng: np.random.Generator,
 ) -> Drawing:
     """Draws one radiograph.
 
@@ -164,6 +202,7 @@ def draw_study(
         anatomy: of the healthy patient.
         lesions: how each finding looks in this patient.
         study: view and findings.
+        site: where it is taken.
         params: size in pixels and difficulty.
         rng: of this exposure.
     """
@@ -176,7 +215,7 @@ def draw_study(
     chest = draw_chest(canvas, anatomy)
     shadows = {finding: SIGNS[finding].cast(chest, lesion) for finding, lesion in shown.items()}
     chance = mimics(chest, params.difficulty, rng) + devices(chest, study.view, rng)
-    image = exposed(canvas, absorption(chest, [*shadows.values(), *chance]), study.view, rng)
+    image = exposed(canvas, absorption(chest, [*shadows.values(), *chance]), study.view, site, rng)
     labelled = tuple(finding for finding in study.findings if rng.random() >= MISSED * params.difficulty)
     boxes = {finding: box_around(shadows[finding].extent) for finding in labelled if finding in BOXED}
     return Drawing(image, labelled, {finding: box for finding, box in boxes.items() if box is not None})

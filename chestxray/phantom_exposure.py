@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from chestxray.phantom_anatomy import LEFT, RIGHT
 from chestxray.phantom_canvas import FIELD, Array, Canvas, curve
 from chestxray.phantom_chest import Chest, Shadow
+from chestxray.phantom_site import Site
 
 
-def exposed(canvas: Canvas, absorbed: Array, view: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+def exposed(canvas: Canvas, absorbed: Array, view: str, site: Site, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The film's answer to an absorption: grey levels with scatter, grain, letters and collimation."""
     portable = view == "AP"
     scatter = rng.uniform(0.15, 0.4) if portable else rng.uniform(0.0, 0.12)
     absorbed = (1 - scatter) * absorbed + scatter * canvas.blur(absorbed, 3.0)
-    slope, middle = rng.normal(3.5, 0.3) - 0.3 * portable, rng.normal(0.53, 0.035) - 0.02 * portable
+    slope, middle = rng.normal(3.5, 0.3) - 0.3 * portable, rng.normal(0.53, 0.035) - 0.02 * portable + site.exposure
     grey = 255 / (1 + np.exp(np.float32(-slope) * (absorbed - np.float32(middle))))
     dark, bright = rng.uniform(20, 45), rng.uniform(0, 14)
     grey = (grey - dark) * np.float32((255 - bright) / (255 - dark))
     grain = rng.standard_normal(grey.shape, dtype=np.float32) + 0.6 * canvas.noise(rng, 0.25)
-    grey += canvas.blur(grain, 0.05) * np.float32(rng.uniform(1.8, 3.2) * (1.5 if portable else 1.0))
+    grey += canvas.blur(grain, 0.05) * np.float32(rng.uniform(1.8, 3.2) * (1.5 if portable else 1.0) * site.grain)
     grey = collimated(canvas, lettered(canvas, grey, view, rng), rng)
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,19 +60,45 @@ def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
     batch = read_batch(root)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _folder(out) as folder:
-        accepted, unreadable = _decode_all(batch, folder / "images.npy", params.size, out.name)
-        rejected = pd.concat([batch.rejected, unreadable], ignore_index=True).sort_values(["image", "reason"])
-        rejected.insert(0, "batch", out.name)
-        _check_rejected(rejected, len(accepted), params.max_rejected)
-        studies = batch.studies.merge(accepted, on="image", validate="one_to_one")
-        sides = {p: side_of(p, params, batch.official_test) for p in studies["patient"].unique()}
-        studies.insert(5, "side", studies["patient"].map(sides))
-        studies["synthetic"] = batch.synthetic
-        check_split(studies)
+        with ArrayFile(folder / "images.npy", (params.size, params.size), np.uint8) as array:
+            studies, rejected = examine_batch(batch, out.name, params, lambda pixels: array.append(pixels[None]))
         studies.to_parquet(folder / "studies.parquet", index=False)
         _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / "boxes.parquet", index=False)
         rejected.to_csv(folder / "rejected.csv", index=False)
     return rejected
+
+
+def examine_batch(
+    batch: Batch, name: str, params: PrepareParams, keep: Callable[[npt.NDArray[np.uint8]], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Decodes a batch with all cores and says what is in it; of identical images the first one counts.
+
+    Args:
+        batch: as read.
+        name: of the batch.
+        params: as for `prepare_batch`.
+        keep: is given the prepared pixels of each study in turn, uint8, size × size.
+
+    Returns:
+        The studies, with `side`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
+        `image`, `reason`.
+
+    Raises:
+        BatchError, SplitError: as `prepare_batch` does.
+    """
+    decoded, unreadable = _decode_all(batch, params.size, name, keep)
+    studies = batch.studies.merge(decoded, on="image", validate="one_to_one")
+    sides = {p: side_of(p, params, batch.official_test) for p in studies["patient"].unique()}
+    studies.insert(5, "side", studies["patient"].map(sides))
+    studies["synthetic"] = batch.synthetic
+    check_split(studies)
+    again = studies.pop("identical_to")
+    studies, identical = studies[again == ""], studies.loc[again != "", ["image"]]
+    identical = identical.assign(reason="identical to " + again[again != ""])
+    rejected = pd.concat([batch.rejected, unreadable, identical], ignore_index=True).sort_values(["image", "reason"])
+    rejected.insert(0, "batch", name)
+    _check_rejected(rejected, len(studies), params.max_rejected)
+    return studies.reset_index(drop=True), rejected
 
 
 @contextmanager
@@ -86,22 +112,30 @@ def _folder(out: Path) -> Iterator[Path]:
         folder.replace(out)
 
 
-def _decode_all(batch: Batch, file: Path, size: int, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Writes the decodable images in the order of the table; returns their facts, and what is not decodable."""
-    accepted: list[tuple[str, str, int, int]] = []
+def _decode_all(
+    batch: Batch, size: int, name: str, keep: Callable[[npt.NDArray[np.uint8]], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keeps the decodable images in the order of the table; returns their facts, and what is not decodable."""
+    accepted: list[tuple[str, str, int, int, str]] = []
+    first: dict[str, str] = {}
     rejected: list[tuple[str, str]] = []
     images: Sequence[str] = batch.studies["image"].tolist()
-    with ArrayFile(file, (size, size), np.uint8) as array, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = _bounded_map(pool, [batch.paths[image] for image in images], size)
         for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
             if isinstance(result, str):
                 rejected.append((image, result))
             else:
                 pixels, content_hash, width, height = result
-                array.append(pixels[None])
-                accepted.append((image, content_hash, width, height))
-    columns = ["image", "content_hash", "width", "height"]
-    return pd.DataFrame(accepted, columns=columns), pd.DataFrame(rejected, columns=["image", "reason"])
+                identical_to = first.get(content_hash, "")
+                accepted.append((image, content_hash, width, height, identical_to))
+                if not identical_to:
+                    first[content_hash] = image
+                    keep(pixels)
+    columns = ["image", "content_hash", "width", "height", "identical_to"]
+    return pd.DataFrame(accepted, columns=columns).astype({"image": "str", "identical_to": "str"}), pd.DataFrame(
+        rejected, columns=["image", "reason"]
+    )
 
 
 Decoded = tuple[npt.NDArray[np.uint8], str, int, int]

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,8 +15,23 @@ MAX_PIXELS = 40_000_000
 """No detector gives more; above it lie decompression bombs."""
 
 
+MAX_SCANS = 100
+"""Of a JPEG. Progressive ones have about ten; each goes over all pixels, so thousands would take minutes."""
+
+Kind = Literal["unsupported-format", "image-too-large", "unreadable-image", "not-a-radiograph"]
+
+
 class RadiographError(ValueError):
-    """The bytes are not an image that can be used; the message says why, without quoting the file."""
+    """The bytes are not an image that can be used; the message says why, without quoting the file.
+
+    Args:
+        message: for a person.
+        kind: for a program.
+    """
+
+    def __init__(self, message: str, kind: Kind = "unreadable-image") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -24,40 +40,51 @@ class Radiograph:
 
     Attributes:
         pixels: grey levels, uint8, height × width, upright (EXIF orientation applied).
-        format: "PNG" or "JPEG".
+        format: "PNG", "JPEG" or "DICOM".
         bit_depth: bits per grey level in the file.
+        view_position: of a DICOM file, one of `chestxray.dicom.VIEWS`; None if it is another, or the file says none.
     """
 
     pixels: Pixels
     format: str
     bit_depth: int
+    view_position: str | None = None
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
-    """Decodes a PNG or JPEG file to 8-bit grey.
+    """Decodes a PNG, JPEG or DICOM file, recognised by its content, to 8-bit grey.
 
-    16-bit files are scaled (full scale to full scale), colour becomes luma (ITU-R BT.601), transparency is
-    dropped, EXIF orientation is applied. The header is read first, so a file that claims more than `max_pixels`
-    costs nothing.
+    16-bit PNG files are scaled (full scale to full scale), colour becomes luma (ITU-R BT.601), transparency is
+    dropped, EXIF orientation is applied; `chestxray.dicom` says what happens to DICOM. The header is read first, so
+    a file that claims more than `max_pixels` costs nothing.
 
     Args:
         data: the whole file.
         max_pixels: the most pixels to accept.
 
     Raises:
-        RadiographError: another format, too many pixels, truncated or damaged.
+        RadiographError: another format, too many pixels, truncated or damaged, no projection radiograph.
     """
+    if data[128:132] == b"DICM":
+        # Here, because pydicom takes 30 MiB, which a service that meets no DICOM file need not have.
+        from chestxray.dicom import decode_dicom  # noqa: PLC0415
+
+        return decode_dicom(data, max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > max_pixels:
-                raise RadiographError(f"{image.width}×{image.height} pixels are more than {max_pixels:,}")
+                raise RadiographError(
+                    f"{image.width}×{image.height} pixels are more than {max_pixels:,}", "image-too-large"
+                )
+            if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+                raise RadiographError(f"more than {MAX_SCANS} scans")
             return _grey(image)
     except RadiographError:
         raise
     except Image.DecompressionBombError as error:
-        raise RadiographError(f"more than {max_pixels:,} pixels") from error
+        raise RadiographError(f"more than {max_pixels:,} pixels", "image-too-large") from error
     except UnidentifiedImageError as error:
-        raise RadiographError("neither PNG nor JPEG") from error
+        raise RadiographError("neither PNG nor JPEG nor DICOM", "unsupported-format") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError) as error:
         # Pillow's decoders raise any of these for damaged files.
         raise RadiographError("truncated or damaged") from error

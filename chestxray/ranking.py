@@ -12,10 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, scorable
-
-Weights = npt.NDArray[np.int32]
-"""`(b, n)`, a row a resample: how often each of n images was drawn."""
+from chestxray.labels import Booleans, Floats, Weights, check_labels, check_scores, drawn_once, scorable
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -53,41 +50,37 @@ def rank_findings(truth: Booleans, scores: Floats) -> list[Ranking]:
     return [_rank_finding(positive, score) for positive, score in zip(truth.T, scores.T, strict=True)]
 
 
-def drawn_once(truth: Booleans) -> Weights:
-    """The sample as it is: weights `(1, n)` of 1, every image of `truth (n, 14)` drawn once."""
-    return np.ones((1, len(truth)), dtype=np.int32)
-
-
-def _running(weights: Weights, rows: npt.NDArray[np.intp]) -> Weights:
-    """Total weight of the first 0, 1, … of `rows`: `(b, rows + 1)`."""
-    totals = np.zeros((len(weights), len(rows) + 1), dtype=np.int32)
-    np.cumsum(weights[:, rows], axis=1, out=totals[:, 1:])
+def _running(drawn: Weights, rows: npt.NDArray[np.intp]) -> Weights:
+    """Total weight of the first 0, 1, … of `rows`: `(rows + 1, b)`."""
+    totals = np.zeros((len(rows) + 1, drawn.shape[1]), dtype=np.int32)
+    np.cumsum(drawn[rows], axis=0, out=totals[1:])
     return totals
 
 
-def _score_finding(ranking: Ranking, weights: Weights) -> tuple[Floats, Floats]:
-    """AUROC and average precision `(b,)` of one finding under each row of `weights (b, n)`; NaN if a class is missing.
+def _score_finding(ranking: Ranking, drawn: Weights) -> tuple[Floats, Floats]:
+    """AUROC and average precision `(b,)` of one finding under each column of `drawn (n, b)`; NaN if a class is missing.
 
     AUROC is the Mann-Whitney statistic, ties counted half (Hanley and McNeil, Radiology 143, 1982); average precision
     is the sum of precision times gain in recall over distinct scores. Both equal scikit-learn's with sample weights.
     """
-    seen, found = _running(weights, ranking.order), _running(weights, ranking.positives)
-    positives, negatives = found[:, -1], seen[:, -1] - found[:, -1]
-    (seen_before, seen_after), (found_before, found_after) = (
-        np.moveaxis(total[:, at].astype(float), 1, 0) for total, at in ((seen, ranking.ranked), (found, ranking.found))
-    )
+    seen, found = _running(drawn, ranking.order), _running(drawn, ranking.positives)
+    positives, negatives = found[-1], seen[-1] - found[-1]
+    (seen_before, seen_after), (found_before, found_after) = seen[ranking.ranked], found[ranking.found]
     gained = found_after - found_before
     alarms = (seen_before - found_before + seen_after - found_after) / 2  # negatives above, those tied counted half
     precision = found_after / np.maximum(seen_after, 1)
     pairs = positives.astype(float) * negatives
     both = pairs > 0
-    area = 1 - ratio((gained * alarms).sum(axis=1), pairs)
-    return np.where(both, area, np.nan), np.where(both, ratio((gained * precision).sum(axis=1), positives), np.nan)
+    area = 1 - ratio((gained * alarms).sum(axis=0), pairs)
+    return np.where(both, area, np.nan), np.where(both, ratio((gained * precision).sum(axis=0), positives), np.nan)
 
 
 def ranking_scores(rankings: list[Ranking], weights: Weights) -> Floats:
     """AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, 14)`."""
-    return np.stack([_score_finding(ranking, weights) for ranking in rankings], axis=-1)
+    drawn = np.ascontiguousarray(
+        weights.T
+    )  # whole rows are gathered and added, several times faster than single numbers
+    return np.stack([_score_finding(ranking, drawn) for ranking in rankings], axis=-1)
 
 
 def ratio(part: Any, whole: Any) -> Any:
@@ -137,7 +130,7 @@ def average_precision(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
 def _point_scores(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
     labels = check_labels(truth)
     rankings = rank_findings(labels, check_scores(scores, "scores", images=len(labels)))
-    area, precision = ranking_scores(rankings, drawn_once(labels))
+    area, precision = ranking_scores(rankings, drawn_once(len(labels)))
     return area[0], precision[0]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import onnx
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -72,3 +73,24 @@ def _save_flavour(folder: Path, out: Path) -> None:
     mlflow.onnx.save_model(onnx.load(folder / MODEL), out, signature=signature, save_as_external_data=False)
     shutil.copy(folder / MODEL, out / MODEL)  # the very bytes whose digest the card holds
     shutil.copy(folder / CARD, out / CARD)
+
+
+def pinned_version(client: MlflowClient, name: str, wanted: str) -> str:
+    """The URI of one version, which never means another: `models:/<name>/<number>`.
+
+    Args:
+        client: of the store.
+        name: of the registered model.
+        wanted: `@alias` or a number.
+
+    Raises:
+        ValueError: there is no such version.
+    """
+    try:
+        if wanted.startswith("@"):
+            return f"models:/{name}/{client.get_model_version_by_alias(name, wanted[1:]).version}"
+        if wanted.isascii() and wanted.isdecimal():
+            return f"models:/{name}/{client.get_model_version(name, wanted).version}"
+    except MlflowException as error:
+        raise ValueError(f"no version {wanted} of the model {name} in the registry: {error.message}") from error
+    raise ValueError(f"{wanted!r} is no version: give @champion, a number, or none")

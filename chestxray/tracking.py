@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from chestxray.nih import BOXES, OLD_TABLE, TABLE, TEST_LIST
-from chestxray.params import PHANTOM_ROOT, Params
+from chestxray.params import PHANTOM_ROOT, UPDATE_ROOT, Params
 
 EXPERIMENT = "chest-xray"
 STATE = "chestxray.state"
@@ -150,8 +150,8 @@ def pipeline_state(params: Params) -> str:
     digest = hashlib.sha256(params.model_dump_json(by_alias=True).encode())
     top = repository()
     code = [top / "dvc.yaml", *sorted((top / "chestxray").glob("*.py")), *sorted((top / "stages").glob("*.py"))]
-    # The phantom batch is made by a stage, from params that are in the digest already.
-    outside = [top / batch.root for batch in params.batches.values() if batch.root != PHANTOM_ROOT]
+    # The phantom batches are made by a stage, from params that are in the digest already.
+    outside = [top / batch.root for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
     tables = [root / name for root in outside for name in (TABLE, OLD_TABLE, BOXES, TEST_LIST)]
     for file in (*code, *tables):
         if file.is_file():

@@ -1,4 +1,4 @@
-"""Fine-tuning: the deeper layers, from the trained head on, on cached activations or on pixels."""
+"""Fine-tuning: the deeper layers, from the trained head or another version on, on cached activations or on pixels."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -39,14 +39,18 @@ class Examples:
     truth: npt.NDArray[np.int8]
     views: int
 
+    def at(self, rows: Indices) -> "Examples":
+        """Some of the images, by their numbers."""
+        return Examples(lambda indices, chosen: self.load(rows[indices], chosen), self.truth[rows], self.views)
+
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The better of the head and the fine-tuned network on validation.
+    """The better of the start and the fine-tuned network on validation.
 
     Attributes:
         weights: of the layers from `fine_tune.from_layer` on, head included, at the best epoch.
-        curve: a row per epoch, 0 being the head alone: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`.
+        curve: a row per epoch, 0 being the start: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`.
         best_epoch: 0 when fine-tuning gained nothing.
     """
 
@@ -55,10 +59,10 @@ class FineTuned:
     best_epoch: int
 
     def metrics(self) -> dict[str, float]:
-        """Validation mean AUROC of the head and of the best epoch, and which was kept."""
+        """Validation mean AUROC of the start and of the best epoch, and which was kept."""
         scores = self.curve["validation_mean_auroc"].round(6)
         return {
-            "head_validation_mean_auroc": float(scores.iloc[0]),
+            "start_validation_mean_auroc": float(scores.iloc[0]),
             "validation_mean_auroc": float(scores.max()),
             "best_epoch": self.best_epoch,
             "kept_fine_tuned": int(self.best_epoch > 0),
@@ -92,7 +96,7 @@ def fine_tune(
 ) -> FineTuned:
     """Trains with AdamW (Loshchilov and Hutter 2019), warm-up and cosine; one random view per image and epoch.
 
-    Stops early on the mean AUROC of validation, and returns the best epoch's weights, epoch 0 (the head) included.
+    Stops early on the mean AUROC of validation, and returns the best epoch's weights, epoch 0 (the start) included.
 
     Args:
         weights: where to start; at least the layers from `params.from_layer` on, head included.

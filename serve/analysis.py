@@ -20,7 +20,6 @@ from serve.schemas import (
     ImageInfo,
     InlineHeatmap,
     LinkedHeatmap,
-    ModelInfo,
     Options,
     Prediction,
     RawHeatmap,
@@ -72,7 +71,7 @@ def analyse(
     findings.sort(key=lambda finding: -finding.probability)
     return Prediction(
         request_id=request_id,
-        model=model_info(model),
+        model=model.info,
         image=_image_info(data, radiograph, model.bundle.card),
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
@@ -90,18 +89,6 @@ def disclaimer(synthetic: bool) -> str:
     """Stands in every answer."""
     kind = "Trained on synthetic phantoms: says nothing about patients. " if synthetic else ""
     return f"{kind}{RESEARCH_USE_ONLY}"
-
-
-def model_info(model: Model) -> ModelInfo:
-    """Which model it is."""
-    source = model.source
-    return ModelInfo(
-        name=source.name,
-        version=source.version,
-        alias=source.alias,
-        sha256=source.sha256,
-        synthetic=model.bundle.card.synthetic,
-    )
 
 
 def _decoded(data: bytes, max_pixels: int) -> Radiograph:
@@ -124,12 +111,15 @@ def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> ImageInfo:
         warnings.append(f"smaller than the {card.size}×{card.size} pixels that the model looks at")
     if max(width, height) > 1.5 * min(width, height):
         warnings.append("far from square: it was squeezed into a square, which changes the proportions of the heart")
+    if radiograph.view_position not in (None, "PA", "AP"):
+        warnings.append("not a frontal view: the model was made for PA and AP views, so its answer means nothing")
     return ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
         width=width,
         height=height,
         bit_depth=radiograph.bit_depth,
+        view_position=radiograph.view_position,
         warnings=warnings,
     )
 

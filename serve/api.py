@@ -7,18 +7,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from serve.analysis import analyse, model_info
+from serve.analysis import analyse
 from serve.observation import Metrics, Observed
 from serve.overlays import Overlays
 from serve.pool import Pool
 from serve.predictor import Predictor
-from serve.problems import ProblemDetails, ProblemError, documented
-from serve.schemas import BatchPrediction, Options, Prediction, Readiness
+from serve.problems import ProblemError, documented
+from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
 from serve.settings import Settings
 
 FILE_PROBLEMS = ("image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph")
@@ -36,7 +37,7 @@ class Service:
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         self.settings, self.predictor = settings, predictor
         self.pool = Pool(settings.concurrency, settings.queue_length)
-        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes)
+        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count)
         self.metrics = Metrics()
         self.draining = False
 
@@ -46,7 +47,7 @@ class Service:
             await asyncio.to_thread(self.predictor.refresh)
             self.metrics.model_problem.set(self.predictor.problem is not None)
             if self.predictor.model is not None:
-                info = model_info(self.predictor.model)
+                info = self.predictor.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
             await asyncio.sleep(self.settings.model_poll_seconds)
 
@@ -94,7 +95,7 @@ async def readyz(service: Shared) -> JSONResponse:
     """Whether predictions are answered, by which model, and why a newer one is not."""
     model = service.predictor.model
     ready = model is not None and not service.draining
-    info = None if model is None else model_info(model)
+    info = None if model is None else model.info
     answer = Readiness(ready=ready, model=info, problem=service.predictor.problem)
     return JSONResponse(answer.model_dump(), 200 if ready else 503)
 
@@ -103,11 +104,12 @@ async def readyz(service: Shared) -> JSONResponse:
 async def model_card(request: Request, service: Shared) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.predictor.serving()
-    etag = f'"{model.source.sha256}"'
+    etag = f'"{model.info.sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers={"ETag": etag})
+        return Response(status_code=304, headers=headers)
     card = model.bundle.card.model_dump(mode="json")
-    return JSONResponse({**model_info(model).model_dump(), "card": card}, headers={"ETag": etag})
+    return JSONResponse({**model.info.model_dump(), "card": card}, headers=headers)
 
 
 @operations.get("/metrics", response_class=Response)
@@ -123,7 +125,7 @@ async def gradcam(name: str, service: Shared) -> Response:
     png = service.overlays.get(name)
     if png is None:
         raise ProblemError("not-found", "There is no such heatmap, or it expired.")
-    return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
+    return Response(png, media_type="image/png")
 
 
 def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
@@ -133,7 +135,7 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     async def predict(
         request: Request, service: Shared, options: Annotated[Options, Query()], file: Annotated[UploadFile, File()]
     ) -> Any:
-        """The 14 findings of a radiograph (PNG or JPEG, recognised by content)."""
+        """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
     @router.post("/predict/batch", response_model=BatchPrediction)
@@ -204,6 +206,10 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     app.state.service = service
     app.include_router(operations)
     app.include_router(_predictions(settings.max_body_bytes, settings.max_batch_files))
-    app.add_middleware(Observed, metrics=service.metrics, pool=service.pool, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Observed, metrics=service.metrics, pool=service.pool, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["X-API-Key"]
+        )
     _answer_errors(app, service.metrics)
     return app

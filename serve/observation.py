@@ -1,5 +1,6 @@
 """What an operator sees: request ids, JSON logs and metrics. No file name, tag or pixel is in any of them."""
 
+import hmac
 import json
 import logging
 import re
@@ -13,7 +14,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.pool import Pool
 from serve.problems import KINDS, ProblemError
+from serve.settings import Settings
 
+OPEN = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+"""Answered without the key, as linked heatmaps are: their names are secrets, and `<img>` sends no header."""
+HEATMAPS = "/static/gradcam/"
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "DENY",
+}
+"""On every answer that does not say otherwise."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -64,11 +76,11 @@ class Observed:
         app: the application behind.
         metrics: to count in.
         pool: a POST is refused before its body is read when this is full.
-        max_body_bytes: the largest body that is worth reading.
+        settings: the key, and the largest body that is worth reading.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, pool: Pool, max_body_bytes: int) -> None:
-        self.app, self.metrics, self.pool, self.max_body_bytes = app, metrics, pool, max_body_bytes
+    def __init__(self, app: ASGIApp, metrics: Metrics, pool: Pool, settings: Settings) -> None:
+        self.app, self.metrics, self.pool, self.settings = app, metrics, pool, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
@@ -83,11 +95,14 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                given_out = MutableHeaders(scope=message)
+                given_out["X-Request-ID"] = request_id
+                for name, value in SECURITY.items():
+                    given_out.setdefault(name, value)
             await send(message)
 
         try:
-            self._check(scope["method"], headers)
+            self._check(scope, headers)
             await self.app(scope, receive, observe)
         except ProblemError as problem:
             self.metrics.refusals.labels(problem.type).inc()
@@ -95,11 +110,16 @@ class Observed:
         finally:
             self._record(scope, request_id, status, time.perf_counter() - start)
 
-    def _check(self, method: str, headers: Headers) -> None:
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self.max_body_bytes:
-            raise ProblemError("body-too-large", f"The request is larger than {self.max_body_bytes:,} bytes.")
-        if method == "POST":
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        key, path = self.settings.api_key, scope["path"]
+        if key and path not in OPEN and not path.startswith(HEATMAPS):
+            given = headers.get("x-api-key", "").encode("latin-1")
+            if not hmac.compare_digest(given, key.get_secret_value().encode()):
+                raise ProblemError("unauthorized", "The header X-API-Key lacks or is not the key of this service.")
+        length, limit = headers.get("content-length", "0"), self.settings.max_body_bytes
+        if length.isdecimal() and int(length) > limit:
+            raise ProblemError("body-too-large", f"The request is larger than {limit:,} bytes.")
+        if scope["method"] == "POST":
             self.pool.check()
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Overlays:
-    """PNGs by random name; the oldest go when they expire or when there are too many bytes.
+    """PNGs by random name; the oldest go when they expire or when there are too many, or too many bytes.
 
     Attributes:
         seconds: how long each is kept.
         max_bytes: of all together.
+        max_count: how many at a time.
         clock: seconds that never go back.
     """
 
     seconds: float
     max_bytes: int
+    max_count: int
     clock: Callable[[], float] = time.monotonic
     _kept: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -43,7 +45,7 @@ class Overlays:
         total = sum(len(png) for _, png in self._kept.values())
         while self._kept:
             expires, png = next(iter(self._kept.values()))
-            if expires > self.clock() and total <= self.max_bytes:
+            if expires > self.clock() and total <= self.max_bytes and len(self._kept) <= self.max_count:
                 return
             self._kept.popitem(last=False)
             total -= len(png)

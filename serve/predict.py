@@ -17,7 +17,7 @@ from serve.settings import Settings
 def main(arguments: list[str]) -> int:
     """Returns 1 if a file could not be used, 2 if there is no model."""
     parser = argparse.ArgumentParser(prog="python -m serve.predict", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG or JPEG")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG or DICOM")
     parser.add_argument("--heatmaps", choices=("none", "inline", "raw"), default="none")
     parser.add_argument("--heatmaps-for", choices=("positive", "all"), default="positive")
     parser.add_argument("--threshold", type=float, help="instead of every operating point, 0–1")

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
-from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel
 
 from chestxray.radiograph import RadiographError
+from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -21,11 +20,12 @@ class Kind(NamedTuple):
 
 KINDS = {
     "invalid-request": Kind(422, "The request is not as the documentation says"),
+    "unauthorized": Kind(401, "The service wants its key in the header X-API-Key"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This address does not take that method"),
     "body-too-large": Kind(413, "The request is too large"),
     "image-too-large": Kind(413, "The image has too many pixels"),
-    "unsupported-format": Kind(415, "The file is neither PNG nor JPEG"),
+    "unsupported-format": Kind(415, "The file is neither PNG nor JPEG nor DICOM"),
     "unreadable-image": Kind(422, "The image is truncated or damaged"),
     "not-a-radiograph": Kind(422, "The image can't be a radiograph"),
     "overloaded": Kind(503, "The service is busy"),
@@ -33,15 +33,7 @@ KINDS = {
     "internal-error": Kind(500, "The service failed"),
 }
 
-
-class ProblemDetails(BaseModel):
-    """Body of every error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
+HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
 class ProblemError(Exception):
@@ -65,20 +57,14 @@ class ProblemError(Exception):
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        retry = {"Retry-After": "1"} if self.kind.status == 503 else {}
-        headers = {**self.headers, **retry, "X-Request-ID": request_id}
+        headers = {**HEADERS.get(self.kind.status, {}), **self.headers, "X-Request-ID": request_id}
         content = self.details(request_id).model_dump()
         return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
 
 
 def undecodable(error: RadiographError) -> ProblemError:
-    """The problem that stopped the decoder, by what it came from."""
-    cause, detail = error.__cause__, f"The file can't be used: {error}."
-    if cause is None or isinstance(cause, Image.DecompressionBombError):
-        return ProblemError("image-too-large", detail)
-    if isinstance(cause, UnidentifiedImageError):
-        return ProblemError("unsupported-format", detail)
-    return ProblemError("unreadable-image", detail)
+    """The problem that stopped the decoder."""
+    return ProblemError(error.kind, f"The file can't be used: {error}.")
 
 
 def documented(*types: str) -> dict[int | str, dict[str, Any]]:

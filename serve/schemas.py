@@ -4,8 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from serve.problems import ProblemDetails
-
 Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
 
@@ -25,8 +23,8 @@ class ModelInfo(BaseModel):
     """Which model answered."""
 
     name: Annotated[str, Field(examples=["chest-xray"])]
-    version: Annotated[str | None, Field(examples=["3"])]
-    alias: Annotated[str | None, Field(examples=["champion"])]
+    version: Annotated[str | None, Field(examples=["3"])] = None
+    alias: Annotated[str | None, Field(examples=["champion"])] = None
     sha256: Digest
     synthetic: bool
     """Trained on synthetic phantoms: its answers say nothing about patients."""
@@ -40,6 +38,8 @@ class ImageInfo(BaseModel):
     width: Annotated[int, Field(examples=[1024])]
     height: Annotated[int, Field(examples=[1024])]
     bit_depth: Annotated[int, Field(examples=[8])]
+    view_position: Annotated[str | None, Field(examples=["PA"])]
+    """Of a DICOM file that says it: PA, AP, or one that is not frontal."""
     warnings: list[str]
 
 
@@ -107,6 +107,16 @@ class Prediction(BaseModel):
     """Findings at or above their threshold; none does not mean that the chest is healthy."""
     timing_ms: Timing
     disclaimer: str
+
+
+class ProblemDetails(BaseModel):
+    """Body of every error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
 
 
 class BatchPrediction(BaseModel):

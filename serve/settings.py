@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chestxray.radiograph import MAX_PIXELS
@@ -18,7 +18,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class Settings(BaseSettings):
     """What can be turned without touching the code. A wrong value stops the start and names the variable."""
 
-    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)  # one of them is a secret
 
     model_uri: Annotated[str, Field(min_length=1)] = "models:/chest-xray@champion"
     """`models:/<name>@<alias>`, `models:/<name>/<version>`, or the folder of a bundle."""
@@ -48,3 +48,9 @@ class Settings(BaseSettings):
     """How long a linked heatmap can be fetched."""
     heatmap_bytes: Count = 32 * MEBIBYTE
     """Memory for linked heatmaps; the oldest go first."""
+    heatmap_count: Count = 512
+    """Most linked heatmaps at a time."""
+    api_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """What clients send as X-API-Key; without it the service is open to whoever reaches it."""
+    cors_origins: tuple[str, ...] = ()
+    """Web sites whose scripts may call, as JSON: `["https://radiology.example"]`."""

@@ -15,9 +15,10 @@ def main() -> None:
     params = load_params()
     with stage_run("class_weighting", params) as run:
         prepared = [Path("data/prepared", batch) for batch in params.batches]
-        weights = class_weights(load_dataset(prepared).side("train").truth, params.class_weighting)
+        dataset = load_dataset(prepared)
+        weights = class_weights(dataset.side("train").truth, params.class_weighting)
         write_json(Path("reports/class_weights.json"), weights)
-        rejected = pd.concat([pd.read_csv(folder / "rejected.csv", dtype=str) for folder in prepared])
+        rejected = pd.concat([*(pd.read_csv(folder / "rejected.csv", dtype=str) for folder in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)
         run.log_metrics(weights)
 

@@ -1,8 +1,6 @@
-"""Trains the deeper layers from the head on, keeps the better of both, and exports it to ONNX."""
+"""Trains the deeper layers from the start on, keeps the better of both, and exports it to ONNX."""
 
 from pathlib import Path
-
-import numpy as np
 
 from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
@@ -10,11 +8,14 @@ from chestxray.export import export_classifier
 from chestxray.features import load_features
 from chestxray.figures import save, training_curves_figure
 from chestxray.mobilenet import convention_of
-from chestxray.network import HEAD, read_weights
+from chestxray.network import read_weights, write_weights
 from chestxray.params import load_params
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import stage_run
 from chestxray.training import cached_examples, fine_tune, pixel_examples
+from chestxray.warm_start import PARENT, WEIGHTS, replayed
+
+START = Path("models/start")
 
 
 def main() -> None:
@@ -22,9 +23,7 @@ def main() -> None:
     with stage_run("fine_tune", params) as run:
         dataset = load_dataset([Path("data/prepared", batch) for batch in params.batches])
         folders = [Path("data/features", batch) for batch in params.batches]
-        weights = read_weights(Path("models/backbone.weights.h5"), params.backbone)
-        head = np.load("models/head.npy")
-        weights[HEAD] = [head[:-1], head[-1]]
+        start = read_weights(START / WEIGHTS, params.backbone, head=True)
         if params.fine_tune.from_layer == "input":
             train, validation = (
                 pixel_examples(dataset.side(side), params.backbone.input_size, params.features)
@@ -34,22 +33,20 @@ def main() -> None:
             train, validation = (
                 cached_examples(load_features(folders, dataset.studies, side)) for side in ("train", "validation")
             )
+        studies, seen = dataset.side("train").studies, read_json(START / PARENT)["batches"]
+        rows = replayed(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         convention = convention_of(params.backbone.weights)
-        class_weights = weight_array(read_json(Path("reports/class_weights.json")))
-        tuned = fine_tune(train, validation, weights, class_weights, convention, params.backbone, params.fine_tune)
-        export_classifier(
-            weights | tuned.weights,
-            convention,
-            params.backbone,
-            dataset,
-            params.prepare.size,
-            Path("models/bundle/model.onnx"),
-        )
+        weights = weight_array(read_json(Path("reports/class_weights.json")))
+        tuned = fine_tune(train.at(rows), validation, start, weights, convention, params.backbone, params.fine_tune)
+        final, size = start | tuned.weights, params.prepare.size
+        export_classifier(final, convention, params.backbone, dataset, size, Path("models/bundle/model.onnx"))
+        write_weights(final, Path("models/final.weights.h5"), params.backbone)
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
         kind = "synthetic phantoms" if dataset.synthetic else "radiographs"
         save(training_curves_figure(tuned.curve, f"fine-tuning on {kind}"), Path("reports/training_curves.png"))
-        write_json(Path("reports/fine_tune.json"), {"fine_tune": tuned.metrics()})
-        run.log_metrics(tuned.metrics())
+        metrics = {**tuned.metrics(), "images": len(rows)}
+        write_json(Path("reports/fine_tune.json"), {"fine_tune": metrics})
+        run.log_metrics(metrics)
         run.log_curve(tuned.curve, step="epoch")
 
 

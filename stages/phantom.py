@@ -1,9 +1,9 @@
-"""Draws the embedded synthetic data set: `data/raw/phantom`, in NIH layout."""
+"""Draws the embedded synthetic data: `data/raw/phantom` and, from another site, `data/raw/update`, in NIH layout."""
 
 from pathlib import Path
 
-from chestxray.params import PHANTOM_ROOT, load_params
-from chestxray.phantom import write_batch
+from chestxray.params import PHANTOM_ROOT, UPDATE_ROOT, load_params
+from chestxray.phantom import write_batch, write_update
 from chestxray.tracking import stage_run
 
 
@@ -11,6 +11,7 @@ def main() -> None:
     params = load_params()
     with stage_run("phantom", params):
         write_batch(Path(PHANTOM_ROOT), params.phantom)
+        write_update(Path(UPDATE_ROOT), params.phantom)
 
 
 if __name__ == "__main__":

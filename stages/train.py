@@ -1,22 +1,27 @@
-"""Brings the head to its optimum on the features."""
+"""Brings the head to its optimum on the features; writes the network where fine-tuning starts."""
 
 from pathlib import Path
-
-import numpy as np
 
 from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
 from chestxray.head import fit_head, head_logits
+from chestxray.network import read_weights, write_weights
 from chestxray.params import load_params
 from chestxray.ranking import mean_auroc
+from chestxray.registry import fetch_parent
 from chestxray.reports import read_json, write_csv, write_json
-from chestxray.tracking import stage_run
+from chestxray.tracking import open_store, stage_run
+from chestxray.warm_start import PARENT, WEIGHTS, parent_weights, with_head
+
+START = Path("models/start")
 
 
 def main() -> None:
     params = load_params()
-    with stage_run("train", params) as run:
+    with stage_run("train", params) as run, fetch_parent(open_store(), params.train.warm_start) as parent:
+        backbone = read_weights(Path("models/backbone.weights.h5"), params.backbone)
+        warm = parent_weights(parent, params, backbone) if parent else None
         studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
         folders = [Path("data/features", batch) for batch in params.batches]
         weights = weight_array(read_json(Path("reports/class_weights.json")))
@@ -24,8 +29,8 @@ def main() -> None:
         validation = load_features(folders, studies, "validation")
         score = mean_auroc(validation.truth, head_logits(validation, head.weights))
         metrics = {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
-        Path("models").mkdir(exist_ok=True)
-        np.save("models/head.npy", head.weights)
+        write_weights(warm or with_head(backbone, head.weights), START / WEIGHTS, params.backbone)
+        write_json(START / PARENT, {"batches": parent.card["params"]["batches"] if parent else []})
         write_csv(Path("reports/curves/l2.csv"), head.folds)
         write_csv(Path("reports/curves/train.csv"), head.curve)
         write_json(Path("reports/train.json"), {"train": metrics})

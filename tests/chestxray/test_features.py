@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chestxray import features as module
 from chestxray.augment import views
@@ -77,7 +79,8 @@ def test_features_are_what_the_network_says_of_each_view(dataset: Dataset, graph
 
 def test_test_images_have_no_features(features_folder: Path) -> None:
     assert sorted(file.name for file in features_folder.iterdir()) == [
-        "train.activations.npy", "train.pooled.npy", "validation.activations.npy", "validation.pooled.npy",
+        "train.activations.npy", "train.content_hash.npy", "train.pooled.npy",
+        "validation.activations.npy", "validation.content_hash.npy", "validation.pooled.npy",
     ]  # fmt: skip
 
 
@@ -85,7 +88,10 @@ def test_rows_and_chunks_run_over_the_seams_between_batches(dataset: Dataset, fe
     whole, _ = sides(features_folder, dataset)
     parts = [slice(0, 7), slice(7, 7), slice(7, 20)]
     torn = Features(
-        [whole.pooled[0][part] for part in parts], [whole.activations[0][part] for part in parts], whole.studies
+        [whole.pooled[0][part] for part in parts],
+        [whole.activations[0][part] for part in parts],
+        [np.arange(7), np.arange(0), np.arange(13)],
+        whole.studies,
     )
     indices, chosen = np.array([6, 7, 0, 19, 7]), np.array([1, 0, 3, 2, 3])
     np.testing.assert_array_equal(torn.rows(indices, chosen), whole.activations[0][indices, chosen])
@@ -163,13 +169,36 @@ def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_
     only_train = dataset.studies[dataset.studies["side"] == "train"].head(IMAGES_AT_ONCE + 1)
     write_features(Dataset(only_train, dataset.images), graph, INPUT, VIEWS, tmp_path / "c", tmp_path / "scratch")
     studies = dataset.studies[dataset.studies["side"] != "train"]
-    folders, both = [tmp_path / "c", features_folder], [only_train, dataset.studies]
-    validation = load_features(folders, module.pd.concat([only_train, studies]), "validation")
+    folders = [tmp_path / "c", features_folder]
+    validation = load_features(folders, module.pd.concat([only_train, studies], ignore_index=True), "validation")
     assert [len(part) for part in validation.pooled] == [0, 20]
     assert validation.rows(np.array([0]), np.array([1])).shape[0] == 1
-    assert [len(part) for part in load_features(folders, module.pd.concat(both), "train").pooled] == [5, 20]
+    train = load_features(folders, dataset.studies, "train")
+    assert [places.tolist() for places in train.places] == [list(range(5)), list(range(5, 20))]
 
 
 def test_features_of_other_studies_are_refused(dataset: Dataset, features_folder: Path) -> None:
-    with pytest.raises(ValueError, match="20 train images given for 19 studies: run dvc repro"):
-        load_features([features_folder], dataset.studies[1:], "train")
+    others = dataset.studies.assign(content_hash=dataset.studies["content_hash"].str[::-1])
+    with pytest.raises(ValueError, match="features of 0 of 20 train images, or in another order: run dvc repro"):
+        load_features([features_folder], others, "train")
+    with pytest.raises(ValueError, match="of 20 of 20 train images, or in another order: run dvc repro"):
+        load_features([features_folder], dataset.studies[::-1], "train")
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, 19)), st.integers(1, 7))
+def test_features_of_left_out_images_are_passed_over(
+    dataset: Dataset, features_folder: Path, left_out: set[int], size: int
+) -> None:
+    """The second time the same folder stands for a batch of which every image is known."""
+    stay = np.array([row for row in range(20) if row not in left_out], int)
+    studies = dataset.studies[~dataset.studies.index.isin(left_out)]
+    some = load_features([features_folder, features_folder], studies, "train")
+    whole = load_features([features_folder], dataset.studies, "train")
+    chunks = list(some.pooled_chunks(size))
+    assert all(len(chunk) <= size for chunk in chunks)
+    np.testing.assert_array_equal(np.concatenate([whole.pooled[0][:0], *chunks]), whole.pooled[0][stay])
+    assert some.studies["image"].tolist() == [f"{row}.png" for row in stay]
+    if len(stay):
+        indices = np.arange(len(stay))
+        np.testing.assert_array_equal(some.rows(indices, indices % 4), whole.activations[0][stay, indices % 4])

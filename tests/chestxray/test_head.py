@@ -24,7 +24,7 @@ def features() -> Features:
     truth = rng.random((IMAGES, 14)) < 1 / (1 + np.exp(-(odds - odds.mean(axis=0) + 0.5)))
     studies = pd.DataFrame(truth.astype(np.int8), columns=list(FINDINGS))
     studies["patient"] = [str(row // 2) for row in range(IMAGES)]
-    return Features([pooled[:100], pooled[100:]], [], studies)
+    return Features([pooled[:100], pooled[100:]], [], [np.arange(100), np.arange(len(pooled) - 100)], studies)
 
 
 def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.
 
 def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
     l2, class_weights = 0.05, np.linspace(1, 4, 14)
-    head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2))
+    head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2, warm_start=None))
     expected = theirs(features, np.arange(IMAGES), l2, class_weights)
     ours = np.concatenate(features.pooled).astype(np.float64) @ head.weights[:-1] + head.weights[-1]
     np.testing.assert_allclose(ours, expected, atol=5e-3)
@@ -51,7 +51,7 @@ def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
 
 def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Features) -> None:
     grid, class_weights = (10.0, 0.1, 0.001), np.linspace(1, 4, 14)
-    head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3))
+    head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3, warm_start=None))
     folds = np.array([fold_of(patient, 3) for patient in features.patients])
     for l2, score in zip(head.folds["l2"], head.folds["mean_auroc"], strict=True):
         expected = []
@@ -75,7 +75,7 @@ def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
 
 
 def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:
-    head = fit_head(features, np.ones(14), TrainParams(l2=(0.01, 100.0, 0.1), folds=3))
+    head = fit_head(features, np.ones(14), TrainParams(l2=(0.01, 100.0, 0.1), folds=3, warm_start=None))
     table = head.folds.set_index("l2")["mean_auroc"]
     assert sorted(table.index) == [0.01, 0.1, 100.0]
     assert head.l2 == table.idxmax()
@@ -83,7 +83,7 @@ def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:
 
 
 def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = TrainParams(l2=0.1, folds=2)
+    params = TrainParams(l2=0.1, folds=2, warm_start=None)
     whole = fit_head(features, np.ones(14), params).weights
     monkeypatch.setattr(head_module, "IMAGES_AT_ONCE", 37)
     np.testing.assert_allclose(fit_head(features, np.ones(14), params).weights, whole, atol=1e-3)
@@ -91,9 +91,9 @@ def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch:
 
 def test_a_feature_that_never_varies_does_no_harm(features: Features) -> None:
     dead = [np.concatenate([part, np.full_like(part[..., :1], 3.5)], axis=-1) for part in features.pooled]
-    params = TrainParams(l2=0.1, folds=2)
+    params = TrainParams(l2=0.1, folds=2, warm_start=None)
     expected = head_logits(features, fit_head(features, np.ones(14), params).weights)
-    with_dead = Features(dead, [], features.studies)
+    with_dead = Features(dead, [], features.places, features.studies)
     logits = head_logits(with_dead, fit_head(with_dead, np.ones(14), params).weights)
     np.testing.assert_allclose(logits, expected, atol=2e-2)
 
@@ -105,6 +105,6 @@ def test_logits_are_those_of_the_mean_of_the_prediction_views(features: Features
 
 
 def test_too_few_patients_for_the_folds_are_said(features: Features) -> None:
-    few = Features([features.pooled[0][:2]], [], features.studies[:2])
+    few = Features([features.pooled[0][:2]], [], [np.arange(2)], features.studies[:2])
     with pytest.raises(ValueError, match=r"1 patients are too few for train\.folds 3"):
-        fit_head(few, np.ones(14), TrainParams(l2=1.0, folds=3))
+        fit_head(few, np.ones(14), TrainParams(l2=1.0, folds=3, warm_start=None))

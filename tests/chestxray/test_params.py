@@ -41,6 +41,8 @@ def test_the_shipped_file_is_right_and_can_not_be_changed_in_passing() -> None:
         ("train.l2", [], "train.l2"),
         ("train.fold", 3, "train.fold"),
         ("train.folds", None, "train.folds"),
+        ("train.warm_start", "models:/chest-xray@champion", "train.warm_start"),
+        ("phantom.update.studies", 5000, "a patient has 1 to 4 studies"),
         ("prepare.test", 0.9, "leave nothing to train on"),
         ("prepare.max_rejected", 1.5, "prepare.max_rejected"),
         ("backbone.alpha", 0.4, "backbone.alpha"),

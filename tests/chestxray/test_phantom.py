@@ -11,15 +11,17 @@ import pytest
 from chestxray import phantom
 from chestxray.findings import FINDINGS, parse_findings
 from chestxray.nih import read_batch
-from chestxray.params import PhantomParams
+from chestxray.params import PhantomParams, PhantomUpdateParams
 from chestxray.phantom_anatomy import LEFT, RIGHT, Anatomy, breathed, grown_chest
 from chestxray.phantom_canvas import Array, Canvas
 from chestxray.phantom_chest import Chest, Shadow, absorption, draw_chest
-from chestxray.phantom_cohort import PREVALENCE, Patient, Study, sample_cohort
+from chestxray.phantom_cohort import Patient, Study, sample_cohort, sample_update
 from chestxray.phantom_lesion import Lesion
 from chestxray.phantom_signs import SIGNS
+from chestxray.phantom_site import FIRST_SITE, PREVALENCE, Site, other_site
 
-TINY = PhantomParams(studies=40, patients=25, size=64, difficulty=0.5, seed=3)
+UPDATE = PhantomUpdateParams(studies=30, patients=16, returning=8, portable=0.7, exposure=-0.1, prevalence=0.5)
+TINY = PhantomParams(studies=40, patients=25, size=64, difficulty=0.5, seed=3, update=UPDATE)
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
@@ -115,11 +117,11 @@ class TestWriting:
         (tmp_path / "phantom" / "old").write_text("kept")
         write, drawn = phantom.write_patient, []
 
-        def interrupted(images: Path, params: PhantomParams, patient: Patient) -> phantom.Rows:
+        def interrupted(images: Path, site: Site, params: PhantomParams, patient: Patient) -> phantom.Rows:
             if len(drawn) == 3:
                 raise error
             drawn.append(patient)
-            return write(images, params, patient)
+            return write(images, site, params, patient)
 
         monkeypatch.setattr(phantom, "write_patient", interrupted)
         with pytest.raises(error):
@@ -170,6 +172,71 @@ class TestCohort:
         assert 0.1 < np.mean(changing) < 0.9
 
 
+@pytest.fixture(scope="module")
+def both(cohort: list[Patient]) -> tuple[list[Patient], list[Patient]]:
+    return cohort, sample_update(cohort, 300, 200, 80, other_site(UPDATE), seed=5)
+
+
+class TestUpdate:
+    """The second batch, from another site."""
+
+    def test_those_who_return_are_the_same_and_their_followups_go_on(
+        self, both: tuple[list[Patient], list[Patient]]
+    ) -> None:
+        first, update = {patient.number: patient for patient in both[0]}, both[1]
+        back = [patient for patient in update if patient.number in first]
+        assert (len(update), len(back), sum(len(patient.studies) for patient in update)) == (200, 80, 300)
+        assert [p.number for p in update if p.number not in first] == list(range(801, 921))
+        for patient in back:
+            known = first[patient.number]
+            assert (patient.sex, patient.age) == (known.sex, known.age)
+            assert patient.studies[0].followup == len(known.studies)
+            assert patient.studies[0].age >= known.studies[-1].age
+
+    def test_more_lie_in_bed_and_are_acutely_ill(self, both: tuple[list[Patient], list[Patient]]) -> None:
+        ap, acute, mass = (
+            [np.mean([test(study) for patient in batch for study in patient.studies]) for batch in both]
+            for test in (
+                lambda study: study.view == "AP",
+                lambda study: "Effusion" in study.findings,
+                lambda study: "Mass" in study.findings,
+            )
+        )
+        assert ap[1] > ap[0] + 0.2 and acute[1] > 1.3 * acute[0] and mass[1] < 0.8 * mass[0]
+
+    def test_a_patient_who_had_a_finding_has_it_more_often_than_others(
+        self, both: tuple[list[Patient], list[Patient]]
+    ) -> None:
+        had = {p.number: {f for study in p.studies for f in study.findings} for p in both[0]}
+        now = [(f in study.findings, f in had[p.number])
+               for p in both[1] if p.number in had for study in p.studies for f in FINDINGS]  # fmt: skip
+        again = np.mean([seen for seen, before in now if before])
+        assert again > 2 * np.mean([seen for seen, before in now if not before])
+
+    def test_more_patients_than_there_are_can_not_return(self, cohort: list[Patient]) -> None:
+        with pytest.raises(ValueError, match="20 returning of 10 patients"):
+            sample_update(cohort, 10, 10, 20, FIRST_SITE, seed=0)
+
+    def test_less_exposure_is_paler_and_grainier_and_the_anatomy_stays(self) -> None:
+        patient = Patient(3, "F", 50, (Study(0, 50, "PA", ()),))
+        params = TINY.model_copy(update={"size": 256, "difficulty": 0.0})
+        images = [
+            next(phantom.draw_patient(patient, replace(FIRST_SITE, exposure=shift), params)).image.astype(float)
+            for shift in (0.0, -0.08)
+        ]
+        grain = [np.median(np.abs(image - cv2.GaussianBlur(image, (0, 0), 1.0))) for image in images]
+        assert images[1].mean() > images[0].mean() + 3 and grain[1] > 1.1 * grain[0]
+        assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] > 0.95
+
+    def test_its_names_collide_with_none_and_its_bytes_are_the_same_again(self, batch: Path, tmp_path: Path) -> None:
+        for name, workers in (("update", 1), ("again", 2)):
+            phantom.write_update(tmp_path / name, TINY, workers)
+        assert contents(tmp_path / "update") == contents(tmp_path / "again")
+        read = read_batch(tmp_path / "update")
+        assert len(read.studies) == 30 and read.synthetic and read.rejected.empty and len(read.boxes)
+        assert not set(read.studies["image"]) & set(read_batch(batch).studies["image"])
+
+
 # The pictures
 
 
@@ -197,9 +264,9 @@ def conspicuity(finding: str, what: Lesion) -> float:
 
 
 def studies_of(number: int, *views: str, difficulty: float = 0.0) -> list[phantom.Drawing]:
-    patient = Patient(number, "MF"[number % 2], tuple(Study(k, 50, view, ()) for k, view in enumerate(views)))
+    patient = Patient(number, "MF"[number % 2], 50, tuple(Study(k, 50, view, ()) for k, view in enumerate(views)))
     params = TINY.model_copy(update={"size": 96, "difficulty": difficulty})
-    return list(phantom.draw_patient(patient, params))
+    return list(phantom.draw_patient(patient, FIRST_SITE, params))
 
 
 class TestNormalChest:
@@ -358,17 +425,21 @@ class TestDifficulty:
 
     def test_without_it_labels_say_what_was_drawn(self) -> None:
         findings = ("Effusion", "Mass")
-        patient = Patient(1, "M", (Study(0, 50, "PA", findings),))
+        patient = Patient(1, "M", 50, (Study(0, 50, "PA", findings),))
         for seed in range(20):
-            (drawing,) = phantom.draw_patient(patient, TINY.model_copy(update={"difficulty": 0.0, "seed": seed}))
+            (drawing,) = phantom.draw_patient(
+                patient, FIRST_SITE, TINY.model_copy(update={"difficulty": 0.0, "seed": seed})
+            )
             assert drawing.findings == findings
             assert set(drawing.boxes) == set(findings)
 
     def test_at_its_worst_some_findings_are_missed_and_have_no_box(self) -> None:
-        patient = Patient(1, "M", (Study(0, 50, "PA", FINDINGS),))
+        patient = Patient(1, "M", 50, (Study(0, 50, "PA", FINDINGS),))
         missed = 0
         for seed in range(12):
-            (drawing,) = phantom.draw_patient(patient, TINY.model_copy(update={"difficulty": 1.0, "seed": seed}))
+            (drawing,) = phantom.draw_patient(
+                patient, FIRST_SITE, TINY.model_copy(update={"difficulty": 1.0, "seed": seed})
+            )
             missed += len(FINDINGS) - len(drawing.findings)
             assert set(drawing.boxes) <= set(drawing.findings)
         assert 0.02 < missed / (12 * len(FINDINGS)) < 0.2

@@ -1,13 +1,18 @@
 """Preparing a batch: right pixels, every kind of bad input accounted for, nothing half-written."""
 
 import hashlib
+import io
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from chestxray import preparation
 from chestxray.dataset import load_boxes, load_dataset
@@ -142,6 +147,52 @@ def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path
     with pytest.raises(SplitError, match=r"00000001_000.png, 00000002_000.png"):
         prepare_batch(root, tmp_path / "out" / "b", PARAMS)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def encodings(pixels: np.ndarray) -> dict[str, bytes]:
+    """The same picture in other files."""
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, "PNG", compress_level=0)
+    opaque = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)])
+    return {"stored": stored.getvalue(), "RGBA": png(opaque), "16 bits": png(pixels.astype(np.uint16) * 257)}
+
+
+@pytest.mark.parametrize("encoding", ["stored", "RGBA", "16 bits"])
+def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(tmp_path: Path, encoding: str) -> None:
+    again = encodings(noise(1))[encoding]
+    assert again != png(noise(1))
+    rows = [("00000001_000.png", "Mass", 1), ("00000001_001.png", "Mass", 1), ("00000001_002.png", "Hernia", 1)]
+    files = {rows[0][0]: png(noise(1)), rows[1][0]: png(noise(2)), rows[2][0]: again}
+    rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
+    assert rejected[["image", "reason"]].to_numpy().tolist() == [[rows[2][0], f"identical to {rows[0][0]}"]]
+    dataset = load_dataset([tmp_path / "b"])
+    assert dataset.studies["image"].tolist() == [rows[0][0], rows[1][0]]
+    assert len(np.load(tmp_path / "b/images.npy", mmap_mode="r")) == 2
+    other = write_batch(tmp_path / "raw2", [("00000001_009.png", "Mass", 1)], {"00000001_009.png": again})
+    prepare_batch(other, tmp_path / "b2", PARAMS)
+    both = load_dataset([tmp_path / "b", tmp_path / "b2"])
+    assert both.known.to_numpy().tolist() == [["b2", "00000001_009.png", f"already in batch b as {rows[0][0]}"]]
+    assert both.studies.equals(dataset.studies)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(3)), st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=3, max_size=3))
+def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: list[set[int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for batch, images in enumerate(contents):
+            rows = [(f"{image:08d}_00{batch}.png", "Mass", image + 1) for image in sorted(images)]
+            files = {row[0]: png(noise(image)) for row, image in zip(rows, sorted(images), strict=True)}
+            prepare_batch(write_batch(Path(folder, f"raw{batch}"), rows, files), Path(folder, f"b{batch}"), PARAMS)
+        dataset = load_dataset([Path(folder, f"b{batch}") for batch in order])
+        expected, known = [], 0
+        for batch in order:
+            new = [image for image in sorted(contents[batch]) if image not in {e[0] for e in expected}]
+            known += len(contents[batch]) - len(new)
+            expected += [(image, f"b{batch}") for image in new]
+        assert dataset.studies["batch"].tolist() == [batch for _, batch in expected]
+        assert len(dataset.known) == known
+        for index, (image, _) in enumerate(expected):
+            assert np.array_equal(dataset.pixels(index), resize(noise(image), 32))
 
 
 def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path) -> None:

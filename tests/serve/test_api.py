@@ -262,3 +262,59 @@ def test_the_documentation_shows_every_error(client: TestClient) -> None:
     assert set(responses) == {"200", "413", "415", "422", "503"}
     examples = responses["503"]["content"]["application/problem+json"]["examples"]
     assert set(examples) == {"overloaded", "model-unavailable"}
+
+
+KEY = "a key of this test alone"
+
+
+@pytest.mark.parametrize("given", [None, "", "another key", KEY + " ", "ä"])
+def test_without_the_key_nothing_is_told(service: Service, given: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = service(api_key=KEY, max_body_bytes=1)
+    headers = {} if given is None else {"X-API-Key": given.encode()}
+    asked = [
+        client.post("/predict", files={"file": PNG}, headers=headers),  # 401 before 413: the body is not looked at
+        *(client.get(path, headers=headers) for path in ("/v1/model", "/metrics", "/nowhere", "/livez/")),
+    ]
+    for answer in asked:
+        assert (answer.status_code, answer.json()["type"]) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"] == "X-API-Key"
+    assert all(client.get(path).status_code == 200 for path in ("/livez", "/readyz", "/docs", "/openapi.json"))
+    assert KEY not in "".join(JsonLines().format(record) for record in caplog.records)
+
+
+def test_with_the_key_it_answers_and_heatmaps_need_their_name_alone(service: Service) -> None:
+    client = service(api_key=KEY)
+    client.headers["X-API-Key"] = KEY
+    url = ask(client, heatmaps="link", threshold=0)["findings"][0]["heatmap"]["url"]
+    del client.headers["X-API-Key"]
+    assert client.get(url).status_code == 200
+    assert client.get("/static/gradcam/" + "0" * 32 + ".png").status_code == 404
+
+
+def test_other_sites_may_call_only_if_named(service: Service) -> None:
+    origin = {"Origin": "https://radiology.example"}
+    assert "access-control-allow-origin" not in service().get("/livez", headers=origin).headers
+    allowed = service(cors_origins=("https://radiology.example",), api_key=KEY)
+    asking = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
+    assert allowed.options("/predict", headers=asking).status_code == 200
+    assert allowed.get("/v1/model", headers=origin).headers["access-control-allow-origin"] == origin["Origin"]
+    stranger = {"Origin": "https://elsewhere.example"}
+    assert "access-control-allow-origin" not in allowed.get("/livez", headers=stranger).headers
+
+
+def test_every_answer_has_security_headers(client: TestClient) -> None:
+    asked = [client.get(path) for path in ("/livez", "/docs", "/nowhere", "/v1/model", "/metrics")]
+    asked.append(client.post("/predict", files={"file": PNG}))
+    for answer in asked:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == ("no-cache" if "etag" in answer.headers else "no-store")
+        assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_a_batch_is_bounded_as_a_whole(service: Service) -> None:
+    client = service(max_batch_files=2, max_body_bytes=3 * len(PNG))
+    for count, status in ((2, 200), (4, 413)):
+        assert client.post("/predict/batch", files=[("file", PNG)] * count).status_code == status
+    many = client.post("/predict/batch", files=[("file", b"x")] * 3)
+    assert (many.status_code, many.json()["type"]) == (422, "invalid-request")

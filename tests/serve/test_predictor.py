@@ -25,7 +25,7 @@ def following(uri: Path | str, **settings: str) -> Predictor:
 
 def served(predictor: Predictor) -> str:
     assert predictor.model
-    return predictor.model.source.sha256
+    return predictor.model.info.sha256
 
 
 def replace_model(folder: Path, model: bytes) -> None:
@@ -59,7 +59,7 @@ def remove_model(folder: Path) -> None:
 
 def external(folder: Path) -> None:
     model = onnx.load(folder / MODEL)
-    onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data", size_threshold=0)
+    onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data")
     onnx.save(model, folder / "external.onnx")
     replace_model(folder, (folder / "external.onnx").read_bytes())
 
@@ -73,16 +73,25 @@ def not_finite(folder: Path) -> None:
 
 BAD = {
     "damaged": (damage, "SHA-256"),
-    "no model": (remove_model, "opened"),
+    "no model": (remove_model, "not a bundle"),
     "no card": (lambda folder: (folder / CARD).unlink(), "MODEL_URI"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (lambda folder: make_bundle(folder, findings=FINDINGS[::-1]), "findings"),
     "other size": (lambda folder: make_bundle(folder, size=96), "size"),
     "other bias": (lambda folder: make_bundle(folder, bias=(9.0,) * 14), "add up"),
-    "tensors elsewhere": (external, "other files"),
+    "tensors elsewhere": (external, "External data"),
     "not a number": (not_finite, "add up"),
     "not ONNX": (lambda folder: replace_model(folder, b"nonsense"), "does not run"),
 }
+
+
+def test_tensors_in_other_files_are_not_even_looked_for_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    external(make_bundle(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where ONNX Runtime would look by itself
+    with pytest.raises(Exception, match="External data"):
+        Bundle(tmp_path)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -124,7 +133,7 @@ def test_an_alias_is_followed(tmp_path: Path) -> None:
     predictor.refresh()
     assert served(predictor) == bundle_digest(first)
     assert predictor.model
-    assert (predictor.model.source.version, predictor.model.source.alias) == ("1", "champion")
+    assert (predictor.model.info.version, predictor.model.info.alias) == ("1", "champion")
 
     client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, "0" * 64))
     predictor.refresh()

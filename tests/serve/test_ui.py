@@ -1,9 +1,13 @@
 """The page, against a real service on the loopback."""
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+import requests
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
@@ -32,23 +36,30 @@ def words(page: AppTest) -> str:
     )
 
 
+def rows(page: AppTest) -> list[tuple[str, float, float, str]]:
+    """Finding, probability, operating point and result, as the table says."""
+    table = next(html.proto.body for html in page.get("html") if "<table" in html.proto.body)
+    row = r"<th scope=row>([^<]+)</th>.*?<td>([\d.]+)</td><td>([\d.]+)</td><td>([^<]+)</td>"
+    return [(name, float(p), float(point), result) for name, p, point, result in re.findall(row, table)]
+
+
 def test_the_disclaimer_and_the_model_are_there_before_any_file(page: AppTest) -> None:
     assert not page.exception
-    assert RESEARCH_USE_ONLY in words(page)
-    assert "synthetic phantoms" in words(page)
+    assert RESEARCH_USE_ONLY in page.warning[0].value
+    assert "synthetic phantoms" in page.warning[0].value
     assert page.metric[0].label == "Mean AUROC"
 
 
 def test_a_radiograph_gets_its_findings(page: AppTest) -> None:
     upload(page, PNG)
     assert not page.exception and not page.error
-    assert [heading.value for heading in page.subheader] == ["Detected", "Probabilities"]
-    table = page.dataframe[0].value
-    assert set(table["Finding"]) == {name.replace("_", " ") for name in FINDINGS}
-    assert table["Probability"].is_monotonic_decreasing
-    assert ((table["Probability"] >= table["Operating point"]) == (table["Result"] == "detected")).all()
-    for name in table.loc[table["Result"] == "detected", "Finding"]:
-        assert f"**{name}**" in words(page)
+    table = rows(page)
+    assert {name for name, *_ in table} == {name.replace("_", " ") for name in FINDINGS}
+    assert [p for _, p, *_ in table] == sorted((p for _, p, *_ in table), reverse=True)
+    assert all((p >= point) == (result == "detected") for _, p, point, result in table)
+    detected = [name for name, *_, result in table if result == "detected"]
+    assert page.header[0].value == f"Detected: {len(detected)} of 14 findings"
+    assert all(f"**{name}**" in words(page) for name in detected)
 
 
 def test_sliders_and_picker_need_no_new_inference(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,9 +67,30 @@ def test_sliders_and_picker_need_no_new_inference(page: AppTest, monkeypatch: py
     monkeypatch.setattr("requests.request", only_the_card)
     page.slider(key="least").set_value(60)
     page.slider(key="opacity").set_value(10)
-    page.selectbox(key="finding").select(FINDINGS[3]).run()
+    page.selectbox[1].select_index(3).run()
     assert not page.exception and not page.error
-    assert len(page.subheader) == 2
+    assert len(rows(page)) == 14
+
+
+def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = requests.request
+
+    def none_detected(*arguments: Any, **named: Any) -> requests.Response:
+        answer = real(*arguments, **named)
+        content = answer.json()
+        for finding in content.get("findings", []):
+            finding["positive"], finding["threshold"] = False, 1.0
+        answer._content = json.dumps({**content, "predicted_labels": []}).encode()
+        return answer
+
+    monkeypatch.setattr("requests.request", none_detected)
+    upload(page, PNG).run()
+    assert not page.exception and not page.error
+    assert page.header[0].value == "Nothing detected"
+    assert "not** mean that the chest is healthy" in words(page)
+    assert {result for *_, result in rows(page)} == {"not detected"}
 
 
 def only_the_card(method: str, url: str, **_: object) -> object:
@@ -71,7 +103,31 @@ def only_the_card(method: str, url: str, **_: object) -> object:
 def test_a_refused_file_gets_the_reason(page: AppTest) -> None:
     upload(page, b"garbage")
     assert not page.exception
-    assert "neither PNG nor JPEG" in page.error[0].value
+    assert "**The file is refused.**" in page.error[0].value and "PNG" in page.error[0].value
+    assert not page.button, "the same file would be refused again"
+
+
+@pytest.mark.parametrize(("status", "title"), [(503, "The service is busy"), (401, "The key is wrong")])
+def test_a_service_that_refuses_is_quoted(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, status: int, title: str
+) -> None:
+    sent = []
+
+    def refuse(method: str, url: str, headers: dict[str, str], **_: object) -> requests.Response:
+        sent.append(headers)
+        problem = {"type": "any", "title": title, "status": status, "detail": "Why.", "request_id": "7"}
+        answer = requests.Response()
+        answer.status_code, answer._content = status, json.dumps(problem).encode()
+        return answer
+
+    monkeypatch.setenv("SERVICE_API_KEY", "secret")
+    monkeypatch.setattr("requests.request", refuse)
+    page.run()
+    assert not page.exception
+    assert page.error[0].value == f"**{title}.** Why. (Request 7)"
+    assert page.button[0].label == "Try again"
+    assert RESEARCH_USE_ONLY in page.warning[0].value
+    assert sent == [{"X-API-Key": "secret"}]
 
 
 def test_a_service_that_is_down_is_named(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from ruamel.yaml import YAML
 TOP = Path(__file__).parents[2]
 TINY = {
     "phantom": {"studies": 120, "patients": 90, "size": 64},
+    "phantom.update": {"studies": 24, "patients": 18, "returning": 6},
     "prepare": {"size": 64, "max_rejected": 0.05},
     "backbone": {"weights": "random", "alpha": 0.35, "input_size": 32},
     "features": {"views": 3},
@@ -50,7 +53,7 @@ class Clone:
         yaml, path = YAML(), self.top / "params.yaml"
         params = yaml.load(path)
         for section, values in sections.items():
-            params[section].update(values)
+            reduce(getitem, section.split("."), params).update(values)
         yaml.dump(params, path)
 
     def commit(self, message: str) -> None:

@@ -1,0 +1,52 @@
+"""What a codestream inside a DICOM file claims, before any decoder believes it."""
+
+import struct
+
+from chestxray.radiograph import RadiographError
+
+MAX_TILES = 2048
+"""OpenJPEG takes kilobytes for each before it decodes any."""
+SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
+"""Frames of baseline, extended and lossless JPEG and of JPEG-LS: one pass over the pixels."""
+START_OF_SCAN = 0xDA
+
+
+def check_jpeg(data: bytes, rows: int, columns: int) -> None:
+    """Checks that a JPEG or JPEG-LS codestream is of one component and the size given (ISO 10918-1, annex B.2).
+
+    Raises:
+        RadiographError: it is not.
+        struct.error: it ends too early.
+    """
+    place, sizes = 2, []
+    marker = 0xD8 if data[:2] == b"\xff\xd8" else 0
+    while marker != START_OF_SCAN:
+        start, marker, length = struct.unpack_from(">BBH", data, place)
+        if start != 0xFF or length < 2:
+            raise RadiographError("truncated or damaged")
+        if marker in SEQUENTIAL:
+            sizes.append(struct.unpack_from(">HHB", data, place + 5))
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            raise RadiographError("of a kind of JPEG that DICOM does not know")
+        place += 2 + length
+    if sizes != [(rows, columns, 1)]:
+        raise RadiographError("truncated or damaged")
+
+
+def check_jpeg2000(data: bytes, rows: int, columns: int) -> None:
+    """Checks that a JPEG 2000 codestream is of one component and the size given (ISO 15444-1, annex A.5.1).
+
+    Raises:
+        RadiographError: it is not, or has too many tiles.
+        struct.error: it ends too early.
+    """
+    start, _, _, width, height, left, top, tile_width, tile_height, tile_left, tile_top, components = (
+        struct.unpack_from(">LHHLLLLLLLLH", data)
+    )
+    if start != 0xFF4FFF51 or (height - top, width - left, components) != (rows, columns, 1):
+        raise RadiographError("truncated or damaged")
+    if not tile_width or not tile_height:
+        raise RadiographError("truncated or damaged")
+    tiles = -(-(width - tile_left) // tile_width) * -(-(height - tile_top) // tile_height)
+    if tiles > MAX_TILES:
+        raise RadiographError(f"more than {MAX_TILES:,} tiles")

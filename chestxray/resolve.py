@@ -1,0 +1,71 @@
+"""Asks MLflow which model an address means, and fetches its bundle.
+
+    python -m chestxray.resolve models:/chest-xray@champion FOLDER [KNOWN]
+
+puts `model.onnx` and `bundle.json` into FOLDER and prints JSON with `name`, `alias`, `version` and `sha256`; nothing is
+fetched if the version is KNOWN. The store is the one that MLFLOW_TRACKING_URI names. The service runs this as a process
+of its own, since importing MLflow costs 165 MiB.
+"""
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+
+from chestxray.bundle import CARD, MODEL, bundle_digest
+from chestxray.registry import DIGEST
+
+ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+def resolve(address: str, folder: Path, known: str | None = None) -> dict[str, str | None]:
+    """Finds a version and fetches its bundle, unless it is known.
+
+    Args:
+        address: `models:/<name>@<alias>` or `models:/<name>/<version>`.
+        folder: where to put the files.
+        known: a version that need not be fetched again.
+
+    Returns:
+        `name` and `alias` of the address, `version`, and `sha256` of the card.
+
+    Raises:
+        ValueError: the address is none, the version has no digest, or its card has another one.
+        MlflowException: the store has no such model, alias or version.
+    """
+    match = ADDRESS.fullmatch(address)
+    if not match:
+        raise ValueError(f"{address!r} is neither models:/<name>@<alias> nor models:/<name>/<version>")
+    client, name, alias = MlflowClient(), match["name"], match["alias"]
+    version = client.get_model_version_by_alias(name, alias).version if alias else match["version"]
+    found = client.get_model_version(name, version)
+    digest = found.tags.get(DIGEST)
+    if digest is None:
+        raise ValueError(f"version {found.version} of {name} lacks the tag {DIGEST}; register it with the pipeline")
+    if str(found.version) != known:
+        _fetch(found.source, folder, digest)
+    return {"name": name, "alias": alias, "version": str(found.version), "sha256": digest}
+
+
+def _fetch(source: str, folder: Path, digest: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        fetched = Path(download_artifacts(artifact_uri=source, dst_path=temporary))
+        if bundle_digest(fetched) != digest:
+            raise ValueError(f"{CARD} has SHA-256 {bundle_digest(fetched)}, the registry says {digest}")
+        for name in (MODEL, CARD):  # the card, which vouches for the model, comes last
+            shutil.copyfile(fetched / name, Path(temporary, f"new-{name}"))
+            Path(temporary, f"new-{name}").replace(folder / name)
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(resolve(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])))
+    except (ValueError, OSError, MlflowException) as error:
+        sys.exit(str(error))
