@@ -49,24 +49,16 @@ def per_second(port: int, way: Way, files: list[bytes], size: int, clients: int,
         RuntimeError: an answer was not 200.
     """
     context = get_context("spawn")
-    arguments = (context.Barrier(clients), port, way, files, size)
-    with ProcessPoolExecutor(clients, context, _begin, arguments) as pool:
-        spans = [work.result() for work in [pool.submit(_ask, n) for _ in range(clients)]]
+    with context.Manager() as manager, ProcessPoolExecutor(clients, context) as pool:
+        start_together = manager.Barrier(clients)
+        asking = [pool.submit(_ask, start_together, port, way, files, size, n) for _ in range(clients)]
+        spans = [work.result() for work in asking]
     return clients * n / (max(end for _, end in spans) - min(start for start, _ in spans))
 
 
-_shared: tuple[Barrier, int, Way, list[bytes], int]
-
-
-def _begin(*shared: object) -> None:
-    global _shared
-    _shared = shared  # type: ignore[assignment] # the pool passes them on as they are
-
-
-def _ask(n: int) -> tuple[float, float]:
-    barrier, port, way, files, size = _shared
+def _ask(start_together: Barrier, port: int, way: Way, files: list[bytes], size: int, n: int) -> tuple[float, float]:
     with Client(port) as client:
-        barrier.wait()
+        start_together.wait()
         start = time.monotonic()  # one clock for all processes
         for turn in range(n):
             answer = client.post(way.path, way.body(files[turn % len(files)], size), way.headers)
