@@ -5,8 +5,10 @@ fails here; `tests/serve/test_load.py` runs short versions that do.
 """
 
 import argparse
+import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,21 @@ def rows_of(scenario: str, figures: Figures) -> list[Row]:
     return [{"scenario": scenario, "figure": name, "value": cell} for name, cell in cells.items()]
 
 
+def scenarios(folder: Path, files: list[bytes], options: argparse.Namespace) -> Iterator[tuple[str, Figures]]:
+    """Those that are wanted, one after the other."""
+    bundle, body = options.bundle, form(files[0])
+    if options.overload:
+        with serving(folder / "overload", bundle) as server:
+            yield "overload", overload(server, body, options.overload)
+    if options.terminations:
+        yield "termination", terminations(folder / "termination", bundle, body, options.terminations)
+    if options.changes:
+        pair = (bundle, other_bundle(bundle, folder / "other"))
+        yield "alias", change_aliases(folder, pair, files[0], options.changes)
+    if options.soak:
+        yield "soak", soak(folder / "soak", bundle, files, options.soak)
+
+
 def main() -> None:
     """Prints the table, or writes it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -110,22 +127,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for load.md and load.json")
     options = parser.parse_args()
     files = radiographs(4)
-    body = form(files[0])
     measured: dict[str, Figures] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if options.overload:
-            with serving(folder / "overload", options.bundle) as server:
-                measured["overload"] = overload(server, body, options.overload)
-        if options.terminations:
-            measured["termination"] = terminations(
-                folder / "termination", options.bundle, form(files[0]), options.terminations
-            )
-        if options.changes:
-            pair = (options.bundle, other_bundle(options.bundle, folder / "other"))
-            measured["alias"] = change_aliases(folder, pair, files[0], options.changes)
-        if options.soak:
-            measured["soak"] = soak(folder / "soak", options.bundle, files, options.soak)
+    with tempfile.TemporaryDirectory() as folder:
+        for scenario, figures in scenarios(Path(folder), files, options):
+            measured[scenario] = figures
+            print(f"{scenario}: {figures}", file=sys.stderr, flush=True)
     rows = [row for scenario, figures in measured.items() for row in rows_of(scenario, figures)]
     publish("load", f"The service under load, synthetic phantoms; {machine()}", rows, measured, options.out)
 

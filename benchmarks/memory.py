@@ -21,13 +21,13 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from benchmarks.machine import machine
+from benchmarks.process import TOP, family, kibibytes
 from benchmarks.table import Row, publish
 from chestxray.nih import SYNTHETIC_NOTICE, TABLE
 from chestxray.params import load_params
 from chestxray.phantom import write_batch
 from chestxray.progress import progress
 
-TOP = Path(__file__).parents[1]
 BATCH = "big"
 STAGES = (
     "phantom",
@@ -100,32 +100,13 @@ def peak_of(command: list[str], top: Path) -> Peak:
         process = subprocess.Popen(command, cwd=top, stdout=file, stderr=file, env=environment | {"DVC_ROOT": str(top)})
         try:
             while process.poll() is None:
-                peak = max(peak, sum(map(_anonymous, _family(process.pid))))
+                peak = max(peak, sum(kibibytes(pid, "status", "RssAnon") for pid in family(process.pid)))
                 time.sleep(SECONDS_BETWEEN_SAMPLES)
         finally:
             process.kill()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')[-2000:]}")
     return Peak(peak / 1024, time.monotonic() - started)
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [member for child in children.read_text().split() for member in _family(int(child))]
-        except OSError:  # the thread ended meanwhile
-            continue
-    return found
-
-
-def _anonymous(pid: int) -> int:
-    """RssAnon in KiB; 0 when the process has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
 def measure(studies: int, stages: tuple[str, ...], drawn: Path, scratch: Path) -> dict[str, Peak]:

@@ -5,11 +5,11 @@ Run by `benchmarks.serving`. Random weights: for speed only shapes matter. One v
 
 import base64
 import os
-from typing import Any
 
 import cv2
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import uvicorn
 from fastapi import FastAPI, UploadFile
@@ -37,7 +37,7 @@ def readyz() -> dict[str, bool]:
 @app.post("/predict")
 def predict(file: UploadFile, heatmaps: str = "none") -> dict[str, object]:
     """Probabilities, and all 14 overlays as base64 PNG unless `heatmaps` is none."""
-    grey = cv2.imdecode(np.frombuffer(file.file.read(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    grey = np.asarray(cv2.imdecode(np.frombuffer(file.file.read(), np.uint8), cv2.IMREAD_GRAYSCALE))
     small = cv2.resize(grey, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     offset = (SIZE - INPUT_SIZE) // 2
     image = small[None, offset:-offset, offset:-offset, None].astype(np.float32)
@@ -46,7 +46,7 @@ def predict(file: UploadFile, heatmaps: str = "none") -> dict[str, object]:
     return {"probabilities": probabilities.tolist(), "heatmaps": overlays}
 
 
-def _overlay(grey: Any, image: Any, place: int) -> str:
+def _overlay(grey: npt.NDArray[np.uint8], image: npt.NDArray[np.float32], place: int) -> str:
     with tf.GradientTape() as tape:
         activations, predictions = explained(image)
         score = predictions[:, place]

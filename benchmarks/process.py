@@ -32,8 +32,8 @@ class Server:
     log: Path
 
     def resident(self) -> float:
-        """Resident memory of the process now."""
-        return kibibytes(self.process.pid, "status", "VmRSS") / 1024
+        """Resident memory now, summed over the process and its descendants."""
+        return sum(kibibytes(pid, "status", "VmRSS") for pid in family(self.process.pid)) / 1024
 
     def peak(self) -> float:
         """Most resident memory since the last `reset_peak`."""
@@ -42,10 +42,6 @@ class Server:
     def reset_peak(self) -> None:
         """Lets the peak begin anew (proc(5), clear_refs)."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-
-    def proportional(self) -> float:
-        """Memory of the process and its children; pages that several share are counted once."""
-        return sum(kibibytes(pid, "smaps_rollup", "Pss") for pid in family(self.process.pid)) / 1024
 
     def descriptors(self) -> int:
         """Open file descriptors."""

@@ -1,75 +1,132 @@
-"""Serving: ours against FastAPI with Keras (`plain_server`), side by side: `python -m benchmarks.serving`.
+"""Serving: ours against FastAPI with Keras, and against MLflow's own server: `python -m benchmarks.serving`.
 
-Server processes of their own on the loopback, the same images, one request at a time, the ways in turn.
+Server processes of their own on the loopback, one at a time, the same images. `plain_server` sees one view of an image
+and ours two, so ours does twice the work. MLflow's server (`mlflow models serve`) has the same ONNX model, takes
+a tensor as JSON and answers logits and maps; its clients decode the file and write the JSON.
 """
 
 import argparse
+import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from mlflow import MlflowClient
 
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.load import radiographs
 from benchmarks.machine import machine
-from benchmarks.process import TOP, running, serving
+from benchmarks.process import TOP, Server, running, serving
 from benchmarks.table import Row, publish
+from benchmarks.throughput import MLFLOW, OURS, per_second
+from chestxray.bundle import Bundle, bundle_digest
+from chestxray.registry import register
+from chestxray.tracking import Run
 
 MAPS = "?heatmaps=inline&heatmaps_for=all"
 WARM_UP = 2
+CLIENTS = 8
+NAME = "chest-xray"
+Figures = dict[str, Any]
 
 
-def seconds_of(port: int, path: str, bodies: list[bytes], n: int) -> list[float]:
-    """Seconds of `n` requests one after the other, the warm-up left out."""
+def milliseconds(port: int, path: str, bodies: list[bytes], n: int) -> list[float]:
+    """Milliseconds of `n` requests one after the other, the warm-up left out."""
     with Client(port) as client:
         answers = [client.post(path, bodies[turn % len(bodies)]) for turn in range(WARM_UP + n)]
     failed = [answer.status for answer in answers if answer.status != 200]
     if failed:
         raise RuntimeError(f"{path} was answered with {failed}")
-    return [answer.seconds for answer in answers[WARM_UP:]]
+    return [1000 * answer.seconds for answer in answers[WARM_UP:]]
 
 
 def overheads(port: int, bodies: list[bytes], n: int) -> list[float]:
-    """Seconds of `n` requests beside decoding, inference and waiting, as the answers tell them."""
+    """Milliseconds of `n` requests beside decoding and inference, as the answers tell these."""
     with Client(port) as client:
         answers = [client.post(PREDICT, bodies[turn % len(bodies)]) for turn in range(n)]
-    return [answer.seconds - sum(answer.json()["timing_ms"].values()) / 1000 for answer in answers]
+    timings = [answer.json()["timing_ms"] for answer in answers]
+    return [1000 * a.seconds - t["decode"] - t["inference"] for a, t in zip(answers, timings, strict=True)]
 
 
-def row_of(figure: str, plain: list[float], ours: list[float]) -> Row:
-    """Medians in ms and their ratio."""
-    p, o = 1000 * np.median(plain), 1000 * np.median(ours)
-    n = f"{len(plain)}, {len(ours)}"
-    return {"figure": figure, "plain": f"{p:.1f}", "ours": f"{o:.1f}", "ratio": f"{p / o:.1f}", "n": n}
+@contextmanager
+def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
+    """`mlflow models serve` of the bundle, registered as the pipeline does it in a store of its own."""
+    folder.mkdir(parents=True)
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(store)
+    experiment = client.create_experiment(NAME, artifact_location=(folder / "artifacts").as_uri())
+    register(Run(client, client.create_run(experiment).info.run_id), bundle, NAME, bundle_digest(bundle))
+    options = ["-m", f"models:/{NAME}@champion", "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", *options]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn there
+    with running(command, folder, {"MLFLOW_TRACKING_URI": store, "PATH": path}) as server:
+        server.wait_for("/ping")
+        yield server
+
+
+def measure(folder: Path, bundle: Path, files: list[bytes], n: int) -> dict[str, Figures]:
+    """Everything of every way; `n` requests of each kind, of plain with heatmaps a tenth."""
+    bodies, size = [form(file) for file in files], Bundle(bundle).card.size
+    found: dict[str, Figures] = {}
+    with running([sys.executable, "-m", "benchmarks.plain_server"], folder / "plain", {}) as server:
+        server.wait_for("/readyz")
+        found["plain"] = {
+            "single": milliseconds(server.port, PREDICT, bodies, n),
+            "heatmaps": milliseconds(server.port, PREDICT + MAPS, bodies, max(1, n // 10)),
+            "resident": server.resident(),
+        }
+    with mlflow_serving(folder / "mlflow", bundle) as server:
+        rate = per_second(server.port, MLFLOW, files, size, CLIENTS, max(1, n // 2))
+        found["mlflow"] = {"per second": rate, "resident": server.resident()}
+    with serving(folder / "ours", bundle) as server:
+        found["ours"] = {
+            "single": milliseconds(server.port, PREDICT, bodies, n),
+            "heatmaps": milliseconds(server.port, PREDICT + MAPS, bodies, n),
+            "overhead": overheads(server.port, bodies, n),
+            "per second": per_second(server.port, OURS, files, size, CLIENTS, max(1, n // 2)),
+            "resident": server.resident(),
+        }
+    return found
+
+
+def rows_of(found: dict[str, Figures], n: int) -> list[Row]:
+    """Medians, rates and memory side by side; a ratio above 1 speaks for ours."""
+    plain, mlflow, ours = found["plain"], found["mlflow"], found["ours"]
+    rows: list[Row] = []
+    for figure, key in (("p50 ms", "single"), ("p50 ms, all 14 heatmaps", "heatmaps")):
+        p, o = np.median(plain[key]), np.median(ours[key])
+        counts = f"{len(plain[key])}, {len(ours[key])}"
+        rows.append(
+            {"figure": figure, "plain": f"{p:.1f}", "MLflow": "", "ours": f"{o:.1f}", "ratio": f"{p / o:.1f}"}
+            | {"n": counts}
+        )
+    rate, m = ours["per second"], mlflow["per second"]
+    rates = {"MLflow": f"{m:.1f}", "ours": f"{rate:.1f}", "ratio": f"{rate / m:.1f}", "n": str(CLIENTS * (n // 2))}
+    rows.append({"figure": f"answers a second, {CLIENTS} clients", **rates})
+    extra = f"{np.median(ours['overhead']):.1f}"
+    rows.append({"figure": "p50 ms beside decoding and inference", "ours": extra, "n": str(n)})
+    for other, label in ((plain, "plain"), (mlflow, "MLflow")):
+        ratio = other["resident"] / ours["resident"]
+        sizes = {label: f"{other['resident']:.0f}", "ours": f"{ours['resident']:.0f}", "ratio": f"{ratio:.1f}"}
+        rows.append({"figure": f"resident MiB, against {label}", **sizes})
+    return rows
 
 
 def main() -> None:
     """Prints the table, or writes it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=TOP / "models" / "bundle")
-    parser.add_argument("--n", type=int, default=100, help="requests of each kind; a tenth of plain's with heatmaps")
+    parser.add_argument("--n", type=int, default=60, help="requests of each kind; a tenth of plain's with heatmaps")
     parser.add_argument("--out", type=Path, help="a folder for serving.md and serving.json")
     options = parser.parse_args()
-    bodies, n = [form(file) for file in radiographs(4)], options.n
-    command = [sys.executable, "-m", "benchmarks.plain_server"]
-    with tempfile.TemporaryDirectory() as name, running(command, Path(name, "plain"), {}) as plain:
-        plain.wait_for("/readyz")
-        with serving(Path(name, "ours"), options.bundle) as ours:
-            few = max(1, n // 10)
-            rows = [
-                row_of("p50 ms", *(seconds_of(each.port, PREDICT, bodies, n) for each in (plain, ours))),
-                row_of(
-                    "p50 ms with 14 heatmaps",
-                    *(seconds_of(p, PREDICT + MAPS, bodies, k) for p, k in ((plain.port, few), (ours.port, n))),
-                ),
-            ]
-            extra = 1000 * float(np.median(overheads(ours.port, bodies, n)))
-            memory = plain.proportional(), ours.proportional()
-    rows.append({"figure": "overhead p50 ms", "ours": f"{extra:.1f}", "n": str(n)})
-    sizes = {"plain": f"{memory[0]:.0f}", "ours": f"{memory[1]:.0f}", "ratio": f"{memory[0] / memory[1]:.1f}"}
-    rows.append({"figure": "memory, MiB of PSS", **sizes})
-    publish("serving", f"Ours against FastAPI with Keras, synthetic phantoms; {machine()}", rows, {}, options.out)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), options.bundle, radiographs(4), options.n)
+    heading = f"Ours against FastAPI with Keras and against MLflow's server, synthetic phantoms; {machine()}"
+    publish("serving", heading, rows_of(found, options.n), {"figures": found}, options.out)
 
 
 if __name__ == "__main__":

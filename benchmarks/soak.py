@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import linregress
 
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.crowd import Crowd, probing
@@ -13,7 +14,8 @@ HEATMAP_SECONDS = 2.0
 SAMPLES = 200
 WARM_UP = 0.25
 """Share of the time that the slope leaves out: allocators and caches fill up."""
-OPTIONS = ("", "?heatmaps=link&heatmaps_for=all", "?heatmaps=inline", "?heatmaps=raw")
+OPTIONS = (*[""] * 9, "?heatmaps=link&heatmaps_for=all", "?heatmaps=inline", "?heatmaps=raw")
+"""Mostly the cheapest: a slope needs many requests to stand out from what allocators give and take."""
 
 
 def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict[str, float]:
@@ -48,7 +50,7 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
                 resident.append(server.resident())
         time.sleep(HEATMAP_SECONDS)
         first = int(WARM_UP * SAMPLES)
-        slope = np.polyfit(counted[first:], resident[first:], 1)[0] * 10_000
+        fit = linregress(np.array(counted[first:]) / 10_000, resident[first:])
         with Client(server.port) as client:
             left = sum(client.get(link).status != 404 for link in links)
         return {
@@ -58,7 +60,8 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
             "probes": len(probes),
             "MiB before": before,
             "MiB after": server.resident(),
-            "MiB per 10,000 requests": float(slope),
+            "MiB per 10,000 requests": float(fit.slope),
+            "standard error of that": float(fit.stderr),
             "file descriptors before": descriptors,
             "file descriptors after": server.descriptors(),
             "heatmaps asked for after they expired": len(links),

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -31,6 +33,10 @@ MIN_SIDE, MAX_ASPECT = 32, 4.0
 """Below and beyond these nothing of a chest can be seen."""
 OVERLAY_SIZE = 512
 OPACITY = 0.45
+QUICKLY = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
+"""A seventh smaller and no slower than what OpenCV takes by itself; more compression doubles the time."""
+DRAWING = ThreadPoolExecutor(os.cpu_count(), "drawing")
+"""Encoding is most of the work of overlays, and leaves the interpreter free."""
 
 Single = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -144,10 +150,14 @@ def _explain(
             )
         return
     large, full_scale = resize(pixels, OVERLAY_SIZE), float(maps[..., wanted].max(initial=0.0))
-    for place in wanted:
-        heat = heat_of(maps[..., [place]], OVERLAY_SIZE, OVERLAY_SIZE * card.input_size // card.size)
-        picture = overlay(large, heat[..., 0], full_scale, OPACITY)
-        png = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    inner = OVERLAY_SIZE * card.input_size // card.size
+
+    def draw(place: np.intp) -> bytes:
+        heat = heat_of(maps[..., [place]], OVERLAY_SIZE, inner)
+        picture = cv2.cvtColor(overlay(large, heat[..., 0], full_scale, OPACITY), cv2.COLOR_RGB2BGR)
+        return cv2.imencode(".png", picture, QUICKLY)[1].tobytes()
+
+    for place, png in zip(wanted, DRAWING.map(draw, wanted), strict=True):
         if options.heatmaps == "link" and overlays is not None:
             url = f"/static/gradcam/{overlays.add(png)}.png"
             findings[place].heatmap = LinkedHeatmap(url=url, expires_in_seconds=overlays.seconds)

@@ -1,0 +1,67 @@
+"""Clients in processes of their own, so that what they do themselves costs the server's interpreter nothing."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from threading import Barrier
+from typing import NamedTuple
+
+from benchmarks.client import FORM, PREDICT, Client, form
+from chestxray.radiograph import decode, resize
+
+
+class Way(NamedTuple):
+    """How a client asks: from a file to a path, a body and its headers."""
+
+    path: str
+    body: Callable[[bytes, int], bytes]
+    headers: Mapping[str, str]
+
+
+def _form(file: bytes, _: int) -> bytes:
+    return form(file)
+
+
+def _tensor(file: bytes, size: int) -> bytes:
+    """MLflow's scoring JSON: the client decodes, and writes the tensor out in decimal digits."""
+    pixels = resize(decode(file).pixels, size)
+    return json.dumps({"inputs": pixels[None, ..., None].tolist()}, separators=(",", ":")).encode()
+
+
+OURS = Way(PREDICT, _form, FORM)
+MLFLOW = Way("/invocations", _tensor, {"Content-Type": "application/json"})
+
+
+def per_second(port: int, way: Way, files: list[bytes], size: int, clients: int, n: int) -> float:
+    """Answers a second, while so many clients ask one after the other.
+
+    Args:
+        port: of the server.
+        way: how to ask it.
+        files: radiographs, taken in turn.
+        size: side of the image that the model takes, in pixels.
+        clients: processes.
+        n: requests of each.
+
+    Raises:
+        RuntimeError: an answer was not 200.
+    """
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(clients, context) as pool:
+        start_together = manager.Barrier(clients)
+        asking = [pool.submit(_ask, start_together, port, way, files, size, n) for _ in range(clients)]
+        spans = [work.result() for work in asking]
+    return clients * n / (max(end for _, end in spans) - min(start for start, _ in spans))
+
+
+def _ask(start_together: Barrier, port: int, way: Way, files: list[bytes], size: int, n: int) -> tuple[float, float]:
+    with Client(port) as client:
+        start_together.wait()
+        start = time.monotonic()  # one clock for all processes
+        for turn in range(n):
+            answer = client.post(way.path, way.body(files[turn % len(files)], size), way.headers)
+            if answer.status != 200:
+                raise RuntimeError(f"{way.path} was answered with {answer.status}: {answer.body[:300]!r}")
+        return start, time.monotonic()
