@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate
 Pixels = npt.NDArray[np.generic]
 
 CR = uid.ComputedRadiographyImageStorage
+EXPLICIT = str(uid.ExplicitVRLittleEndian)
 COMPRESSED_BY_PYDICOM = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
@@ -42,12 +43,12 @@ def dataset_of(pixels: Pixels, bits: int | None = None, **elements: Any) -> Data
     return dataset
 
 
-def written(dataset: Dataset, syntax: str = str(uid.ExplicitVRLittleEndian)) -> bytes:
+def written(dataset: Dataset, syntax: str = EXPLICIT) -> bytes:
     """The file, with preamble; the pixel data must be as the syntax wants them."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.UID(syntax)
     dataset.file_meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CR)
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid.UID("1.2.3")
     if uid.UID(syntax).is_encapsulated:
         dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     stream = io.BytesIO()
@@ -55,7 +56,7 @@ def written(dataset: Dataset, syntax: str = str(uid.ExplicitVRLittleEndian)) -> 
     return stream.getvalue()
 
 
-def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | None = None, **elements: Any) -> bytes:
+def dicom(pixels: Pixels, syntax: str = EXPLICIT, bits: int | None = None, **elements: Any) -> bytes:
     """A file of the transfer syntax given."""
     dataset = dataset_of(pixels, bits, **elements)
     if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
@@ -88,10 +89,11 @@ def _lossless_jpeg(pixels: Pixels, bits: int) -> bytes:
     predicted = np.empty_like(values)
     predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = values[:, :-1], values[:-1, 0], 1 << (bits - 1)
     packed = ""
-    for difference in (values - predicted).ravel().tolist():
+    differences = (values - predicted + 0x7FFF & 0xFFFF) - 0x7FFF
+    for difference in differences.ravel().tolist():
         category = abs(difference).bit_length()
         packed += f"{category:05b}"
-        if category:
+        if 0 < category < 16:
             packed += f"{difference if difference > 0 else difference + (1 << category) - 1:0{category}b}"
     packed += "1" * (-len(packed) % 8)
     scan = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\x00")
