@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pydicom import uid
 
-from tests.dicom_files import JPEG_8_BIT, LOSSLESS_JPEG, SYNTAXES, dicom
+from tests.dicom_files import JPEG_8_BIT, JPEG_2000, LOSSLESS_JPEG, SYNTAXES, dicom
 
 TOKENS = (
     b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\x7f\xff\xff\xff", b"\xff\xd9", b"\xff\xda",
@@ -18,8 +18,14 @@ TOKENS = (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXEL_DATA = b"\xe0\x7f\x10\x00"
 HEADER, CODESTREAM_HEADER = 600, 150
-DEEP = {uid.JPEG2000: (16,), uid.JPEG2000Lossless: (16,)} | dict.fromkeys(LOSSLESS_JPEG, (9, 10, 12, 14, 16))
-"""Bits stored, of the files of more than 8 bits; 12 elsewhere. Lossless JPEG gets a third of all."""
+DEPTHS = (
+    dict.fromkeys(SYNTAXES, (8, 12))
+    | dict.fromkeys(LOSSLESS_JPEG, (8, 9, 10, 12, 14, 16))
+    | dict.fromkeys(JPEG_2000, (8, 16))
+    | dict.fromkeys((*JPEG_8_BIT, uid.JPEGLSNearLossless), (8,))
+    | {uid.JPEGLSLossless: (12,)}
+)
+"""Bits stored. The decoder of lossless JPEG, which is ours, gets a third of all; JPEG-LS takes a process for each."""
 
 
 def seeds() -> dict[str, bytes]:
@@ -36,9 +42,9 @@ def seeds() -> dict[str, bytes]:
     }
     for syntax in SYNTAXES:
         name = f"DICOM, {syntax.name.split(' (Process 14')[0].replace(' Image Compression', '')}"
-        files[f"{name}, 8 bits"] = dicom(smooth, syntax, ViewPosition="PA", WindowCenter=100, WindowWidth=200)
-        for bits in DEEP.get(syntax, () if syntax in JPEG_8_BIT else (12,)):
-            files[f"{name}, {bits} bits"] = dicom(deep >> (16 - bits), syntax, bits)
+        for bits in DEPTHS[syntax]:
+            pixels = smooth if bits == 8 else deep >> (16 - bits)
+            files[f"{name}, {bits} bits"] = dicom(pixels, syntax, bits, ViewPosition="PA", WindowWidth=200)
     return files
 
 
