@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import importlib.util
 import logging
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, uid
 from pydicom.data import get_testdata_file
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import get_frame
 
 from chestxray.jpeg_lossless import decode_lossless_jpeg
+from chestxray.jpeg_ls import decode_jpeg_ls
 from chestxray.radiograph import RadiographError, decode
-from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dataset_of, dicom, lossless_jpeg, written
+from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom, lossless_jpeg
 from tests.serve.files import REFUSED
 
 RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)  # smooth, for lossy codecs; 0–236
@@ -142,10 +145,10 @@ def test_lossless_jpeg_comes_back_bit_for_bit(predictor: int, bits: int, restart
         assert np.array_equal(decode_lossless_jpeg(data, *pixels.shape), pixels)
 
 
-@pytest.mark.parametrize("end", [60, -1000, -3])
+@pytest.mark.parametrize("end", [-1500, -1000, -3])
 def test_lossless_jpeg_that_ends_early_is_refused(end: int) -> None:
     data = lossless_jpeg(np.random.default_rng(0).integers(256, size=(64, 48)), 8)
-    with pytest.raises(ValueError, match="fewer|no code"):
+    with pytest.raises(ValueError, match=r"fewer|no code"):
         decode_lossless_jpeg(data[:end], 64, 48)
 
 
@@ -162,16 +165,15 @@ def test_lossless_jpeg_of_others_decodes_as_gdcm_does(name: str, digest: str) ->
 
 ENDLESS = (
     "ffd8fff7000b0c0040003001011100ffda0008010100000000afdfbf77bbf77be77d73c6fb6bde6fddef9df5cf1bedaf"
-    "79ce737bdef7ad6b5ad6b560c17bceb8ce737bdef7ad6b5ad6b560c17bceb8db4cb0bace"
+    "79ce737bdef7ad6b5ad6b560c17bceb8db4cb0bace"
 )
 
 
-def test_jpeg_ls_that_never_ends_is_refused() -> None:
+def test_jpeg_ls_that_never_ends_is_stopped() -> None:
     """Found by `make fuzz`: it keeps CharLS in a loop."""
-    dataset = dataset_of(RAMP.astype(np.uint16), 12)
-    dataset.PixelData = encapsulate([bytes.fromhex(ENDLESS)])
-    with pytest.raises(RadiographError, match="damaged"):
-        decode(written(dataset, uid.JPEGLSLossless))
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        decode_jpeg_ls(bytes.fromhex(ENDLESS), 64, 48)
+    assert raised.value.returncode == -signal.SIGPROF
 
 
 @pytest.mark.parametrize("name", [name for name in REFUSED if name.startswith("dicom")])
