@@ -36,8 +36,9 @@ lock: .venv/installed-tests ## pin the newest versions that pyproject.toml allow
 		-c requirements.txt -o tests/requirements.txt
 	for part in serve ui; do \
 		uv pip compile --group pyproject.toml:$$part --upgrade --generate-hashes --no-header --no-emit-index-url -q \
-			-c requirements.txt -o serve/requirements$${part#serve}.txt; \
+			-c requirements.txt -o serve/requirements-$$part.txt; \
 	done
+	mv serve/requirements-serve.txt serve/requirements.txt
 
 serve: .venv/installed ## the service on http://127.0.0.1:8000
 	PORT=$(PORT) python -m serve
@@ -62,6 +63,9 @@ add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [
 
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training
+
+fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 10 minutes)
+	python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
 	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/champion models/*.h5 models/*.npy

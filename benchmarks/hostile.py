@@ -10,7 +10,8 @@ from benchmarks.client import PREDICT, Client, form
 from benchmarks.machine import machine
 from benchmarks.process import TOP, Server, serving
 from benchmarks.table import publish
-from tests.serve.files import PNG, REFUSED, USABLE
+from tests.dicom_files import dicom
+from tests.serve.files import GREY, PNG, REFUSED, USABLE
 
 ROUNDS = 3
 
@@ -27,8 +28,8 @@ def costs(server: Server, files: Mapping[str, bytes]) -> dict[str, Cost]:
     """Sends every file three times to a warm server."""
     found = {}
     with Client(server.port) as client:
-        for _ in range(5):
-            client.post(PREDICT, form(PNG))
+        for file in (PNG, dicom(GREY)) * 5:  # the first DICOM file loads pydicom, 30 MiB, once
+            client.post(PREDICT, form(file))
         for name, file in files.items():
             server.reset_peak()
             before = server.resident()

@@ -12,21 +12,14 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from chestxray.codestream import check_jpeg, check_jpeg2000
 from chestxray.dicom_file import UNDEFINED, Bounded, DicomFile
+from chestxray.jpeg_lossless import decode_lossless_jpeg
+from chestxray.jpeg_ls import decode_jpeg_ls
 from chestxray.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-PLUGINS = {
-    uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGExtended12Bit: "pillow",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pillow",
-    uid.JPEG2000: "pillow",
-}
-"""Which of pydicom's plug-ins decodes what."""
+LOSSLESS_JPEG = frozenset({uid.JPEGLossless, uid.JPEGLosslessSV1})
+BY_PILLOW = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEG2000Lossless, uid.JPEG2000})
 
 
 def stored_values(file: DicomFile) -> Values:
@@ -98,11 +91,23 @@ def _run_lengths(file: DicomFile, frame: bytes) -> Values:
 
 
 def _decoded(file: DicomFile, frame: bytes) -> Values:
-    elements, syntax = file.elements, file.syntax
-    if syntax not in PLUGINS:
-        raise RadiographError("of a transfer syntax that is not supported")
+    syntax, rows, columns = file.syntax, int(file.elements.Rows), int(file.elements.Columns)
     check = check_jpeg2000 if syntax in uid.JPEG2000TransferSyntaxes else check_jpeg
-    check(frame, int(elements.Rows), int(elements.Columns))
+    check(frame, rows, columns)
+    if syntax in LOSSLESS_JPEG:
+        values: Values = decode_lossless_jpeg(frame, rows, columns)
+    elif syntax in uid.JPEGLSTransferSyntaxes:
+        values = decode_jpeg_ls(frame, rows, columns)
+    elif syntax in BY_PILLOW:
+        values = _by_pillow(file, frame)
+    else:
+        raise RadiographError("of a transfer syntax that is not supported")
+    deep = file.elements.BitsAllocated == 16
+    return values.astype(np.uint16, copy=False) if deep else values.astype(np.uint8, copy=False)
+
+
+def _by_pillow(file: DicomFile, frame: bytes) -> Values:
+    elements = file.elements
     options: Any = {
         "rows": int(elements.Rows),
         "columns": int(elements.Columns),
@@ -114,7 +119,7 @@ def _decoded(file: DicomFile, frame: bytes) -> Values:
         "number_of_frames": 1,
         "pixel_keyword": "PixelData",
     }
-    array, _ = get_decoder(syntax).as_array(_encapsulated(frame), raw=True, decoding_plugin=PLUGINS[syntax], **options)
+    array, _ = get_decoder(file.syntax).as_array(_encapsulated(frame), raw=True, decoding_plugin="pillow", **options)
     values: Values = array.view(f"u{array.itemsize}")
     return values.reshape(elements.Rows, elements.Columns)
 

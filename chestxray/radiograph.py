@@ -39,7 +39,7 @@ class Radiograph:
     """A decoded image.
 
     Attributes:
-        pixels: grey levels, uint8, height × width, upright (EXIF orientation applied).
+        pixels: grey levels, uint8, height × width, upright (EXIF orientation applied); may be read-only.
         format: "PNG", "JPEG" or "DICOM".
         bit_depth: bits per grey level in the file.
         view_position: of a DICOM file, one of `chestxray.dicom.VIEWS`; None if it is another, or the file says none.
@@ -91,13 +91,14 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
 
 
 def _grey(image: Image.Image) -> Radiograph:
-    image_format, deep = str(image.format), image.mode.startswith("I")
-    upright = ImageOps.exif_transpose(image)
-    if deep:
+    image_format, mode = str(image.format), image.mode
+    ImageOps.exif_transpose(image, in_place=True)
+    if mode.startswith("I"):
         # Pillow's own conversion of 16 bits clips at 255 instead of scaling.
-        pixels = (np.asarray(upright).astype(np.uint32) + 128) // 257
+        pixels = (np.asarray(image).astype(np.uint32) + 128) // 257
         return Radiograph(pixels.astype(np.uint8), image_format, 16)
-    return Radiograph(np.array(upright.convert("L")), image_format, 1 if image.mode == "1" else 8)
+    grey = image if mode == "L" else image.convert("L")  # which copies even what is grey
+    return Radiograph(np.asarray(grey), image_format, 1 if mode == "1" else 8)
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:

@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate
 Pixels = npt.NDArray[np.generic]
 
 CR = uid.ComputedRadiographyImageStorage
+EXPLICIT = str(uid.ExplicitVRLittleEndian)
 COMPRESSED_BY_PYDICOM = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
@@ -42,12 +43,12 @@ def dataset_of(pixels: Pixels, bits: int | None = None, **elements: Any) -> Data
     return dataset
 
 
-def written(dataset: Dataset, syntax: str = str(uid.ExplicitVRLittleEndian)) -> bytes:
+def written(dataset: Dataset, syntax: str = EXPLICIT) -> bytes:
     """The file, with preamble; the pixel data must be as the syntax wants them."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.UID(syntax)
     dataset.file_meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CR)
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid.UID("1.2.3")
     if uid.UID(syntax).is_encapsulated:
         dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     stream = io.BytesIO()
@@ -55,7 +56,7 @@ def written(dataset: Dataset, syntax: str = str(uid.ExplicitVRLittleEndian)) -> 
     return stream.getvalue()
 
 
-def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | None = None, **elements: Any) -> bytes:
+def dicom(pixels: Pixels, syntax: str = EXPLICIT, bits: int | None = None, **elements: Any) -> bytes:
     """A file of the transfer syntax given."""
     dataset = dataset_of(pixels, bits, **elements)
     if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
@@ -69,7 +70,7 @@ def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | 
         dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
         dataset.compress(uid.UID(syntax), generate_instance_uid=False, **choices.get(syntax, {}))
     elif syntax in LOSSLESS_JPEG:
-        dataset.PixelData = encapsulate([_lossless_jpeg(pixels, dataset.BitsStored)])
+        dataset.PixelData = encapsulate([lossless_jpeg(pixels, dataset.BitsStored)])
     elif syntax in JPEG_2000:
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG2000", no_jp2=True, irreversible=syntax == uid.JPEG2000)
@@ -81,23 +82,40 @@ def dicom(pixels: Pixels, syntax: str = uid.ExplicitVRLittleEndian, bits: int | 
     return written(dataset, syntax)
 
 
-def _lossless_jpeg(pixels: Pixels, bits: int) -> bytes:
-    """JPEG process 14, selection value 1 (ISO 10918-1, annex H); all 17 Huffman codes have five bits."""
-    size = (1 << bits) - 1
-    values = pixels.astype(np.int64) & size
-    predicted = np.empty_like(values)
-    predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = values[:, :-1], values[:-1, 0], 1 << (bits - 1)
-    packed = ""
-    for difference in (values - predicted).ravel().tolist():
-        category = abs(difference).bit_length()
-        packed += f"{category:05b}"
-        if category:
-            packed += f"{difference if difference > 0 else difference + (1 << category) - 1:0{category}b}"
-    packed += "1" * (-len(packed) % 8)
-    scan = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\x00")
+def lossless_jpeg(pixels: Pixels, bits: int, predictor: int = 1, restart: int = 0) -> bytes:
+    """JPEG process 14 (ISO 10918-1, annex H); all 17 Huffman codes have five bits.
+
+    Args:
+        pixels: unsigned.
+        bits: of a pixel.
+        predictor: selection value, 1–7.
+        restart: rows from one restart marker to the next; 0 for none.
+    """
+    values, step = pixels.astype(np.int64) & (1 << bits) - 1, restart or len(pixels)
+    parts = [_scan(values[row : row + step], 1 << (bits - 1), predictor) for row in range(0, len(values), step)]
+    scan = parts[0] + b"".join(bytes([0xFF, 0xD0 + i % 8]) + part for i, part in enumerate(parts[1:]))
     frame = struct.pack(">BHHBBBB", bits, *pixels.shape, 1, 1, 0x11, 0)
     codes = bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])
-    segments = ((0xC3, frame), (0xC4, codes), (0xDA, bytes([1, 1, 0, 1, 0, 0])))
+    interval = struct.pack(">H", restart * pixels.shape[1])
+    segments = ((0xC3, frame), (0xC4, codes), (0xDD, interval), (0xDA, bytes([1, 1, 0, predictor, 0, 0])))
     return b"".join(
         [b"\xff\xd8", *(struct.pack(">BBH", 0xFF, m, len(c) + 2) + c for m, c in segments), scan, b"\xff\xd9"]
     )
+
+
+def _scan(values: npt.NDArray[np.int64], start: int, predictor: int) -> bytes:
+    left, up, corner = values[1:, :-1], values[:-1, 1:], values[:-1, :-1]
+    predicted = np.empty_like(values)
+    predicted[0, 0], predicted[0, 1:], predicted[1:, 0] = start, values[0, :-1], values[:-1, 0]
+    predicted[1:, 1:] = [
+        left, up, corner, left + up - corner, left + (up - corner >> 1), up + (left - corner >> 1), left + up >> 1
+    ][predictor - 1]  # fmt: skip
+    differences = (values - predicted + 0x7FFF & 0xFFFF) - 0x7FFF
+    packed = ""
+    for difference in differences.ravel().tolist():
+        category = abs(difference).bit_length()
+        packed += f"{category:05b}"
+        if 0 < category < 16:
+            packed += f"{difference if difference > 0 else difference + (1 << category) - 1:0{category}b}"
+    packed += "1" * (-len(packed) % 8)
+    return int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\x00")

@@ -1,19 +1,27 @@
 """DICOM in the one decoder: every transfer syntax and every way to mean a grey level; refusals and their price."""
 
 import contextlib
+import hashlib
 import importlib.util
 import logging
+import signal
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, uid
+from pydicom.data import get_testdata_file
+from pydicom.encaps import get_frame
 
+from chestxray.jpeg_lossless import decode_lossless_jpeg
+from chestxray.jpeg_ls import decode_jpeg_ls
 from chestxray.radiograph import RadiographError, decode
-from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom
+from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom, lossless_jpeg
 from tests.serve.files import REFUSED
 
 RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)  # smooth, for lossy codecs; 0–236
@@ -126,6 +134,46 @@ def test_real_radiographs(name: str, shape: tuple[int, int], bits: int, view: st
     assert plain.pixels.mean() == pytest.approx(mean, abs=0.01)
     assert np.array_equal(lossless.pixels, plain.pixels)
     assert np.abs(packed.pixels.astype(int) - plain.pixels).mean() < 2
+
+
+@pytest.mark.parametrize("predictor", range(1, 8))
+@pytest.mark.parametrize(("bits", "restart"), [(8, 0), (12, 5), (16, 16)])
+def test_lossless_jpeg_comes_back_bit_for_bit(predictor: int, bits: int, restart: int) -> None:
+    noise = np.random.default_rng(bits).integers(1 << bits, size=(33, 41), dtype=np.uint16)
+    for pixels in (noise, np.sort(noise), np.full((200, 400), 7, np.uint16)):  # the last takes several blocks
+        data = lossless_jpeg(pixels, bits, predictor, restart)
+        assert np.array_equal(decode_lossless_jpeg(data, *pixels.shape), pixels)
+
+
+@pytest.mark.parametrize("end", [-1500, -1000, -3])
+def test_lossless_jpeg_that_ends_early_is_refused(end: int) -> None:
+    data = lossless_jpeg(np.random.default_rng(0).integers(256, size=(64, 48)), 8)
+    with pytest.raises(ValueError, match=r"fewer|no code"):
+        decode_lossless_jpeg(data[:end], 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [("JPGLosslessP14SV1_1s_1f_8b.dcm", "53e607880105df3b"), ("JPEG-LL.dcm", "a6e9d32143339d3f")],
+)
+def test_lossless_jpeg_of_others_decodes_as_gdcm_does(name: str, digest: str) -> None:
+    """The digests are of what GDCM 3.2.6 made of pydicom's test files."""
+    dataset = pydicom.dcmread(get_testdata_file(name))
+    pixels = decode_lossless_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1), dataset.Rows, dataset.Columns)
+    assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == digest
+
+
+ENDLESS = (
+    "ffd8fff7000b0c0040003001011100ffda0008010100000000afdfbf77bbf77be77d73c6fb6bde6fddef9df5cf1bedaf"
+    "79ce737bdef7ad6b5ad6b560c17bceb8db4cb0bace"
+)
+
+
+def test_jpeg_ls_that_never_ends_is_stopped() -> None:
+    """Found by `make fuzz`: it keeps CharLS in a loop."""
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        decode_jpeg_ls(bytes.fromhex(ENDLESS), 64, 48)
+    assert raised.value.returncode == -signal.SIGPROF
 
 
 @pytest.mark.parametrize("name", [name for name in REFUSED if name.startswith("dicom")])

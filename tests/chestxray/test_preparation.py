@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom import uid
 
 from chestxray import preparation
 from chestxray.dataset import load_boxes, load_dataset
@@ -21,6 +22,7 @@ from chestxray.params import PrepareParams, load_params
 from chestxray.preparation import BatchError, prepare_batch
 from chestxray.radiograph import decode, resize
 from chestxray.split import SplitError, side_of
+from tests.dicom_files import dicom
 from tests.nih_batch import noise, plain_batch, png, write_batch
 
 PARAMS = PrepareParams(size=32, max_rejected=0.0, test=0.25, validation=0.25, salt="s")
@@ -106,6 +108,19 @@ def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
         prepare_batch(root, tmp_path / "out" / "b", PARAMS)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
     assert digests(tmp_path / "out" / "b") == before
+
+
+def test_dicom_files_prepare_like_any_other(tmp_path: Path) -> None:
+    names = ["00000001_000.dcm", "00000002_000.png", "00000003_000.dcm", "00000004_000.dcm"]
+    lateral, broken = dicom(noise(3), ViewPosition="LL"), dicom(noise(4))[:-900]
+    contents = (dicom(noise(1), uid.JPEGLosslessSV1, WindowCenter=128, WindowWidth=256), png(noise(1)), lateral, broken)
+    files = dict(zip(names, contents, strict=True))
+    rows = [(name, "Mass", 1 + place // 2) for place, name in enumerate(names)]
+    rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
+    reasons = rejected.set_index("image")["reason"]
+    assert reasons[names[1]] == f"identical to {names[0]}"  # the same pixels
+    assert "fewer pixels" in reasons[names[3]] and names[0] not in reasons
+    assert np.array_equal(np.load(tmp_path / "b" / "images.npy")[0], resize(noise(1), 32))
 
 
 def test_same_input_same_bytes_on_any_number_of_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from pydicom.data import get_testdata_file
 
 from serve.settings import REPOSITORY
 from tests.serve.files import PNG
@@ -79,6 +80,15 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
     }
     assert [f["probability"] for f in good["findings"]] == pytest.approx([f["probability"] for f in answer["findings"]])
     assert (bad["type"], done.returncode) == ("unsupported-format", 1)
+
+
+def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
+    command = [sys.executable, "-m", "serve.predict", str(get_testdata_file("RG1_UNCR.dcm"))]
+    environment = {**os.environ, "MODEL_URI": str(bundle)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert (answer["image"]["width"], answer["image"]["height"]) == (1841, 1955)
+    assert answer["image"]["format"] == "DICOM" and len(answer["findings"]) == 14
 
 
 def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
