@@ -23,8 +23,8 @@ from benchmarks.machine import machine
 from benchmarks.process import TOP, Server, running, serving
 from benchmarks.table import Row, publish
 from benchmarks.throughput import MLFLOW, OURS, per_second
-from chestxray.bundle import Bundle, bundle_digest
-from chestxray.registry import register
+from chestxray.bundle import MODEL, Bundle, bundle_digest
+from chestxray.registry import promote, register
 from chestxray.tracking import Run
 
 MAPS = "?heatmaps=inline&heatmaps_for=all"
@@ -59,7 +59,8 @@ def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
     store = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(store)
     experiment = client.create_experiment(NAME, artifact_location=(folder / "artifacts").as_uri())
-    register(Run(client, client.create_run(experiment).info.run_id), bundle, NAME, bundle_digest(bundle))
+    run, weights = Run(client, client.create_run(experiment).info.run_id), bundle / MODEL  # nobody reads the weights
+    promote(client, register(run, bundle, weights, NAME, bundle_digest(bundle)))
     options = ["-m", f"models:/{NAME}@champion", "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
     command = [sys.executable, "-m", "mlflow", "models", "serve", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn there
