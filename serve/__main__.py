@@ -32,7 +32,7 @@ class DrainingServer(uvicorn.Server):
 def limit_heap() -> None:
     """Keeps what requests leave behind small; other C libraries than glibc are left as they are.
 
-    After 100 predictions with 14 heatmaps 189 MiB are resident instead of 220, for no time that can be measured. A
+    After 100 predictions with 14 heatmaps 179 MiB are resident instead of 220, for no time that can be measured. A
     threshold of 256 KiB left 167, but cost 140 ms of page faults for each of them.
     """
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from chestxray.bundle import Card
 from chestxray.cam import heat_of, overlay
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.plausibility import check_plausible, doubts
 from chestxray.radiograph import Radiograph, RadiographError, decode, resize
 from serve.overlays import Overlays
 from serve.predictor import Model
-from serve.problems import ProblemError, undecodable
+from serve.problems import ProblemError
 from serve.schemas import (
     Finding,
     ImageInfo,
@@ -29,8 +30,6 @@ from serve.schemas import (
     Timing,
 )
 
-MIN_SIDE, MAX_ASPECT = 32, 4.0
-"""Below and beyond these nothing of a chest can be seen."""
 OVERLAY_SIZE = 512
 OPACITY = 0.45
 QUICKLY = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
@@ -100,25 +99,14 @@ def disclaimer(synthetic: bool) -> str:
 def _decoded(data: bytes, max_pixels: int) -> Radiograph:
     try:
         radiograph = decode(data, max_pixels)
+        check_plausible(radiograph)
     except RadiographError as error:
-        raise undecodable(error) from error
-    height, width = radiograph.pixels.shape
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
-        raise ProblemError("not-a-radiograph", f"No chest can be seen in an image of {width}×{height} pixels.")
-    if radiograph.pixels.min() == radiograph.pixels.max():
-        raise ProblemError("not-a-radiograph", "All pixels of the image are the same.")
+        raise ProblemError(error.kind, f"The file can't be used: {error}.") from error
     return radiograph
 
 
 def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> ImageInfo:
     height, width = radiograph.pixels.shape
-    warnings = []
-    if min(width, height) < card.size:
-        warnings.append(f"smaller than the {card.size}×{card.size} pixels that the model looks at")
-    if max(width, height) > 1.5 * min(width, height):
-        warnings.append("far from square: it was squeezed into a square, which changes the proportions of the heart")
-    if radiograph.view_position not in (None, "PA", "AP"):
-        warnings.append("not a frontal view: the model was made for PA and AP views, so its answer means nothing")
     return ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
@@ -126,7 +114,7 @@ def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> ImageInfo:
         height=height,
         bit_depth=radiograph.bit_depth,
         view_position=radiograph.view_position,
-        warnings=warnings,
+        warnings=doubts(radiograph, card.size),
     )
 
 

@@ -1,21 +1,16 @@
 """The model being served, and replaced when MODEL_URI comes to mean another one."""
 
-import json
 import logging
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from chestxray.acceptance import accept
+from chestxray.ask_registry import ask_registry
 from chestxray.bundle import CARD, MODEL, Bundle, BundleError, bundle_digest
 from serve.problems import ProblemError
 from serve.schemas import ModelInfo
-from serve.settings import REPOSITORY, Settings
-
-RESOLVE_SECONDS = 300
+from serve.settings import Settings
 
 log = logging.getLogger("serve.predictor")
 
@@ -91,34 +86,10 @@ class Predictor:
         served, uri = self.model.info if self.model else None, self._settings.model_uri
         if uri.startswith("models:/"):
             known = served.version if served else None
-            found = self._ask_mlflow(temporary, known)
+            found = ask_registry(uri, self._settings.mlflow_tracking_uri, temporary, known)
             return None if found["version"] == known else Path(temporary), found
         try:
             found = {"name": Path(uri).resolve().name, "sha256": bundle_digest(Path(uri))}
         except OSError as error:
             raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
         return None if served and served.sha256 == found["sha256"] else Path(uri), found
-
-    def _ask_mlflow(self, folder: str, known: str | None) -> dict[str, str]:
-        store = self._settings.mlflow_tracking_uri
-        if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
-            raise BundleError(
-                f"there is no MLflow store {store}; `make reproduce` makes one, or set MODEL_URI to a bundle"
-            )
-        command = [sys.executable, "-m", "chestxray.resolve", self._settings.model_uri, folder]
-        try:
-            done = subprocess.run(
-                [*command, *([known] if known else [])],
-                cwd=REPOSITORY,
-                env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"},
-                capture_output=True,
-                text=True,
-                timeout=RESOLVE_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BundleError(f"MLflow did not answer within {RESOLVE_SECONDS} s") from error
-        if done.returncode:
-            raise BundleError(f"MLflow: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
-        found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-        return found

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
 
-from chestxray.radiograph import RadiographError
 from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
@@ -60,11 +59,6 @@ class ProblemError(Exception):
         headers = {**HEADERS.get(self.kind.status, {}), **self.headers, "X-Request-ID": request_id}
         content = self.details(request_id).model_dump()
         return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
-
-
-def undecodable(error: RadiographError) -> ProblemError:
-    """The problem that stopped the decoder."""
-    return ProblemError(error.kind, f"The file can't be used: {error}.")
 
 
 def documented(*types: str) -> dict[int | str, dict[str, Any]]:

@@ -1,0 +1,37 @@
+"""Whether a decoded image can be a chest radiograph, and what makes an answer about it doubtful."""
+
+from chestxray.radiograph import Radiograph, RadiographError
+
+MIN_SIDE, MAX_ASPECT = 32, 4.0
+"""Below and beyond these nothing of a chest can be seen."""
+
+
+def check_plausible(radiograph: Radiograph) -> None:
+    """Looks for what no radiograph is.
+
+    Raises:
+        RadiographError: too small, too long, or all pixels are the same.
+    """
+    height, width = radiograph.pixels.shape
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
+        raise RadiographError(f"no chest can be seen in an image of {width}×{height} pixels", "not-a-radiograph")
+    if radiograph.pixels.min() == radiograph.pixels.max():
+        raise RadiographError("all pixels of the image are the same", "not-a-radiograph")
+
+
+def doubts(radiograph: Radiograph, size: int) -> list[str]:
+    """What a reader of the answer should know, in words.
+
+    Args:
+        radiograph: that was looked at.
+        size: side in pixels of the square that the model looks at.
+    """
+    height, width = radiograph.pixels.shape
+    found = []
+    if min(width, height) < size:
+        found.append(f"smaller than the {size}×{size} pixels that the model looks at")
+    if max(width, height) > 1.5 * min(width, height):
+        found.append("far from square: it was squeezed into a square, which changes the proportions of the heart")
+    if radiograph.view_position not in (None, "PA", "AP"):
+        found.append("not a frontal view: the model was made for PA and AP views, so its answer means nothing")
+    return found
