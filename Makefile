@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast lint lock serve bundle ui mlflow nih add-batch benchmark fuzz clean
+.PHONY: help reproduce test test-fast lint lock serve bundle ui mlflow nih add-batch rollback benchmark fuzz clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [
 	@test -n "$(NAME)" -a -n "$(ROOT)" || { echo "usage: make add-batch NAME=b2 ROOT=path"; exit 2; }
 	@python -m chestxray.arrival "$(NAME)" "$(ROOT)" $(if $(WARM_START),--warm-start "$(WARM_START)")
 
+rollback: .venv/installed ## give the champion's place back to the version before
+	@python -m chestxray.registry
+
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training
 
@@ -68,7 +71,7 @@ fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 10 
 	python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
-	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/champion models/*.h5 models/*.npy
+	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/champion models/start models/*.h5
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || \

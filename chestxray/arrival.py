@@ -18,11 +18,13 @@ from chestxray.params import BatchName, Params, ParamsError, load_params
 from chestxray.params_file import edited, replace_file
 from chestxray.preparation import examine_batch
 from chestxray.registry import pinned_version
+from chestxray.reports import read_json
 from chestxray.split import SIDES, check_split
 from chestxray.tracking import open_store
 
 REASONS_SHOWN = 10
 PREPARED = Path("data/prepared")
+REPORTS = Path("reports")
 
 
 class ArrivalError(ValueError):
@@ -114,6 +116,10 @@ def edits_of(arrival: Arrival, warm_start: str | None, params: Params) -> dict[s
         edits["train.warm_start"] = "null"
     elif warm_start is not None:
         edits["train.warm_start"] = pinned_version(open_store(), params.register_.model, warm_start)
+    file = REPORTS / "benchmark.json"
+    benchmark = read_json(file)["benchmark_set"] if file.is_file() else {}
+    if params.evaluate.benchmark_sha256 is None and benchmark.get("batches") == "+".join(params.benchmark):
+        edits["evaluate.benchmark_sha256"] = benchmark["sha256"]  # from now on the yardstick is fixed
     return edits
 
 

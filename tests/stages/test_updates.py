@@ -105,6 +105,8 @@ def test_the_benchmark_stays_and_the_difference_is_shown(updates: Updates) -> No
         updates.clone.run("git", "show", f"{tag}:reports/benchmark.json").stdout for tag in ("one", "two", "HEAD")
     }
     assert len(digests) == 1
+    pinned = json.loads(digests.pop())["benchmark_set"]["sha256"]
+    assert f"benchmark_sha256: {pinned}" in (updates.clone.top / "params.yaml").read_text()
     assert "benchmark.mean_auroc" in updates.metrics_diff
 
 
