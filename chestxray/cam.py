@@ -4,7 +4,7 @@ With a linear head on averaged activations Grad-CAM is CAM (Selvaraju et al., IC
 CVPR 2016), and the maps come out of the model beside the logits; here they are only laid on the image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -53,6 +53,21 @@ def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> 
     blend = alpha[..., None] * COLOURS[np.minimum(256 * level, 255).astype(np.uint8)]
     blend += ((1.0 - alpha) * pixels)[..., None]
     return np.asarray(np.rint(blend, out=blend), dtype=np.uint8)
+
+
+def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) -> Iterator[bytes]:
+    """One PNG for each map; one colour scale for all, so that they can be compared.
+
+    Args:
+        pixels: uint8, S × S.
+        maps: h × w × findings, parts of the logits.
+        input_size: side of the central square of the image that the maps cover.
+        opacity: of the hottest places, 0–1.
+    """
+    full_scale = float(maps.max(initial=0.0))
+    for place in range(maps.shape[-1]):
+        heat = heat_of(maps[..., [place]], len(pixels), input_size)[..., 0]
+        yield cv2.imencode(".png", overlay(pixels, heat, full_scale, opacity)[..., ::-1])[1].tobytes()
 
 
 def captioned(

@@ -4,12 +4,11 @@ import base64
 import hashlib
 import time
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from chestxray.bundle import Card
-from chestxray.cam import heat_of, overlay
+from chestxray.cam import overlay_pngs
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.plausibility import check_plausible, doubts
 from chestxray.radiograph import Radiograph, RadiographError, decode, resize
@@ -121,7 +120,7 @@ def _explain(
     options: Options,
     overlays: Overlays | None,
 ) -> None:
-    """Gives the wanted findings their heatmaps; one colour scale for all, so that they can be compared."""
+    """Gives the wanted findings their heatmaps."""
     if options.heatmaps == "raw":
         inset = (card.size - card.input_size) / 2 / card.size
         side = card.input_size / card.size
@@ -131,11 +130,8 @@ def _explain(
                 values=np.round(maps[..., place].astype(float), 4).tolist(), covers=covers
             )
         return
-    large, full_scale = resize(pixels, OVERLAY_SIZE), float(maps[..., wanted].max(initial=0.0))
-    for place in wanted:
-        heat = heat_of(maps[..., [place]], OVERLAY_SIZE, OVERLAY_SIZE * card.input_size // card.size)
-        picture = overlay(large, heat[..., 0], full_scale, OPACITY)
-        png = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    large, covered = resize(pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size
+    for place, png in zip(wanted, overlay_pngs(large, maps[..., wanted], covered, OPACITY), strict=True):
         if options.heatmaps == "link" and overlays is not None:
             url = f"/static/gradcam/{overlays.add(png)}.png"
             findings[place].heatmap = LinkedHeatmap(url=url, expires_in_seconds=overlays.seconds)
