@@ -6,6 +6,7 @@ PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MLFLOW_DISABLE_TELEMETRY ?= true
+export ORT_DISABLE_TELEMETRY ?= 1
 export DVC_NO_ANALYTICS ?= true
 
 .DEFAULT_GOAL := help

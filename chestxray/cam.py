@@ -4,7 +4,9 @@ With a linear head on averaged activations Grad-CAM is CAM (Selvaraju et al., IC
 CVPR 2016), and the maps come out of the model beside the logits; here they are only laid on the image.
 """
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import cv2
@@ -17,6 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 
 COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 """256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
+
+QUICK_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
+"""A seventh smaller and no slower than what OpenCV takes by itself; more compression doubles the time."""
 
 
 def heat_of(maps: Single, size: int, input_size: int) -> Single:
@@ -64,6 +69,26 @@ def _blends(opacity: float) -> npt.NDArray[np.uint32]:
     blends = np.zeros((256, 256, 4), np.uint8)
     blends[..., :3] = np.rint((1.0 - alpha) * np.arange(256)[:, None] + alpha * COLOURS[:, None])
     return blends.view(np.uint32).ravel()
+
+
+def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) -> list[bytes]:
+    """One PNG for each map, drawn on all cores; one colour scale for all, so that they can be compared.
+
+    Args:
+        pixels: uint8, S × S.
+        maps: h × w × findings, parts of the logits.
+        input_size: side of the central square of the image that the maps cover.
+        opacity: of the hottest places, 0–1.
+    """
+    full_scale = float(maps.max(initial=0.0))
+
+    def draw(place: int) -> bytes:
+        heat = heat_of(maps[..., [place]], len(pixels), input_size)[..., 0]
+        picture = cv2.cvtColor(overlay(pixels, heat, full_scale, opacity), cv2.COLOR_RGB2BGR)
+        return cv2.imencode(".png", picture, QUICK_PNG)[1].tobytes()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(draw, range(maps.shape[-1])))
 
 
 def captioned(

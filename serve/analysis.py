@@ -2,16 +2,13 @@
 
 import base64
 import hashlib
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from chestxray.bundle import Card
-from chestxray.cam import heat_of, overlay
+from chestxray.cam import overlay_pngs
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.plausibility import check_plausible, doubts
 from chestxray.radiograph import Radiograph, RadiographError, decode, resize
@@ -32,10 +29,6 @@ from serve.schemas import (
 
 OVERLAY_SIZE = 512
 OPACITY = 0.45
-QUICKLY = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
-"""A seventh smaller and no slower than what OpenCV takes by itself; more compression doubles the time."""
-DRAWING = ThreadPoolExecutor(os.cpu_count(), "drawing")
-"""Encoding is most of the work of overlays, and leaves the interpreter free."""
 
 Single = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -127,7 +120,7 @@ def _explain(
     options: Options,
     overlays: Overlays | None,
 ) -> None:
-    """Gives the wanted findings their heatmaps; one colour scale for all, so that they can be compared."""
+    """Gives the wanted findings their heatmaps."""
     if options.heatmaps == "raw":
         inset = (card.size - card.input_size) / 2 / card.size
         side = card.input_size / card.size
@@ -137,15 +130,8 @@ def _explain(
                 values=np.round(maps[..., place].astype(float), 4).tolist(), covers=covers
             )
         return
-    large, full_scale = resize(pixels, OVERLAY_SIZE), float(maps[..., wanted].max(initial=0.0))
-    inner = OVERLAY_SIZE * card.input_size // card.size
-
-    def draw(place: np.intp) -> bytes:
-        heat = heat_of(maps[..., [place]], OVERLAY_SIZE, inner)
-        picture = cv2.cvtColor(overlay(large, heat[..., 0], full_scale, OPACITY), cv2.COLOR_RGB2BGR)
-        return cv2.imencode(".png", picture, QUICKLY)[1].tobytes()
-
-    for place, png in zip(wanted, DRAWING.map(draw, wanted), strict=True):
+    large, covered = resize(pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size
+    for place, png in zip(wanted, overlay_pngs(large, maps[..., wanted], covered, OPACITY), strict=True):
         if options.heatmaps == "link" and overlays is not None:
             url = f"/static/gradcam/{overlays.add(png)}.png"
             findings[place].heatmap = LinkedHeatmap(url=url, expires_in_seconds=overlays.seconds)
