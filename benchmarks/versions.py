@@ -20,7 +20,7 @@ NAME = "chest-xray"
 
 
 def change_aliases(folder: Path, bundles: tuple[Path, Path], file: bytes, times: int) -> dict[str, float]:
-    """Moves the alias while four clients ask, and holds every answer's numbers against the version that it names.
+    """Moves the alias while two clients ask, and holds every answer's numbers against the version that it names.
 
     Args:
         folder: for the store.
@@ -40,7 +40,7 @@ def change_aliases(folder: Path, bundles: tuple[Path, Path], file: bytes, times:
     settings = {"mlflow_tracking_uri": store, "model_poll_seconds": 0.05}
     with (
         serving(folder, f"models:/{NAME}@{CHAMPION}", **settings) as server,
-        Crowd(server.port, [(PREDICT, form(file))], 4).asking() as crowd,
+        Crowd(server.port, [(PREDICT, form(file))], 2).asking() as crowd,
     ):
         for change in range(times):
             version = "12"[(change + 1) % 2]
