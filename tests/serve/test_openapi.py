@@ -42,6 +42,7 @@ def test_requests_made_from_the_document_meet_no_surprise(server: Server) -> Non
     project = ProjectConfig(
         base_url=f"http://127.0.0.1:{server.port}",
         continue_on_failure=True,
+        request_timeout=60,  # seconds: the machine may be busy
         generation=GenerationConfig(max_examples=EXAMPLES, deterministic=True, database="none"),
     )
     config = SchemathesisConfig(projects=ProjectsConfig(default=project))
