@@ -20,13 +20,14 @@ from serve.overlays import Overlays
 from serve.pool import Pool
 from serve.predictor import Predictor
 from serve.problems import ProblemError, documented
-from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness, ServedModel
+from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
 from serve.settings import Settings
 
 FILE_PROBLEMS = ("image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph")
 REFUSALS = documented(
     "invalid-request", "body-too-large", "overloaded", "model-unavailable", "internal-error", *FILE_PROBLEMS
 )
+CARD_EXAMPLE: dict[str, Any] = {"content": {"application/json": {"example": {"name": "chest-xray", "card": {}}}}}
 METRICS_EXAMPLE: dict[str, Any] = {
     "content": {"text/plain": {"example": 'requests_total{route="/predict",status="200"} 1.0\n'}}
 }
@@ -106,7 +107,7 @@ async def readyz(service: Shared) -> JSONResponse:
     return JSONResponse(answer.model_dump(), 200 if ready else 503)
 
 
-@operations.get("/v1/model", response_model=ServedModel, responses=documented("model-unavailable"))
+@operations.get("/v1/model", responses={200: CARD_EXAMPLE, **documented("model-unavailable")})
 async def model_card(request: Request, service: Shared) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.predictor.serving()

@@ -1,6 +1,6 @@
 """Questions and answers of the service, as JSON."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -33,13 +33,6 @@ class ModelInfo(BaseModel):
     sha256: Digest
     synthetic: bool
     """Trained on synthetic phantoms: its answers say nothing about patients."""
-
-
-class ServedModel(ModelInfo):
-    """Answer of `/v1/model`."""
-
-    card: Annotated[dict[str, Any], Field(examples=[{"findings": ["Cardiomegaly", "…"], "size": 256}])]
-    """`bundle.json` (`chestxray.bundle.Card`)."""
 
 
 class ImageInfo(BaseModel):
