@@ -66,9 +66,9 @@ def documented(*types: str) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for name in types:
         example = ProblemError(name, KINDS[name].title + ".").details("4bf92f3577b34da6a3ce929d0e0e4736").model_dump()
-        answer = found.setdefault(
-            KINDS[name].status, {"model": ProblemDetails, "content": {MEDIA_TYPE: {"examples": {}}}}
-        )
+        # Not `model`, which FastAPI would list as application/json.
+        schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
+        answer = found.setdefault(KINDS[name].status, {"content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}})
         answer["description"] = " or ".join(filter(None, [answer.get("description"), KINDS[name].title]))
         answer["content"][MEDIA_TYPE]["examples"][name] = {"value": example}
     return found
