@@ -42,7 +42,7 @@ def grey_levels(stored: Values, elements: Dataset) -> Pixels:
     if elements.PhotometricInterpretation == "MONOCHROME1":
         levels = 255 - levels
     levels[padding] = 0
-    return np.asarray(np.rint(levels).astype(np.uint8)[stored], dtype=np.uint8)
+    return np.asarray(np.rint(levels).clip(0, 255).astype(np.uint8)[stored], dtype=np.uint8)
 
 
 def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.bool_]:

@@ -44,8 +44,15 @@ def decode_lossless_jpeg(data: bytes, rows: int, columns: int) -> Words:
     precision = segments[FRAME][0]
     components, _, tables, predictor, _, shift = struct.unpack("6B", segments[SCAN])
     interval = struct.unpack(">H", segments.get(RESTARTS, bytes(2)))[0] or rows * columns
-    if components != 1 or tables & 15 or not 1 <= predictor <= 7 or shift >= precision or interval % columns:
-        raise ValueError("not what process 14 allows, or another table of codes than the first")
+    if (
+        components != 1
+        or segments[HUFFMAN][0] != tables >> 4
+        or tables & 15
+        or not 1 <= predictor <= 7
+        or shift >= precision
+        or interval % columns
+    ):
+        raise ValueError("not what process 14 allows, or another table of codes than the one given")
     codes = _codes(segments[HUFFMAN])
     end = END.search(data, start)
     parts = RESTART.split(data[start : end.start() if end else len(data)])

@@ -8,7 +8,6 @@ import pandas as pd
 
 from chestxray.comparison import Scores
 from chestxray.dataset import Dataset
-from chestxray.findings import FINDINGS
 from chestxray.labels import drawn_once, has_both_classes
 from chestxray.metrics import f1_scores
 from chestxray.opinion import Opinion
@@ -29,8 +28,8 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
         champion: number of the champion.
 
     Returns:
-        `version`, `champion` (0 or 1), `batch`, `trained_on` (0 or 1), `n`, `patients`, `mean_auroc`, `macro_f1`,
-        `backward_transfer`, `forgetting`; empty where nothing can be scored.
+        `version`, `champion` (1: before this run), `batch`, `trained_on` (0 or 1), `n`, `patients`, `mean_auroc`,
+        `macro_f1`, `backward_transfer`, `forgetting`; empty where nothing can be scored.
     """
     batches = list(dict.fromkeys(test.studies["batch"]))
     rows = []
@@ -55,7 +54,7 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
 
 def _scores(truth: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
     labels = truth == 1
-    both = has_both_classes(labels) if len(labels) else np.zeros(len(FINDINGS), bool)
+    both = has_both_classes(labels)
     if not both.any():
         return np.nan, np.nan
     f1 = f1_scores(labels, np.asarray(scores.decisions).astype(bool), drawn_once(len(labels)))[0][0]
@@ -68,6 +67,7 @@ def _with_transfer(table: pd.DataFrame) -> pd.DataFrame:
         learned = rows.index[rows["trained_on"] == 1]
         if len(learned):
             since = rows.loc[learned[0] :, "mean_auroc"]
-            transfer[since.index[1:]] = since.iloc[1:] - since.iloc[0]
-            forgetting[since.index[1:]] = since.cummax().shift().iloc[1:] - since.iloc[1:]
+            after = since.index[1:][rows.loc[since.index[1:], "trained_on"] == 1]
+            transfer[after] = since[after] - since.iloc[0]
+            forgetting[after] = since.cummax().shift()[after] - since[after]
     return table.assign(backward_transfer=transfer, forgetting=forgetting)

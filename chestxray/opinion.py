@@ -14,6 +14,7 @@ from chestxray.comparison import Scores
 from chestxray.dataset import Dataset
 from chestxray.findings import FINDINGS
 from chestxray.operating_points import decide
+from chestxray.params import Params
 from chestxray.progress import progress
 from chestxray.registry import RegistryError, fetch_bundle, versions
 
@@ -39,32 +40,36 @@ class Opinion:
         return Scores(np.asarray(self.scores.probabilities)[part], np.asarray(self.scores.decisions)[part])
 
 
-def opinions(client: MlflowClient, name: str, test: Dataset) -> dict[int, Opinion]:
+def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, Opinion]:
     """Passes the test images through every registered version that takes them; says which ones do not.
+
+    Left out are versions that take images of another size, were trained on another split (they may have seen today's
+    test patients), or have lost their files.
 
     Args:
         client: of the MLflow store.
-        name: of the registered model.
         test: the test images of all batches.
+        params: of this run.
 
     Returns:
         By number, the oldest first.
     """
     found = {}
-    for version in versions(client, name):
+    for version in versions(client, params.register_.model):
         try:
-            found[int(version.version)] = _ask(client, version, test)
+            found[int(version.version)] = _ask(client, version, test, params)
         except (RegistryError, BundleError) as error:
             logging.getLogger(__name__).warning("version %s is left out: %s", version.version, error)
     return found
 
 
-def _ask(client: MlflowClient, version: ModelVersion, test: Dataset) -> Opinion:
+def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, params: Params) -> Opinion:
     with tempfile.TemporaryDirectory() as folder:
         bundle = fetch_bundle(client, version, folder)
-        size = test.pixels(0).shape[0]
-        if bundle.card.size != size or bundle.card.findings != FINDINGS:
-            raise RegistryError(f"it takes images of {bundle.card.size} pixels a side, prepared are {size}")
+        prepared, now = bundle.card.params["prepare"], params.prepare.model_dump(mode="json")
+        other = [key for key in ("size", "test", "validation", "salt") if prepared[key] != now[key]]
+        if other or bundle.card.findings != FINDINGS:
+            raise RegistryError(f"it was made with another {f'prepare.{other[0]}' if other else 'list of findings'}")
         total = -(-len(test.studies) // IMAGES_AT_ONCE)
         chunks = progress(
             test.chunks(IMAGES_AT_ONCE), f"version {version.version}", total, f"batch of {IMAGES_AT_ONCE} image"

@@ -40,6 +40,12 @@ UPDATE_ROOT = "data/raw/update"
 """Where it writes its second."""
 
 
+def _plain_word(name: str) -> str:
+    if name in ("true", "false", "null", "yes", "no", "on", "off"):
+        raise ValueError("YAML reads this word as something else; take another name")
+    return name
+
+
 class ParamsError(ValueError):
     """`params.yaml` can't be used; the message names the key."""
 
@@ -204,7 +210,7 @@ class RegisterParams(Section):
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
-BatchName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+BatchName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$"), AfterValidator(_plain_word)]
 
 
 class Params(Section):

@@ -18,9 +18,21 @@ from chestxray.gate import judge
 from chestxray.ledger import ledger
 from chestxray.opinion import Opinion, opinions
 from chestxray.params import Params
-from chestxray.registry import CHAMPION, ROLLED_BACK, VERDICT, holder, promote
+from chestxray.registry import (
+    CHAMPION,
+    DIGEST,
+    ROLLED_BACK,
+    VERDICT,
+    VERDICT_FOLDER,
+    RegistryError,
+    holder,
+    place_of,
+    promote,
+)
 from chestxray.reports import read_json
+from chestxray.tracking import Run
 
+VERDICT_FILE, FLIPS_FILE = "promotion.json", "flips.csv"
 FLIP_COLUMNS = (
     "change", "batch", "image", "patient", "finding", "truth",
     "champion_probability", "champion_decision", "challenger_probability", "challenger_decision",
@@ -60,11 +72,13 @@ def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset,
         test: the test images of all batches.
         params: names the benchmark's batches and the gate's policy.
     """
-    champion, every = holder(client, version.name, CHAMPION), opinions(client, version.name, test)
+    champion, every = holder(client, version.name, CHAMPION), opinions(client, test, params)
     table = ledger(test, list(every.values()), int(champion.version) if champion else None)
     if champion is not None and champion.version == version.version:
-        return Promotion(*_kept_verdict(client, version), table)
+        return Promotion(*_kept_verdict(client, version, test.synthetic), table)
     number, rival = int(version.version), every.get(int(champion.version)) if champion else None
+    if number not in every:
+        raise RegistryError(f"version {number} can't be opened; delete it from the registry and run dvc repro again")
     facts = {
         "version": number,
         "champion": int(champion.version) if champion else None,
@@ -74,10 +88,10 @@ def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset,
     if champion is None:
         decision = {"decision": "promote", "reason": "It is the first: there is no champion to hold it against."}
     elif version.tags.get(VERDICT) == ROLLED_BACK:
-        decision = {"decision": "keep", "reason": "It was rolled back by hand; `make rollback` brings it back."}
+        decision = {"decision": "keep", "reason": "It was rolled back by hand."}
     elif rival is None:
-        reason = f"Champion version {champion.version} does not take the images as they are prepared now."
-        decision = {"decision": "keep", "reason": f"{reason} Move the alias in MLflow by hand."}
+        reason = f"Champion version {champion.version} can't be compared (the log says why)"
+        decision = {"decision": "keep", "reason": f"{reason}: to replace it, move the alias in MLflow by hand."}
     else:
         decision = _judged(test, rival, every[number], params)
     return Promotion(facts | decision, changed, table)
@@ -86,18 +100,21 @@ def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset,
 def _judged(test: Dataset, champion: Opinion, challenger: Opinion, params: Params) -> dict[str, Any]:
     part = test.studies["batch"].isin(params.benchmark).to_numpy()
     people, policy = test.patients[part], params.register_.gate
-    return judge(test.truth[part], champion.at(part), challenger.at(part), people, policy).to_dict()
+    try:
+        return judge(test.truth[part], champion.at(part), challenger.at(part), people, policy).to_dict()
+    except ValueError as error:
+        return {"decision": "underpowered", "reason": f"The benchmark can't tell models apart: {error}."}
 
 
-def _kept_verdict(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, Any], pd.DataFrame]:
-    names = ("promotion.json", "flips.csv")
+def _kept_verdict(client: MlflowClient, version: ModelVersion, synthetic: bool) -> tuple[dict[str, Any], pd.DataFrame]:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            verdict, changed = (Path(client.download_artifacts(version.run_id, name, folder)) for name in names)
-            return dict(read_json(verdict)), pd.read_csv(changed, dtype={"patient": str})
+            kept = place_of(version.tags[DIGEST], VERDICT_FOLDER)
+            files = Path(client.download_artifacts(version.run_id, kept, folder))
+            return dict(read_json(files / VERDICT_FILE)), pd.read_csv(files / FLIPS_FILE, dtype={"patient": str})
         except (MlflowException, OSError):
             unknown = {"decision": "promote", "reason": "It is champion already; its verdict is not on record."}
-            facts = {"version": int(version.version), "champion": None, "synthetic": False}
+            facts = {"version": int(version.version), "champion": None, "synthetic": synthetic}
             return facts | unknown, pd.DataFrame(columns=FLIP_COLUMNS)
 
 
@@ -123,11 +140,24 @@ def flips(test: pd.DataFrame, champion: Scores, challenger: Scores) -> pd.DataFr
     return table.sort_values(["change", "finding", "batch", "image"], ignore_index=True)
 
 
-def settle(client: MlflowClient, version: ModelVersion, verdict: dict[str, Any]) -> None:
-    """Tags the version with the verdict, and moves the alias if it is `promote`.
+def settle(client: MlflowClient, version: ModelVersion, verdict: dict[str, Any], reports: Path) -> None:
+    """Keeps the verdict with the version, tags it, and moves the alias if the verdict is `promote`.
 
-    The tag comes first: a run that is killed in between is judged again, with the same result.
+    The alias comes last: a run that is killed before is judged again, with the same result. Who is champion already is
+    left alone.
+
+    Args:
+        client: of the MLflow store.
+        version: the challenger.
+        verdict: content of `promotion.json`.
+        reports: the folder that holds `promotion.json` and `flips.csv`.
     """
+    champion = holder(client, version.name, CHAMPION)
+    if champion is not None and champion.version == version.version:
+        return
+    run, kept = Run(client, version.run_id), place_of(version.tags[DIGEST], VERDICT_FOLDER)
+    for name in (VERDICT_FILE, FLIPS_FILE):
+        run.log_artifact(reports / name, kept)
     if version.tags.get(VERDICT) != ROLLED_BACK:
         against = f" against version {verdict['champion']}" if verdict["champion"] else ""
         client.set_model_version_tag(version.name, version.version, VERDICT, f"{verdict['decision']}{against}")

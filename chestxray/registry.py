@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from chestxray.bundle import CARD, MODEL, Bundle
+from chestxray.bundle import CARD, MODEL, Bundle, bundle_digest
 from chestxray.findings import FINDINGS
 from chestxray.params import load_params
 from chestxray.tracking import Run, open_store
@@ -28,7 +28,8 @@ VERDICT = "chestxray.verdict"
 ROLLED_BACK = "rolled back"
 MODEL_FOLDER = "model"
 WEIGHTS_FOLDER = "weights"
-"""Where a version's run keeps its bundle, and the weights that a warm start goes on from."""
+VERDICT_FOLDER = "verdict"
+"""Where a version keeps its bundle, the weights that a warm start goes on from, and the verdict on it."""
 
 
 class RegistryError(ValueError):
@@ -79,19 +80,28 @@ def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     return None if number is None else client.get_model_version(name, number)
 
 
+def place_of(digest: str, what: str) -> str:
+    """Folder of a version's files among the artifacts of its run, which may have made several bundles."""
+    return f"versions/{digest[:16]}/{what}"
+
+
 def fetch_bundle(client: MlflowClient, version: ModelVersion, folder: str) -> Bundle:
     """Brings the bundle of a version into a folder and opens it.
 
     Raises:
-        RegistryError: its files are gone.
+        RegistryError: its files are gone, or not those registered.
         BundleError: they are damaged.
     """
+    digest = version.tags[DIGEST]
+    mend = f"delete version {version.version} of {version.name} from the registry"
     try:
-        return Bundle(Path(client.download_artifacts(version.run_id, MODEL_FOLDER, folder)))
+        path = Path(client.download_artifacts(version.run_id, place_of(digest, MODEL_FOLDER), folder))
+        same = bundle_digest(path) == digest
     except (MlflowException, OSError) as error:
-        raise RegistryError(
-            f"{version.name} version {version.version} has lost its files ({error}): delete it from the registry"
-        ) from error
+        raise RegistryError(f"the files of version {version.version} are gone ({error}): {mend}") from error
+    if not same:
+        raise RegistryError(f"the files of version {version.version} are not those registered: {mend}")
+    return Bundle(path)
 
 
 def promote(client: MlflowClient, version: ModelVersion) -> None:
@@ -152,12 +162,12 @@ def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
 
 
 def _new_version(run: Run, folder: Path, weights: Path, name: str, digest: str) -> ModelVersion:
-    run.log_artifact(weights, WEIGHTS_FOLDER)
+    run.log_artifact(weights, place_of(digest, WEIGHTS_FOLDER))
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary, MODEL_FOLDER)
         _save_flavour(folder, model)
-        run.log_artifact(model, MODEL_FOLDER)
-    source = f"{run.client.get_run(run.run_id).info.artifact_uri}/{MODEL_FOLDER}"
+        run.log_artifact(model, place_of(digest, MODEL_FOLDER))
+    source = f"{run.client.get_run(run.run_id).info.artifact_uri}/{place_of(digest, MODEL_FOLDER)}"
     tags = {DIGEST: digest, WEIGHTS_DIGEST: hashlib.sha256(weights.read_bytes()).hexdigest()}
     return run.client.create_model_version(name, source, run.run_id, tags=tags)
 

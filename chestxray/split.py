@@ -1,7 +1,7 @@
 """Which side of the split a patient falls on, by construction and for good.
 
-The side is a function of the patient's id alone (or of the official NIH test list), so it never changes,
-whatever batch arrives later.
+The side is a function of the patient's id alone (or of the official NIH test list), so it never changes, whatever batch
+arrives later; a batch whose list says otherwise is refused.
 """
 
 import hashlib
@@ -54,7 +54,8 @@ def check_split(studies: pd.DataFrame) -> None:
             listed = ", ".join(names.head(10)) + (", …" if len(names) > 10 else "")
             raise SplitError(
                 f"{what} on two sides of the split: {listed}. Remove one of each pair from its batch, or, if "
-                "different people share these ids, give them ids of their own"
+                "different people share these ids, give them ids of their own. Where one batch has a test_list.txt and "
+                "another draws by hash, give both the same list"
             )
 
 

@@ -18,8 +18,11 @@ from chestxray.findings import FINDINGS
 from chestxray.mobilenet import LayerWeights, blocks_between
 from chestxray.network import WeightsError, read_weights
 from chestxray.params import Params
-from chestxray.registry import MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER
+from chestxray.registry import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, place_of
 from chestxray.reports import read_json
+
+SPLIT = ("test", "validation", "salt")
+"""Params of the stage `prepare` that decide on which side a patient is."""
 
 
 class WarmStartError(ValueError):
@@ -58,9 +61,10 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
     with tempfile.TemporaryDirectory() as folder:
         try:
             version = client.get_model_version(name, number)
-            card = read_json(Path(client.download_artifacts(version.run_id, f"{MODEL_FOLDER}/{CARD}", folder)))
-            (file,) = Path(client.download_artifacts(version.run_id, WEIGHTS_FOLDER, folder)).iterdir()
-        except (MlflowException, OSError, ValueError) as error:
+            model, weights = (place_of(version.tags[DIGEST], what) for what in (MODEL_FOLDER, WEIGHTS_FOLDER))
+            card = read_json(Path(client.download_artifacts(version.run_id, f"{model}/{CARD}", folder)))
+            (file,) = Path(client.download_artifacts(version.run_id, weights, folder)).iterdir()
+        except (MlflowException, OSError, ValueError, KeyError) as error:
             raise WarmStartError(
                 f"train.warm_start: {address} can't be had from the registry: {error}. {mend}"
             ) from error
@@ -76,9 +80,12 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
 
 
 def _check_card(address: str, card: dict[str, Any], params: Params) -> None:
-    facts = {
+    # Another split would put patients that the parent was trained on into validation or test.
+    split = {f"prepare.{key}": (card["params"]["prepare"][key], getattr(params.prepare, key)) for key in SPLIT}
+    facts = split | {
         "findings": (card["findings"], list(FINDINGS)),
         "prepare.size": (card["size"], params.prepare.size),
+        "backbone.weights": (card["params"]["backbone"]["weights"], params.backbone.weights),
         "backbone.input_size": (card["input_size"], params.backbone.input_size),
         "backbone.alpha": (card["params"]["backbone"]["alpha"], params.backbone.alpha),
     }

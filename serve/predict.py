@@ -41,6 +41,9 @@ def main(arguments: list[str]) -> int:
         except ProblemError as problem:
             failed = True
             print(problem.details(request_id).model_dump_json())
+        except OSError as error:
+            failed = True
+            print(f"{file}: {error.strerror}", file=sys.stderr)
     return int(failed)
 
 

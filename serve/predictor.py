@@ -49,17 +49,17 @@ class Predictor:
 
     def refresh(self) -> None:
         """Takes up the model that MODEL_URI means now; if that one is not good, the old one goes on serving."""
-        state = self._state()
-        if state is not None and state == self._seen:
-            return
         try:
+            state = self._state()
+            if state is not None and state == self._seen:
+                return
             with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
                 folder, found = self._find(temporary)
                 self._seen = state  # what is refused from here on need not be asked for again
                 if folder is not None:
                     self._take(folder, found)
             self.problem = None
-        except BundleError as error:
+        except (BundleError, OSError, ValueError) as error:  # a full disk, an answer cut off: tried again next time
             if str(error) != self.problem:
                 log.error("model refused", extra={"reason": str(error)})
             self.problem = str(error)

@@ -35,6 +35,10 @@ def main() -> None:
             )
         studies, seen = dataset.side("train").studies, read_json(START / "seen_batches.json")
         rows = replayed(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
+        if not len(rows):
+            raise SystemExit(
+                "no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay"
+            )
         convention = convention_of(params.backbone.weights)
         weights = weight_array(read_json(Path("reports/class_weights.json")))
         tuned = fine_tune(train.at(rows), validation, start, weights, convention, params.backbone, params.fine_tune)

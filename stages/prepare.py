@@ -6,6 +6,7 @@ from pathlib import Path
 from chestxray.dataset import load_dataset
 from chestxray.params import load_params
 from chestxray.preparation import BatchError, prepare_batch
+from chestxray.reports import write_csv
 from chestxray.tracking import stage_run
 
 REJECTED = Path("reports/rejected.csv")
@@ -17,8 +18,7 @@ def main(batch: str) -> None:
         try:
             rejected = prepare_batch(Path(params.batches[batch].root), out, params.prepare)
         except BatchError as error:
-            REJECTED.parent.mkdir(exist_ok=True)
-            error.rejected.to_csv(REJECTED, index=False)
+            write_csv(REJECTED, error.rejected)
             raise SystemExit(f"batch {batch}: {error}. The list: {REJECTED}") from error
         run.log_metrics({"rejected": len(rejected)})
         run.log_tags({"data_sha256": load_dataset([out]).digest})

@@ -31,7 +31,7 @@ def main() -> None:
         note = "synthetic phantoms" if test.synthetic else "radiographs"
         figures.save(figures.ledger_figure(promotion.ledger, note), REPORTS / "updates.png")
         log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / "bundle.json"))
-        settle(client, version, promotion.verdict)
+        settle(client, version, promotion.verdict, REPORTS)
         print(f"{name} version {version.version}: {promotion.verdict['decision']}. {promotion.verdict['reason']}")
         write_json(MARKER, {"model": name, "bundle_sha256": digest})
 
