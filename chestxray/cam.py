@@ -5,7 +5,7 @@ CVPR 2016), and the maps come out of the model beside the logits; here they are 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -71,8 +71,8 @@ def _blends(opacity: float) -> npt.NDArray[np.uint32]:
     return blends.view(np.uint32).ravel()
 
 
-def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) -> list[bytes]:
-    """One PNG for each map, drawn on all cores; one colour scale for all, so that they can be compared.
+def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) -> Iterator[bytes]:
+    """One PNG for each map, as many at a time as there are cores; one colour scale for all, so that they compare.
 
     Args:
         pixels: uint8, S × S.
@@ -87,8 +87,10 @@ def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) 
         picture = cv2.cvtColor(overlay(pixels, heat, full_scale, opacity), cv2.COLOR_RGB2BGR)
         return cv2.imencode(".png", picture, QUICK_PNG)[1].tobytes()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(draw, range(maps.shape[-1])))
+    cores, count = os.cpu_count() or 1, maps.shape[-1]
+    with ThreadPoolExecutor(cores) as pool:
+        for start in range(0, count, cores):
+            yield from pool.map(draw, range(start, min(start + cores, count)))
 
 
 def captioned(
