@@ -57,12 +57,23 @@ def _with_batch(text: str, params: Any, name: str, root: str) -> str:
     last = batches[list(batches)[-1]]
     end = max(last.lc.value(key)[0] for key in last)
     outer, inner = batches.lc.key(list(batches)[-1])[1], last.lc.key(next(iter(last)))[1]
-    shown = root if PLAIN.fullmatch(root) else json.dumps(root, ensure_ascii=False)
-    return "".join([*lines[: end + 1], f"{' ' * outer}{name}:\n{' ' * inner}root: {shown}\n", *lines[end + 1 :]])
+    return "".join([*lines[: end + 1], f"{' ' * outer}{name}:\n{' ' * inner}root: {_shown(root)}\n", *lines[end + 1 :]])
 
 
 def _with_value(text: str, section: Any, name: str, value: str) -> str:
     lines = text.splitlines(keepends=True)
-    line, column = section.lc.value(name)
-    lines[line] = lines[line][:column] + re.sub(r"^\S+", lambda _: value, lines[line][column:])
+    line = section.lc.key(name)[0]
+    key, rest = lines[line].split(":", 1)
+    given = re.match(r" *([^#\s]\S*)?", rest)  # nothing is null too
+    after = rest[given.end() :] if given else rest
+    lines[line] = f"{key}: {value}{' ' if after.startswith('#') else ''}{after}"
     return "".join(lines)
+
+
+def _shown(value: str) -> str:
+    """As YAML reads it back: plain where that is the same text, else quoted."""
+    return (
+        value
+        if PLAIN.fullmatch(value) and YAML(typ="safe").load(value) == value
+        else json.dumps(value, ensure_ascii=False)
+    )
