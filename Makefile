@@ -20,7 +20,7 @@ reproduce: .venv/installed ## make the environment, run the pipeline, show the m
 	@python -m chestxray.summary
 
 test: .venv/installed-tests ## the whole test suite
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 test-fast: .venv/installed-tests ## the tests that take seconds
 	python -m pytest -m "not slow"

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import os
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -103,13 +102,17 @@ def examine_batch(
 
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that becomes `out` when all went well, and disappears otherwise."""
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
+    """A folder beside `out` that becomes `out` when all went well, and disappears otherwise, or in the next run."""
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        folder = partial / out.name
+        folder.mkdir(parents=True)
         yield folder
         shutil.rmtree(out, ignore_errors=True)
         folder.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _decode_all(

@@ -112,6 +112,8 @@ def test_the_benchmark_stays_and_the_difference_is_shown(updates: Updates) -> No
 
 def test_killed_stages_leave_nothing_half_done_and_the_next_run_ends_right(updates: Updates) -> None:
     assert set(updates.killed.values()) == {-signal.SIGKILL}
+    left = {path.name for path in (updates.clone.top / "data/prepared").iterdir()}
+    assert left == {".gitignore", "phantom", "update", "third"}
     assert sorted(updates.third) == sorted(["prepare@third", "features@third", "class_weighting", *LATER])
     assert updates.clone.repro() == []
     versions = updates.client.search_model_versions("name = 'chest-xray'")
@@ -126,7 +128,7 @@ def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates
     assert seen == ["phantom"]
     images = json.loads((updates.clone.top / "reports/fine_tune.json").read_text())["fine_tune"]["images"]
     prepared = [
-        pd.read_parquet(folder / "studies.parquet") for folder in (updates.clone.top / "data/prepared").iterdir()
+        pd.read_parquet(folder / "studies.parquet") for folder in (updates.clone.top / "data/prepared").glob("[a-z]*")
     ]
     assert 0 < images < (pd.concat(prepared)["side"] == "train").sum()
 
