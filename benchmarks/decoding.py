@@ -65,18 +65,19 @@ def write_originals(source: Path, root: Path, count: int) -> None:
     table = [HEADER]
     for number in range(count):
         name = names[number % len(names)]
-        (root / "images" / f"{number:08d}.png").write_bytes(_original(batch.paths[name]))
+        (root / "images" / f"{number:08d}.png").write_bytes(_original(batch.paths[name], number))
         side = ORIGINAL
         table.append(f"{number:08d}.png,No Finding,0,{patients[name]},50,M,PA,{side},{side},0.143,0.143")
     (root / TABLE).write_text("\n".join(table) + "\n", encoding="utf-8")
 
 
-def _original(file: Path) -> bytes:
+def _original(file: Path, number: int) -> bytes:
+    """The image, its number in two pixels of a corner: a second copy would be rejected as known."""
     image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
-    if image.shape == (ORIGINAL, ORIGINAL):
-        return file.read_bytes()
-    enlarged = cv2.resize(image, (ORIGINAL, ORIGINAL), interpolation=cv2.INTER_CUBIC)
-    return cv2.imencode(".png", enlarged)[1].tobytes()
+    if image.shape != (ORIGINAL, ORIGINAL):
+        image = np.asarray(cv2.resize(image, (ORIGINAL, ORIGINAL), interpolation=cv2.INTER_CUBIC))
+    image[0, :2] = divmod(number, 256)
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 def _seconds(way: Callable[[], None]) -> float:
