@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HOME = Path(__file__).parents[2]
 SILENCED = ("ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY")
 
 
 def test_onnx_runtime_starts_no_telemetry(tmp_path: Path) -> None:
-    """Its telemetry writes a session file to the temporary folder as soon as it is imported."""
+    """Its telemetry writes a session file to the temporary folder as soon as it is imported, on some machines."""
     environment = {name: value for name, value in os.environ.items() if name not in SILENCED}
     environment["TMPDIR"] = str(tmp_path)
 
@@ -18,5 +20,7 @@ def test_onnx_runtime_starts_no_telemetry(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code], cwd=HOME, env=environment, check=True)
         return [file.name for file in tmp_path.iterdir()]
 
-    assert left_by("import chestxray.bundle") == []
-    assert left_by("import onnxruntime") == [".ses"]  # or the line above proves nothing
+    asked = "import chestxray.bundle, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    assert left_by(asked) == []
+    if left_by("import onnxruntime") == []:
+        pytest.skip("ONNX Runtime starts no telemetry here even when nothing forbids it: only the setting was checked")
