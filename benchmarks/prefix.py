@@ -14,7 +14,8 @@ from benchmarks.recipes import Bench
 from chestxray.dataset import Dataset
 from chestxray.features import Features
 from chestxray.findings import FINDINGS
-from chestxray.network import HEAD, backbone, set_weights, trainable_part
+from chestxray.network import backbone, set_weights, trainable_part
+from chestxray.weights_file import HEAD
 
 ROUNDS = 4
 

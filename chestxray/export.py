@@ -10,9 +10,10 @@ import numpy.typing as npt
 from chestxray.bundle import Network
 from chestxray.dataset import Dataset
 from chestxray.mobilenet import Convention, LayerWeights
-from chestxray.network import HEAD, classifier, set_weights
+from chestxray.network import classifier, set_weights
 from chestxray.onnx_graph import classifier_graph
 from chestxray.params import BackboneParams
+from chestxray.weights_file import HEAD
 
 PARITY_IMAGES = 256
 TOLERANCE = 1e-4

@@ -4,6 +4,7 @@ Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks"
 layers carry the names of `keras.applications.MobileNetV2`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,15 @@ def blocks(alpha: float) -> tuple[Block, ...]:
             filters, number = out, number + 1
     last = _divisible(1280 * alpha) if alpha > 1.0 else 1280
     return (*result, Block("Conv_1", (Convolution("Conv_1", "Conv_1_bn", 1, last),)))
+
+
+def kernels(alpha: float) -> Iterator[tuple[Convolution, tuple[int, int, int, int]]]:
+    """Each convolution and the shape of its kernel as Keras keeps it."""
+    channels = 3
+    for convolution in (convolution for block in blocks(alpha) for convolution in block.convolutions):
+        side, filters = convolution.kernel, convolution.filters
+        yield convolution, (side, side, filters, 1) if convolution.depthwise else (side, side, channels, filters)
+        channels = filters
 
 
 def blocks_between(alpha: float, start: str, stop: str | None = None) -> tuple[Block, ...]:

@@ -1,8 +1,6 @@
 """The Keras networks: MobileNetV2 from any block to any other, and the classifier with its maps."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,15 +8,8 @@ import numpy as np
 from keras import ops
 
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import Block, Convention, Convolution, LayerWeights, blocks_between, convention_of
-from chestxray.params import BackboneParams
-
-HEAD = "findings"
-"""Name of the Dense(14) layer."""
-
-
-class WeightsError(ValueError):
-    """The weights can't be had or don't fit; the message says what was tried and what to do."""
+from chestxray.mobilenet import Block, Convention, Convolution, LayerWeights, blocks_between
+from chestxray.weights_file import HEAD
 
 
 def backbone(
@@ -133,43 +124,6 @@ def set_weights(model: keras.Model, weights: LayerWeights) -> None:
             set_weights(layer, weights)
         elif layer.weights:
             layer.set_weights(weights[layer.name])
-
-
-def read_weights(path: Path, params: BackboneParams, head: bool = False) -> LayerWeights:
-    """Reads a `.weights.h5` file that this project wrote.
-
-    Args:
-        path: the file.
-        params: of the architecture.
-        head: whether it holds the head too.
-
-    Raises:
-        WeightsError: no such file, or of another architecture.
-    """
-    model = _model_of(params, head)
-    try:
-        model.load_weights(path)
-    except (OSError, ValueError) as error:
-        what = f"MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
-        raise WeightsError(f"{path} doesn't hold weights of {what}: {error}") from error
-    return get_weights(model)
-
-
-def write_weights(weights: LayerWeights, path: Path, params: BackboneParams) -> None:
-    """Writes a `.weights.h5` file, whole or not at all; with the head if it is among `weights`."""
-    keras.backend.clear_session()  # Keras numbers its layers per process, and writes the numbers into the file
-    model = _model_of(params, HEAD in weights)
-    set_weights(model, weights)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder, "model.weights.h5")
-        model.save_weights(temporary)
-        temporary.replace(path)
-
-
-def _model_of(params: BackboneParams, head: bool) -> keras.Model:
-    shape = params.alpha, convention_of(params.weights), params.input_size
-    return trainable_part(*shape, "input") if head else backbone(*shape)
 
 
 def _output_shape(prefix: tuple[Block, ...], input_size: int) -> tuple[int, int, int]:

@@ -16,10 +16,10 @@ from mlflow.exceptions import MlflowException
 from chestxray.bundle import CARD
 from chestxray.findings import FINDINGS
 from chestxray.mobilenet import LayerWeights, blocks_between
-from chestxray.network import WeightsError, read_weights
 from chestxray.params import Params
 from chestxray.registry import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, place_of
 from chestxray.reports import read_json
+from chestxray.weights_file import WeightsError, read_weights
 
 SPLIT = ("test", "validation", "salt")
 """Params of the stage `prepare` that decide on which side a patient is."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from chestxray.dataset import load_dataset
 from chestxray.features import write_features
 from chestxray.mobilenet import convention_of
-from chestxray.network import read_weights
 from chestxray.onnx_graph import features_graph
 from chestxray.params import load_params
 from chestxray.tracking import stage_run
+from chestxray.weights_file import read_weights
 
 
 def main(batch: str) -> None:

@@ -8,12 +8,12 @@ from chestxray.export import export_classifier
 from chestxray.features import load_features
 from chestxray.figures import save, training_curves_figure
 from chestxray.mobilenet import convention_of
-from chestxray.network import read_weights, write_weights
 from chestxray.params import load_params
 from chestxray.replay import replayed
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import stage_run
 from chestxray.training import cached_examples, fine_tune, pixel_examples
+from chestxray.weights_file import read_weights, write_weights
 
 START = Path("models/start")
 
@@ -44,7 +44,7 @@ def main() -> None:
         tuned = fine_tune(train.at(rows), validation, start, weights, convention, params.backbone, params.fine_tune)
         final, size = start | tuned.weights, params.prepare.size
         export_classifier(final, convention, params.backbone, dataset, size, Path("models/bundle/model.onnx"))
-        write_weights(final, Path("models/final.weights.h5"), params.backbone)
+        write_weights(final, Path("models/final.weights.h5"))
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
         kind = "synthetic phantoms" if dataset.synthetic else "radiographs"
         save(training_curves_figure(tuned.curve, f"fine-tuning on {kind}"), Path("reports/training_curves.png"))

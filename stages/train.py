@@ -6,12 +6,12 @@ from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
 from chestxray.head import fit_head, head_logits
-from chestxray.network import HEAD, read_weights, write_weights
 from chestxray.params import load_params
 from chestxray.ranking import mean_auroc
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import open_store, stage_run
 from chestxray.warm_start import load_parent
+from chestxray.weights_file import HEAD, read_weights, write_weights
 
 START = Path("models/start")
 
@@ -30,7 +30,7 @@ def main() -> None:
         score = mean_auroc(validation.truth, head_logits(validation, head.weights))
         metrics = {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
         start = parent.weights if parent else backbone | {HEAD: [head.weights[:-1], head.weights[-1]]}
-        write_weights(start, START / "network.weights.h5", params.backbone)
+        write_weights(start, START / "network.weights.h5")
         write_json(START / "seen_batches.json", parent.card["params"]["batches"] if parent else [])
         write_csv(Path("reports/curves/l2.csv"), head.folds)
         write_csv(Path("reports/curves/train.csv"), head.curve)

@@ -15,9 +15,9 @@ from chestxray.export import export_classifier
 from chestxray.features import write_features
 from chestxray.findings import FINDINGS
 from chestxray.mobilenet import TORCHVISION, LayerWeights, blocks
-from chestxray.network import HEAD
 from chestxray.onnx_graph import features_graph
 from chestxray.params import BackboneParams, load_params
+from chestxray.weights_file import HEAD
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
 SIZE = 72

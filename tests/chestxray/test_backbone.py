@@ -17,7 +17,7 @@ from PIL import Image
 from chestxray import backbone as sources
 from chestxray.backbone import WeightsError, convert, load_weights
 from chestxray.mobilenet import TORCHVISION, blocks
-from chestxray.network import backbone, read_weights, set_weights, write_weights
+from chestxray.network import backbone, set_weights
 from chestxray.params import BackboneParams
 from chestxray.torch_file import Tensors, read_tensors
 from tests.chestxray.test_torch_file import tensor, torch_file
@@ -237,18 +237,3 @@ def test_random_weights_are_seeded_and_keep_the_signal_alive(alpha: float) -> No
     set_weights(body, weights)
     images = np.random.default_rng(0).integers(256, size=(6, 64, 64, 1), dtype=np.uint8)
     assert body.predict(images, verbose=0).mean(axis=(1, 2)).std(axis=0).mean() > 1e-3
-
-
-@pytest.mark.filterwarnings("ignore:Skipping nested container")  # what Keras says on its way to the error
-def test_weights_survive_their_file_to_the_bit_and_same_weights_are_same_bytes(tmp_path: Path) -> None:
-    params = BackboneParams(weights="random", alpha=0.35, input_size=32, seed=3)
-    weights = load_weights(params)
-    write_weights(weights, tmp_path / "a.weights.h5", params)
-    write_weights(weights, tmp_path / "b.weights.h5", params)
-    assert (tmp_path / "a.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
-    read = read_weights(tmp_path / "a.weights.h5", params)
-    assert read.keys() == weights.keys()
-    assert all(np.array_equal(a, b) for name in read for a, b in zip(read[name], weights[name], strict=True))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.weights.h5", "b.weights.h5"]
-    with pytest.raises(WeightsError, match=r"alpha 0\.5"):
-        read_weights(tmp_path / "a.weights.h5", params.model_copy(update={"alpha": 0.5}))

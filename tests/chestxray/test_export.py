@@ -15,7 +15,8 @@ from chestxray.bundle import MODEL
 from chestxray.dataset import Dataset
 from chestxray.export import PARITY_IMAGES, ParityError, export_classifier
 from chestxray.mobilenet import TORCHVISION, LayerWeights
-from chestxray.network import HEAD, classifier
+from chestxray.network import classifier
+from chestxray.weights_file import HEAD
 from tests.chestxray.conftest import SIZE, TINY
 
 

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from chestxray.bundle import Network
 from chestxray.mobilenet import KERAS, TORCHVISION, Convention, LayerWeights, blocks_between
-from chestxray.network import HEAD, backbone, classifier, get_weights, set_weights, trainable_part
+from chestxray.network import backbone, classifier, get_weights, set_weights, trainable_part
 from chestxray.onnx_graph import classifier_graph, features_graph
 from chestxray.params import BackboneParams
+from chestxray.weights_file import HEAD
 from tests.chestxray.conftest import TINY, lively_weights
 
 IMAGES = np.random.default_rng(0).integers(256, size=(5, 72, 72, 1), dtype=np.uint8)

@@ -12,10 +12,11 @@ from chestxray.dataset import Dataset
 from chestxray.features import load_features, write_features
 from chestxray.findings import FINDINGS
 from chestxray.mobilenet import TORCHVISION, LayerWeights
-from chestxray.network import HEAD, set_weights, trainable_part
+from chestxray.network import set_weights, trainable_part
 from chestxray.onnx_graph import features_graph
 from chestxray.params import BackboneParams, FineTuneParams
 from chestxray.training import Examples, FineTuned, cached_examples, fine_tune, pixel_examples
+from chestxray.weights_file import HEAD
 from tests.chestxray.conftest import PARAMS, TINY, VIEWS, lively_weights
 
 TUNE = PARAMS.fine_tune.model_copy(

@@ -1,0 +1,73 @@
+"""Weights of MobileNetV2 and of the head in a file, in the layout of Keras's `.weights.h5`, with no need of Keras."""
+
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from chestxray.findings import FINDINGS
+from chestxray.mobilenet import LayerWeights, blocks, kernels
+from chestxray.params import BackboneParams
+
+HEAD = "findings"
+"""Name of the Dense(14) layer."""
+
+
+class WeightsError(ValueError):
+    """The weights can't be had or don't fit; the message says what was tried and what to do."""
+
+
+def read_weights(path: Path, params: BackboneParams, head: bool = False) -> LayerWeights:
+    """Reads a `.weights.h5` file, of this project or of a Keras model whose layers are named as MobileNetV2's.
+
+    Args:
+        path: the file.
+        params: of the architecture.
+        head: whether it holds the head too.
+
+    Returns:
+        float32, the layers of the architecture only.
+
+    Raises:
+        WeightsError: no such file, or of another architecture.
+    """
+    what = f"{path} doesn't hold weights of MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
+    try:
+        with h5py.File(path) as file:
+            layers = {group["vars"].attrs.get("name"): group["vars"] for group in file["layers"].values()}
+            weights = {}
+            for name, shapes in _shapes(params.alpha, head).items():
+                given = [layers[name][str(place)] for place in range(len(shapes))]
+                if [array.shape for array in given] != shapes:
+                    raise WeightsError(f"{what}: {name} has arrays of shape {[array.shape for array in given]}")
+                weights[name] = [np.asarray(array, np.float32) for array in given]
+    except (OSError, KeyError, AttributeError) as error:  # no file, no HDF5, no such layer, an array for a group
+        raise WeightsError(f"{what}: {error}") from error
+    return weights
+
+
+def write_weights(weights: LayerWeights, path: Path) -> None:
+    """Writes a `.weights.h5` file, whole or not at all; the same weights are the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        temporary = Path(folder, "model.weights.h5")
+        with h5py.File(temporary, "w") as file:
+            for name, arrays in sorted(weights.items()):
+                group = file.create_group(f"layers/{name}/vars")
+                group.attrs["name"] = name
+                for place, array in enumerate(arrays):
+                    group.create_dataset(str(place), data=np.asarray(array, np.float32))
+        temporary.replace(path)
+
+
+def _shapes(alpha: float, head: bool) -> dict[str, list[tuple[int, ...]]]:
+    """What each layer holds, as `LayerWeights` says."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for convolution, kernel in kernels(alpha):
+        shapes[convolution.name] = [kernel]
+        shapes[convolution.batch_norm] = [(convolution.filters,)] * 4
+    if head:
+        channels = blocks(alpha)[-1].convolutions[-1].filters
+        shapes[HEAD] = [(channels, len(FINDINGS)), (len(FINDINGS),)]
+    return shapes

@@ -1,0 +1,66 @@
+"""Weights in their file: to the bit, the same bytes each time, and what Keras wrote is read too."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from chestxray.backbone import load_weights
+from chestxray.mobilenet import TORCHVISION, LayerWeights
+from chestxray.network import backbone, set_weights
+from chestxray.params import BackboneParams
+from chestxray.weights_file import HEAD, WeightsError, read_weights, write_weights
+
+PARAMS = BackboneParams(weights="random", alpha=0.35, input_size=32, seed=3)
+
+
+@pytest.fixture(scope="module")
+def weights() -> LayerWeights:
+    return load_weights(PARAMS)
+
+
+def assert_equal(given: LayerWeights, expected: LayerWeights) -> None:
+    assert given.keys() == expected.keys()
+    assert all(np.array_equal(a, b) for name in given for a, b in zip(given[name], expected[name], strict=True))
+
+
+def test_weights_survive_to_the_bit_and_same_weights_are_same_bytes(weights: LayerWeights, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.weights.h5", tmp_path / "b.weights.h5"
+    write_weights(weights, first)
+    write_weights(dict(reversed(weights.items())), second)
+    assert first.read_bytes() == second.read_bytes()
+    assert_equal(read_weights(first, PARAMS), weights)
+    assert sorted(tmp_path.iterdir()) == [first, second]
+
+
+def test_the_head_comes_back_when_it_is_asked_for(tiny_weights: LayerWeights, tmp_path: Path) -> None:
+    file = tmp_path / "a.weights.h5"
+    write_weights(tiny_weights, file)
+    assert_equal(read_weights(file, PARAMS, head=True), tiny_weights)
+    assert read_weights(file, PARAMS).keys() == tiny_weights.keys() - {HEAD}
+
+
+def test_what_keras_wrote_is_read(weights: LayerWeights, tmp_path: Path) -> None:
+    model = backbone(PARAMS.alpha, TORCHVISION, PARAMS.input_size)
+    set_weights(model, weights)
+    model.save_weights(tmp_path / "keras.weights.h5")
+    assert_equal(read_weights(tmp_path / "keras.weights.h5", PARAMS), weights)
+
+
+def test_what_does_not_fit_is_refused_with_what_was_given(weights: LayerWeights, tmp_path: Path) -> None:
+    file = tmp_path / "a.weights.h5"
+    write_weights(weights, file)
+    with pytest.raises(WeightsError, match=r"alpha 0\.5: \w+ has arrays of shape"):
+        read_weights(file, PARAMS.model_copy(update={"alpha": 0.5}))
+    with pytest.raises(WeightsError, match="head included"):
+        read_weights(file, PARAMS, head=True)
+    with pytest.raises(WeightsError, match="none"):
+        read_weights(tmp_path / "none.weights.h5", PARAMS)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="MobileNetV2"):
+        read_weights(file, PARAMS)
+    with h5py.File(tmp_path / "flat.weights.h5", "w") as flat:
+        flat["layers"] = np.zeros(3)
+    with pytest.raises(WeightsError, match="MobileNetV2"):
+        read_weights(tmp_path / "flat.weights.h5", PARAMS)
