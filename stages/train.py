@@ -1,12 +1,12 @@
-"""Brings the head to its optimum on the features; writes the network from which fine-tuning starts."""
+"""Brings the head to its optimum on the features, or a registered version; writes from where fine-tuning starts."""
 
 from pathlib import Path
 
 from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
-from chestxray.head import fit_head, head_logits
-from chestxray.params import load_params
+from chestxray.head import NOT_FITTED, Head, fit_head, head_logits
+from chestxray.params import Params, load_params
 from chestxray.ranking import mean_auroc
 from chestxray.reports import read_json, write_csv, write_json
 from chestxray.tracking import open_store, stage_run
@@ -19,24 +19,32 @@ START = Path("models/start")
 def main() -> None:
     params = load_params()
     with stage_run("train", params) as run:
-        backbone = read_weights(Path("models/backbone.weights.h5"), params.backbone)
-        warm = params.train.warm_start
-        parent = load_parent(open_store(), warm, params, backbone) if warm else None
-        studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
-        folders = [Path("data/features", batch) for batch in params.batches]
-        weights = weight_array(read_json(Path("reports/class_weights.json")))
-        head = fit_head(load_features(folders, studies, "train"), weights, params.train)
-        validation = load_features(folders, studies, "validation")
-        score = mean_auroc(validation.truth, head_logits(validation, head.weights))
-        metrics = {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
-        start = parent.weights if parent else backbone | {HEAD: [head.weights[:-1], head.weights[-1]]}
+        start, seen, head = read_weights(Path("models/backbone.weights.h5"), params.backbone), [], NOT_FITTED
+        metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
+        if params.train.warm_start:
+            parent = load_parent(open_store(), params.train.warm_start, params, start)
+            start, seen = parent.weights, parent.card["params"]["batches"]
+        else:
+            head, score = _fit(params)
+            start[HEAD] = [head.weights[:-1], head.weights[-1]]
+            metrics |= {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
         write_weights(start, START / "network.weights.h5")
-        write_json(START / "seen_batches.json", parent.card["params"]["batches"] if parent else [])
+        write_json(START / "seen_batches.json", seen)
         write_csv(Path("reports/curves/l2.csv"), head.folds)
         write_csv(Path("reports/curves/train.csv"), head.curve)
         write_json(Path("reports/train.json"), {"train": metrics})
         run.log_metrics(metrics)
         run.log_curve(head.curve, step="iteration")
+
+
+def _fit(params: Params) -> tuple[Head, float]:
+    """The head, and its mean AUROC on validation."""
+    studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
+    folders = [Path("data/features", batch) for batch in params.batches]
+    weights = weight_array(read_json(Path("reports/class_weights.json")))
+    head = fit_head(load_features(folders, studies, "train"), weights, params.train)
+    validation = load_features(folders, studies, "validation")
+    return head, mean_auroc(validation.truth, head_logits(validation, head.weights))
 
 
 if __name__ == "__main__":

@@ -131,6 +131,8 @@ def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates
         pd.read_parquet(folder / "studies.parquet") for folder in (updates.clone.top / "data/prepared").glob("[a-z]*")
     ]
     assert 0 < images < (pd.concat(prepared)["side"] == "train").sum()
+    assert json.loads((updates.clone.top / "reports/train.json").read_text()) == {"train": {"warm_start": 1}}
+    assert (updates.clone.top / "reports/curves/train.csv").read_text() == "iteration,loss\n"
 
 
 def test_cold_and_warm_give_the_same_reports(updates: Updates) -> None:
