@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import resource
 import shutil
 import tempfile
 from pathlib import Path
@@ -132,6 +133,17 @@ def test_same_input_same_bytes_on_any_number_of_cores(tmp_path: Path, monkeypatc
         results.append(digests(tmp_path / "b"))
         shutil.rmtree(tmp_path / "b")
     assert results[0] == results[1] == results[2]
+
+
+def test_the_memory_of_one_image_serves_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # each of more threads would need its own
+    rows = [(f"{place:08d}_000.png", "Mass", place) for place in range(1, 13)]
+    root = write_batch(tmp_path / "raw", rows, {row[0]: png(noise(row[2], (1024, 1024))) for row in rows})
+    prepare_batch(root, tmp_path / "b", PARAMS)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    prepare_batch(root, tmp_path / "b", PARAMS)
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert pages * resource.getpagesize() < len(rows) * 1024 * 1024  # of which each takes several times as much
 
 
 def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path) -> None:
