@@ -15,23 +15,24 @@ from starlette.exceptions import HTTPException
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from serve.analysis import analyse
+from serve.guard import Guard
 from serve.observation import Metrics, Observed
 from serve.overlays import Overlays
 from serve.pool import Pool
 from serve.predictor import Predictor
-from serve.problems import ProblemError, documented
+from serve.problems import ProblemError, documented, problem_of
 from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
 from serve.settings import Settings
 
-FILE_PROBLEMS = ("image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph")
 REFUSALS = documented(
-    "invalid-request", "body-too-large", "overloaded", "model-unavailable", "internal-error", *FILE_PROBLEMS
-)
-CARD_EXAMPLE: dict[str, Any] = {"content": {"application/json": {"example": {"name": "chest-xray", "card": {}}}}}
-METRICS_EXAMPLE: dict[str, Any] = {
-    "content": {"text/plain": {"example": 'requests_total{route="/predict",status="200"} 1.0\n'}}
-}
-PROBLEMS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+    "invalid-request", "body-too-large", "overloaded", "model-unavailable", "internal-error",
+    "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
+)  # fmt: skip
+
+
+def _shown(media_type: str, example: object) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for an answer without a model."""
+    return {200: {"content": {media_type: {"example": example}}}}
 
 
 class Service:
@@ -58,6 +59,12 @@ class Service:
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
             await asyncio.sleep(self.settings.model_poll_seconds)
 
+    async def refuse(self, request: Request, error: Exception) -> Response:
+        """Every error leaves as a problem."""
+        problem = problem_of(error)
+        self.metrics.refusals.labels(problem.type).inc()
+        return problem.response(request.state.request_id)
+
     async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
         """One file to one answer.
 
@@ -69,7 +76,7 @@ class Service:
         def work() -> Prediction:
             return analyse(model, file.file.read(), options, self.overlays, max_pixels, request_id)
 
-        answer, waited = await self.pool.run(work)
+        waited, answer = await self.pool.run(work)
         answer.timing_ms.queue = round(1000 * waited, 2)
         for stage, milliseconds in answer.timing_ms:
             self.metrics.stages.labels(stage).observe(milliseconds / 1000)
@@ -91,7 +98,7 @@ async def root() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
-@open_to_all.get("/livez", responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}})
+@open_to_all.get("/livez", responses=_shown("application/json", {"status": "alive"}))
 async def livez() -> dict[str, str]:
     """The process answers; never touches the model."""
     return {"status": "alive"}
@@ -107,7 +114,10 @@ async def readyz(service: Shared) -> JSONResponse:
     return JSONResponse(answer.model_dump(), 200 if ready else 503)
 
 
-@operations.get("/v1/model", responses={200: CARD_EXAMPLE, **documented("model-unavailable")})
+@operations.get(
+    "/v1/model",
+    responses=_shown("application/json", {"name": "chest-xray", "card": {}}) | documented("model-unavailable"),
+)
 async def model_card(request: Request, service: Shared) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.predictor.serving()
@@ -119,7 +129,11 @@ async def model_card(request: Request, service: Shared) -> Response:
     return JSONResponse({**model.info.model_dump(), "card": card}, headers=headers)
 
 
-@operations.get("/metrics", response_class=PlainTextResponse, responses={200: METRICS_EXAMPLE})
+@operations.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=_shown("text/plain", 'requests_total{route="/predict",status="200"} 1.0\n'),
+)
 async def metrics(service: Shared) -> Response:
     """For Prometheus."""
     service.metrics.load.set(service.pool.load)
@@ -169,32 +183,6 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     return router
 
 
-def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
-    """Every error leaves as a problem."""
-
-    @app.exception_handler(ProblemError)
-    async def problem(request: Request, error: ProblemError) -> Response:
-        metrics.refusals.labels(error.type).inc()
-        return error.response(request.state.request_id)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        # What was given is left out: it may be a file.
-        said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        return await problem(request, ProblemError("invalid-request", said))
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        type = PROBLEMS.get(error.status_code, "invalid-request")
-        return await problem(
-            request, ProblemError(type, error.detail, error.headers)
-        )  # a 405 must name what is allowed
-
-    @app.exception_handler(Exception)
-    async def crash(request: Request, error: Exception) -> Response:
-        return await problem(request, ProblemError("internal-error", "The log has more under the request id."))
-
-
 def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAPI:
     """The application.
 
@@ -211,19 +199,20 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
-        service.pool.close()
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service
     app.include_router(open_to_all)
-    # `Observed` asks for the key; this documents it.
+    # `Guard` asks for the key; this documents it.
     guard = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
     for router in (operations, _predictions(settings.max_body_bytes, settings.max_batch_files)):
         app.include_router(router, dependencies=guard, responses=documented("unauthorized"))
-    app.add_middleware(Observed, metrics=service.metrics, pool=service.pool, settings=settings)
+    for kind in (ProblemError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, service.refuse)
+    app.add_middleware(Guard, refuse=service.refuse, pool=service.pool, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["X-API-Key"]
         )
-    _answer_errors(app, service.metrics)
+    app.add_middleware(Observed, metrics=service.metrics)
     return app

@@ -1,10 +1,10 @@
 """What an operator sees: request ids, JSON logs and metrics. No file name, tag or pixel is in any of them."""
 
-import hmac
 import json
 import logging
 import re
 import time
+import traceback
 import uuid
 from datetime import UTC, datetime
 
@@ -12,13 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.pool import Pool
-from serve.problems import KINDS, ProblemError
-from serve.settings import Settings
+from serve.problems import KINDS
 
-OPEN = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
-"""Answered without the key, as linked heatmaps are: their names are secrets, and `<img>` sends no header."""
-HEATMAPS = "/static/gradcam/"
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -44,8 +39,9 @@ class JsonLines(logging.Formatter):
             "event": record.getMessage(),
             **{key: value for key, value in vars(record).items() if key not in PLAIN},
         }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and (error := record.exc_info[1]):
+            # What it was and where, but not what it says, which may quote a file.
+            line |= {"error": type(error).__name__, "traceback": traceback.format_tb(error.__traceback__)}
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -53,78 +49,53 @@ class Metrics:
     """Prometheus metrics of one application."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter("requests", "Answers by route and status", ["route", "status"], registry=self.registry)
-        self.seconds = Histogram(
-            "request_seconds", "Time to answer", ["route"], buckets=BUCKETS, registry=self.registry
-        )
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("requests", "Answers by route and status", ["route", "status"], registry=registry)
+        self.seconds = Histogram("request_seconds", "Time to answer", ["route"], buckets=BUCKETS, registry=registry)
         self.stages = Histogram(
-            "stage_seconds", "Time of a prediction by stage", ["stage"], buckets=BUCKETS, registry=self.registry
+            "stage_seconds", "Time of a prediction by stage", ["stage"], buckets=BUCKETS, registry=registry
         )
-        self.refusals = Counter("refusals", "Problems by type", ["type"], registry=self.registry)
-        self.load = Gauge("images_in_work", "Images worked on or waiting", registry=self.registry)
-        self.model_problem = Gauge("model_problem", "1 if the model asked for is refused", registry=self.registry)
-        self.model = Info("model", "Model being served", registry=self.registry)
+        self.refusals = Counter("refusals", "Problems by type", ["type"], registry=registry)
+        self.load = Gauge("images_in_work", "Images worked on or waiting", registry=registry)
+        self.model_problem = Gauge("model_problem", "1 if the model asked for is refused", registry=registry)
+        self.model = Info("model", "Model being served", registry=registry)
         for type in KINDS:
             self.refusals.labels(type)
 
 
 class Observed:
-    """Middleware: gives every request its id, refuses early what would be refused anyway, counts and logs answers.
+    """Middleware around all others: every answer has its request's id and safe headers, is counted and logged.
 
     Args:
         app: the application behind.
         metrics: to count in.
-        pool: a POST is refused before its body is read when this is full.
-        settings: the key, and the largest body that is worth reading.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, pool: Pool, settings: Settings) -> None:
-        self.app, self.metrics, self.pool, self.settings = app, metrics, pool, settings
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        start, status, headers = time.perf_counter(), 500, Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        start, status = time.perf_counter(), 500
+        given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def observe(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                given_out = MutableHeaders(scope=message)
-                given_out["X-Request-ID"] = request_id
-                for name, value in SECURITY.items():
-                    given_out.setdefault(name, value)
+                status, headers = message["status"], MutableHeaders(scope=message)
+                for name, value in {**SECURITY, "X-Request-ID": request_id}.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
-            self._check(scope, headers)
             await self.app(scope, receive, observe)
-        except ProblemError as problem:
-            self.metrics.refusals.labels(problem.type).inc()
-            await problem.response(request_id)(scope, receive, observe)
         finally:
-            self._record(scope, request_id, status, time.perf_counter() - start)
-
-    def _check(self, scope: Scope, headers: Headers) -> None:
-        key, path = self.settings.api_key, scope["path"]
-        if key and path not in OPEN and not path.startswith(HEATMAPS):
-            given = headers.get("x-api-key", "").encode("latin-1")
-            if not hmac.compare_digest(given, key.get_secret_value().encode()):
-                raise ProblemError("unauthorized", "The header X-API-Key lacks or is not the key of this service.")
-        length, limit = headers.get("content-length", "0"), self.settings.max_body_bytes
-        if length.isdecimal() and int(length) > limit:
-            raise ProblemError("body-too-large", f"The request is larger than {limit:,} bytes.")
-        if scope["method"] == "POST":
-            self.pool.check()
-
-    def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.seconds.labels(route).observe(seconds)
-        fields = {"request_id": request_id, "route": route, "status": status, "ms": round(1000 * seconds, 2)}
-        log.info("answered", extra=fields)
+            seconds, route = time.perf_counter() - start, getattr(scope.get("route"), "path", "none")
+            self.metrics.requests.labels(route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(seconds)
+            fields = {"request_id": request_id, "route": route, "status": status, "ms": round(1000 * seconds, 2)}
+            log.info("answered", extra=fields)

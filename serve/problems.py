@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from serve.schemas import ProblemDetails
 
@@ -31,7 +33,8 @@ KINDS = {
     "model-unavailable": Kind(503, "No model is being served yet"),
     "internal-error": Kind(500, "The service failed"),
 }
-
+OF_FRAMEWORK = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+"""Statuses that FastAPI refuses with by itself; any other one means that it could not read the request."""
 HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
@@ -50,15 +53,26 @@ class ProblemError(Exception):
 
     def details(self, request_id: str) -> ProblemDetails:
         """The body."""
-        return ProblemDetails(
-            type=self.type, title=self.kind.title, status=self.kind.status, detail=self.detail, request_id=request_id
-        )
+        return ProblemDetails(type=self.type, **self.kind._asdict(), detail=self.detail, request_id=request_id)
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        headers = {**HEADERS.get(self.kind.status, {}), **self.headers, "X-Request-ID": request_id}
-        content = self.details(request_id).model_dump()
-        return JSONResponse(content, self.kind.status, headers, media_type=MEDIA_TYPE)
+        headers = {**HEADERS.get(self.kind.status, {}), **self.headers}
+        return JSONResponse(self.details(request_id).model_dump(), self.kind.status, headers, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """What an error is for a client; what was given is left out: it may be a file."""
+    match error:
+        case ProblemError():
+            return error
+        case RequestValidationError():
+            said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+            return ProblemError("invalid-request", said)
+        case HTTPException():
+            type = OF_FRAMEWORK.get(error.status_code, "invalid-request")
+            return ProblemError(type, error.detail, error.headers)  # a 405 must name what is allowed
+    return ProblemError("internal-error", "The log has more under the request id.")
 
 
 def documented(*types: str) -> dict[int | str, dict[str, Any]]:

@@ -22,6 +22,12 @@ from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
 
 Service = Callable[..., TestClient]
+SAFE = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "x-frame-options": "DENY",
+}
 
 
 def ask(client: TestClient, data: bytes = PNG, **options: str | float) -> dict[str, Any]:
@@ -213,14 +219,28 @@ def test_the_card_has_an_etag(client: TestClient) -> None:
     assert client.get("/v1/model", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
 
 
-def test_a_crash_is_a_problem_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_is_an_answer_like_any_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError("CANARY")
 
+    client = service(cors_origins=("https://radiology.example",))
     monkeypatch.setattr("serve.api.analyse", crash)
-    answer = client.post("/predict", files={"file": PNG})
+    given = {"X-Request-ID": "abc-1", "Origin": "https://radiology.example"}
+    answer = client.post("/predict", files={"file": ("CANARY.png", PNG)}, headers=given)
     assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")
-    assert "CANARY" not in answer.text
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "abc-1"
+    assert answer.headers["access-control-allow-origin"] == "https://radiology.example"
+    assert SAFE.items() <= answer.headers.items()
+    metrics = client.get("/metrics").text
+    assert 'requests_total{route="/predict",status="500"} 1.0' in metrics
+    assert 'refusals_total{type="internal-error"} 1.0' in metrics
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    (failed,) = (line for line in lines if line["level"] == "error")
+    assert (failed["request_id"], failed["error"]) == ("abc-1", "RuntimeError")
+    assert "in crash" in failed["traceback"][-1]
+    assert "CANARY" not in f"{answer.text} {metrics} {[{**line, 'traceback': None} for line in lines]}"
 
 
 def test_neither_names_nor_tags_leave_the_request(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,7 +341,9 @@ def test_other_sites_may_call_only_if_named(service: Service) -> None:
     assert "access-control-allow-origin" not in service().get("/livez", headers=origin).headers
     allowed = service(cors_origins=("https://radiology.example",), api_key=KEY)
     asking = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
-    assert allowed.options("/predict", headers=asking).status_code == 200
+    preflight = allowed.options("/predict", headers=asking)
+    assert preflight.status_code == 200 and SAFE.items() <= preflight.headers.items()
+    assert allowed.get("/v1/model", headers=origin).status_code == 401
     assert allowed.get("/v1/model", headers=origin).headers["access-control-allow-origin"] == origin["Origin"]
     stranger = {"Origin": "https://elsewhere.example"}
     assert "access-control-allow-origin" not in allowed.get("/livez", headers=stranger).headers
@@ -330,10 +352,10 @@ def test_other_sites_may_call_only_if_named(service: Service) -> None:
 def test_every_answer_has_security_headers(client: TestClient) -> None:
     asked = [client.get(path) for path in ("/livez", "/docs", "/nowhere", "/v1/model", "/metrics")]
     asked.append(client.post("/predict", files={"file": PNG}))
+    asked.append(client.post("/predict", files={"file": b"garbage"}))
     for answer in asked:
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["cache-control"] == ("no-cache" if "etag" in answer.headers else "no-store")
-        assert answer.headers["x-frame-options"] == "DENY"
+        expected = SAFE | ({"cache-control": "no-cache"} if "etag" in answer.headers else {})
+        assert expected.items() <= answer.headers.items()
 
 
 def test_a_batch_is_bounded_as_a_whole(service: Service) -> None:
