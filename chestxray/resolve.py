@@ -3,8 +3,8 @@
     python -m chestxray.resolve models:/chest-xray@champion FOLDER [KNOWN]
 
 puts `model.onnx` and `bundle.json` into FOLDER and prints JSON with `name`, `alias`, `version` and `sha256`; nothing is
-fetched if the version is KNOWN. The store is the one that MLFLOW_TRACKING_URI names. The service runs this as a process
-of its own, since importing MLflow costs 165 MiB.
+fetched if KNOWN is that SHA-256. The store is the one that MLFLOW_TRACKING_URI names. The service runs this as a
+process of its own, since importing MLflow costs 165 MiB.
 """
 
 import json
@@ -30,7 +30,7 @@ def resolve(address: str, folder: Path, known: str | None = None) -> dict[str, s
     Args:
         address: `models:/<name>@<alias>` or `models:/<name>/<version>`.
         folder: where to put the files.
-        known: a version that need not be fetched again.
+        known: SHA-256 of a card; this bundle need not be fetched again.
 
     Returns:
         `name` and `alias` of the address, `version`, and `sha256` of the card.
@@ -48,7 +48,7 @@ def resolve(address: str, folder: Path, known: str | None = None) -> dict[str, s
     digest = found.tags.get(DIGEST)
     if digest is None:
         raise ValueError(f"version {found.version} of {name} lacks the tag {DIGEST}; register it with the pipeline")
-    if str(found.version) != known:
+    if digest != known:
         _fetch(found.source, folder, digest)
     return {"name": name, "alias": alias, "version": str(found.version), "sha256": digest}
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -11,32 +12,19 @@ from chestxray.bundle import Card
 from chestxray.cam import overlay_pngs
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.plausibility import check_plausible, doubts
-from chestxray.radiograph import Radiograph, RadiographError, decode, resize
+from chestxray.radiograph import Radiograph, decode, resize
+from serve import schemas
 from serve.overlays import Overlays
 from serve.predictor import Model
-from serve.problems import ProblemError
-from serve.schemas import (
-    Finding,
-    ImageInfo,
-    InlineHeatmap,
-    LinkedHeatmap,
-    Options,
-    Prediction,
-    RawHeatmap,
-    Rectangle,
-    Timing,
-)
 
 OVERLAY_SIZE = 512
 OPACITY = 0.45
-
-Single = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
+PHANTOMS_ONLY = "Trained on synthetic phantoms: says nothing about patients. "
 
 
 def analyse(
-    model: Model, data: bytes, options: Options, overlays: Overlays | None, max_pixels: int, request_id: str
-) -> Prediction:
+    model: Model, data: bytes, options: schemas.Options, overlays: Overlays | None, max_pixels: int, request_id: str
+) -> schemas.Prediction:
     """Decodes a file, predicts and explains.
 
     Args:
@@ -48,59 +36,71 @@ def analyse(
         request_id: for the answer.
 
     Raises:
-        ProblemError: the file can't be used.
+        RadiographError: the file can't be used.
     """
-    start = time.perf_counter()
-    radiograph = _decoded(data, max_pixels)
-    pixels = resize(radiograph.pixels, model.bundle.card.size)
-    decoded = time.perf_counter()
+    card, times = model.bundle.card, [time.perf_counter()]
+    radiograph = decode(data, max_pixels)
+    check_plausible(radiograph)
+    pixels = resize(radiograph.pixels, card.size)
+    times.append(time.perf_counter())
     (probabilities,), (maps,) = model.bundle.predict(pixels[None, ..., None])
-    inferred = time.perf_counter()
-    thresholds = np.full(len(FINDINGS), options.threshold) if options.threshold is not None else model.bundle.thresholds
-    positive = probabilities >= thresholds
-    findings = [
-        Finding(name=name, probability=float(p), threshold=float(t), positive=bool(called))
-        for name, p, t, called in zip(FINDINGS, probabilities, thresholds, positive, strict=True)
-    ]
-    if options.heatmaps != "none":
-        wanted = np.flatnonzero(positive | (options.heatmaps_for == "all"))
-        _explain(findings, wanted, radiograph.pixels, maps, model.bundle.card, options, overlays)
-    explained = time.perf_counter()
+    times.append(time.perf_counter())
+    findings = _findings(probabilities, model.bundle.thresholds, options.threshold)
+    wanted = [place for place, finding in enumerate(findings) if finding.positive or options.heatmaps_for == "all"]
+    heatmaps = _heatmaps(options, card, radiograph, maps[..., wanted], overlays)
+    for place, heatmap in zip(wanted, heatmaps, strict=options.heatmaps != "none"):
+        findings[place].heatmap = heatmap
+    times.append(time.perf_counter())
     findings.sort(key=lambda finding: -finding.probability)
-    return Prediction(
+    decoding, inference, explaining = np.round(1000 * np.diff(times), 2).tolist()
+    return schemas.Prediction(
         request_id=request_id,
         model=model.info,
-        image=_image_info(data, radiograph, model.bundle.card),
+        image=_image_info(data, radiograph, card),
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
-        timing_ms=Timing(
-            queue=0.0,
-            decode=_milliseconds(decoded - start),
-            inference=_milliseconds(inferred - decoded),
-            heatmaps=_milliseconds(explained - inferred),
-        ),
-        disclaimer=disclaimer(model.bundle.card.synthetic),
+        timing_ms=schemas.Timing(queue=0.0, decode=decoding, inference=inference, heatmaps=explaining),
+        disclaimer=(PHANTOMS_ONLY if card.synthetic else "") + RESEARCH_USE_ONLY,
     )
 
 
-def disclaimer(synthetic: bool) -> str:
-    """Stands in every answer."""
-    kind = "Trained on synthetic phantoms: says nothing about patients. " if synthetic else ""
-    return f"{kind}{RESEARCH_USE_ONLY}"
+def _findings(
+    probabilities: npt.NDArray[np.float32], operating_points: npt.NDArray[np.float64], threshold: float | None
+) -> list[schemas.Finding]:
+    """In the order of the model, by one threshold for all or each by its operating point."""
+    thresholds = operating_points if threshold is None else np.full(len(FINDINGS), threshold)
+    return [
+        schemas.Finding(name=name, probability=float(p), threshold=float(t), positive=bool(p >= t))
+        for name, p, t in zip(FINDINGS, probabilities, thresholds, strict=True)
+    ]
 
 
-def _decoded(data: bytes, max_pixels: int) -> Radiograph:
-    try:
-        radiograph = decode(data, max_pixels)
-        check_plausible(radiograph)
-    except RadiographError as error:
-        raise ProblemError(error.kind, f"The file can't be used: {error}.") from error
-    return radiograph
+def _heatmaps(
+    options: schemas.Options,
+    card: Card,
+    radiograph: Radiograph,
+    maps: npt.NDArray[np.float32],
+    overlays: Overlays | None,
+) -> Iterator[schemas.Heatmap]:
+    """One for each map, or none."""
+    if options.heatmaps == "raw":
+        inset, side = (card.size - card.input_size) / 2 / card.size, card.input_size / card.size
+        covers = schemas.Rectangle(left=inset, top=inset, width=side, height=side)
+        for values in np.moveaxis(maps, -1, 0).astype(float):
+            yield schemas.RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
+    elif options.heatmaps != "none":
+        covered = OVERLAY_SIZE * card.input_size // card.size
+        for png in overlay_pngs(resize(radiograph.pixels, OVERLAY_SIZE), maps, covered, OPACITY):
+            if options.heatmaps == "link" and overlays is not None:
+                url = f"/static/gradcam/{overlays.add(png)}.png"
+                yield schemas.LinkedHeatmap(url=url, expires_in_seconds=overlays.seconds)
+            else:
+                yield schemas.InlineHeatmap(png=base64.b64encode(png).decode())
 
 
-def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> ImageInfo:
+def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> schemas.ImageInfo:
     height, width = radiograph.pixels.shape
-    return ImageInfo(
+    return schemas.ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
         width=width,
@@ -109,35 +109,3 @@ def _image_info(data: bytes, radiograph: Radiograph, card: Card) -> ImageInfo:
         view_position=radiograph.view_position,
         warnings=doubts(radiograph, card.size),
     )
-
-
-def _explain(
-    findings: list[Finding],
-    wanted: npt.NDArray[np.intp],
-    pixels: Pixels,
-    maps: Single,
-    card: Card,
-    options: Options,
-    overlays: Overlays | None,
-) -> None:
-    """Gives the wanted findings their heatmaps."""
-    if options.heatmaps == "raw":
-        inset = (card.size - card.input_size) / 2 / card.size
-        side = card.input_size / card.size
-        covers = Rectangle(left=inset, top=inset, width=side, height=side)
-        for place in wanted:
-            findings[place].heatmap = RawHeatmap(
-                values=np.round(maps[..., place].astype(float), 4).tolist(), covers=covers
-            )
-        return
-    large, covered = resize(pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size
-    for place, png in zip(wanted, overlay_pngs(large, maps[..., wanted], covered, OPACITY), strict=True):
-        if options.heatmaps == "link" and overlays is not None:
-            url = f"/static/gradcam/{overlays.add(png)}.png"
-            findings[place].heatmap = LinkedHeatmap(url=url, expires_in_seconds=overlays.seconds)
-        else:
-            findings[place].heatmap = InlineHeatmap(png=base64.b64encode(png).decode())
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(1000 * seconds, 2)

@@ -1,4 +1,4 @@
-"""The service: HTTP around the predictor."""
+"""The service over HTTP: its routes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from serve.analysis import analyse
-from serve.guard import Guard
-from serve.observation import Metrics, Observed
-from serve.overlays import Overlays
-from serve.pool import Pool
+from chestxray.radiograph import RadiographError
+from serve.middleware import Guard, Observed
 from serve.predictor import Predictor
-from serve.problems import ProblemError, documented, problem_of
+from serve.problems import ProblemError, documented
 from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
+from serve.service import Service
 from serve.settings import Settings
 
 REFUSALS = documented(
@@ -35,60 +33,13 @@ def _shown(media_type: str, example: object) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {media_type: {"example": example}}}}
 
 
-class Service:
-    """What the routes share.
-
-    Attributes:
-        draining: the process was told to end and takes requests for a little while only.
-    """
-
-    def __init__(self, settings: Settings, predictor: Predictor) -> None:
-        self.settings, self.predictor = settings, predictor
-        self.pool = Pool(settings.concurrency, settings.queue_length)
-        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count)
-        self.metrics = Metrics()
-        self.draining = False
-
-    async def follow(self) -> None:
-        """Takes up the model, then every model that MODEL_URI comes to mean."""
-        while True:
-            await asyncio.to_thread(self.predictor.refresh)
-            self.metrics.model_problem.set(self.predictor.problem is not None)
-            if self.predictor.model is not None:
-                info = self.predictor.model.info
-                self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
-            await asyncio.sleep(self.settings.model_poll_seconds)
-
-    async def refuse(self, request: Request, error: Exception) -> Response:
-        """Every error leaves as a problem."""
-        problem = problem_of(error)
-        self.metrics.refusals.labels(problem.type).inc()
-        return problem.response(request.state.request_id)
-
-    async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
-        """One file to one answer.
-
-        Raises:
-            ProblemError: no model, a full queue, or a file that can't be used.
-        """
-        model, max_pixels = self.predictor.serving(), self.settings.max_pixels
-
-        def work() -> Prediction:
-            return analyse(model, file.file.read(), options, self.overlays, max_pixels, request_id)
-
-        waited, answer = await self.pool.run(work)
-        answer.timing_ms.queue = round(1000 * waited, 2)
-        for stage, milliseconds in answer.timing_ms:
-            self.metrics.stages.labels(stage).observe(milliseconds / 1000)
-        return answer
-
-
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
 Shared = Annotated[Service, Depends(_service)]
+Asked = Annotated[Options, Query()]
 open_to_all, operations = APIRouter(), APIRouter(responses=documented("internal-error"))
 
 
@@ -104,14 +55,13 @@ async def livez() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@open_to_all.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
-async def readyz(service: Shared) -> JSONResponse:
+@open_to_all.get("/readyz", responses={503: {"model": Readiness}})
+async def readyz(service: Shared, response: Response) -> Readiness:
     """Whether predictions are answered, by which model, and why a newer one is not."""
     model = service.predictor.model
     ready = model is not None and not service.draining
-    info = None if model is None else model.info
-    answer = Readiness(ready=ready, model=info, problem=service.predictor.problem)
-    return JSONResponse(answer.model_dump(), 200 if ready else 503)
+    response.status_code = 200 if ready else 503
+    return Readiness(ready=ready, model=model and model.info, problem=service.predictor.problem)
 
 
 @operations.get(
@@ -121,9 +71,8 @@ async def readyz(service: Shared) -> JSONResponse:
 async def model_card(request: Request, service: Shared) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.predictor.serving()
-    etag = f'"{model.info.sha256}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if etag in request.headers.get("if-none-match", ""):
+    headers = {"ETag": f'"{model.info.sha256}"', "Cache-Control": "no-cache"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     card = model.bundle.card.model_dump(mode="json")
     return JSONResponse({**model.info.model_dump(), "card": card}, headers=headers)
@@ -155,29 +104,26 @@ async def gradcam(name: str, service: Shared) -> Response:
 
 def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     router = APIRouter(responses=REFUSALS, max_body_size=max_body_bytes)
+    several = File(alias="file", min_length=1, max_length=max_batch_files)
 
-    @router.post("/predict", response_model=Prediction)
+    @router.post("/predict")
     async def predict(
-        request: Request, service: Shared, options: Annotated[Options, Query()], file: Annotated[UploadFile, File()]
-    ) -> Any:
+        request: Request, service: Shared, options: Asked, file: Annotated[UploadFile, File()]
+    ) -> Prediction:
         """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
-    @router.post("/predict/batch", response_model=BatchPrediction)
+    @router.post("/predict/batch")
     async def predict_batch(
-        request: Request,
-        service: Shared,
-        options: Annotated[Options, Query()],
-        files: Annotated[list[UploadFile], File(alias="file", min_length=1, max_length=max_batch_files)],
-    ) -> Any:
+        request: Request, service: Shared, options: Asked, files: Annotated[list[UploadFile], several]
+    ) -> BatchPrediction:
         """Several files, all under the field name `file`: an answer or a problem each, in order."""
         answers: list[Prediction | ProblemDetails] = []
         for file in files:
             try:
                 answers.append(await service.predict(file, options, request.state.request_id))
-            except ProblemError as problem:
-                service.metrics.refusals.labels(problem.type).inc()
-                answers.append(problem.details(request.state.request_id))
+            except (ProblemError, RadiographError) as error:
+                answers.append(service.problem(error).details(request.state.request_id))
         return BatchPrediction(answers=answers)
 
     return router
@@ -204,12 +150,12 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     app.state.service = service
     app.include_router(open_to_all)
     # `Guard` asks for the key; this documents it.
-    guard = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
+    key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
     for router in (operations, _predictions(settings.max_body_bytes, settings.max_batch_files)):
-        app.include_router(router, dependencies=guard, responses=documented("unauthorized"))
-    for kind in (ProblemError, RequestValidationError, HTTPException):
+        app.include_router(router, dependencies=key, responses=documented("unauthorized"))
+    for kind in (ProblemError, RadiographError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, service.refuse)
-    app.add_middleware(Guard, refuse=service.refuse, pool=service.pool, settings=settings)
+    app.add_middleware(Guard, service=service)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["X-API-Key"]

@@ -3,7 +3,6 @@
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,7 +22,7 @@ class Overlays:
     max_bytes: int
     max_count: int
     clock: Callable[[], float] = time.monotonic
-    _kept: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict)
+    _kept: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, png: bytes) -> str:
@@ -43,9 +42,8 @@ class Overlays:
 
     def _forget(self) -> None:
         total = sum(len(png) for _, png in self._kept.values())
-        while self._kept:
-            expires, png = next(iter(self._kept.values()))
+        for name, (expires, png) in list(self._kept.items()):  # the oldest first
             if expires > self.clock() and total <= self.max_bytes and len(self._kept) <= self.max_count:
                 return
-            self._kept.popitem(last=False)
+            del self._kept[name]
             total -= len(png)

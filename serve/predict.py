@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from chestxray.radiograph import RadiographError
 from serve.analysis import analyse
 from serve.predictor import Predictor
-from serve.problems import ProblemError
+from serve.problems import problem_of
 from serve.schemas import Options
 from serve.settings import Settings
 
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threshold", type=float, help="instead of every operating point, 0–1")
     given = parser.parse_args(arguments)
     try:
-        options = Options.model_validate({name: getattr(given, name) for name in Options.model_fields})
+        options = Options.model_validate(vars(given))
     except ValidationError as error:
         parser.error(str(error))
     settings = Settings()
@@ -38,9 +39,9 @@ def main(arguments: list[str]) -> int:
         try:
             answer = analyse(predictor.model, file.read_bytes(), options, None, settings.max_pixels, request_id)
             print(answer.model_dump_json())
-        except ProblemError as problem:
+        except RadiographError as error:
             failed = True
-            print(problem.details(request_id).model_dump_json())
+            print(problem_of(error).details(request_id).model_dump_json())
         except OSError as error:
             failed = True
             print(f"{file}: {error.strerror}", file=sys.stderr)

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from chestxray.radiograph import RadiographError
 from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
@@ -66,6 +67,8 @@ def problem_of(error: Exception) -> ProblemError:
     match error:
         case ProblemError():
             return error
+        case RadiographError():
+            return ProblemError(error.kind, f"The file can't be used: {error}.")
         case RequestValidationError():
             said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
             return ProblemError("invalid-request", said)

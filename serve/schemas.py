@@ -81,6 +81,9 @@ class RawHeatmap(BaseModel):
     covers: Rectangle
 
 
+Heatmap = InlineHeatmap | LinkedHeatmap | RawHeatmap
+
+
 class Finding(BaseModel):
     """One of the 14 findings."""
 
@@ -88,7 +91,7 @@ class Finding(BaseModel):
     probability: Probability
     threshold: Annotated[float, Field(examples=[0.19])]
     positive: bool
-    heatmap: Annotated[InlineHeatmap | LinkedHeatmap | RawHeatmap, Field(discriminator="kind")] | None = None
+    heatmap: Annotated[Heatmap, Field(discriminator="kind")] | None = None
 
 
 class Timing(BaseModel):

@@ -226,7 +226,7 @@ def test_a_crash_is_an_answer_like_any_other(
         raise RuntimeError("CANARY")
 
     client = service(cors_origins=("https://radiology.example",))
-    monkeypatch.setattr("serve.api.analyse", crash)
+    monkeypatch.setattr("serve.service.analyse", crash)
     given = {"X-Request-ID": "abc-1", "Origin": "https://radiology.example"}
     answer = client.post("/predict", files={"file": ("CANARY.png", PNG)}, headers=given)
     assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")

@@ -1,0 +1,72 @@
+"""Which bundle an address means: a folder, or a version in MLflow's registry, looked up by `chestxray.resolve`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from chestxray.bundle import CARD, MODEL, BundleError, bundle_digest
+
+SECONDS = 300
+REGISTRY, LOCAL = "models:/", "sqlite:///"
+
+
+def state_of(address: str, store: str) -> object:
+    """Changes whenever what an address means may have changed; None if only asking can tell.
+
+    Asking MLflow costs seconds, looking at the file of a local store or at those of a bundle next to nothing.
+
+    Args:
+        address: as for `find_bundle`.
+        store: address of MLflow's store.
+    """
+    if not address.startswith(REGISTRY):
+        files = [Path(address, CARD), Path(address, MODEL)]
+    elif store.startswith(LOCAL):
+        files = [Path(store.removeprefix(LOCAL)), Path(store.removeprefix(LOCAL) + "-wal")]
+    else:
+        return None
+    return [each.stat().st_mtime_ns for each in files if each.exists()]
+
+
+def find_bundle(address: str, store: str, folder: Path, known: str | None = None) -> tuple[Path, dict[str, str]]:
+    """Finds the bundle that an address means, and fetches it if it is in a registry, unless it is known.
+
+    Args:
+        address: the folder of a bundle, `models:/<name>@<alias>` or `models:/<name>/<version>`.
+        store: address of MLflow's store.
+        folder: where to put the files of a registry.
+        known: SHA-256 of a card; this bundle need not be fetched again.
+
+    Returns:
+        Where it is; and its `name` and `sha256`, of the card, and if a registry has it `alias` and `version`.
+
+    Raises:
+        BundleError: there is no such folder, store, model, alias or version, or no answer within five minutes.
+    """
+    if address.startswith(REGISTRY):
+        return folder, _ask_registry(address, store, folder, known)
+    try:
+        return Path(address), {"name": Path(address).resolve().name, "sha256": bundle_digest(Path(address))}
+    except OSError as error:
+        raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
+
+
+def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> dict[str, str]:
+    """In a process of its own, since importing MLflow costs 165 MiB."""
+    if store.startswith(LOCAL) and not Path(store.removeprefix(LOCAL)).is_file():
+        raise BundleError(f"there is no MLflow store {store}; `make reproduce` makes one, or set MODEL_URI to a bundle")
+    command = [sys.executable, "-m", "chestxray.resolve", address, str(folder), *([known] if known else [])]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    top = Path(__file__).parents[1]
+    try:
+        done = subprocess.run(
+            command, cwd=top, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
+    if done.returncode:
+        raise BundleError(f"MLflow: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found

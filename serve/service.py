@@ -1,0 +1,67 @@
+"""What the routes share: the model, the queue, the linked heatmaps and the metrics."""
+
+import asyncio
+
+from fastapi import Request, Response, UploadFile
+
+from serve.analysis import analyse
+from serve.observation import Metrics
+from serve.overlays import Overlays
+from serve.pool import Pool
+from serve.predictor import Predictor
+from serve.problems import ProblemError, problem_of
+from serve.schemas import Options, Prediction
+from serve.settings import Settings
+
+
+class Service:
+    """One service.
+
+    Attributes:
+        draining: the process was told to end and takes requests for a little while only.
+    """
+
+    def __init__(self, settings: Settings, predictor: Predictor) -> None:
+        self.settings, self.predictor = settings, predictor
+        self.pool = Pool(settings.concurrency, settings.queue_length)
+        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count)
+        self.metrics = Metrics()
+        self.draining = False
+
+    async def follow(self) -> None:
+        """Takes up the model, then every model that MODEL_URI comes to mean."""
+        while True:
+            await asyncio.to_thread(self.predictor.refresh)
+            self.metrics.model_problem.set(self.predictor.problem is not None)
+            if self.predictor.model is not None:
+                info = self.predictor.model.info
+                self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
+            await asyncio.sleep(self.settings.model_poll_seconds)
+
+    def problem(self, error: Exception) -> ProblemError:
+        """What an error is for a client, counted."""
+        problem = problem_of(error)
+        self.metrics.refusals.labels(problem.type).inc()
+        return problem
+
+    async def refuse(self, request: Request, error: Exception) -> Response:
+        """Every error leaves as a problem."""
+        return self.problem(error).response(request.state.request_id)
+
+    async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
+        """One file to one answer.
+
+        Raises:
+            ProblemError: no model, or a full queue.
+            RadiographError: the file can't be used.
+        """
+        model, max_pixels = self.predictor.serving(), self.settings.max_pixels
+
+        def work() -> Prediction:
+            return analyse(model, file.file.read(), options, self.overlays, max_pixels, request_id)
+
+        waited, answer = await self.pool.run(work)
+        answer.timing_ms.queue = round(1000 * waited, 2)
+        for stage, milliseconds in answer.timing_ms:
+            self.metrics.stages.labels(stage).observe(milliseconds / 1000)
+        return answer
