@@ -23,7 +23,7 @@ DEPTHS = (
     | dict.fromkeys(LOSSLESS_JPEG, (8, 9, 10, 12, 14, 16))
     | dict.fromkeys(JPEG_2000, (8, 16))
     | dict.fromkeys((*JPEG_8_BIT, uid.JPEGLSNearLossless), (8,))
-    | {uid.JPEGLSLossless: (12,)}
+    | {uid.JPEGLSLossless: (12,), uid.JPEGExtended12Bit: (8, 12)}
 )
 """Bits stored. The decoder of lossless JPEG, which is ours, gets a third of all; JPEG-LS takes a process for each."""
 

@@ -11,26 +11,30 @@ SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
 START_OF_SCAN = 0xDA
 
 
-def check_jpeg(data: bytes, rows: int, columns: int) -> None:
+def check_jpeg(data: bytes, rows: int, columns: int) -> int:
     """Checks that a JPEG or JPEG-LS codestream is of one component and the size given (ISO 10918-1, annex B.2).
+
+    Returns:
+        Bits per pixel, as it claims.
 
     Raises:
         RadiographError: it is not.
         struct.error: it ends too early.
     """
-    place, sizes = 2, []
+    place, frames = 2, []
     marker = 0xD8 if data[:2] == b"\xff\xd8" else 0
     while marker != START_OF_SCAN:
         start, marker, length = struct.unpack_from(">BBH", data, place)
         if start != 0xFF or length < 2:
             raise RadiographError("truncated or damaged")
         if marker in SEQUENTIAL:
-            sizes.append(struct.unpack_from(">HHB", data, place + 5))
+            frames.append(struct.unpack_from(">BHHB", data, place + 4))
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise RadiographError("of a kind of JPEG that DICOM does not know")
         place += 2 + length
-    if sizes != [(rows, columns, 1)]:
+    if [size for _, *size in frames] != [[rows, columns, 1]]:
         raise RadiographError("truncated or damaged")
+    return int(frames[0][0])
 
 
 def check_jpeg2000(data: bytes, rows: int, columns: int) -> None:

@@ -10,16 +10,17 @@ from pydicom import uid
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 from pydicom.pixels.decoders.base import get_decoder
 
+from chestxray.codec_process import decode_in_process
 from chestxray.codestream import check_jpeg, check_jpeg2000
 from chestxray.dicom_file import UNDEFINED, Bounded, DicomFile
 from chestxray.jpeg_lossless import decode_lossless_jpeg
-from chestxray.jpeg_ls import decode_jpeg_ls
 from chestxray.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 LOSSLESS_JPEG = frozenset({uid.JPEGLossless, uid.JPEGLosslessSV1})
-BY_PILLOW = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEG2000Lossless, uid.JPEG2000})
+JPEG_8_BIT = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit})  # the second has 8 or 12
+JPEG_2000 = frozenset({uid.JPEG2000Lossless, uid.JPEG2000})
 
 
 def stored_values(file: DicomFile) -> Values:
@@ -91,19 +92,27 @@ def _run_lengths(file: DicomFile, frame: bytes) -> Values:
 
 
 def _decoded(file: DicomFile, frame: bytes) -> Values:
-    syntax, rows, columns = file.syntax, int(file.elements.Rows), int(file.elements.Columns)
-    check = check_jpeg2000 if syntax in uid.JPEG2000TransferSyntaxes else check_jpeg
-    check(frame, rows, columns)
-    if syntax in LOSSLESS_JPEG:
-        values: Values = decode_lossless_jpeg(frame, rows, columns)
-    elif syntax in uid.JPEGLSTransferSyntaxes:
-        values = decode_jpeg_ls(frame, rows, columns)
-    elif syntax in BY_PILLOW:
+    rows, columns = int(file.elements.Rows), int(file.elements.Columns)
+    if file.syntax in JPEG_2000:
+        check_jpeg2000(frame, rows, columns)
         values = _by_pillow(file, frame)
     else:
-        raise RadiographError("of a transfer syntax that is not supported")
+        values = _jpeg(file, frame, rows, columns)
     deep = file.elements.BitsAllocated == 16
     return values.astype(np.uint16, copy=False) if deep else values.astype(np.uint8, copy=False)
+
+
+def _jpeg(file: DicomFile, frame: bytes, rows: int, columns: int) -> Values:
+    bits = check_jpeg(frame, rows, columns)
+    if file.syntax in LOSSLESS_JPEG:
+        return decode_lossless_jpeg(frame, rows, columns)
+    if file.syntax in uid.JPEGLSTransferSyntaxes:
+        return decode_in_process("jpeg-ls", frame, rows, columns)
+    if file.syntax == uid.JPEGExtended12Bit and bits == 12:
+        return decode_in_process("jpeg-12", frame, rows, columns)
+    if file.syntax in JPEG_8_BIT:
+        return _by_pillow(file, frame)
+    raise RadiographError("of a transfer syntax that is not supported")
 
 
 def _by_pillow(file: DicomFile, frame: bytes) -> Values:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import scipy.fft
 from PIL import Image
 from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
@@ -75,6 +76,8 @@ def dicom(pixels: Pixels, syntax: str = EXPLICIT, bits: int | None = None, **ele
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG2000", no_jp2=True, irreversible=syntax == uid.JPEG2000)
         dataset.PixelData = encapsulate([stream.getvalue()])
+    elif syntax == uid.JPEGExtended12Bit and dataset.BitsStored == 12:
+        dataset.PixelData = encapsulate([extended_jpeg(pixels)])
     elif syntax in JPEG_8_BIT:
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=98)
@@ -97,10 +100,62 @@ def lossless_jpeg(pixels: Pixels, bits: int, predictor: int = 1, restart: int = 
     frame = struct.pack(">BHHBBBB", bits, *pixels.shape, 1, 1, 0x11, 0)
     codes = bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])
     interval = struct.pack(">H", restart * pixels.shape[1])
-    segments = ((0xC3, frame), (0xC4, codes), (0xDD, interval), (0xDA, bytes([1, 1, 0, predictor, 0, 0])))
-    return b"".join(
-        [b"\xff\xd8", *(struct.pack(">BBH", 0xFF, m, len(c) + 2) + c for m, c in segments), scan, b"\xff\xd9"]
+    return _codestream(
+        [(0xC3, frame), (0xC4, codes), (0xDD, interval), (0xDA, bytes([1, 1, 0, predictor, 0, 0]))], scan
     )
+
+
+def extended_jpeg(pixels: Pixels) -> bytes:
+    """JPEG process 4 (ISO 10918-1, annexes A, F): 12 bits, every coefficient rounded to a whole number.
+
+    Args:
+        pixels: unsigned, sides of multiples of 8; all Huffman codes have eight bits.
+    """
+    rows, columns = pixels.shape
+    blocks = (pixels.astype(float) - 2048).reshape(rows // 8, 8, columns // 8, 8).swapaxes(1, 2).reshape(-1, 8, 8)
+    zigzag = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
+    transformed = np.rint(scipy.fft.dctn(blocks, axes=(1, 2), norm="ortho")).astype(int)
+    coefficients = transformed.reshape(-1, 64)[:, zigzag]
+    symbols, packed, last = [0x00, 0xF0, *(16 * run + size for run in range(16) for size in range(1, 15))], "", 0
+    code = {symbol: f"{place:08b}" for place, symbol in enumerate(symbols)}
+    for first, *others in coefficients.tolist():
+        size, run, last_nonzero = (
+            abs(first - last).bit_length(),
+            0,
+            max((i for i, v in enumerate(others) if v), default=-1),
+        )
+        packed += f"{size:08b}" + _bits(first - last, size)
+        for value in others[: last_nonzero + 1]:
+            if value == 0 and run < 15:
+                run += 1
+                continue
+            size = abs(value).bit_length()
+            packed += code[16 * run + size] + _bits(value, size)
+            run = 0
+        packed += code[0] if last_nonzero < 62 else ""
+        last = first
+    dc, ac = (
+        bytes([0x00, *[0] * 7, 16, *[0] * 8, *range(16)]),
+        bytes([0x10, *[0] * 7, len(symbols), *[0] * 8, *symbols]),
+    )
+    frame = struct.pack(">BHHBBBB", 12, rows, columns, 1, 1, 0x11, 0)
+    head = [(0xDB, bytes([0, *[1] * 64])), (0xC1, frame), (0xC4, dc), (0xC4, ac), (0xDA, bytes([1, 1, 0, 0, 63, 0]))]
+    return _codestream(head, _stuffed(packed))
+
+
+def _codestream(segments: list[tuple[int, bytes]], scan: bytes) -> bytes:
+    head = (struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in segments)
+    return b"".join([b"\xff\xd8", *head, scan, b"\xff\xd9"])
+
+
+def _bits(value: int, size: int) -> str:
+    """The additional bits of a value, as many as its category says (annex F.1.2.1)."""
+    return f"{value if value > 0 else value + (1 << size) - 1:0{size}b}" if size else ""
+
+
+def _stuffed(packed: str) -> bytes:
+    packed += "1" * (-len(packed) % 8)
+    return int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\x00")
 
 
 def _scan(values: npt.NDArray[np.int64], start: int, predictor: int) -> bytes:
@@ -114,8 +169,5 @@ def _scan(values: npt.NDArray[np.int64], start: int, predictor: int) -> bytes:
     packed = ""
     for difference in differences.ravel().tolist():
         category = abs(difference).bit_length()
-        packed += f"{category:05b}"
-        if 0 < category < 16:
-            packed += f"{difference if difference > 0 else difference + (1 << category) - 1:0{category}b}"
-    packed += "1" * (-len(packed) % 8)
-    return int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\x00")
+        packed += f"{category:05b}" + (_bits(difference, category) if category < 16 else "")
+    return _stuffed(packed)

@@ -18,10 +18,10 @@ from pydicom import Dataset, uid
 from pydicom.data import get_testdata_file
 from pydicom.encaps import get_frame
 
+from chestxray.codec_process import decode_in_process
 from chestxray.jpeg_lossless import decode_lossless_jpeg
-from chestxray.jpeg_ls import decode_jpeg_ls
 from chestxray.radiograph import RadiographError, decode
-from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom, lossless_jpeg
+from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom, extended_jpeg, lossless_jpeg
 from tests.serve.files import REFUSED
 
 RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)  # smooth, for lossy codecs; 0–236
@@ -42,12 +42,12 @@ def test_every_transfer_syntax_gives_the_same_pixels(syntax: str) -> None:
     assert (radiograph.format, radiograph.bit_depth, radiograph.view_position) == ("DICOM", 8, None)
 
 
-@pytest.mark.parametrize("syntax", [s for s in SYNTAXES if s not in LOSSY])
+@pytest.mark.parametrize("syntax", [s for s in SYNTAXES if s not in LOSSY or s == uid.JPEGExtended12Bit])
 def test_12_bits_in_16_are_windowed(syntax: str) -> None:
     bits = 16 if syntax == uid.JPEG2000Lossless else 12  # the codestream of Pillow says 16
     deep = RAMP.astype(np.uint16) * 16
     radiograph = decode(dicom(deep, syntax, bits, WindowCenter=2048, WindowWidth=4096))
-    assert np.abs(radiograph.pixels - deep * (255 / 4095)).max() <= 0.51
+    assert np.abs(radiograph.pixels - deep * (255 / 4095)).max() <= (0.7 if syntax in LOSSY else 0.51)
     assert radiograph.bit_depth == bits
 
 
@@ -163,6 +163,30 @@ def test_lossless_jpeg_of_others_decodes_as_gdcm_does(name: str, digest: str) ->
     assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == digest
 
 
+def test_jpeg_of_12_bits_comes_back() -> None:
+    """Coefficients are whole numbers, which costs a few of 4,096 levels at most."""
+    noise = np.random.default_rng(0).integers(4096, size=(40, 72), dtype=np.uint16)
+    for pixels in (noise, np.sort(noise), np.full((8, 8), 4095, np.uint16)):
+        decoded = decode_in_process("jpeg-12", extended_jpeg(pixels), *pixels.shape)
+        assert np.abs(decoded.astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEG-lossy.dcm"])
+def test_jpeg_of_12_bits_of_others_decodes_as_pydicom_says(name: str) -> None:
+    """Two values that pydicom's own tests give; the second file is the first with a wrong header of the scan."""
+    dataset = pydicom.dcmread(get_testdata_file(name))
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    pixels = decode_in_process("jpeg-12", frame, dataset.Rows, dataset.Columns)
+    assert (pixels[420, 140], pixels[230, 120]) == (244, 95)
+
+
+@pytest.mark.parametrize("end", [-1000, -1])
+def test_jpeg_of_12_bits_that_ends_early_is_refused(end: int) -> None:
+    data = extended_jpeg(np.random.default_rng(0).integers(4096, size=(64, 48), dtype=np.uint16))
+    with pytest.raises(subprocess.CalledProcessError):
+        decode_in_process("jpeg-12", data[:end], 64, 48)
+
+
 ENDLESS = (
     "ffd8fff7000b0c0040003001011100ffda0008010100000000afdfbf77bbf77be77d73c6fb6bde6fddef9df5cf1bedaf"
     "79ce737bdef7ad6b5ad6b560c17bceb8db4cb0bace"
@@ -172,7 +196,7 @@ ENDLESS = (
 def test_jpeg_ls_that_never_ends_is_stopped() -> None:
     """Found by `make fuzz`: it keeps CharLS in a loop."""
     with pytest.raises(subprocess.CalledProcessError) as raised:
-        decode_jpeg_ls(bytes.fromhex(ENDLESS), 64, 48)
+        decode_in_process("jpeg-ls", bytes.fromhex(ENDLESS), 64, 48)
     assert raised.value.returncode == -signal.SIGPROF
 
 
