@@ -27,6 +27,10 @@ REFUSALS = documented(
     "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
 )  # fmt: skip
 
+ENCODING = {"encoding": {"file": {"contentType": "image/png, image/jpeg, application/dicom"}}}
+RADIOGRAPHS = {"requestBody": {"content": {"multipart/form-data": ENCODING}}}
+"""OpenAPI's way to say what kinds of files a form takes."""
+
 
 def _shown(media_type: str, example: object) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for an answer without a model."""
@@ -106,14 +110,14 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     router = APIRouter(responses=REFUSALS, max_body_size=max_body_bytes)
     several = File(alias="file", min_length=1, max_length=max_batch_files)
 
-    @router.post("/predict")
+    @router.post("/predict", openapi_extra=RADIOGRAPHS)
     async def predict(
         request: Request, service: Shared, options: Asked, file: Annotated[UploadFile, File()]
     ) -> Prediction:
         """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
-    @router.post("/predict/batch")
+    @router.post("/predict/batch", openapi_extra=RADIOGRAPHS)
     async def predict_batch(
         request: Request, service: Shared, options: Asked, files: Annotated[list[UploadFile], several]
     ) -> BatchPrediction:

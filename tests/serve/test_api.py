@@ -287,6 +287,13 @@ def test_the_documentation_shows_every_error(client: TestClient) -> None:
 KEY = "a key of this test alone"
 
 
+def test_the_document_says_which_files_are_taken(client: TestClient) -> None:
+    for path in ("/predict", "/predict/batch"):
+        body = client.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]["content"]
+        kinds = body["multipart/form-data"]["encoding"]["file"]["contentType"]
+        assert kinds == "image/png, image/jpeg, application/dicom"
+
+
 def test_every_answer_and_error_has_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     shown = {"examples", "const", "enum", "default", "$ref", "anyOf", "items", "contentMediaType"}
