@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response, Security, UploadFile
@@ -144,11 +144,10 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(service.follow())
-        yield
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(service.follow())
+            yield
+            following.cancel()
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service
@@ -157,7 +156,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
     for router in (operations, _predictions(settings.max_body_bytes, settings.max_batch_files)):
         app.include_router(router, dependencies=key, responses=documented("unauthorized"))
-    for kind in (ProblemError, RadiographError, RequestValidationError, HTTPException):
+    for kind in (HTTPException, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
     app.add_middleware(Guard, service=service)
     if settings.cors_origins:

@@ -27,25 +27,24 @@ def main(arguments: list[str]) -> int:
         options = Options.model_validate(vars(given))
     except ValidationError as error:
         parser.error(str(error))
-    settings = Settings()
+    settings, code = Settings(), 0
     predictor = Predictor(settings)
     predictor.refresh()
     if predictor.model is None:
         print(predictor.problem, file=sys.stderr)
         return 2
-    failed = False
     for file in given.files:
         request_id = uuid.uuid4().hex
         try:
             answer = analyse(predictor.model, file.read_bytes(), options, None, settings.max_pixels, request_id)
             print(answer.model_dump_json())
         except RadiographError as error:
-            failed = True
             print(problem_of(error).details(request_id).model_dump_json())
+            code = 1
         except OSError as error:
-            failed = True
             print(f"{file}: {error.strerror}", file=sys.stderr)
-    return int(failed)
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

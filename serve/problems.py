@@ -39,7 +39,7 @@ OF_FRAMEWORK = {404: "not-found", 405: "method-not-allowed", 413: "body-too-larg
 HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """An answer that is not a result.
 
     Args:
@@ -49,8 +49,8 @@ class ProblemError(Exception):
     """
 
     def __init__(self, type: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(type, detail)
-        self.type, self.detail, self.kind, self.headers = type, detail, KINDS[type], headers or {}
+        self.type, self.kind = type, KINDS[type]
+        super().__init__(self.kind.status, detail, {**HEADERS.get(self.kind.status, {}), **(headers or {})})
 
     def details(self, request_id: str) -> ProblemDetails:
         """The body."""
@@ -58,8 +58,7 @@ class ProblemError(Exception):
 
     def response(self, request_id: str) -> JSONResponse:
         """The answer."""
-        headers = {**HEADERS.get(self.kind.status, {}), **self.headers}
-        return JSONResponse(self.details(request_id).model_dump(), self.kind.status, headers, media_type=MEDIA_TYPE)
+        return JSONResponse(self.details(request_id).model_dump(), self.status_code, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> ProblemError:
