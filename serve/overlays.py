@@ -4,26 +4,24 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 
-@dataclass
 class Overlays:
     """PNGs by random name; the oldest go when they expire or when there are too many, or too many bytes.
 
-    Attributes:
+    Args:
         seconds: how long each is kept.
         max_bytes: of all together.
         max_count: how many at a time.
         clock: seconds that never go back.
     """
 
-    seconds: float
-    max_bytes: int
-    max_count: int
-    clock: Callable[[], float] = time.monotonic
-    _kept: dict[str, tuple[float, bytes]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self, seconds: float, max_bytes: int, max_count: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.seconds, self.max_bytes, self.max_count, self.clock = seconds, max_bytes, max_count, clock
+        self._kept: dict[str, tuple[float, bytes]] = {}
+        self._lock = threading.Lock()
 
     def add(self, png: bytes) -> str:
         """Keeps a PNG and returns its name, 128 random bits."""

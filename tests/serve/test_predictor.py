@@ -145,6 +145,12 @@ def test_an_alias_is_followed(tmp_path: Path) -> None:
     assert predictor.problem is None
     assert served(predictor) == bundle_digest(second)
 
+    same = new_version(client, second, bundle_digest(second))
+    client.set_registered_model_alias("chest-xray", "champion", same)
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(second)
+    assert predictor.model.info.version == same
+
     client.delete_registered_model_alias("chest-xray", "champion")
     predictor.refresh()
     assert served(predictor) == bundle_digest(second)
