@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from chestxray.dataset import unlabelled_in
 from chestxray.findings import FINDINGS
 from chestxray.nih import read_batch
 from chestxray.params import BatchName, Params, ParamsError, load_params
@@ -52,7 +53,9 @@ class Arrival:
     def describe(self) -> str:
         """Some lines for a person to read."""
         patients, sides = self.studies["patient"], self.studies["side"].value_counts()
-        counts = self.studies[list(FINDINGS)].sum().sort_values(ascending=False, kind="stable")
+        unlabelled = unlabelled_in(self.studies)
+        labelled = [finding for finding in FINDINGS if finding not in unlabelled]
+        counts = (self.studies[labelled] == 1).sum().sort_values(ascending=False, kind="stable")
         reasons = [f"  {row.image}: {row.reason}" for row in self.rejected.head(REASONS_SHOWN).itertuples()]
         more = len(self.rejected) - len(reasons)
         return "\n".join(
@@ -63,6 +66,7 @@ class Arrival:
                 f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
                 "split     " + ", ".join(f"{sides.get(side, 0)} {side}" for side in SIDES),
                 "findings  " + ", ".join(f"{name} {count}" for name, count in counts.items()),
+                "not labelled: " + (", ".join(unlabelled) or "none"),
                 f"rejected  {len(self.rejected)}",
                 *reasons,
                 *([f"  … and {more} more"] if more else []),

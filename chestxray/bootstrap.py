@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Weights, check_labels, check_scores, drawn_once, scorable
+from chestxray.labels import Floats, Weights, check_scores, check_truth, drawn_once, scorable
 from chestxray.progress import progress
 from chestxray.ranking import mean_over_findings, rank_findings, ranking_scores
 
@@ -111,7 +111,7 @@ def paired_bootstrap(
     """Is a better than b on the same images? Mean AUROC of a minus that of b, both on the same resampled patients.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         scores_a: `(n, 14)`, finite.
         scores_b: `(n, 14)`, finite.
         patients: `(n,)` ids.
@@ -124,7 +124,7 @@ def paired_bootstrap(
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     people = check_patients(patients, len(labels))
     scorable(labels)
     rankings_a = rank_findings(labels, check_scores(scores_a, "scores_a", images=len(labels)))

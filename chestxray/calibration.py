@@ -17,9 +17,10 @@ from chestxray.findings import FINDINGS
 from chestxray.labels import (
     Booleans,
     Floats,
+    Truth,
     Weights,
-    check_labels,
     check_scores,
+    check_truth,
     drawn_once,
     has_both_classes,
     scorable,
@@ -162,7 +163,7 @@ def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
 
     Args:
         logits: `(n, 14)`, finite.
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
 
     Returns:
         The curves; slope 1 and intercept 0 for a finding that lacks positives or negatives.
@@ -170,20 +171,21 @@ def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
     Raises:
         ValueError: wrong shapes or values.
     """
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     scores = check_scores(logits, "logits", images=len(labels))
     slope, intercept = np.ones(len(FINDINGS)), np.zeros(len(FINDINGS))
-    for finding in np.flatnonzero(has_both_classes(labels)):
-        slope[finding], intercept[finding] = _fit_curve(scores[:, finding], labels[:, finding])
+    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
+        rows, positive = labels.of(finding)
+        slope[finding], intercept[finding] = _fit_curve(scores[rows, finding], positive)
     return Platt(slope, intercept)
 
 
 @dataclass(frozen=True, eq=False)
 class _Bins:
-    """One finding's images from the lowest probability up, to be cut into `BINS` bins of equal mass.
+    """The m images that label a finding from the lowest probability up, to be cut into `BINS` bins of equal mass.
 
     Attributes:
-        order: `(n,)` rows from the lowest probability up.
+        order: `(m,)` their rows, from the lowest probability up.
         ends: `(runs,)` places in that order at which runs of equal probabilities end; a run that a cut falls into is
             shared out evenly, so the result does not hang on the order of its images.
     """
@@ -192,12 +194,14 @@ class _Bins:
     ends: npt.NDArray[np.intp]
 
     @classmethod
-    def of(cls, probability: Floats) -> Self:
-        order = np.argsort(probability, kind="stable")
+    def of(cls, probability: Floats, rows: npt.NDArray[np.intp]) -> Self:
+        order = rows[np.argsort(probability[rows], kind="stable")]
         return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
 
     def sums(self, values: Floats, weights: Weights) -> Floats:
         """Weighted sum of `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
+        if not len(self.order):
+            return np.zeros((len(weights), BINS))
         ranked = np.take(weights, self.order, axis=1)
         mass = np.cumsum(ranked, axis=1, dtype=np.int32)  # along rows: five times faster than down columns
         total = np.cumsum(ranked * values[self.order], axis=1)
@@ -207,7 +211,7 @@ class _Bins:
         upper, row = _first_reaching(mass, cuts), np.arange(len(weights))[:, None]
         lower = np.maximum(upper - 1, 0)
         low, below = (np.where(upper > 0, array[row, lower], 0) for array in (mass, total))
-        share = (cuts - low) / (mass[row, upper] - low)
+        share = (cuts - low) / np.maximum(mass[row, upper] - low, 1)  # a whole number; 0 where nothing was drawn
         return np.diff(below + share * (total[row, upper] - below), axis=1, prepend=0.0)
 
 
@@ -237,26 +241,27 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     """
     said = np.asarray(probability, np.float64)
     once, size = drawn_once(len(said)), len(said) / BINS
-    bins = _Bins.of(said)
+    bins = _Bins.of(said, np.arange(len(said)))
     return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
 
 
-def calibration_errors(truth: Booleans, probabilities: Floats) -> Callable[[Weights], Floats]:
+def calibration_errors(truth: Truth, probabilities: Floats) -> Callable[[Weights], Floats]:
     """Expected calibration error of each finding under weights, for a bootstrap; see `calibration_error`.
 
     Args:
-        truth: `(n, 14)`, checked.
+        truth: of n images.
         probabilities: `(n, 14)`, checked.
 
     Returns:
-        A function from weights `(b, n)` to errors `(b, 14)`, 0..1.
+        A function from weights `(b, n)` to errors `(b, 14)`, 0..1; NaN where no image that labels the finding is drawn.
     """
-    bins = [_Bins.of(probability) for probability in probabilities.T]
-    gaps = (probabilities - truth).T
+    bins = [_Bins.of(p, truth.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
+    gaps, labelled = (probabilities - truth.present).T, truth.labelled
 
     def errors(weights: Weights) -> Floats:
         distances = [np.abs(b.sums(gap, weights)).sum(axis=1) for b, gap in zip(bins, gaps, strict=True)]
-        return np.asarray(np.stack(distances, axis=-1) / weights.sum(axis=1)[:, None])
+        drawn = weights.astype(float) @ labelled
+        return np.asarray(np.stack(distances, axis=-1) / np.where(drawn == 0, np.nan, drawn))
 
     return errors
 
@@ -268,7 +273,7 @@ def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dic
     Calibration in Deep Learning", CVPR workshops 2019 (bins of equal width leave most empty at low prevalence).
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
 
     Returns:
@@ -277,7 +282,7 @@ def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dic
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
     errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
     by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(labels))}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.params import ClassWeightingParams
 
 
@@ -14,21 +14,22 @@ def class_weights(truth: npt.NDArray[np.int8], params: ClassWeightingParams) -> 
     """Weights of positives: min(cap, (negatives / positives) ^ power).
 
     Args:
-        truth: labels of the training side, N × 14.
+        truth: labels of the training side, N × 14, as `Dataset.truth` has them.
         params: power and cap.
 
     Returns:
-        Per finding `n`, `positives`, `prevalence` and `weight`; weight 1, with a warning, where all or
-        none are positive.
+        Per finding `n` (images that label it), `positives`, `prevalence` among them (0 without any) and `weight`;
+        weight 1, with a warning, where all or none of them are positive.
     """
-    rows, n = {}, len(truth)
-    for finding, positives in zip(FINDINGS, truth.sum(axis=0, dtype=int).tolist(), strict=True):
+    rows, counts = {}, [(truth != UNLABELLED).sum(axis=0).tolist(), (truth == 1).sum(axis=0).tolist()]
+    for finding, n, positives in zip(FINDINGS, *counts, strict=True):
         both = 0 < positives < n
         if not both:
             missing = "negatives" if positives else "positives"
-            logging.getLogger(__name__).warning("%s has no %s among %d training images: weight 1", finding, missing, n)
+            said = "%s has no %s among the %d training images that label it: weight 1"
+            logging.getLogger(__name__).warning(said, finding, missing, n)
         weight = min(params.cap, ((n - positives) / positives) ** params.power) if both else 1.0
-        prevalence = round(positives / n, 6)
+        prevalence = round(positives / max(n, 1), 6)
         rows[finding] = {"n": n, "positives": positives, "prevalence": prevalence, "weight": round(weight, 6)}
     return rows
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from chestxray.bootstrap import check_patients, resample
 from chestxray.calibration import calibration_errors
-from chestxray.labels import Booleans, Floats, Weights, check_labels, check_scores, scorable
+from chestxray.labels import Floats, Truth, Weights, check_decisions, check_scores, check_truth, scorable
 from chestxray.metrics import f1_scores
 from chestxray.ranking import rank_findings, ranking_scores
 
@@ -44,12 +44,10 @@ class Comparison:
     patients: int
 
 
-def _statistics(
-    labels: Booleans, scores: Scores, name: str, ranking_only: bool
-) -> Callable[[Weights], dict[str, Floats]]:
+def _statistics(labels: Truth, scores: Scores, name: str, ranking_only: bool) -> Callable[[Weights], dict[str, Floats]]:
     n = len(labels)
     probabilities = check_scores(scores.probabilities, f"{name} probabilities", images=n, low=0, high=1)
-    decisions = check_labels(scores.decisions, f"{name} decisions", images=n)
+    decisions = check_decisions(scores.decisions, f"{name} decisions", images=n)
     rankings, errors = rank_findings(labels, probabilities), calibration_errors(labels, probabilities)
 
     def statistics(weights: Weights) -> dict[str, Floats]:
@@ -77,7 +75,7 @@ def compare(
     """Compares two models by a paired bootstrap over patients.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         champion: the model in use.
         challenger: the model that would replace it, on the same images in the same order.
         patients: `(n,)` ids.
@@ -88,7 +86,7 @@ def compare(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     people = check_patients(patients, len(labels))
     scorable(labels)
     names = RANKING if ranking_only else METRICS
@@ -104,8 +102,8 @@ def compare(
         champion={name: point[f"old {name}"] for name in names},
         challenger={name: point[f"new {name}"] for name in names},
         drawn={name: drawn[f"new {name}"] - drawn[f"old {name}"] for name in names},
-        positives=labels.sum(axis=0),
-        positive_patients=np.array([len(np.unique(people[positive])) for positive in labels.T]),
+        positives=labels.present.sum(axis=0),
+        positive_patients=np.array([len(np.unique(people[positive])) for positive in labels.present.T]),
         images=len(labels),
         patients=len(np.unique(people)),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.split import Side, check_split
 
 
@@ -40,8 +40,14 @@ class Dataset:
 
     @property
     def truth(self) -> npt.NDArray[np.int8]:
-        """The labels, int8, N × 14, in the order of `FINDINGS`."""
+        """The labels, int8, N × 14, in the order of `FINDINGS`: 1 present, 0 absent, -1 not labelled."""
         return self.studies[list(FINDINGS)].to_numpy(np.int8)
+
+    @property
+    def unlabelled(self) -> dict[str, tuple[str, ...]]:
+        """Of the batches that lack some labels, the findings that they don't label."""
+        by_batch = {batch: unlabelled_in(rows) for batch, rows in self.studies.groupby("batch", sort=False)}
+        return {str(batch): findings for batch, findings in by_batch.items() if findings}
 
     @property
     def patients(self) -> npt.NDArray[np.str_]:
@@ -65,6 +71,16 @@ class Dataset:
         for start in range(0, len(self.studies), size):
             stop = min(start + size, len(self.studies))
             yield np.stack([self.pixels(index) for index in range(start, stop)])[..., None]
+
+
+def unlabelled_in(studies: pd.DataFrame) -> tuple[str, ...]:
+    """The findings that none of the studies labels."""
+    return tuple(finding for finding in FINDINGS if (studies[finding] == UNLABELLED).all())
+
+
+def label_cells(labels: "pd.Series[int]") -> "pd.Series[int]":
+    """Labels for a table that people read: Int8, empty where there is none."""
+    return labels.astype("Int8").mask(labels == UNLABELLED)
 
 
 def load_dataset(prepared: Iterable[Path]) -> Dataset:

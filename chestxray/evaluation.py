@@ -10,9 +10,9 @@ import pandas as pd
 
 from chestxray.bundle import Card, Network
 from chestxray.calibration import Platt, calibration_error, fit_platt
-from chestxray.dataset import Dataset
+from chestxray.dataset import Dataset, label_cells
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.labels import has_both_classes, scorable
+from chestxray.labels import check_truth, has_both_classes, scorable
 from chestxray.metrics import evaluate
 from chestxray.operating_points import decide, fit_thresholds
 from chestxray.params import EvaluateParams, Params
@@ -52,10 +52,13 @@ class Evaluation:
     test: Dataset
 
     def predictions(self) -> pd.DataFrame:
-        """A row a test image: batch, image, patient, then truth, probability and decision of each finding."""
+        """A row a test image: batch, image, patient, then truth, probability and decision of each finding.
+
+        Truth is empty where the image does not label the finding.
+        """
         columns: dict[str, Any] = {name: self.test.studies[name] for name in ("batch", "image", "patient")}
         for place, finding in enumerate(FINDINGS):
-            columns[f"{finding}_truth"] = self.test.truth[:, place]
+            columns[f"{finding}_truth"] = label_cells(self.test.studies[finding])
             columns[f"{finding}_probability"] = self.probabilities[:, place]
             columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8)
         return pd.DataFrame(columns)
@@ -82,7 +85,7 @@ def evaluate_model(
     logits = _logits(network, test, "test")
     before, after = Platt.identity().probabilities(logits), platt.probabilities(logits)
     decisions = decide(after, thresholds)
-    scorable(test.truth == 1)
+    scorable(check_truth(test.truth))
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
         return _metrics(test.truth[part], before[part], after[part], decisions[part], test.patients[part], params)
@@ -129,7 +132,7 @@ def _metrics(
 ) -> dict[str, Any]:
     """Metrics of some test images, calibration `before` and `after`; counts alone where nothing can be scored."""
     people = len(set(patients))
-    if people < 2 or not has_both_classes(truth == 1).any():
+    if people < 2 or not has_both_classes(check_truth(truth)).any():
         return {"n": len(truth), "patients": people, "findings_scored": 0}
     metrics = evaluate(truth, after, decisions, patients, resamples=params.resamples, seed=params.seed)
     for name, values in (("calibration_error_before", before), ("calibration_error", after)):

@@ -12,15 +12,17 @@ from PIL import Image
 
 from chestxray.bundle import Bundle
 from chestxray.cam import captioned, contact_sheet, heat_of, overlay
-from chestxray.dataset import Dataset
-from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.dataset import Dataset, label_cells
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.params import GradcamParams
 from chestxray.progress import progress
 
 Pixels = npt.NDArray[np.uint8]
 
 INDEX = ("batch", "image", "finding", "probability", "threshold", "truth", "peak_x", "peak_y", "peak_in_box", "file")
-"""Columns of the index; peaks in pixels of the prepared image; `peak_in_box` is empty where no true box is known."""
+"""Columns of the index; peaks in pixels of the prepared image; `truth` is empty where the image does not label the
+finding, `peak_in_box` where no true box is known."""
+TRUTH_SAID = {1: "present", 0: "absent", UNLABELLED: "not labelled"}
 SHEET_COLUMNS = 4
 SHEET_WIDTH = 290
 SHEET_PICTURES = 12
@@ -72,7 +74,8 @@ def write_overlays(
             Image.fromarray(picture).save(out / row["file"])
         rows += [row for row, _ in overlays]
         shown += [picture for _, picture in overlays[:1]]
-    return pd.DataFrame(rows, columns=list(INDEX)), _sheet(shown, bundle.card.synthetic)
+    table = pd.DataFrame(rows, columns=list(INDEX))
+    return table.assign(truth=label_cells(table["truth"])), _sheet(shown, bundle.card.synthetic)
 
 
 def _overlays(
@@ -116,7 +119,7 @@ def _caption(row: dict[str, Any], synthetic: bool) -> list[str]:
     box = "; box: true extent" if row["peak_in_box"] is not None else ""
     return [
         f"{row['finding'].replace('_', ' ')}  p = {row['probability']:.2f} (threshold {row['threshold']:.2f})",
-        f"truth: {'present' if row['truth'] else 'absent'}{box} · {kind}{row['image']}",
+        f"truth: {TRUTH_SAID[row['truth']]}{box} · {kind}{row['image']}",
     ]
 
 

@@ -47,7 +47,7 @@ class Features:
 
     @property
     def truth(self) -> npt.NDArray[np.int8]:
-        """The labels, int8, N × 14."""
+        """The labels, int8, N × 14, as `Dataset.truth` has them."""
         return self.studies[list(FINDINGS)].to_numpy(np.int8)
 
     @property

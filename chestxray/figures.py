@@ -18,7 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from chestxray.calibration import calibration_error, reliability
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.labels import check_labels, check_scores, has_both_classes
+from chestxray.labels import check_scores, check_truth, has_both_classes
 
 DOTS_PER_INCH = 100
 WIDTH = 16.0
@@ -59,8 +59,9 @@ def _say(axes: Axes, text: str) -> None:
     axes.text(0.5, 1.02, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=11)
 
 
-def _not_scored(axes: Axes) -> None:
-    axes.text(0.5, 0.5, "not scored:\nonly one class present", ha="center", va="center", color=GREY)
+def _not_scored(axes: Axes, labelled: int) -> None:
+    reason = "only one class present" if labelled else "no image labels it"
+    axes.text(0.5, 0.5, f"not scored:\n{reason}", ha="center", va="center", color=GREY)
 
 
 def _check_columns(frame: pd.DataFrame, columns: set[str], what: str) -> None:
@@ -89,36 +90,46 @@ def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
     return image
 
 
+def _cells_of(confusion: pd.DataFrame) -> pd.DataFrame:
+    """The counts by finding, checked: columns `tn, fp, fn, tp`."""
+    _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a table of confusion matrices")
+    cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
+    if sorted(cells.index) != sorted(FINDINGS):
+        raise ValueError(f"confusion needs each of the 14 findings once; got {list(cells.index)}")
+    return cells
+
+
 def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figure:
-    """Draws 14 labelled 2x2 tables: counts and percentages of each row (of the images with that truth).
+    """Draws 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
 
     Args:
         confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives.
-        n: images, the sum of each row.
+        n: images; a row adds up to those of them that label its finding.
         note: what the images are and how thresholds were chosen; says "synthetic" when they are.
 
     Raises:
-        ValueError: missing columns or findings, or counts that do not add up to n.
+        ValueError: missing columns or findings, or counts that add up to more than n.
     """
-    _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
-    cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
-    if sorted(cells.index) != sorted(FINDINGS) or (cells.sum(axis=1) != n).any():
-        raise ValueError(
-            f"confusion needs each of the 14 findings once, each adding up to {n}; got\n{cells.sum(axis=1)}"
-        )
+    cells = _cells_of(confusion)
+    labelled = cells.sum(axis=1)
+    if (labelled > n).any():
+        raise ValueError(f"confusion must add up to at most {n} images a finding; got\n{labelled}")
     figure, panels, key = _panels(11, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
     for finding, axes in panels.items():
         image = _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))
+        if labelled[finding] < n:
+            axes.set_xlabel(f"prediction ({labelled[finding]:,} images have a label)")
     bar = figure.colorbar(image, cax=key.inset_axes((0.05, 0.5, 0.9, 0.08)), orientation="horizontal")
     bar.set_label("fraction of the row\n(of images with that truth)", fontsize=11)
     return figure
 
 
-def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+def roc_figure(roc: pd.DataFrame, confusion: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
     """Draws the ROC curve of each finding, with its AUROC and 95 % interval.
 
     Args:
         roc: `finding, fpr, tpr`, as `ranking.curves` gives.
+        confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives for the same images.
         metrics: what `metrics.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
@@ -129,11 +140,11 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
     mean, low, high = (metrics[f"mean_auroc{end}"] for end in ("", "_ci_low", "_ci_high"))
     title = f"ROC curves, n = {metrics['n']:,} images, mean AUROC {mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
     figure, panels, key = _panels(10.5, title, note)
-    curves = dict(iter(roc.groupby("finding")))
+    curves, labelled = dict(iter(roc.groupby("finding"))), _cells_of(confusion).sum(axis=1)
     for finding, axes in panels.items():
         _unit_square(axes, "1 - specificity", "sensitivity")
         if finding not in curves:
-            _not_scored(axes)
+            _not_scored(axes, labelled[finding])
             continue
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         axes.plot(curves[finding]["fpr"], curves[finding]["tpr"], color=BLUE, linewidth=2)
@@ -147,11 +158,14 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
     return figure
 
 
-def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+def precision_recall_figure(
+    precision_recall: pd.DataFrame, confusion: pd.DataFrame, metrics: Mapping[str, Any], note: str
+) -> Figure:
     """Draws the precision-recall curve of each finding, with its average precision and the prevalence (chance).
 
     Args:
         precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
+        confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives for the same images.
         metrics: what `metrics.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
@@ -162,14 +176,14 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
     mean, low, high = (metrics[f"mean_average_precision{end}"] for end in ("", "_ci_low", "_ci_high"))
     title = f"Precision-recall curves, n = {metrics['n']:,} images, mean average precision {mean:.3f}"
     figure, panels, key = _panels(10.5, f"{title} (95 % interval {low:.3f} to {high:.3f})", note)
-    curves = dict(iter(precision_recall.groupby("finding")))
+    curves, labelled = dict(iter(precision_recall.groupby("finding"))), _cells_of(confusion).sum(axis=1)
     for finding, axes in panels.items():
         _unit_square(axes, "recall", "precision")
         if finding not in curves:
-            _not_scored(axes)
+            _not_scored(axes, labelled[finding])
             continue
         positives = metrics["positives"][finding]
-        axes.axhline(positives / metrics["n"], color=GREY, linestyle="--", linewidth=1)
+        axes.axhline(positives / labelled[finding], color=GREY, linestyle="--", linewidth=1)
         axes.step(curves[finding]["recall"], curves[finding]["precision"], where="pre", color=BLUE, linewidth=2)
         _say(axes, f"AP {metrics['average_precision'][finding]:.3f}, {positives:,} positives")
     key.plot([], [], color=BLUE, linewidth=2, label="model")
@@ -182,7 +196,7 @@ def reliability_figure(truth: npt.ArrayLike, before: npt.ArrayLike, after: npt.A
     """Draws how often a finding was there against how probable it was called, before and after calibration.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         before: `(n, 14)` in 0..1, the plain sigmoid of the logits.
         after: `(n, 14)` in 0..1, calibrated.
         note: what the images are; says "synthetic" when they are.
@@ -190,21 +204,22 @@ def reliability_figure(truth: npt.ArrayLike, before: npt.ArrayLike, after: npt.A
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     both = dict(zip(FINDINGS, has_both_classes(labels), strict=True))
     series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
-    errors = [calibration_error(labels, scores) for scores, _, _ in series.values()]
+    errors = [calibration_error(truth, scores) for scores, _, _ in series.values()]
     said = "mean calibration error {:.3f} before, {:.3f} after calibration".format(*(error["mean"] for error in errors))
     figure, panels, key = _panels(10.5, f"Reliability, n = {len(labels):,} images, {said}", note)
     for column, (finding, axes) in enumerate(panels.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
+        rows, positive = labels.of(column)
         if not both[finding]:
-            _not_scored(axes)
+            _not_scored(axes, len(rows))
             continue
         _say(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         for name, (scores, colour, marker) in series.items():
-            probability, seen = reliability(labels[:, column], check_scores(scores, name)[:, column]).T
+            probability, seen = reliability(positive, check_scores(scores, name)[rows, column]).T
             axes.plot(probability, seen, color=colour, marker=marker, markersize=5, linewidth=1.2)
     for name, (_, colour, marker) in series.items():
         key.plot([], [], color=colour, marker=marker, label=name)

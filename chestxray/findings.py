@@ -22,6 +22,9 @@ FINDINGS: tuple[str, ...] = (
 )
 """Names and order of the 14 columns of every label, logit, probability and map array."""
 
+UNLABELLED = -1
+"""The label of a finding that nobody looked for in an image; the others are 1, present, and 0, absent."""
+
 NO_FINDING = "No Finding"
 """What the NIH tables say of a radiograph with none of the 14."""
 

@@ -183,7 +183,7 @@ def judge(
     """Decides whether the challenger replaces the champion.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         champion: the model in use.
         challenger: on the same images in the same order.
         patients: `(n,)` ids.

@@ -1,8 +1,9 @@
 """The linear head, brought to its optimum on cached features.
 
-Objective of a finding: mean over images and views of the weighted binary cross-entropy on the logit, plus
-λ/2 ‖v‖², where v are the weights of the standardised features. L-BFGS (Liu and Nocedal 1989) finds the minimum of
-all findings at once, of every fold and of the whole training side at once: they share each pass over the features.
+Objective of a finding: mean over the images that label it, and their views, of the weighted binary cross-entropy on
+the logit, plus λ/2 ‖v‖², where v are the weights of the standardised features. L-BFGS (Liu and Nocedal 1989) finds the
+minimum of all findings at once, of every fold and of the whole training side at once: they share each pass over the
+features.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from chestxray.augment import PREDICTION_VIEWS
 from chestxray.features import Features
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.params import TrainParams
 from chestxray.ranking import mean_auroc
 from chestxray.split import fold_of
@@ -112,7 +113,8 @@ class _Problem:
     def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats) -> None:
         self._features, self._groups, self._class_weights = features, groups, class_weights.astype(np.float32)
         self._truth = features.truth
-        self._images = groups.sum(axis=0)
+        labelled = groups.T.astype(int) @ (self._truth != UNLABELLED)  # images, groups × findings
+        self._labelled = np.maximum(labelled, 1)
         self._mean, self._deviation = _moments(features)
 
     def start(self) -> Floats:
@@ -155,12 +157,12 @@ class _Problem:
             images = slice(done, done + len(chunk))
             done += len(chunk)
             pooled = chunk.astype(np.float32).reshape(-1, chunk.shape[-1])
-            share = self._groups[images] / (self._images * chunk.shape[1] * findings)
+            share = self._groups[images][..., None] / (self._labelled * chunk.shape[1] * findings)
             part, slope = _cross_entropy(
                 (pooled @ folded[:-1] + folded[-1]).reshape(len(chunk), -1, groups, findings),
                 self._truth[images][:, None, None],
                 self._class_weights,
-                share[:, None, :, None].astype(np.float32),
+                share[:, None].astype(np.float32),
             )
             loss += part
             product[:-1] += pooled.T @ slope.reshape(len(pooled), -1)
@@ -174,9 +176,9 @@ class _Problem:
 def _cross_entropy(
     logits: Single, truth: npt.NDArray[np.int8], class_weights: Single, share: Single
 ) -> tuple[float, Single]:
-    """Weighted cross-entropy and its derivative by the logits: p·w·softplus(−z) + (1−p)·softplus(z)."""
-    positive = truth * class_weights
-    negative = 1.0 - truth.astype(np.float32)
+    """Weighted cross-entropy and its derivative by the logits: p·w·softplus(−z) + (1−p)·softplus(z); 0 unlabelled."""
+    positive = (truth == 1) * class_weights
+    negative = (truth == 0).astype(np.float32)
     softplus = np.logaddexp(0.0, logits, dtype=np.float32)
     loss = float((share * (positive * (softplus - logits) + negative * softplus)).sum(dtype=np.float64))
     probability = expit(logits)

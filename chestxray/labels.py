@@ -3,17 +3,45 @@
 The service checks its arrays here too, therefore this file needs numpy alone.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, UNLABELLED
 
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.int32]
 """`(b, n)`, a row a resample: how often each of n images was drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Checked labels of n images; where an image neither has nor lacks a finding, it has no label and counts nowhere.
+
+    Attributes:
+        present: `(n, 14)` which images have the finding.
+        absent: `(n, 14)` which lack it.
+    """
+
+    present: Booleans
+    absent: Booleans
+
+    def __len__(self) -> int:
+        """Images, labelled or not."""
+        return len(self.present)
+
+    @property
+    def labelled(self) -> Booleans:
+        """`(n, 14)` which images have or lack the finding."""
+        return self.present | self.absent
+
+    def of(self, finding: int) -> tuple[npt.NDArray[np.intp], Booleans]:
+        """Rows of the m images that label a finding, and which of these have it, both `(m,)`."""
+        rows = np.flatnonzero(self.present[:, finding] | self.absent[:, finding])
+        return rows, self.present[rows, finding]
 
 
 def _check_shape(array: npt.NDArray[Any], what: str, images: int | None) -> None:
@@ -24,25 +52,45 @@ def _check_shape(array: npt.NDArray[Any], what: str, images: int | None) -> None
         )
 
 
-def check_labels(labels: npt.ArrayLike, what: str = "truth", images: int | None = None) -> Booleans:
-    """Checks labels, or decisions, of at least one image.
+def _check_values(array: npt.NDArray[Any], allowed: tuple[int, ...], what: str) -> None:
+    other = array[~np.isin(array, allowed)]
+    if other.size:
+        listed = f"{', '.join(map(str, allowed[:-1]))} and {allowed[-1]}"
+        raise ValueError(f"{what} must hold {listed} only, got {other.size} other values such as {other[0]!r}")
+
+
+def check_truth(truth: npt.ArrayLike) -> Truth:
+    """Checks labels of at least one image.
 
     Args:
-        labels: `(n, 14)` of 0 and 1 (or bool), columns in the order of `FINDINGS`.
+        truth: `(n, 14)` of 1 (present), 0 (absent) and -1 (not labelled), or bool, columns in the order of `FINDINGS`.
+
+    Raises:
+        ValueError: another shape, no images, or other values; the text says what was given.
+    """
+    array = np.asarray(truth)
+    _check_shape(array, "truth", None)
+    _check_values(array, (UNLABELLED, 0, 1), "truth")
+    return Truth(array == 1, array == 0)
+
+
+def check_decisions(decisions: npt.ArrayLike, what: str, images: int) -> Booleans:
+    """Checks decisions on images.
+
+    Args:
+        decisions: `(images, 14)` of 0 and 1 (or bool), columns in the order of `FINDINGS`.
         what: their name in an error.
-        images: the n they must have; `None` for any.
+        images: the n they must have.
 
     Returns:
         `(n, 14)` bool.
 
     Raises:
-        ValueError: another shape, no images, or other values; the text says what was given.
+        ValueError: another shape or other values; the text says what was given.
     """
-    array = np.asarray(labels)
+    array = np.asarray(decisions)
     _check_shape(array, what, images)
-    other = array[(array != 0) & (array != 1)]
-    if other.size:
-        raise ValueError(f"{what} must hold 0 and 1 only, got {other.size} other values such as {other[0]!r}")
+    _check_values(array, (0, 1), what)
     return array.astype(bool)
 
 
@@ -79,12 +127,12 @@ def drawn_once(images: int) -> Weights:
     return np.ones((1, images), dtype=np.int32)
 
 
-def has_both_classes(truth: Booleans) -> Booleans:
-    """Which findings can be ranked: `(14,)`, true where `truth (n, 14)` holds both positives and negatives."""
-    return np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
+def has_both_classes(truth: Truth) -> Booleans:
+    """Which findings can be ranked: `(14,)`, true where some images have and some lack it."""
+    return np.asarray(truth.present.any(axis=0) & truth.absent.any(axis=0))
 
 
-def scorable(truth: Booleans) -> Booleans:
+def scorable(truth: Truth) -> Booleans:
     """As `has_both_classes`, but stops where there would be nothing to score.
 
     Raises:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from chestxray.comparison import Scores
 from chestxray.dataset import Dataset
-from chestxray.labels import drawn_once, has_both_classes
+from chestxray.labels import check_truth, drawn_once, has_both_classes
 from chestxray.metrics import f1_scores
 from chestxray.opinion import Opinion
 from chestxray.ranking import auroc
@@ -53,12 +53,12 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
 
 
 def _scores(truth: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
-    labels = truth == 1
+    labels = check_truth(truth)
     both = has_both_classes(labels)
     if not both.any():
         return np.nan, np.nan
     f1 = f1_scores(labels, np.asarray(scores.decisions).astype(bool), drawn_once(len(labels)))[0][0]
-    return float(np.nanmean(auroc(labels, scores.probabilities))), float(f1[both].mean())
+    return float(np.nanmean(auroc(truth, scores.probabilities))), float(f1[both].mean())
 
 
 def _with_transfer(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,17 @@ import pandas as pd
 
 from chestxray.bootstrap import check_patients, interval, resample
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, Weights, check_labels, check_scores, has_both_classes, scorable
+from chestxray.labels import (
+    Booleans,
+    Floats,
+    Truth,
+    Weights,
+    check_decisions,
+    check_scores,
+    check_truth,
+    has_both_classes,
+    scorable,
+)
 from chestxray.ranking import (
     DECIMALS,
     Ranking,
@@ -22,27 +32,28 @@ from chestxray.ranking import (
 AVERAGES = ("micro", "macro", "weighted")
 
 
-def f1_scores(truth: Booleans, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
+def f1_scores(truth: Truth, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
     """F1 of each finding `(b, 14)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
-    as_float = weights.astype(float)
-    hits = as_float @ (truth & decisions)
-    called_and_true = as_float @ (truth.astype(float) + decisions)
+    as_float, called = weights.astype(float), decisions & truth.labelled
+    hits = as_float @ (truth.present & called)
+    called_and_true = as_float @ (truth.present.astype(float) + called)
     return ratio(2 * hits, called_and_true), ratio(2 * hits.sum(axis=1), called_and_true.sum(axis=1))
 
 
 def confusion_matrices(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
-    """Counts of images, a row a finding: `finding, tn, fp, fn, tp`.
+    """Counts of images, a row a finding: `finding, tn, fp, fn, tp`, which add up to the images that label it.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         decisions: `(n, 14)` of 0 and 1.
 
     Raises:
         ValueError: wrong shapes or values.
     """
-    labels = check_labels(truth)
-    called = check_labels(decisions, "decisions", images=len(labels))
-    cells = {"tn": ~labels & ~called, "fp": ~labels & called, "fn": labels & ~called, "tp": labels & called}
+    labels = check_truth(truth)
+    called = check_decisions(decisions, "decisions", images=len(labels))
+    present, absent = labels.present, labels.absent
+    cells = {"tn": absent & ~called, "fp": absent & called, "fn": present & ~called, "tp": present & called}
     return pd.DataFrame({"finding": FINDINGS, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
@@ -56,7 +67,7 @@ def _operating_table(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataF
     tn, fp, fn, tp = counts.to_numpy(dtype=float).T
     columns = {"precision": (tp, fp), "recall": (tp, fn), "specificity": (tn, fp), "f1": (2 * tp, fp + fn)}
     table = pd.DataFrame({name: ratio(a, a + b) for name, (a, b) in columns.items()}, index=counts.index)
-    scored = has_both_classes(check_labels(truth))
+    scored = has_both_classes(check_truth(truth))
     table.loc[[name for name, both in zip(FINDINGS, scored, strict=True) if not both]] = np.nan
     by_finding, positives = table.loc[list(FINDINGS)].to_numpy()[scored], (tp + fn)[:-1][scored]
     table.loc["macro"] = by_finding.mean(axis=0)
@@ -64,7 +75,7 @@ def _operating_table(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataF
     return table
 
 
-def _scores(rankings: list[Ranking], truth: Booleans, decisions: Booleans, weights: Weights) -> dict[str, Floats]:
+def _scores(rankings: list[Ranking], truth: Truth, decisions: Booleans, weights: Weights) -> dict[str, Floats]:
     """All that has an interval, under each row of `weights (b, n)`: `(b, 14)` by finding, `(b,)` for the means."""
     area, precision = ranking_scores(rankings, weights)
     f1, micro_f1 = f1_scores(truth, decisions, weights)
@@ -96,12 +107,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """The metrics of one set of images: finite JSON numbers of 6 decimals, the same keys every time.
 
-    A finding without both classes in `truth` has no AUROC, average precision or F1: it is absent from those, left out
-    of the macro and weighted means (micro pools all 14), and not among `findings_scored`. A resample in which a finding
-    loses a class leaves that finding out of its own means.
+    A finding is scored on the images that label it. One without both classes there has no AUROC, average precision or
+    F1: it is absent from those, left out of the macro and weighted means (micro pools every label), and not among
+    `findings_scored`. A resample in which a finding loses a class leaves that finding out of its own means. Subset
+    accuracy is the share of images whose labels are all decided right, Hamming loss the share of labels decided wrong.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
         decisions: `(n, 14)` of 0 and 1.
         patients: `(n,)` ids; whole patients are resampled.
@@ -117,20 +129,21 @@ def evaluate(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    labels = check_labels(truth)
-    called = check_labels(decisions, "decisions", images=len(labels))
+    labels = check_truth(truth)
+    called = check_decisions(decisions, "decisions", images=len(labels))
+    wrong = labels.labelled & (labels.present != called)
     people = check_patients(patients, len(labels))
     rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1))
     scored = int(scorable(labels).sum())
     point, drawn = resample(lambda weights: _scores(rankings, labels, called, weights), people, resamples, seed)
-    table = _operating_table(labels, called)
+    table = _operating_table(truth, called)
     result: dict[str, Any] = {
         "n": len(labels),
         "patients": len(np.unique(people)),
         "findings_scored": scored,
         **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
-        "subset_accuracy": np.mean((labels == called).all(axis=1)),
-        "hamming_loss": np.mean(labels != called),
+        "subset_accuracy": np.mean(~wrong.any(axis=1)),
+        "hamming_loss": wrong.sum() / labels.labelled.sum(),
     }
     for name in ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1"):
         low, high = interval(drawn[name])
@@ -142,7 +155,7 @@ def evaluate(
         "auroc_ci_high": high_of,
         "average_precision": point["average_precision"],
         "f1": table["f1"].loc[list(FINDINGS)],
-        "positives": labels.sum(axis=0).tolist(),
+        "positives": labels.present.sum(axis=0).tolist(),
     }
     result |= {name: dict(zip(FINDINGS, values, strict=True)) for name, values in by_finding.items()}
     return dict(_finite(result))
@@ -154,7 +167,7 @@ def classification_report(
     """The table a reader looks at first: a row a finding, then the `micro`, `macro` and `weighted` averages.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         decisions: `(n, 14)` of 0 and 1.
         thresholds: `(14,)`, those that made the decisions.
         metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
@@ -167,14 +180,14 @@ def classification_report(
     Raises:
         ValueError: wrong shapes or values.
     """
-    labels = check_labels(truth)
-    table = _operating_table(labels, decisions)
+    labels = check_truth(truth)
+    table = _operating_table(truth, decisions)
     for name in ("auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"):
         table[name] = pd.Series(metrics[name], dtype=float)
         table.loc["macro", name] = metrics[f"mean_{name}"]
     cuts = check_scores(np.asarray(thresholds)[None], "thresholds", images=1, low=0, high=1)[0]
     table["threshold"] = pd.Series(cuts, index=FINDINGS)
-    table["n"] = len(labels)
-    positives = labels.sum(axis=0)
+    table["n"] = [*labels.labelled.sum(axis=0), *[len(labels)] * len(AVERAGES)]
+    positives = labels.present.sum(axis=0)
     table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]
     return table.round(DECIMALS).rename_axis("finding").reset_index()

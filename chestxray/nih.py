@@ -1,7 +1,8 @@
 """Reading a batch of radiographs in the layout of NIH ChestX-ray14.
 
 A batch is a folder with a table (`Data_Entry_2017_v2020.csv`), images in `images/` (or, as the archives unpack, in
-`images_001/images/` and so on) and, optionally, boxes (`BBox_List_2017.csv`) and the official split (`test_list.txt`).
+`images_001/images/` and so on) and, optionally, boxes (`BBox_List_2017.csv`), the official split (`test_list.txt`) and
+a list of findings that it does not label (`UNLABELLED.txt`).
 Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017, and the files that
 the NIH Clinical Center published with it.
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.findings import FINDINGS, parse_findings
+from chestxray.findings import FINDINGS, UNLABELLED, parse_findings
 
 TABLE = "Data_Entry_2017_v2020.csv"
 OLD_TABLE = "Data_Entry_2017.csv"
@@ -28,6 +29,9 @@ TEST_LIST = "test_list.txt"
 TRAIN_LIST = "train_val_list.txt"
 SYNTHETIC_NOTICE = "SYNTHETIC.txt"
 """A file of this name in a batch says that its images are drawn, not taken of people."""
+UNLABELLED_NOTICE = "UNLABELLED.txt"
+"""A file of this name in a batch lists the findings that nobody looked for in its images, a name a line."""
+MAX_NOTICE_BYTES = 4096
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -60,7 +64,8 @@ class Batch:
 
     Attributes:
         studies: one row per usable image, sorted by image: `image`, `patient` (str), `age` (Int16, years, 0-120 or NA),
-            `sex` ("M", "F" or NA), `view` ("PA", "AP" or NA), and the 14 findings (int8, 0 or 1).
+            `sex` ("M", "F" or NA), `view` ("PA", "AP" or NA), and the 14 findings (int8: 1 present, 0 absent, -1 not
+            labelled).
         paths: the file of each image of `studies`.
         boxes: `image`, `finding`, `x`, `y`, `w`, `h` (float64, pixels of the image file, origin top left), of images of
             `studies` only, sorted by image.
@@ -81,8 +86,9 @@ def read_batch(root: Path) -> Batch:
     """Reads the tables of a batch and finds its images, without decoding them.
 
     A row is rejected when it has a wrong number of fields, an unsafe image name, an unsafe patient id, an image that an
-    earlier row has, an unknown finding, or no image file; a file when no row names it or another folder has it too; a
-    box when its finding is unknown or its numbers are not a box.
+    earlier row has, a finding that is unknown or that the batch does not label, or no image file; a file when no row
+    names it or another folder has it too; a box when its finding is unknown or not labelled or its numbers are not a
+    box.
 
     Args:
         root: the folder.
@@ -91,18 +97,20 @@ def read_batch(root: Path) -> Batch:
         The batch. `studies` may be empty when every row was rejected.
 
     Raises:
-        ValueError: there is no such folder, no table, no image folder, a wrong header, or an empty table.
+        ValueError: there is no such folder, no table, no image folder, a wrong header, or an empty table;
+            `UNLABELLED.txt` names an unknown finding or all 14, or is not a list at all.
     """
     if not root.is_dir():
         raise ValueError(f"no such batch folder: {root}. Give the folder that holds {TABLE} and images/.")
+    unlabelled = _unlabelled(root / UNLABELLED_NOTICE)
     rejected: Rejections = []
     table = _read_table(_table_path(root), rejected)
     named = set(table["image"]) | {image for image, _ in rejected}
     folders = _find_images(root, rejected)
     rejected += [(image, "file without table row") for image in folders if image not in named]
-    studies = _studies(table, folders.keys(), rejected)
+    studies = _studies(table, folders.keys(), unlabelled, rejected)
     images = studies["image"].tolist()
-    boxes = _read_boxes(root / BOXES, frozenset(images), rejected)
+    boxes = _read_boxes(root / BOXES, frozenset(images), unlabelled, rejected)
     lines = sorted((_shown(image), reason) for image, reason in rejected)
     return Batch(
         studies=studies,
@@ -160,6 +168,27 @@ def parse_age(text: str) -> int | None:
     return years if years <= MAX_AGE else None
 
 
+def _unlabelled(path: Path) -> tuple[str, ...]:
+    """Returns the findings that the batch does not label, in the order of `FINDINGS`; none without the file."""
+    if not path.is_file():
+        return ()
+    with path.open("rb") as file:
+        content = file.read(MAX_NOTICE_BYTES + 1)
+    try:
+        if len(content) > MAX_NOTICE_BYTES:
+            raise ValueError(f"longer than {MAX_NOTICE_BYTES} bytes")
+        names = {line.strip() for line in content.decode("utf-8-sig").splitlines()} - {""}
+        unknown = sorted(names.difference(FINDINGS))
+        if unknown:
+            raise ValueError(f"unknown finding {unknown[0][:100]!a}")
+        if names == set(FINDINGS):
+            raise ValueError("it names all 14 findings, so the batch has no labels at all")
+    except ValueError as error:  # not UTF-8 is one too
+        mend = f"Name the findings that the batch does not label, one a line: some of {', '.join(FINDINGS)}"
+        raise ValueError(f"{path}: {error}. {mend}") from error
+    return tuple(finding for finding in FINDINGS if finding in names)
+
+
 def _table_path(root: Path) -> Path:
     for name in (TABLE, OLD_TABLE):
         if (root / name).is_file():
@@ -200,19 +229,21 @@ def _find_images(root: Path, rejected: Rejections) -> dict[str, Path]:
     return found
 
 
-def _studies(table: pd.DataFrame, files: Collection[str], rejected: Rejections) -> pd.DataFrame:
+def _studies(
+    table: pd.DataFrame, files: Collection[str], unlabelled: tuple[str, ...], rejected: Rejections
+) -> pd.DataFrame:
     """Checks the rows, moves the bad ones to `rejected` and types the others."""
-    labels, unknown = _labels(table["findings"])
+    labels, wrong = _labels(table["findings"], unlabelled)
     image, patient = table["image"], table["patient"]
     reason = np.select(
         [
             np.array([IMAGE_NAME.fullmatch(name) is None for name in image], bool),
             np.array([PATIENT_ID.fullmatch(name) is None for name in patient], bool),
             image.duplicated().to_numpy(bool),
-            unknown != "",
+            wrong != "",
             ~image.isin(files).to_numpy(bool),
         ],
-        ["unsafe image name", "malformed row: patient id", "duplicate row", unknown, "image missing"],
+        ["unsafe image name", "malformed row: patient id", "duplicate row", wrong, "image missing"],
         default="",
     )
     bad = reason != ""
@@ -231,7 +262,9 @@ def _studies(table: pd.DataFrame, files: Collection[str], rejected: Rejections) 
     return studies.sort_values("image", ignore_index=True)
 
 
-def _labels(findings: "pd.Series[str]") -> tuple[npt.NDArray[np.int8], npt.NDArray[np.object_]]:
+def _labels(
+    findings: "pd.Series[str]", unlabelled: tuple[str, ...]
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.object_]]:
     """Reads N `Finding Labels` cells, each distinct cell once.
 
     Returns:
@@ -239,10 +272,12 @@ def _labels(findings: "pd.Series[str]") -> tuple[npt.NDArray[np.int8], npt.NDArr
     """
     codes, cells = pd.factorize(findings)
     labels = np.zeros((len(cells), len(FINDINGS)), np.int8)
+    labels[:, [finding in unlabelled for finding in FINDINGS]] = UNLABELLED
     reasons = [""] * len(cells)
     for number, cell in enumerate(cells):
         try:
             found = parse_findings(cell)
+            _check_labelled(found, unlabelled)
         except ValueError as error:
             reasons[number] = _shown_reason(str(error))
         else:
@@ -250,14 +285,22 @@ def _labels(findings: "pd.Series[str]") -> tuple[npt.NDArray[np.int8], npt.NDArr
     return labels[codes], np.array(reasons, dtype=object)[codes]
 
 
-def _read_boxes(path: Path, images: frozenset[str], rejected: Rejections) -> pd.DataFrame:
+def _check_labelled(found: tuple[str, ...], unlabelled: tuple[str, ...]) -> None:
+    for finding in found:
+        if finding in unlabelled:
+            raise ValueError(f"{finding}, though {UNLABELLED_NOTICE} says that the batch does not label it")
+
+
+def _read_boxes(path: Path, images: frozenset[str], unlabelled: tuple[str, ...], rejected: Rejections) -> pd.DataFrame:
     """Returns the boxes of `images`; empty without a table of boxes."""
     boxes: list[tuple[str, str, float, float, float, float]] = []
     for row in rows(path, BOX_HEADER) if path.is_file() else ():
         if row[0] not in images:
             continue
         try:
-            boxes.append((row[0], *_box(row)))
+            box = _box(row)
+            _check_labelled(box[:1], unlabelled)
+            boxes.append((row[0], *box))
         except ValueError as error:
             rejected.append((row[0], _shown_reason(f"box: {error}")))
     frame = pd.DataFrame(boxes, columns=["image", "finding", "x", "y", "w", "h"])

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes
+from chestxray.labels import Booleans, Floats, check_scores, check_truth, has_both_classes
 
 UNFITTED_THRESHOLD = 0.5
 """For a finding whose validation lacks positives or negatives."""
@@ -65,7 +65,7 @@ def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: s
     probability of exactly 1, which calibration never gives, is always called).
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
         policy: see `check_policy`.
 
@@ -76,11 +76,12 @@ def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: s
         ValueError: wrong shapes, values or policy.
     """
     check_policy(policy)
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
     thresholds = np.full(len(FINDINGS), UNFITTED_THRESHOLD)
-    for finding in np.flatnonzero(has_both_classes(labels)):
-        thresholds[finding] = _threshold(labels[:, finding], scores[:, finding], policy)
+    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
+        rows, positive = labels.of(finding)
+        thresholds[finding] = _threshold(positive, scores[rows, finding], policy)
     return thresholds
 
 

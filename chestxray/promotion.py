@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from chestxray.comparison import METRICS, Scores
 from chestxray.dataset import Dataset
-from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.gate import judge
 from chestxray.ledger import ledger
 from chestxray.opinion import Opinion, opinions
@@ -121,6 +121,8 @@ def _kept_verdict(client: MlflowClient, version: ModelVersion, synthetic: bool) 
 def flips(test: pd.DataFrame, champion: Scores, challenger: Scores) -> pd.DataFrame:
     """The test studies whose decision the challenger changes, a row a study and finding, right to wrong first.
 
+    Where the truth is not labelled there is no right and wrong, and no row.
+
     Args:
         test: `batch`, `image`, `patient` and the 14 findings, N rows.
         champion, challenger: of the same N images.
@@ -128,13 +130,14 @@ def flips(test: pd.DataFrame, champion: Scores, challenger: Scores) -> pd.DataFr
     rows = []
     for place, finding in enumerate(FINDINGS):
         old, new = (np.asarray(scores.decisions)[:, place].astype(bool) for scores in (champion, challenger))
-        truth = test[finding].to_numpy() == 1
-        part = test.loc[old != new, ["batch", "image", "patient"]].assign(finding=finding)
+        truth = test[finding].to_numpy()
+        changed = (old != new) & (truth != UNLABELLED)
+        part = test.loc[changed, ["batch", "image", "patient"]].assign(finding=finding)
         for name, scores, said in (("champion", champion, old), ("challenger", challenger, new)):
-            part[f"{name}_probability"] = np.asarray(scores.probabilities)[old != new, place]
-            part[f"{name}_decision"] = said[old != new].astype(int)
-        part.insert(4, "truth", truth[old != new].astype(int))
-        part.insert(0, "change", np.where(old == truth, "right to wrong", "wrong to right")[old != new])
+            part[f"{name}_probability"] = np.asarray(scores.probabilities)[changed, place]
+            part[f"{name}_decision"] = said[changed].astype(int)
+        part.insert(4, "truth", truth[changed].astype(int))
+        part.insert(0, "change", np.where(old == truth, "right to wrong", "wrong to right")[changed])
         rows.append(part)
     table: pd.DataFrame = pd.concat(rows)[list(FLIP_COLUMNS)]
     return table.sort_values(["change", "finding", "batch", "image"], ignore_index=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, Weights, check_labels, check_scores, drawn_once, scorable
+from chestxray.labels import Booleans, Floats, Truth, Weights, check_scores, check_truth, drawn_once, scorable
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -21,7 +21,8 @@ DECIMALS = 6
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """One finding's images from the highest score down; a tie group with positives in it is a step of its curves.
+    """The images that label a finding, from the highest score down; a tie group with positives in it is a step of its
+    curves.
 
     Attributes:
         order: `(n,)` rows from the highest score down.
@@ -36,18 +37,19 @@ class Ranking:
     found: npt.NDArray[np.intp]
 
 
-def _rank_finding(positive: Booleans, scores: Floats) -> Ranking:
+def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats) -> Ranking:
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf)) + 1
-    ranked = np.stack([np.append(0, ends[:-1]), ends])
+    ranked = np.stack([np.append(0, ends)[:-1], ends])
     found = np.append(0, np.cumsum(positive[order]))[ranked]
     step = found[1] > found[0]
-    return Ranking(order, order[positive[order]], ranked[:, step], found[:, step])
+    return Ranking(rows[order], rows[order[positive[order]]], ranked[:, step], found[:, step])
 
 
-def rank_findings(truth: Booleans, scores: Floats) -> list[Ranking]:
-    """Ranks the images by each finding: 14 rankings, from checked `truth (n, 14)` and `scores (n, 14)`."""
-    return [_rank_finding(positive, score) for positive, score in zip(truth.T, scores.T, strict=True)]
+def rank_findings(truth: Truth, scores: Floats) -> list[Ranking]:
+    """Ranks the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
+    known = (truth.of(finding) for finding in range(len(FINDINGS)))
+    return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
 
 
 def _running(drawn: Weights, rows: npt.NDArray[np.intp]) -> Weights:
@@ -100,7 +102,7 @@ def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
     """Area under the ROC curve of each finding.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         scores: `(n, 14)`, finite; higher means more likely.
 
     Returns:
@@ -118,7 +120,7 @@ def mean_auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    scorable(check_labels(truth))
+    scorable(check_truth(truth))
     return float(np.nanmean(auroc(truth, scores)))
 
 
@@ -128,7 +130,7 @@ def average_precision(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
 
 
 def _point_scores(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     rankings = rank_findings(labels, check_scores(scores, "scores", images=len(labels)))
     area, precision = ranking_scores(rankings, drawn_once(len(labels)))
     return area[0], precision[0]
@@ -148,7 +150,7 @@ def curves(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataF
     carried back to recall 0; drawn as steps, precision holding to the left, they enclose the average precision.
 
     Args:
-        truth: `(n, 14)` of 0 and 1.
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)`, finite.
 
     Returns:
@@ -158,13 +160,13 @@ def curves(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataF
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_labels(truth)
+    labels = check_truth(truth)
     rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels)))
     roc, precision_recall = [], []
     for finding in np.flatnonzero(scorable(labels)):
         ranking, name = rankings[finding], FINDINGS[finding]
         positives = len(ranking.positives)
-        alarms = (ranking.ranked - ranking.found).T.ravel() / (len(labels) - positives)
+        alarms = (ranking.ranked - ranking.found).T.ravel() / (len(ranking.order) - positives)
         found = ranking.found.T.ravel() / positives
         roc.append(_curve(name, fpr=np.array([0, *alarms, 1]), tpr=np.array([0, *found, 1])))
         recall, precision = ranking.found[1] / positives, ranking.found[1] / ranking.ranked[1]

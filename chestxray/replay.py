@@ -11,8 +11,8 @@ def replayed(studies: pd.DataFrame, seen_batches: list[str], share: float, seed:
     """All images that the parent has not seen, and a share of those it has, so that it does not forget them.
 
     Source: Rolnick et al., "Experience Replay for Continual Learning", NeurIPS 2019. The share is drawn without
-    replacement and balances the findings: an image weighs as much as its rarest finding (or No Finding, if it has
-    none) is rare (exponential keys of Efraimidis and Spirakis, Information Processing Letters 97, 2006).
+    replacement and balances the findings: an image weighs as much as its rarest finding (or No Finding, if none is
+    known of it) is rare (exponential keys of Efraimidis and Spirakis, Information Processing Letters 97, 2006).
 
     Args:
         studies: the training side, a row an image: `batch` and the 14 findings.

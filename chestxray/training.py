@@ -15,7 +15,7 @@ import tensorflow as tf
 from chestxray.augment import PREDICTION_VIEWS, views
 from chestxray.dataset import Dataset
 from chestxray.features import Features
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.mobilenet import Convention, LayerWeights
 from chestxray.network import get_weights, set_weights, trainable_part
 from chestxray.params import BackboneParams, FeaturesParams, FineTuneParams
@@ -31,7 +31,7 @@ class Examples:
 
     Attributes:
         load: (m images, m views) → m × input shape.
-        truth: int8, N × 14.
+        truth: int8, N × 14, as `Dataset.truth` has it.
         views: how many views an image has.
     """
 
@@ -108,17 +108,34 @@ def fine_tune(
     with _strategy().scope(), _precision("mixed_float16" if params.mixed_precision else "float32"):
         model = trainable_part(backbone.alpha, convention, backbone.input_size, params.from_layer)
         set_weights(model, weights)
-        positive_weight = tf.constant(class_weights, tf.float32)
-
-        def loss(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-            return tf.nn.weighted_cross_entropy_with_logits(tf.cast(truth, tf.float32), logits, positive_weight)
-
+        loss = cross_entropy(class_weights)
         model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
     watch = _Watch(model, validation, loss, params.patience, params.batch_size)
     data = _epochs(train, model.input_shape[1:], params)
     if params.epochs:
         model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[watch], shuffle=False, verbose=2)
     return FineTuned(watch.best_weights, pd.DataFrame(watch.rows), watch.best_epoch)
+
+
+def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Weighted binary cross-entropy of the labels that there are.
+
+    Args:
+        class_weights: weight of a positive, 14.
+
+    Returns:
+        A function from truth (N × 14 of 1, 0 and -1, not labelled) and logits to N × 14 losses, whose mean is the mean
+        over what is labelled: 0 where it is not, the others larger in return.
+    """
+    positive_weight = tf.constant(class_weights, tf.float32)
+
+    def loss(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        labelled = tf.cast(tf.not_equal(truth, UNLABELLED), tf.float32)
+        scale = tf.math.divide_no_nan(tf.cast(tf.size(labelled), tf.float32), tf.reduce_sum(labelled))
+        entropy = tf.nn.weighted_cross_entropy_with_logits(tf.cast(truth, tf.float32), logits, positive_weight)
+        return entropy * labelled * scale
+
+    return loss
 
 
 def _strategy() -> tf.distribute.Strategy:

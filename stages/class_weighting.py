@@ -1,5 +1,6 @@
 """Weighs the findings by their prevalence; the first stage that sees all batches, so it checks the split too."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ def main() -> None:
     with stage_run("class_weighting", params) as run:
         prepared = [Path("data/prepared", batch) for batch in params.batches]
         dataset = load_dataset(prepared)
+        for batch, findings in dataset.unlabelled.items():
+            logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
         weights = class_weights(dataset.side("train").truth, params.class_weighting)
         write_json(Path("reports/class_weights.json"), weights)
         rejected = pd.concat([*(pd.read_csv(folder / "rejected.csv", dtype=str) for folder in prepared), dataset.known])

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from chestxray.calibration import MINIMUM_SLOPE, Platt, calibration_error, calibration_errors, fit_platt, reliability
 from chestxray.findings import FINDINGS
+from chestxray.labels import check_truth
 from chestxray.ranking import auroc
 
 SHAPE = (4000, 14)
@@ -180,7 +181,7 @@ def test_an_image_drawn_twice_counts_as_two():
     logits, truth = simulated(8, shape=(203, 14))
     probabilities = expit(logits).round(2)
     weights = np.random.default_rng(0).poisson(1, (20, 203)).astype(np.int32)
-    errors = calibration_errors(truth, probabilities)(weights)
+    errors = calibration_errors(check_truth(truth), probabilities)(weights)
     for row, error in zip(weights, errors, strict=True):
         spelled_out = calibration_error(truth.repeat(row, axis=0), probabilities.repeat(row, axis=0))
         np.testing.assert_allclose(error, [spelled_out[name] for name in FINDINGS])

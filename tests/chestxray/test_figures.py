@@ -39,10 +39,11 @@ def drawn():
     decisions = after > 0.3
     metrics = evaluate(truth, after, decisions, np.arange(200) // 2, resamples=10, seed=0)
     roc, precision_recall = curves(truth, after)
+    counts = confusion_matrices(truth, decisions)
     return {
-        "confusion": confusion_matrix_figure(confusion_matrices(truth, decisions), 200, NOTE),
-        "roc": roc_figure(roc, metrics, NOTE),
-        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
+        "confusion": confusion_matrix_figure(counts, 200, NOTE),
+        "roc": roc_figure(roc, counts, metrics, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, counts, metrics, NOTE),
         "reliability": reliability_figure(truth, before, after, NOTE),
         "training": training_curves_figure(EPOCHS, NOTE),
     }, (truth, decisions, metrics)
@@ -139,7 +140,7 @@ def test_a_note_is_text_not_mathematics(tmp_path):
 def test_counts_that_do_not_add_up_are_refused(drawn):
     truth, decisions, _ = drawn[1]
     counts = confusion_matrices(truth, decisions)
-    with pytest.raises(ValueError, match="adding up to 199"):
+    with pytest.raises(ValueError, match="at most 199"):
         confusion_matrix_figure(counts, 199, NOTE)
     with pytest.raises(ValueError, match="14 findings"):
         confusion_matrix_figure(counts.iloc[1:], 200, NOTE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chestxray.labels import check_labels, check_scores, has_both_classes, scorable
+from chestxray.labels import check_decisions, check_scores, check_truth, has_both_classes, scorable
 
 
 @pytest.mark.parametrize(
@@ -12,14 +12,20 @@ from chestxray.labels import check_labels, check_scores, has_both_classes, scora
         (np.zeros((3, 13)), r"\(3, 13\)"),
         (np.zeros(14), r"\(14,\)"),
         (np.zeros((0, 14)), r"\(0, 14\)"),
-        (np.full((3, 14), -1), "-1"),
+        (np.full((3, 14), 2), "-1, 0 and 1 only, got 42 other values such as .*2"),
+        (np.full((3, 14), -2), "-2"),
         (np.full((3, 14), np.nan), "nan"),
         (np.full((3, 14), 0.5), "0.5"),
     ],
 )
-def test_labels_other_than_0_and_1_in_14_columns_are_refused(labels, message):
+def test_labels_other_than_1_0_and_unlabelled_in_14_columns_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        check_labels(labels)
+        check_truth(labels)
+
+
+def test_a_decision_is_always_one_way_or_the_other():
+    with pytest.raises(ValueError, match=r"decisions must hold 0 and 1 only, got 42 .* such as .*-1"):
+        check_decisions(np.full((3, 14), -1), "decisions", images=3)
 
 
 def test_a_wrong_score_is_named_by_finding_and_row():
@@ -35,17 +41,29 @@ def test_a_wrong_score_is_named_by_finding_and_row():
 
 
 @pytest.mark.parametrize("kind", [bool, np.int8, np.int64, float])
-def test_labels_of_any_type_come_out_as_bool(kind):
+def test_labels_and_decisions_of_any_type_come_out_as_bool(kind):
     labels = np.eye(14)[:3].astype(kind)
-    checked = check_labels(labels, images=3)
-    assert checked.dtype == bool
-    np.testing.assert_array_equal(checked, labels == 1)
+    truth = check_truth(labels)
+    for checked in (check_decisions(labels, "decisions", images=3), truth.present, ~truth.absent):
+        assert checked.dtype == bool
+        np.testing.assert_array_equal(checked, labels == 1)
+    assert truth.labelled.all() and len(truth) == 3
+
+
+def test_an_image_without_a_label_neither_has_nor_lacks_the_finding():
+    labels = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
+    labels[:, 5] = -1
+    truth = check_truth(labels)
+    assert truth.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
+    rows, positive = truth.of(0)
+    assert (rows.tolist(), positive.tolist()) == ([0, 1], [True, False])
+    assert has_both_classes(truth).tolist() == [place != 5 for place in range(14)]
 
 
 def test_a_finding_is_scorable_with_positives_and_negatives():
     truth = np.zeros((5, 14), bool)
     truth[0, 1:3], truth[:, 3] = True, True
     both = [False, True, True] + [False] * 11
-    assert has_both_classes(truth).tolist() == scorable(truth).tolist() == both
+    assert has_both_classes(check_truth(truth)).tolist() == scorable(check_truth(truth)).tolist() == both
     with pytest.raises(ValueError, match="no finding has both positives and negatives in these 5 images"):
-        scorable(truth[:, [0, 3] * 7])
+        scorable(check_truth(truth[:, [0, 3] * 7]))
