@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from chestxray.arrival import main
-from chestxray.nih import TABLE
+from chestxray.nih import TABLE, UNLABELLED_NOTICE
 from chestxray.params import ParamsError, load_params
 from chestxray.params_file import edited
 from chestxray.preparation import prepare_batch
@@ -56,12 +56,34 @@ def test_what_it_brings_is_said_and_only_its_lines_are_added(here: Path, capsys:
     main(["b2", "new"])
     said = capsys.readouterr().out
     assert "studies   2 new" in said and "patients  2, 1 of them known" in said
-    assert "Hernia 1" in said and "Mass 1" in said and "rejected  0" in said
+    assert "Hernia 1" in said and "Mass 1" in said and "rejected  0" in said and "not labelled: none" in said
     sides = [side_of(patient, load_params().prepare, None) for patient in ("1", "101")]
     for side in ("train", "validation", "test"):
         assert f"{sides.count(side)} {side}" in said
     assert Path("params.yaml").read_text() == ADDED
     assert list(load_params().batches) == ["phantom", "b2"]
+
+
+def test_findings_that_it_does_not_label_are_said_and_not_counted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("new", UNLABELLED_NOTICE).write_text("Nodule\nEdema\n")
+    main(["b2", "new"])
+    said = capsys.readouterr().out
+    assert "not labelled: Nodule, Edema\n" in said
+    (counts,) = (line for line in said.splitlines() if line.startswith("findings"))
+    assert (
+        "Hernia 1, " in f"{counts}, " and "Nodule" not in counts and "Edema" not in counts and counts.count(",") == 11
+    )
+
+
+def test_a_notice_that_its_table_contradicts_or_that_names_nothing_known_changes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("new", UNLABELLED_NOTICE).write_text("Hernia\n")
+    assert f"1× Hernia, though {UNLABELLED_NOTICE} says" in refused(capsys, "b2", "new")
+    Path("new", UNLABELLED_NOTICE).write_text("Hernias\n")
+    assert "unknown finding 'Hernias'" in refused(capsys, "b2", "new")
 
 
 def test_an_image_known_under_another_name_and_encoding_is_said_to_be_so(

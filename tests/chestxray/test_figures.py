@@ -57,6 +57,38 @@ def panels(figure):
     return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
 
 
+@pytest.fixture(scope="module")
+def partly_labelled():
+    """One of each figure of a test side, of a sample in which half of the images label Edema and none labels Hernia."""
+    generator = np.random.default_rng(1)
+    truth = (generator.random((200, 14)) < 0.3).astype(np.int8)
+    truth[:100, 9], truth[:, 13] = -1, -1
+    probabilities = 1 / (1 + np.exp(1 - 2 * truth - generator.normal(size=(200, 14))))
+    decisions = probabilities > 0.4
+    metrics = evaluate(truth, probabilities, decisions, np.arange(200), resamples=10, seed=0)
+    (roc, precision_recall), counts = curves(truth, probabilities), confusion_matrices(truth, decisions)
+    return {
+        "confusion": confusion_matrix_figure(counts, 200, NOTE),
+        "roc": roc_figure(roc, counts, metrics, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, counts, metrics, NOTE),
+        "reliability": reliability_figure(truth, probabilities, probabilities, NOTE),
+    }, metrics
+
+
+def test_figures_say_what_is_not_labelled(partly_labelled, tmp_path):
+    figures, metrics = partly_labelled
+    edema = panels(figures["confusion"])["Edema"]
+    assert edema.get_xlabel() == "prediction (100 images have a label)"
+    assert panels(figures["confusion"])["Mass"].get_xlabel() == "prediction"
+    chance = metrics["positives"]["Edema"] / 100
+    assert any(np.allclose(line.get_ydata(), chance) for line in panels(figures["precision_recall"])["Edema"].lines)
+    for name in ("roc", "precision_recall", "reliability"):
+        assert "no image labels it" in texts(panels(figures[name])["Hernia"])
+    for name, figure in figures.items():
+        save(figure, tmp_path / f"{name}.png")
+        assert not overlaps([axes.get_tightbbox() for axes in panels(figure).values()]), name
+
+
 def test_every_figure_says_what_it_is_of_and_what_it_is_not_for(drawn):
     for name, figure in drawn[0].items():
         title = figure.get_suptitle()

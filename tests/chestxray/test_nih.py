@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from chestxray.findings import FINDINGS
-from chestxray.nih import BOXES, HEADER, OLD_TABLE, TABLE, TEST_LIST, Batch, parse_age, read_batch
+from chestxray.nih import BOXES, HEADER, OLD_TABLE, TABLE, TEST_LIST, UNLABELLED_NOTICE, Batch, parse_age, read_batch
 
 SHARED = Path(__file__).parents[3] / "shared"
 BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
@@ -220,6 +220,20 @@ def test_boxes_of_the_batch_are_read_and_bad_ones_rejected(tmp_path: Path) -> No
     assert rejections(read)[-1] == ("bad.png", "unknown finding '?'")
 
 
+@pytest.mark.parametrize("text", ["Hernia\nMass\n", "\ufeffMass\r\n\r\n  Hernia  \r\n", "Mass\nHernia\nMass"])
+def test_findings_that_nobody_looked_for_are_neither_present_nor_absent(text: str, tmp_path: Path) -> None:
+    root = batch(tmp_path, row("a.png", "Edema"), row("b.png", patient="2"), row("c.png", "Edema|Hernia", "3"))
+    (root / UNLABELLED_NOTICE).write_text(text, encoding="utf-8", newline="")
+    (root / BOXES).write_text(f"{BOX_HEADER}\na.png,Edema,1,1,5,5,,,\na.png,Mass,1,1,5,5,,,\n")
+    read = read_batch(root)
+    expected = {finding: [0, 0] for finding in FINDINGS} | {"Edema": [1, 0], "Mass": [-1, -1], "Hernia": [-1, -1]}
+    assert read.studies[list(FINDINGS)].to_dict("list") == expected
+    assert all(read.studies[finding].dtype == np.int8 for finding in FINDINGS)
+    assert read.boxes["finding"].tolist() == ["Edema"]
+    said = f"though {UNLABELLED_NOTICE} says that the batch does not label it"
+    assert rejections(read) == [("a.png", f"box: Mass, {said}"), ("c.png", f"Hernia, {said}")]
+
+
 def test_official_test_patients_are_those_of_listed_images(tmp_path: Path) -> None:
     batch(
         tmp_path,
@@ -251,6 +265,12 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
         (_write(TABLE, HEADER + "\n\n"), "empty table"),
         (_write(TABLE, f'{HEADER}\n"{"x" * 200_000}'), "line 2.*quotation mark"),
         (_write(BOXES, "image,box\n"), f"wrong header in .*{BOXES}"),
+        (_write(UNLABELLED_NOTICE, "Mass\nInfiltrate\n"), f"{UNLABELLED_NOTICE}: unknown finding 'Infiltrate'.*Hernia"),
+        (_write(UNLABELLED_NOTICE, "Mass, Hernia\n"), "unknown finding 'Mass, Hernia'.*one a line"),
+        (_write(UNLABELLED_NOTICE, "No Finding\n"), "unknown finding 'No Finding'"),
+        (_write(UNLABELLED_NOTICE, "\n".join(FINDINGS)), "all 14 findings"),
+        (_write(UNLABELLED_NOTICE, "\n" * 5000), "longer than 4096 bytes"),
+        (lambda root: (root / UNLABELLED_NOTICE).write_bytes(b"Mass\xff"), f"{UNLABELLED_NOTICE}: 'utf-8' codec"),
     ],
 )
 def test_an_unusable_batch_is_an_error_that_says_why(

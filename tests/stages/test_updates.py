@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from chestxray.nih import UNLABELLED_NOTICE
 from tests.nih_batch import plain_batch
 from tests.stages.conftest import Clone, ran
 
@@ -73,7 +74,8 @@ def updates(make_clone: Callable[[], Clone]) -> Updates:
     metrics_diff = clone.run("dvc", "metrics", "diff", "one").stdout
     clone.commit("two batches")
     clone.run("git", "tag", "two")
-    plain_batch(clone.top / "data" / "raw" / "third", count=40)
+    third_batch = plain_batch(clone.top / "data" / "raw" / "third", count=40)
+    (third_batch / UNLABELLED_NOTICE).write_text("Effusion\nHernia\n")
     clone.run("python", "-m", "chestxray.arrival", "third", "data/raw/third", "--warm-start", "1")
     killed = {"prepare": killed_in(clone, "prepare")}
     third = clone.repro("prepare@third")
@@ -133,6 +135,22 @@ def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates
     assert 0 < images < (pd.concat(prepared)["side"] == "train").sum()
     assert json.loads((updates.clone.top / "reports/train.json").read_text()) == {"train": {"warm_start": 1}}
     assert (updates.clone.top / "reports/curves/train.csv").read_text() == "iteration,loss\n"
+
+
+def test_what_the_third_batch_does_not_label_counts_nowhere_in_it(updates: Updates) -> None:
+    reports, prepared = updates.clone.top / "reports", updates.clone.top / "data/prepared"
+    batches = {name: pd.read_parquet(prepared / name / "studies.parquet") for name in ("phantom", "update", "third")}
+    train, test = ({name: (b["side"] == side).sum() for name, b in batches.items()} for side in ("train", "test"))
+    assert (batches["third"][["Effusion", "Hernia"]] == -1).all(axis=None) and train["third"] and test["third"]
+    weights = json.loads((reports / "class_weights.json").read_text())
+    assert weights["Mass"]["n"] == sum(train.values())
+    assert weights["Effusion"]["n"] == weights["Hernia"]["n"] == train["phantom"] + train["update"]
+    confusion = pd.read_csv(reports / "confusion_matrices.csv").set_index("finding").sum(axis=1)
+    assert confusion["Mass"] - confusion["Effusion"] == test["third"]
+    predictions = pd.read_csv(reports / "predictions.csv")
+    assert (predictions["Effusion_truth"].isna() == (predictions["batch"] == "third")).all()
+    assert predictions["Effusion_probability"].notna().all()
+    assert not updates.metrics("HEAD")["test"].keys() ^ updates.metrics("two")["test"].keys()
 
 
 def test_cold_and_warm_give_the_same_reports(updates: Updates) -> None:
