@@ -74,6 +74,7 @@ def arrivals(port: int, body: bytes, rate: float, seconds: float, clients: int =
     start, numbers, lock = time.monotonic(), count(), threading.Lock()
 
     def ask() -> list[Answer]:
+        """One client: takes the next number, waits until it is due, asks; the answers that it got."""
         answers = list[Answer]()
         with Client(port) as client:
             while True:

@@ -14,7 +14,7 @@ def check_policy(policy: str) -> float | None:
     """Reads a threshold policy.
 
     Args:
-        policy: `f1`, `youden`, or `sensitivity@` and the sensitivity to reach, such as `sensitivity@0.90`.
+        policy: `f1`, `youden`, or `sensitivity@` and the sensitivity to reach, such as `sensitivity@0.9`.
 
     Returns:
         The sensitivity to reach, in (0, 1], or `None` for the other policies.
@@ -30,7 +30,7 @@ def check_policy(policy: str) -> float | None:
     except ValueError:
         sensitivity = np.nan
     if name != "sensitivity" or not 0 < sensitivity <= 1:
-        raise ValueError(f"threshold policy must be f1, youden or sensitivity@0.90 (any value to 1), got {policy!r}")
+        raise ValueError(f"threshold policy must be f1, youden or sensitivity@0.9 (any value to 1), got {policy!r}")
     return sensitivity
 
 

@@ -4,11 +4,13 @@ Nothing has a default here: what is not in the file is an error, so the file say
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from chestxray.operating_points import check_policy
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -29,6 +31,11 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
         raise ValueError("the lower bound comes first")
     return bounds
+
+
+def _policy(policy: str) -> str:
+    check_policy(policy)
+    return policy
 
 
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
@@ -175,7 +182,7 @@ class FineTuneParams(Section):
 class EvaluateParams(Section):
     """Operating points, and the bootstrap of the intervals."""
 
-    threshold_policy: Literal["f1", "youden"]
+    threshold_policy: Annotated[str, AfterValidator(_policy)]
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     resamples: Annotated[int, Field(ge=100)]

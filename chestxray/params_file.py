@@ -36,7 +36,7 @@ def edited(text: str, edits: Mapping[str, str]) -> str:
             after = YAML(typ="safe").load(text)
             expected = {"root": value} if section == "batches" else None if value == "null" else value
             right = after[section][name] == expected
-        except Exception as error:
+        except Exception as error:  # the file's layout is a person's: there is no list of how it may surprise
             raise ParamsError(f"params.yaml: {key} can't be edited by machine ({error}): edit it by hand") from error
         if not right:
             raise ParamsError(f"params.yaml: {key} can't be edited by machine: edit it by hand, one key a line")

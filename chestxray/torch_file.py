@@ -65,6 +65,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         self._storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
+        """What a global of the pickle stands for; the three kinds that plain tensors need, nothing imported."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -74,6 +75,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         raise TorchFileError(f"the file asks for {module}.{name}, which plain tensors don't need")
 
     def persistent_load(self, reference: Any) -> _Storage:
+        """The storage, empty as yet, that a tensor refers to: `("storage", type, key, device, elements, view)`."""
         kind, storage_type, key, _, elements, _ = reference
         if kind != "storage" or storage_type not in ELEMENT_TYPES or not 0 <= elements <= MAX_ELEMENTS:
             raise TorchFileError(f"unexpected reference {kind!r}")

@@ -1,17 +1,27 @@
 """Calibration and operating points come from validation alone; test is only looked at."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chestxray.bundle import MODEL, Network
+from chestxray.bundle import MODEL, Bundle, Network, write_card
 from chestxray.dataset import Dataset
-from chestxray.evaluation import BenchmarkError, Evaluation, benchmark_of, check_benchmark, describe, evaluate_model
+from chestxray.evaluation import (
+    BenchmarkError,
+    Evaluation,
+    benchmark_of,
+    card_of,
+    check_benchmark,
+    describe,
+    evaluate_model,
+)
 from chestxray.findings import FINDINGS
 from chestxray.operating_points import fit_thresholds
+from chestxray.params import load_params
 from tests.chestxray.conftest import EVALUATE
 
 
@@ -64,6 +74,22 @@ def test_thresholds_are_those_of_calibrated_probabilities_of_validation(
     validation = dataset.side("validation")
     probabilities = evaluation.platt.probabilities(network.logits_of(validation.chunks(7)))
     assert np.array_equal(fit_thresholds(validation.truth, probabilities, "f1"), evaluation.thresholds)
+
+
+def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
+    bundle_folder: Path, network: Network, dataset: Dataset, tmp_path: Path
+) -> None:
+    shipped = Path(__file__).parents[2].joinpath("params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(shipped.replace("_policy: f1 ", "_policy: sensitivity@0.9 "))
+    params = load_params(tmp_path / "params.yaml")
+    result = evaluate_model(network, dataset, ("b",), params.evaluate)
+    write_card(card_of(network, result, dataset, params, (bundle_folder / MODEL).read_bytes()), tmp_path)
+    shutil.copy(bundle_folder / MODEL, tmp_path)
+    bundle, validation = Bundle(tmp_path), dataset.side("validation")
+    called = bundle.predict(np.concatenate(list(validation.chunks(20))))[0] >= bundle.thresholds
+    positive = validation.truth == 1
+    assert ((called & positive).sum(axis=0) >= 0.9 * positive.sum(axis=0)).all()
+    assert "sensitivity@0.9" in describe(dataset, params.evaluate)
 
 
 def test_calibration_makes_the_error_smaller_where_it_was_fitted(network: Network, dataset: Dataset) -> None:

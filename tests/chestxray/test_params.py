@@ -55,6 +55,7 @@ def test_the_shipped_file_is_right_and_can_not_be_changed_in_passing() -> None:
         ("fine_tune.from_layer", "block_17", "fine_tune.from_layer"),
         ("fine_tune.learning_rate", "fast", "fine_tune.learning_rate"),
         ("evaluate.threshold_policy", "best", "evaluate.threshold_policy"),
+        ("evaluate.threshold_policy", "sensitivity@90", r"evaluate\.threshold_policy: .* sensitivity@0\.9"),
         ("phantom.patients", 5000, "a patient has 1 to 4 studies"),
         ("register.model", "../x", "register.model"),
         ("batches", {}, "batches"),
