@@ -17,7 +17,7 @@ from mlflow.types import Schema, TensorSpec
 from chestxray.bundle import CARD, MODEL, Bundle, bundle_digest
 from chestxray.findings import FINDINGS
 from chestxray.params import load_params
-from chestxray.tracking import Run, open_store
+from chestxray.tracking import Run, one_at_a_time, open_store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -39,8 +39,9 @@ class RegistryError(ValueError):
 def register(run: Run, folder: Path, weights: Path, name: str, digest: str) -> ModelVersion:
     """Makes the bundle a version of the model `name`, unless it is one, and the challenger.
 
-    Of two processes that register the same bundle at once, the one with the higher number takes it back. A killed one
-    leaves at most artifacts, which the next run writes again.
+    One process at a time should (`tracking.one_at_a_time`). On a server, which can't be locked from here, two may at
+    once: of two versions of the same bundle the one with the higher number is taken back. A killed process leaves at
+    most artifacts, which the next run writes again.
 
     Args:
         run: the pipeline's run, which keeps the files.
@@ -190,5 +191,7 @@ def _save_flavour(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    before, now = rollback(open_store(), load_params().register_.model)
+    store = open_store()
+    with one_at_a_time(store.tracking_uri, "registry"):
+        before, now = rollback(store, load_params().register_.model)
     print(f"{now.name}: champion is version {now.version} again, version {before.version} is {PREVIOUS}")

@@ -8,11 +8,12 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -24,6 +25,7 @@ EXPERIMENT = "chest-xray"
 STATE = "chestxray.state"
 STAGE = "chestxray.stage"
 PARENT = "mlflow.parentRunId"
+SQLITE = "sqlite:///"
 
 Nested = Mapping[str, Any]
 
@@ -74,8 +76,25 @@ def open_store() -> MlflowClient:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
         folder.mkdir(exist_ok=True)
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
-    return MlflowClient(uri)
+        uri = f"{SQLITE}{folder / 'mlflow.db'}"
+    with one_at_a_time(uri, "runs"):  # MLflow lets two processes make the tables of a new store at once, and fails
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def one_at_a_time(uri: str, what: str) -> AbstractContextManager[object]:
+    """Lets one process at a time find out what a store holds and write to it; the others wait.
+
+    Beside an SQLite store lies a file for it, which the system unlocks when its holder is killed. A store on a server
+    can't be locked from here: two processes may then each make a run of the same state, and only the registry takes
+    its doubles back (`registry.register`).
+
+    Args:
+        uri: of the store.
+        what: of it, such as "runs"; other parts stay free.
+    """
+    return FileLock(f"{uri.removeprefix(SQLITE)}.{what}.lock") if uri.startswith(SQLITE) else nullcontext()
 
 
 @contextmanager
@@ -109,13 +128,14 @@ def stage_run(stage: str, params: Params, batch: str | None = None) -> Iterator[
 def pipeline_run(client: MlflowClient, params: Params) -> Run:
     """The parent run of this state of the pipeline: the one there is, or a new one."""
     state = pipeline_state(params)
-    experiment = _experiment(client)
-    found = client.search_runs([experiment], f"tags.`{STATE}` = '{state}'", max_results=1)
-    if found:
-        return Run(client, found[0].info.run_id)
-    run = client.create_run(experiment, run_name=f"pipeline {state[:8]}", tags={STATE: state})
-    client.set_terminated(run.info.run_id, "FINISHED")
-    return Run(client, run.info.run_id)
+    with one_at_a_time(client.tracking_uri, "runs"):
+        experiment = _experiment(client)
+        found = client.search_runs([experiment], f"tags.`{STATE}` = '{state}'", max_results=1)
+        if found:
+            return Run(client, found[0].info.run_id)
+        run = client.create_run(experiment, run_name=f"pipeline {state[:8]}", tags={STATE: state})
+        client.set_terminated(run.info.run_id, "FINISHED")
+        return Run(client, run.info.run_id)
 
 
 def log_pipeline(run: Run, params: Params, reports: Path, card: Nested) -> None:

@@ -9,7 +9,7 @@ from chestxray.params import load_params
 from chestxray.promotion import decide_promotion, report, settle
 from chestxray.registry import register
 from chestxray.reports import read_json, write_csv, write_json, write_text
-from chestxray.tracking import log_pipeline, open_store, pipeline_run, stage_run
+from chestxray.tracking import log_pipeline, one_at_a_time, open_store, pipeline_run, stage_run
 
 BUNDLE = Path("models/bundle")
 REPORTS = Path("reports")
@@ -18,11 +18,12 @@ MARKER = Path(".mlflow/registered.json")
 
 def main() -> None:
     params = load_params()
-    with stage_run("register", params):
-        client = open_store()
+    client = open_store()
+    # Another clone that registers in the same store waits here, and is judged against what this one leaves.
+    with stage_run("register", params), one_at_a_time(client.tracking_uri, "registry"):
         pipeline, digest, name = pipeline_run(client, params), bundle_digest(BUNDLE), params.register_.model
-        version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
         test = load_dataset([Path("data/prepared", batch) for batch in params.batches]).side("test")
+        version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
         promotion = decide_promotion(client, version, test, params)
         write_json(REPORTS / "promotion.json", promotion.verdict)
         write_text(REPORTS / "promotion.md", report(promotion.verdict))
