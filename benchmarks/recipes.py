@@ -21,6 +21,7 @@ from chestxray.class_weighting import class_weights, weight_array
 from chestxray.dataset import Dataset
 from chestxray.features import Features, load_features, write_features
 from chestxray.head import fit_head
+from chestxray.inference import logits_of
 from chestxray.mobilenet import Convention, LayerWeights, convention_of
 from chestxray.onnx_graph import classifier_graph, features_graph
 from chestxray.params import Params
@@ -29,7 +30,6 @@ from chestxray.training import cached_examples, fine_tune
 from chestxray.weights_file import HEAD
 
 HELD_BACK = 7
-IMAGES_AT_ONCE = 32
 
 Scores = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
@@ -96,7 +96,7 @@ class Bench:
         """Of the finished model."""
         size, backbone = self.params.prepare.size, self.params.backbone
         graph = classifier_graph(weights, HEAD, backbone.alpha, self.convention, size, backbone.input_size)
-        return Network(graph.SerializeToString()).logits_of(images.chunks(IMAGES_AT_ONCE))
+        return logits_of(Network(graph.SerializeToString()), images, "predicting")
 
 
 def sample(dataset: Dataset, studies: int) -> Dataset:

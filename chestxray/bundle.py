@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +110,6 @@ class Network:
         """uint8 N × S × S × 1 → float32 N × 14 and N × h × w × 14."""
         logits, maps = self._session.run(["logits", "maps"], {"image": images})
         return np.asarray(logits), np.asarray(maps)
-
-    def logits_of(self, chunks: Iterable[npt.NDArray[np.uint8]]) -> Single:
-        """Logits of images that come in chunks."""
-        return np.concatenate([self.logits(chunk) for chunk in chunks])
 
 
 class Bundle:

@@ -12,13 +12,12 @@ from chestxray.bundle import Card, Network
 from chestxray.calibration import Platt, calibration_error, fit_platt
 from chestxray.dataset import Dataset, label_cells
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.inference import logits_of
 from chestxray.labels import check_truth, has_both_classes, scorable
 from chestxray.metrics import evaluate
 from chestxray.operating_points import decide, fit_thresholds
 from chestxray.params import EvaluateParams, Params
-from chestxray.progress import progress
 
-IMAGES_AT_ONCE = 8
 INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
 LICENCES = (
     "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
@@ -79,10 +78,13 @@ def evaluate_model(
         ValueError: validation or test has no images, or test no finding with both classes.
     """
     validation, test = dataset.side("validation"), dataset.side("test")
-    logits = _logits(network, validation, "validation")
+    for side, images in (("validation", validation), ("test", test)):
+        if images.studies.empty:
+            raise ValueError(f"no {side} images: give more patients, or raise prepare.{side}")
+    logits = logits_of(network, validation, "predicting validation")
     platt = fit_platt(logits, validation.truth)
     thresholds = fit_thresholds(validation.truth, platt.probabilities(logits), params.threshold_policy)
-    logits = _logits(network, test, "test")
+    logits = logits_of(network, test, "predicting test")
     before, after = Platt.identity().probabilities(logits), platt.probabilities(logits)
     decisions = decide(after, thresholds)
     scorable(check_truth(test.truth))
@@ -176,11 +178,3 @@ def card_of(network: Network, evaluation: Evaluation, dataset: Dataset, params: 
         intended_use=INTENDED_USE,
         licences=LICENCES,
     )
-
-
-def _logits(network: Network, images: Dataset, what: str) -> npt.NDArray[np.float32]:
-    if images.studies.empty:
-        raise ValueError(f"no {what} images: give more patients, or raise prepare.{what}")
-    total = -(-len(images.studies) // IMAGES_AT_ONCE)
-    unit = f"batch of {IMAGES_AT_ONCE} image"
-    return network.logits_of(progress(images.chunks(IMAGES_AT_ONCE), f"predicting {what}", total, unit))

@@ -1,24 +1,33 @@
 """What registered versions of the model say of the same test images."""
 
+import hashlib
 import logging
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-from chestxray.bundle import BundleError
+from chestxray.bundle import BundleError, Network
 from chestxray.comparison import Scores
 from chestxray.dataset import Dataset
 from chestxray.findings import FINDINGS
+from chestxray.inference import IMAGES_AT_ONCE, logits_of
 from chestxray.operating_points import decide
 from chestxray.params import Params
-from chestxray.progress import progress
-from chestxray.registry import RegistryError, fetch_bundle, versions
+from chestxray.registry import DIGEST, RegistryError, fetch_bundle, place_of, versions
+from chestxray.tracking import Run
 
-IMAGES_AT_ONCE = 8
+OPINION_DIGEST = "chestxray.opinions_sha256"
+OPINION_FOLDER, OPINION_FILE = "opinions", "logits.parquet"
+"""Where a version keeps what it said before; without it, it is asked again, with the same result."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,9 @@ class Opinion:
 
 
 def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, Opinion]:
-    """Passes the test images through every registered version that takes them; says which ones do not.
+    """What every registered version that takes the test images says of them; says which ones do not.
+
+    A version is asked about an image once: the logits are kept beside its bundle, by the SHA-256 of the image.
 
     Left out are versions that take images of another size, were trained on another split (they may have seen today's
     test patients), or have lost their files.
@@ -55,25 +66,67 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
         By number, the oldest first.
     """
     found = {}
+    images = (test.pixels(row).tobytes() for row in range(len(test.studies)))
+    names = pd.Index([hashlib.sha256(image).hexdigest() for image in images], dtype="str")
     for version in versions(client, params.register_.model):
         try:
-            found[int(version.version)] = _ask(client, version, test, params)
+            found[int(version.version)] = _ask(client, version, test, names, params)
         except (RegistryError, BundleError) as error:
             logging.getLogger(__name__).warning("version %s is left out: %s", version.version, error)
     return found
 
 
-def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, params: Params) -> Opinion:
+def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, names: pd.Index, params: Params) -> Opinion:
     with tempfile.TemporaryDirectory() as folder:
         bundle = fetch_bundle(client, version, folder)
         prepared, now = bundle.card.params["prepare"], params.prepare.model_dump(mode="json")
         other = [key for key in ("size", "test", "validation", "salt") if prepared[key] != now[key]]
         if other or bundle.card.findings != FINDINGS:
             raise RegistryError(f"it was made with another {f'prepare.{other[0]}' if other else 'list of findings'}")
-        total = -(-len(test.studies) // IMAGES_AT_ONCE)
-        chunks = progress(
-            test.chunks(IMAGES_AT_ONCE), f"version {version.version}", total, f"batch of {IMAGES_AT_ONCE} image"
-        )
-        probabilities = bundle.platt.probabilities(bundle.network.logits_of(chunks))
+        probabilities = bundle.platt.probabilities(_logits(client, version, bundle.network, test, names))
     scores = Scores(probabilities, decide(probabilities, bundle.thresholds))
     return Opinion(int(version.version), tuple(bundle.card.params["batches"]), scores)
+
+
+def _logits(
+    client: MlflowClient, version: ModelVersion, network: Network, test: Dataset, names: pd.Index
+) -> npt.NDArray[np.float32]:
+    """Of the images that have these names; asks for those alone that the version has not seen before."""
+    kept = _kept(client, version)
+    known = np.flatnonzero(names.isin(kept.index))[:IMAGES_AT_ONCE]
+    # Another runtime or processor may round differently, and then nothing that is kept counts.
+    if len(known) and not np.array_equal(
+        network.logits(next(_at(test, known).chunks(len(known)))), kept.loc[names[known]]
+    ):
+        kept = kept.iloc[:0]
+    missing = np.flatnonzero(~names.isin(kept.index) & ~names.duplicated())
+    if len(missing):
+        said = logits_of(network, _at(test, missing), f"version {version.version}")
+        kept = pd.concat([kept, pd.DataFrame(said, names[missing], kept.columns)])
+        _keep(client, version, kept)
+    return kept.loc[names].to_numpy(np.float32)
+
+
+def _at(images: Dataset, rows: npt.NDArray[np.intp]) -> Dataset:
+    return Dataset(images.studies.iloc[rows].reset_index(drop=True), images.images)
+
+
+def _kept(client: MlflowClient, version: ModelVersion) -> pd.DataFrame:
+    """What the version is known to have said: logits by the name of the image; none if the file is lost or damaged."""
+    place = f"{place_of(version.tags[DIGEST], OPINION_FOLDER)}/{OPINION_FILE}"
+    with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError):
+        if OPINION_DIGEST in version.tags:
+            content = Path(client.download_artifacts(version.run_id, place, folder)).read_bytes()
+            if hashlib.sha256(content).hexdigest() == version.tags[OPINION_DIGEST]:
+                return pd.read_parquet(BytesIO(content))
+    return pd.DataFrame(columns=list(FINDINGS), dtype=np.float32)
+
+
+def _keep(client: MlflowClient, version: ModelVersion, said: pd.DataFrame) -> None:
+    """The digest comes last: until then, and if another process writes at the same time, the file does not count."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, OPINION_FILE)
+        said.to_parquet(file)
+        Run(client, version.run_id).log_artifact(file, place_of(version.tags[DIGEST], OPINION_FOLDER))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    client.set_model_version_tag(version.name, version.version, OPINION_DIGEST, digest)

@@ -200,8 +200,8 @@ def _experiment(client: MlflowClient) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found:
         return str(found.experiment_id)
-    local = "MLFLOW_TRACKING_URI" not in os.environ
-    location = (repository().resolve() / ".mlflow" / "artifacts").as_uri() if local else None
+    file = client.tracking_uri.removeprefix(SQLITE)  # without a server, artifacts lie beside it
+    location = (Path(file).resolve().parent / "artifacts").as_uri() if file != client.tracking_uri else None
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=location))
     except MlflowException:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from chestxray.backbone import load_weights
 from chestxray.bundle import MODEL, Network, write_card
@@ -80,3 +81,11 @@ def bundle_folder(dataset: Dataset, tiny_weights: LayerWeights, tmp_path_factory
     evaluation = evaluate_model(network, dataset, ("b",), EVALUATE)
     write_card(card_of(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)
     return out
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an MLflow store with its tables, which take seconds to make; to be copied."""
+    store = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{store}").search_experiments()
+    return store

@@ -56,20 +56,13 @@ def register_at_once(start: Barrier, rounds: list[tuple[Path, Path]]) -> None:
         main()
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    MlflowClient(f"sqlite:///{store}").search_experiments()
-    return store
-
-
-def registered(folder: Path, migrated: Path, pairs: list[tuple[Path, Path]]) -> list[MlflowClient]:
+def registered(folder: Path, empty_store: Path, pairs: list[tuple[Path, Path]]) -> list[MlflowClient]:
     """Two processes run the stage in the two workspaces of each pair, each pair against a store of its own."""
     stores = [folder / f"store{number}" for number in range(len(pairs))]
     for number, store in enumerate(stores):
         store.mkdir()
         if number:  # the first is made by the two
-            shutil.copy(migrated, store)
+            shutil.copy(empty_store, store)
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(2)
     rounds = [[(pair[one], store) for pair, store in zip(pairs, stores, strict=True)] for one in (0, 1)]
@@ -102,13 +95,13 @@ def check_runs(client: MlflowClient, parents: int) -> None:
 
 @pytest.mark.slow
 def test_two_that_register_the_same_bundle_make_one_version(
-    tmp_path: Path, migrated: Path, dataset: Dataset, bundle_folder: Path
+    tmp_path: Path, empty_store: Path, dataset: Dataset, bundle_folder: Path
 ) -> None:
     pairs = [
         tuple(workspace(tmp_path / f"{pair}{one}", dataset, bundle_folder, 0.5) for one in "ab")
         for pair in range(ROUNDS)
     ]
-    for client, pair in zip(registered(tmp_path, migrated, pairs), pairs, strict=True):
+    for client, pair in zip(registered(tmp_path, empty_store, pairs), pairs, strict=True):
         (version,) = client.search_model_versions(f"name = '{NAME}'")
         assert version.tags[DIGEST] == bundle_digest(pair[0] / "models/bundle")
         assert version.tags[VERDICT] == "promote"
@@ -119,13 +112,13 @@ def test_two_that_register_the_same_bundle_make_one_version(
 
 @pytest.mark.slow
 def test_two_that_register_different_bundles_judge_the_second_against_the_first(
-    tmp_path: Path, migrated: Path, dataset: Dataset, bundle_folder: Path
+    tmp_path: Path, empty_store: Path, dataset: Dataset, bundle_folder: Path
 ) -> None:
     pairs = [
         tuple(workspace(tmp_path / f"{pair}{t}", dataset, bundle_folder, t, strict=pair % 2 == 0) for t in (0.4, 0.6))
         for pair in range(ROUNDS)
     ]
-    for client, pair in zip(registered(tmp_path, migrated, pairs), pairs, strict=True):
+    for client, pair in zip(registered(tmp_path, empty_store, pairs), pairs, strict=True):
         by_digest = {v.tags[DIGEST]: v for v in client.search_model_versions(f"name = '{NAME}'")}
         of = {int(by_digest[bundle_digest(top / "models/bundle")].version): top for top in pair}
         assert sorted(of) == [1, 2] and len(by_digest) == 2

@@ -1,0 +1,106 @@
+"""A version is asked about an image once; what is kept of its answers changes no answer, whatever becomes of it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from chestxray.bundle import Bundle, bundle_digest
+from chestxray.dataset import Dataset
+from chestxray.opinion import OPINION_DIGEST, OPINION_FILE, opinions
+from chestxray.registry import register, versions
+from chestxray.tracking import open_store, pipeline_run
+from tests.chestxray.conftest import PARAMS
+
+NAME = PARAMS.register_.model
+
+
+@pytest.fixture
+def client(tmp_path: Path, empty_store: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Of a store with one version."""
+    shutil.copy(empty_store, tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (tmp_path / "final.weights.h5").write_bytes(b"weights")
+    client = open_store()
+    run = pipeline_run(client, PARAMS)
+    register(run, bundle_folder, tmp_path / "final.weights.h5", NAME, bundle_digest(bundle_folder))
+    return client
+
+
+@pytest.fixture
+def test_side(dataset: Dataset) -> Dataset:
+    return dataset.side("test")
+
+
+def part(images: Dataset, rows: slice) -> Dataset:
+    return Dataset(images.studies.iloc[rows].reset_index(drop=True), images.images)
+
+
+def said(client: MlflowClient, images: Dataset) -> np.ndarray:
+    (opinion,) = opinions(client, images, PARAMS).values()
+    return np.asarray(opinion.scores.probabilities)
+
+
+def asked(capsys: pytest.CaptureFixture[str]) -> bool:
+    """Whether the version was asked since the last time."""
+    return "version 1: " in capsys.readouterr().err
+
+
+def kept(client: MlflowClient, tmp_path: Path) -> Path:
+    (file,) = tmp_path.rglob(OPINION_FILE)
+    return file
+
+
+def test_an_image_is_asked_about_once_and_the_answer_is_the_same(
+    client: MlflowClient, test_side: Dataset, bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = Bundle(bundle_folder).predict(next(test_side.chunks(20)))[0]
+    np.testing.assert_array_equal(said(client, part(test_side, slice(0, 12))), expected[:12])
+    assert asked(capsys)
+    np.testing.assert_array_equal(said(client, part(test_side, slice(11, 3, -1))), expected[11:3:-1])
+    assert not asked(capsys)
+    np.testing.assert_array_equal(said(client, test_side), expected)
+    assert "version 1: 1 batch of 8 images" in capsys.readouterr().err
+    twice = Dataset(pd.concat([test_side.studies] * 2, ignore_index=True), test_side.images)
+    np.testing.assert_array_equal(said(client, twice), np.concatenate([expected, expected]))
+    assert not asked(capsys)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def turned_over(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[500] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, turned_over])
+def test_a_damaged_file_is_made_again(
+    damage, client: MlflowClient, test_side: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    expected = said(client, test_side)
+    damage(kept(client, tmp_path))
+    asked(capsys)
+    np.testing.assert_array_equal(said(client, test_side), expected)
+    assert asked(capsys)
+    np.testing.assert_array_equal(said(client, test_side), expected)
+    assert not asked(capsys)
+
+
+def test_the_answers_of_another_model_are_noticed(client: MlflowClient, test_side: Dataset, tmp_path: Path) -> None:
+    expected, file = said(client, test_side), kept(client, tmp_path)
+    (pd.read_parquet(file) + np.float32(0.001)).to_parquet(file)
+    client.set_model_version_tag(NAME, "1", OPINION_DIGEST, hashlib.sha256(file.read_bytes()).hexdigest())
+    np.testing.assert_array_equal(said(client, test_side), expected)
+
+
+def test_registering_again_makes_no_version(client: MlflowClient, bundle_folder: Path, tmp_path: Path) -> None:
+    run, digest = pipeline_run(client, PARAMS), bundle_digest(bundle_folder)
+    assert register(run, bundle_folder, tmp_path / "final.weights.h5", NAME, digest).version == 1
+    assert len(versions(client, NAME)) == 1
