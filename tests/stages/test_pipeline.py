@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,6 +205,21 @@ def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) 
         "prepare@phantom": "FAILED",
     }
     assert [run.info.status for run in runs if "chestxray.stage" not in run.data.tags] == ["FINISHED"]
+
+
+def test_of_two_repros_in_one_clone_the_second_says_that_the_first_is_at_work(make_clone: Callable[[], Clone]) -> None:
+    clone = make_clone()
+    with ThreadPoolExecutor(2) as two:
+        done = list(two.map(lambda _: clone.run("dvc", "repro", "prepare@phantom", check=False), range(2)))
+    failed = [each for each in done if each.returncode]
+    assert len(failed) == 1 and re.search(
+        r"is busy, it is being blocked by|[Uu]nable to acquire lock", failed[0].stderr
+    )
+    assert clone.repro("prepare@phantom") == []
+    client = MlflowClient(f"sqlite:///{clone.top / '.mlflow' / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("chest-xray").experiment_id])
+    assert sorted(run.data.tags.get("chestxray.stage", "") for run in runs) == ["", "phantom", "prepare@phantom"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
 def test_wrong_params_stop_a_stage_before_any_work(make_clone: Callable[[], Clone]) -> None:
