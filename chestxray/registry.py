@@ -185,7 +185,9 @@ def _save_flavour(folder: Path, out: Path) -> None:
             ]
         ),
     )
-    mlflow.onnx.save_model(onnx.load(folder / MODEL), out, signature=signature, save_as_external_data=False)
+    needed = mlflow.onnx.get_default_pip_requirements()  # to find the same out, MLflow would start a process: seconds
+    model = onnx.load(folder / MODEL)
+    mlflow.onnx.save_model(model, out, signature=signature, save_as_external_data=False, pip_requirements=needed)
     shutil.copy(folder / MODEL, out / MODEL)  # the very bytes whose digest the card holds
     shutil.copy(folder / CARD, out / CARD)
 
