@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from chestxray.augment import PREDICTION_VIEWS
 from chestxray.features import Features
-from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.findings import UNLABELLED
 from chestxray.params import TrainParams
 from chestxray.ranking import mean_auroc
 from chestxray.split import fold_of
@@ -45,15 +45,6 @@ class Head:
     l2: float
     folds: pd.DataFrame
     curve: pd.DataFrame
-
-
-NOT_FITTED = Head(
-    np.empty((0, len(FINDINGS)), np.float32),
-    float("nan"),
-    pd.DataFrame(columns=["l2", "mean_auroc"]),
-    pd.DataFrame(columns=["iteration", "loss"]),
-)
-"""With a warm start no head is fitted: its tables have no rows."""
 
 
 def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> Head:

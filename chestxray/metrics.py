@@ -60,7 +60,7 @@ def confusion_matrices(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.Dat
 def _operating_table(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
     """Precision, recall, specificity and F1 by finding, then their averages `micro`, `macro` and `weighted`.
 
-    A finding without both classes is NaN and left out of macro and weighted (by positives); micro pools all 14.
+    A finding without both classes is NaN and left out of macro and weighted (by positives); micro pools every label.
     """
     counts = confusion_matrices(truth, decisions).set_index("finding")
     counts.loc["micro"] = counts.sum()

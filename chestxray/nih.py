@@ -183,6 +183,8 @@ def _unlabelled(path: Path) -> tuple[str, ...]:
             raise ValueError(f"unknown finding {unknown[0][:100]!a}")
         if names == set(FINDINGS):
             raise ValueError("it names all 14 findings, so the batch has no labels at all")
+        if not names:
+            raise ValueError("it names no finding; delete it where all are labelled")
     except ValueError as error:  # not UTF-8 is one too
         mend = f"Name the findings that the batch does not label, one a line: some of {', '.join(FINDINGS)}"
         raise ValueError(f"{path}: {error}. {mend}") from error

@@ -3,11 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.findings import FINDINGS
 from chestxray.labels import Booleans, Floats, check_scores, check_truth, has_both_classes
 
 UNFITTED_THRESHOLD = 0.5
 """For a finding whose validation lacks positives or negatives."""
+NEVER = 1.0
+"""For a finding that validation does not label: no probability reaches it, for calibration never gives 1."""
 
 
 def check_policy(policy: str) -> float | None:
@@ -70,7 +71,8 @@ def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: s
         policy: see `check_policy`.
 
     Returns:
-        `(14,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives. Store them unrounded.
+        `(14,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives, 1 for one without any label, which
+        is never called then. Store them unrounded.
 
     Raises:
         ValueError: wrong shapes, values or policy.
@@ -78,7 +80,7 @@ def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: s
     check_policy(policy)
     labels = check_truth(truth)
     scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
-    thresholds = np.full(len(FINDINGS), UNFITTED_THRESHOLD)
+    thresholds = np.where(labels.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
     for finding in np.flatnonzero(has_both_classes(labels)).tolist():
         rows, positive = labels.of(finding)
         thresholds[finding] = _threshold(positive, scores[rows, finding], policy)

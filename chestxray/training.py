@@ -125,7 +125,9 @@ def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor
 
     Returns:
         A function from truth (N × 14 of 1, 0 and -1, not labelled) and logits to N × 14 losses, whose mean is the mean
-        over what is labelled: 0 where it is not, the others larger in return.
+        over what is labelled: 0 where it is not, the others larger in return. Every label weighs the same; the head's
+        objective, which has a bounded optimum, weighs every finding the same instead. Here a finding that few images
+        label would shake the layers that all share.
     """
     positive_weight = tf.constant(class_weights, tf.float32)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
 from chestxray.mobilenet import LayerWeights, blocks, kernels
@@ -32,19 +33,26 @@ def read_weights(path: Path, params: BackboneParams, head: bool = False) -> Laye
     Raises:
         WeightsError: no such file, or of another architecture.
     """
-    what = f"{path} doesn't hold weights of MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
     try:
         with h5py.File(path) as file:
             layers = {group["vars"].attrs.get("name"): group["vars"] for group in file["layers"].values()}
-            weights = {}
-            for name, shapes in _shapes(params.alpha, head).items():
-                given = [layers[name][str(place)] for place in range(len(shapes))]
-                if [array.shape for array in given] != shapes:
-                    raise WeightsError(f"{what}: {name} has arrays of shape {[array.shape for array in given]}")
-                weights[name] = [np.asarray(array, np.float32) for array in given]
-    except (OSError, KeyError, AttributeError) as error:  # no file, no HDF5, no such layer, an array for a group
-        raise WeightsError(f"{what}: {error}") from error
-    return weights
+            return {name: _arrays(name, layers[name], shapes) for name, shapes in _shapes(params.alpha, head).items()}
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # no HDF5, no such layer, another kind
+        what = f"MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
+        raise WeightsError(f"{path} doesn't hold weights of {what}: {error}") from error
+
+
+def _arrays(name: str, layer: h5py.Group, shapes: list[tuple[int, ...]]) -> list[npt.NDArray[np.float32]]:
+    """What a layer holds, checked; never what the file only points at."""
+    given = [layer[str(place)] for place in range(len(shapes))]
+    if [array.shape for array in given] != shapes:
+        raise ValueError(f"{name} has arrays of shape {[array.shape for array in given]}, expected {shapes}")
+    if any(array.file != layer.file or array.external for array in given):
+        raise ValueError(f"{name} lies in another file")
+    arrays = [np.asarray(array, np.float32) for array in given]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{name} has weights that are not finite")
+    return arrays
 
 
 def write_weights(weights: LayerWeights, path: Path) -> None:

@@ -1,11 +1,13 @@
-"""Brings the head to its optimum on the features, or a registered version; writes from where fine-tuning starts."""
+"""Writes where fine-tuning starts: the backbone with a head at its optimum, or a registered version."""
 
 from pathlib import Path
+
+import pandas as pd
 
 from chestxray.class_weighting import weight_array
 from chestxray.dataset import load_dataset
 from chestxray.features import load_features
-from chestxray.head import NOT_FITTED, Head, fit_head, head_logits
+from chestxray.head import Head, fit_head, head_logits
 from chestxray.params import Params, load_params
 from chestxray.ranking import mean_auroc
 from chestxray.reports import read_json, write_csv, write_json
@@ -19,22 +21,25 @@ START = Path("models/start")
 def main() -> None:
     params = load_params()
     with stage_run("train", params) as run:
-        start, seen, head = read_weights(Path("models/backbone.weights.h5"), params.backbone), [], NOT_FITTED
+        start, seen = read_weights(Path("models/backbone.weights.h5"), params.backbone), []
+        # A warm start fits no head: no rows.
+        folds, curve = pd.DataFrame(columns=["l2", "mean_auroc"]), pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
         if params.train.warm_start:
             parent = load_parent(open_store(), params.train.warm_start, params, start)
             start, seen = parent.weights, parent.card["params"]["batches"]
         else:
             head, score = _fit(params)
+            folds, curve = head.folds, head.curve
             start[HEAD] = [head.weights[:-1], head.weights[-1]]
             metrics |= {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
         write_weights(start, START / "network.weights.h5")
         write_json(START / "seen_batches.json", seen)
-        write_csv(Path("reports/curves/l2.csv"), head.folds)
-        write_csv(Path("reports/curves/train.csv"), head.curve)
+        write_csv(Path("reports/curves/l2.csv"), folds)
+        write_csv(Path("reports/curves/train.csv"), curve)
         write_json(Path("reports/train.json"), {"train": metrics})
         run.log_metrics(metrics)
-        run.log_curve(head.curve, step="iteration")
+        run.log_curve(curve, step="iteration")
 
 
 def _fit(params: Params) -> tuple[Head, float]:

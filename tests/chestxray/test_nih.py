@@ -269,6 +269,7 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
         (_write(UNLABELLED_NOTICE, "Mass, Hernia\n"), "unknown finding 'Mass, Hernia'.*one a line"),
         (_write(UNLABELLED_NOTICE, "No Finding\n"), "unknown finding 'No Finding'"),
         (_write(UNLABELLED_NOTICE, "\n".join(FINDINGS)), "all 14 findings"),
+        (_write(UNLABELLED_NOTICE, "\n"), "names no finding; delete it"),
         (_write(UNLABELLED_NOTICE, "\n" * 5000), "longer than 4096 bytes"),
         (lambda root: (root / UNLABELLED_NOTICE).write_bytes(b"Mass\xff"), f"{UNLABELLED_NOTICE}: 'utf-8' codec"),
     ],

@@ -105,3 +105,10 @@ def test_wrong_arrays_are_refused():
         decide(columns([0.1, 0.9]), np.full(13, 0.5))
     with pytest.raises(ValueError, match="thresholds"):
         decide(columns([0.1, 0.9]), np.full(14, np.nan))
+
+
+def test_a_finding_that_nobody_labels_is_never_called():
+    truth, p = np.repeat([[0], [1]], 14, axis=1).repeat(10, axis=0), np.full((20, 14), 0.5)
+    truth[:, 3] = -1
+    thresholds = fit_thresholds(truth, p, "f1")
+    assert thresholds[3] == 1.0 and not decide(p, thresholds)[:, 3].any()

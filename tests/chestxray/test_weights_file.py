@@ -60,7 +60,25 @@ def test_what_does_not_fit_is_refused_with_what_was_given(weights: LayerWeights,
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(WeightsError, match="MobileNetV2"):
         read_weights(file, PARAMS)
+
+
+@pytest.mark.parametrize("place", ["layers", "layers/x", "layers/x/vars"])
+def test_an_array_where_a_group_should_be_is_refused(place: str, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "flat.weights.h5", "w") as flat:
-        flat["layers"] = np.zeros(3)
+        flat[place] = np.zeros(3)
     with pytest.raises(WeightsError, match="MobileNetV2"):
         read_weights(tmp_path / "flat.weights.h5", PARAMS)
+
+
+def test_a_file_that_points_elsewhere_or_holds_no_numbers_is_refused(weights: LayerWeights, tmp_path: Path) -> None:
+    whole, linked, wrong = tmp_path / "a.weights.h5", tmp_path / "b.weights.h5", tmp_path / "c.weights.h5"
+    write_weights(weights, whole)
+    write_weights(weights, linked)
+    with h5py.File(linked, "r+") as file:
+        del file["layers/Conv1/vars/0"]
+        file["layers/Conv1/vars/0"] = h5py.ExternalLink(str(whole), "layers/Conv1/vars/0")
+    with pytest.raises(WeightsError, match="Conv1 lies in another file"):
+        read_weights(linked, PARAMS)
+    write_weights(weights | {"Conv1": [np.full_like(weights["Conv1"][0], np.nan)]}, wrong)
+    with pytest.raises(WeightsError, match="Conv1 has weights that are not finite"):
+        read_weights(wrong, PARAMS)
