@@ -34,7 +34,8 @@ def decode_in_process(
     """Decodes a codestream.
 
     Args:
-        codec: JPEG-LS, or sequential JPEG of 12 bits (ISO 10918-1, process 4).
+        codec: JPEG-LS, or sequential JPEG of 12 bits (ISO 10918-1, process 4). Of the latter, as of JPEG of 8 bits,
+            rows that lack before an end that is marked are grey: libjpeg only warns, and Pillow does not pass that on.
         data: the codestream; `chestxray.codestream.check_jpeg` found it to be of this size.
         rows: height in pixels.
         columns: width in pixels.

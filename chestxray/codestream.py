@@ -6,13 +6,20 @@ from chestxray.radiograph import RadiographError
 
 MAX_TILES = 2048
 """OpenJPEG takes kilobytes for each before it decodes any."""
-SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
-"""Frames of baseline, extended and lossless JPEG and of JPEG-LS: one pass over the pixels."""
+SEQUENTIAL, LOSSLESS, JPEG_LS = frozenset({0xC0, 0xC1}), frozenset({0xC3}), frozenset({0xF7})
+"""Frames of baseline and extended JPEG, of lossless JPEG and of JPEG-LS: one pass over the pixels."""
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | JPEG_LS
 START_OF_SCAN = 0xDA
 
 
-def check_jpeg(data: bytes, rows: int, columns: int) -> int:
+def check_jpeg(data: bytes, kinds: frozenset[int], rows: int, columns: int) -> int:
     """Checks that a JPEG or JPEG-LS codestream is of one component and the size given (ISO 10918-1, annex B.2).
+
+    Args:
+        data: the codestream.
+        kinds: markers of the frames that it may have.
+        rows: height in pixels.
+        columns: width in pixels.
 
     Returns:
         Bits per pixel, as it claims.
@@ -27,10 +34,10 @@ def check_jpeg(data: bytes, rows: int, columns: int) -> int:
         start, marker, length = struct.unpack_from(">BBH", data, place)
         if start != 0xFF or length < 2:
             raise RadiographError("truncated or damaged")
-        if marker in SEQUENTIAL:
+        if marker in kinds:
             frames.append(struct.unpack_from(">BHHB", data, place + 4))
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            raise RadiographError("of a kind of JPEG that DICOM does not know")
+        elif marker in FRAMES:
+            raise RadiographError("of another kind of JPEG than its transfer syntax")
         place += 2 + length
     if [size for _, *size in frames] != [[rows, columns, 1]]:
         raise RadiographError("truncated or damaged")

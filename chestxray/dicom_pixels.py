@@ -11,15 +11,21 @@ from pydicom.encaps import generate_fragments, parse_basic_offsets
 from pydicom.pixels.decoders.base import get_decoder
 
 from chestxray.codec_process import decode_in_process
-from chestxray.codestream import check_jpeg, check_jpeg2000
+from chestxray.codestream import JPEG_LS, LOSSLESS, SEQUENTIAL, check_jpeg, check_jpeg2000
 from chestxray.dicom_file import UNDEFINED, Bounded, DicomFile
 from chestxray.jpeg_lossless import decode_lossless_jpeg
 from chestxray.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-LOSSLESS_JPEG = frozenset({uid.JPEGLossless, uid.JPEGLosslessSV1})
-JPEG_8_BIT = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit})  # the second has 8 or 12
+JPEG = {
+    uid.JPEGBaseline8Bit: SEQUENTIAL,
+    uid.JPEGExtended12Bit: SEQUENTIAL,  # of 8 or 12 bits
+    uid.JPEGLossless: LOSSLESS,
+    uid.JPEGLosslessSV1: LOSSLESS,
+    uid.JPEGLSLossless: JPEG_LS,
+    uid.JPEGLSNearLossless: JPEG_LS,
+}
 JPEG_2000 = frozenset({uid.JPEG2000Lossless, uid.JPEG2000})
 
 
@@ -96,23 +102,33 @@ def _decoded(file: DicomFile, frame: bytes) -> Values:
     if file.syntax in JPEG_2000:
         check_jpeg2000(frame, rows, columns)
         values = _by_pillow(file, frame)
-    else:
+    elif file.syntax in JPEG:
         values = _jpeg(file, frame, rows, columns)
+    else:
+        raise RadiographError("of a transfer syntax that is not supported")
+    _check_range(values, file)
     deep = file.elements.BitsAllocated == 16
     return values.astype(np.uint16, copy=False) if deep else values.astype(np.uint8, copy=False)
 
 
+def _check_range(values: Values, file: DicomFile) -> None:
+    """A codestream has its own count of bits, which may be more than the header says as long as no value needs them."""
+    bits, signed = int(file.elements.BitsStored), bool(file.elements.PixelRepresentation)
+    numbers = values.view(f"i{values.itemsize}") if signed else values  # the sign may be extended
+    if numbers.max() >= 1 << bits or numbers.min() < -(1 << bits - 1):
+        raise RadiographError(f"of values that need more than the {bits} bits that the header says")
+
+
 def _jpeg(file: DicomFile, frame: bytes, rows: int, columns: int) -> Values:
-    bits = check_jpeg(frame, rows, columns)
-    if file.syntax in LOSSLESS_JPEG:
+    kinds = JPEG[file.syntax]
+    bits = check_jpeg(frame, kinds, rows, columns)
+    if kinds == LOSSLESS:
         return decode_lossless_jpeg(frame, rows, columns)
-    if file.syntax in uid.JPEGLSTransferSyntaxes:
+    if kinds == JPEG_LS:
         return decode_in_process("jpeg-ls", frame, rows, columns)
     if file.syntax == uid.JPEGExtended12Bit and bits == 12:
         return decode_in_process("jpeg-12", frame, rows, columns)
-    if file.syntax in JPEG_8_BIT:
-        return _by_pillow(file, frame)
-    raise RadiographError("of a transfer syntax that is not supported")
+    return _by_pillow(file, frame)
 
 
 def _by_pillow(file: DicomFile, frame: bytes) -> Values:
@@ -120,7 +136,8 @@ def _by_pillow(file: DicomFile, frame: bytes) -> Values:
     options: Any = {
         "rows": int(elements.Rows),
         "columns": int(elements.Columns),
-        "bits_allocated": int(elements.BitsAllocated),
+        # Of JPEG 2000 of more bits pydicom keeps the lowest without a word.
+        "bits_allocated": 16 if file.syntax in JPEG_2000 else int(elements.BitsAllocated),
         "bits_stored": int(elements.BitsStored),
         "pixel_representation": int(elements.PixelRepresentation),
         "photometric_interpretation": str(elements.PhotometricInterpretation),

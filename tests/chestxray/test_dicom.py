@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.util
+import io
 import logging
 import signal
 import subprocess
@@ -14,19 +15,30 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom import Dataset, uid
 from pydicom.data import get_testdata_file
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
 
 from chestxray.codec_process import decode_in_process
 from chestxray.jpeg_lossless import decode_lossless_jpeg
 from chestxray.radiograph import RadiographError, decode
-from tests.dicom_files import JPEG_8_BIT, SYNTAXES, dicom, extended_jpeg, lossless_jpeg
+from tests.dicom_files import (
+    JPEG_8_BIT,
+    JPEG_2000,
+    SYNTAXES,
+    dataset_of,
+    dicom,
+    extended_jpeg,
+    lossless_jpeg,
+    written,
+)
 from tests.serve.files import REFUSED
 
 RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)  # smooth, for lossy codecs; 0–236
 FULL = {"WindowCenter": 128, "WindowWidth": 256}
 LOSSY = {*JPEG_8_BIT, uid.JPEG2000, uid.JPEGLSNearLossless}
+DEEP_SYNTAXES = [s for s in SYNTAXES if uid.UID(s).is_encapsulated and s != uid.JPEGBaseline8Bit]
 
 
 def shades(values: np.ndarray, bits: int | None = None, **elements: object) -> np.ndarray:
@@ -185,6 +197,61 @@ def test_jpeg_of_12_bits_that_ends_early_is_refused(end: int) -> None:
     data = extended_jpeg(np.random.default_rng(0).integers(4096, size=(64, 48), dtype=np.uint16))
     with pytest.raises(subprocess.CalledProcessError):
         decode_in_process("jpeg-12", data[:end], 64, 48)
+
+
+def test_jpeg_that_lacks_rows_before_its_end_is_grey_there_whatever_its_bits() -> None:
+    """A known limit: Pillow tells of no warning of libjpeg. If it ever does, both should be refused."""
+    noise = np.random.default_rng(0).integers(4096, size=(64, 48), dtype=np.uint16)
+    stream = io.BytesIO()
+    Image.fromarray((noise >> 4).astype(np.uint8)).save(stream, "JPEG")
+    deep, flat = (data[: len(data) // 2] + b"\xff\xd9" for data in (extended_jpeg(noise), stream.getvalue()))
+    for pixels in (decode_in_process("jpeg-12", deep, 64, 48), decode(flat).pixels):
+        assert pixels[:8].std() > 0 == pixels[-8:].std()
+
+
+def in_frame(codestream: bytes, syntax: str, allocated: int, stored: int, **elements: object) -> bytes:
+    """A file whose header may say something else than its codestream."""
+    dataset = dataset_of(RAMP, BitsAllocated=allocated, BitsStored=stored, HighBit=stored - 1, **elements)
+    dataset.PixelData = encapsulate([codestream])
+    return written(dataset, syntax)
+
+
+DEEP = RAMP.astype(np.uint16) * 16
+
+
+def packed(pixels: np.ndarray, syntax: str) -> bytes:
+    """The codestream alone."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom(pixels, syntax, 12)))
+    return get_frame(dataset.PixelData, 0, number_of_frames=1)
+
+
+@pytest.mark.parametrize("syntax", [s for s in DEEP_SYNTAXES if s != uid.RLELossless])
+@pytest.mark.parametrize(("allocated", "stored"), [(8, 8), (16, 10)])
+def test_values_that_the_header_has_no_bits_for_are_refused(syntax: str, allocated: int, stored: int) -> None:
+    """Instead of wrapping them."""
+    with pytest.raises(RadiographError, match=rf"more than the {stored} bits"):
+        decode(in_frame(packed(DEEP, syntax), syntax, allocated, stored))
+
+
+@pytest.mark.parametrize("syntax", [s for s in DEEP_SYNTAXES if s not in (uid.RLELossless, *JPEG_2000)])
+def test_a_codestream_may_have_more_bits_than_it_needs(syntax: str) -> None:
+    small = RAMP.astype(np.uint16)
+    levels = decode(in_frame(packed(small, syntax), syntax, 16, 10, WindowCenter=128, WindowWidth=256)).pixels
+    assert np.abs(levels.astype(int) - RAMP).max() <= (3 if syntax in LOSSY else 0)
+
+
+def test_signs_may_be_extended_beyond_the_bits_stored() -> None:
+    signed = RAMP.astype(np.int16) - 100
+    window = {"WindowCenter": 28, "WindowWidth": 256, "PixelRepresentation": 1}
+    data = in_frame(lossless_jpeg(signed.view(np.uint16), 16), uid.JPEGLossless, 16, 12, **window)
+    assert np.array_equal(decode(data).pixels, RAMP)
+
+
+@pytest.mark.parametrize("syntax", JPEG_8_BIT)
+@pytest.mark.parametrize("bits", [8, 12])
+def test_lossless_jpeg_is_refused_where_another_kind_is_announced(syntax: str, bits: int) -> None:
+    with pytest.raises(RadiographError, match="another kind of JPEG"):
+        decode(in_frame(lossless_jpeg(RAMP.astype(np.uint16), bits), syntax, 8 if bits == 8 else 16, bits))
 
 
 ENDLESS = (
