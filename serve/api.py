@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response,
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -163,5 +164,6 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["X-API-Key"]
         )
-    app.add_middleware(Observed, metrics=service.metrics)
+    paths = frozenset(route.path for route in iter_route_contexts(app.routes))
+    app.add_middleware(Observed, metrics=service.metrics, paths=paths)
     return app

@@ -35,10 +35,11 @@ class Observed:
     Args:
         app: the application behind.
         metrics: to count in.
+        paths: of the routes; what is refused before it is routed counts under one of them, or as "none".
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str | None]) -> None:
+        self.app, self.metrics, self.paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
@@ -60,7 +61,8 @@ class Observed:
         try:
             await self.app(scope, receive, observe)
         finally:
-            seconds, route = time.perf_counter() - start, getattr(scope.get("route"), "path", "none")
+            seconds, asked = time.perf_counter() - start, scope["path"] if scope["path"] in self.paths else "none"
+            route = getattr(scope.get("route"), "path", asked)
             self.metrics.requests.labels(route, str(status)).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             fields = {"request_id": request_id, "route": route, "status": status, "ms": round(1000 * seconds, 2)}
@@ -69,6 +71,8 @@ class Observed:
 
 class Guard:
     """Innermost: refuses before the body is read what would be refused anyway, and answers what nobody caught.
+
+    An error after the answer has begun is logged and goes on, so that the server cuts the connection.
 
     Args:
         app: the application behind.
@@ -82,12 +86,21 @@ class Guard:
         """Passes the request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        begun = False
+
+        async def begin(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
             self._check(scope)
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, begin)
         except Exception as error:
-            if not isinstance(error, ProblemError):
+            if begun or not isinstance(error, ProblemError):
                 log.exception("failed", extra={"request_id": scope["state"]["request_id"]})
+            if begun:
+                raise
             response = await self.service.refuse(Request(scope), error)
             await response(scope, receive, send)
 

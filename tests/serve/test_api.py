@@ -1,18 +1,22 @@
 """What clients of the service can rely on."""
 
+import asyncio
 import base64
 import io
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
+from starlette.types import Message
 
 from chestxray.bundle import Bundle
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
@@ -188,12 +192,17 @@ def test_a_full_queue_is_answered_at_once(service: Service) -> None:
     occupied = client.portal.start_task_soon(occupy)
     assert begun.wait(20)
     refused = client.post("/predict", files={"file": PNG})
+    stray = client.post("/nowhere")
     alive = client.get("/livez")
     go_on.set()
     occupied.result()
     assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (503, "overloaded", "1")
     assert alive.status_code == 200
     assert ask(client)
+    assert stray.status_code == 503
+    metrics = client.get("/metrics").text
+    for route, times in (("/predict", 1), ("none", 1)):
+        assert f'requests_total{{route="{route}",status="503"}} {times}.0' in metrics
 
 
 def test_without_a_model_it_lives_but_is_not_ready(service: Service, tmp_path: Path) -> None:
@@ -241,6 +250,37 @@ def test_a_crash_is_an_answer_like_any_other(
     assert (failed["request_id"], failed["error"]) == ("abc-1", "RuntimeError")
     assert "in crash" in failed["traceback"][-1]
     assert "CANARY" not in f"{answer.text} {metrics} {[{**line, 'traceback': None} for line in lines]}"
+
+
+def test_an_answer_that_has_begun_is_cut_off_not_followed_by_another(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"begun"
+        raise RuntimeError("CANARY")
+
+    client = service()
+    app: FastAPI = client.app  # type: ignore[assignment] # ours
+    app.get("/begun")(lambda: StreamingResponse(parts()))
+    sent: list[Message] = []
+
+    async def call() -> None:
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/begun", "headers": [], "query_string": b""}
+        await app(scope, receive, send)
+
+    assert client.portal
+    with pytest.raises(RuntimeError, match="CANARY"):
+        client.portal.call(call)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    failed = [record for record in caplog.records if record.getMessage() == "failed"]
+    assert len(failed) == 1
 
 
 def test_neither_names_nor_tags_leave_the_request(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
