@@ -17,11 +17,12 @@ def accept(folder: Path, threads: int) -> Bundle:
 
     Raises:
         BundleError: wrong digest, labels, shapes or numbers, tensors in other files, or ONNX Runtime refuses it.
+        OSError: a file is there but can't be read.
     """
     try:
         bundle = Bundle(folder, threads)
         _try(bundle)
-    except BundleError:
+    except (BundleError, OSError):
         raise
     except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
         raise BundleError(f"the model does not run: {error}") from error

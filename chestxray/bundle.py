@@ -121,6 +121,7 @@ class Bundle:
 
     Raises:
         BundleError: a file is missing or damaged.
+        OSError: a file is there but can't be read.
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
@@ -128,7 +129,7 @@ class Bundle:
             self.card = Card.model_validate_json((folder / CARD).read_bytes())
             self.platt = Platt.from_dict(self.card.calibration)
             model = (folder / MODEL).read_bytes()
-        except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+        except (FileNotFoundError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             raise BundleError(f"{folder} is not a bundle: {error}") from error
         digest = hashlib.sha256(model).hexdigest()
         if digest != self.card.model_sha256:

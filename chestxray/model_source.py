@@ -10,6 +10,7 @@ from chestxray.bundle import CARD, MODEL, BundleError, bundle_digest
 
 SECONDS = 300
 REGISTRY, LOCAL = "models:/", "sqlite:///"
+Found = dict[str, str | None]
 
 
 def state_of(address: str, store: str) -> object:
@@ -23,14 +24,14 @@ def state_of(address: str, store: str) -> object:
     """
     if not address.startswith(REGISTRY):
         files = [Path(address, CARD), Path(address, MODEL)]
-    elif store.startswith(LOCAL):
-        files = [Path(store.removeprefix(LOCAL)), Path(store.removeprefix(LOCAL) + "-wal")]
+    elif file := _local(store):
+        files = [file, file.with_name(file.name + "-wal")]
     else:
         return None
     return [each.stat().st_mtime_ns for each in files if each.exists()]
 
 
-def find_bundle(address: str, store: str, folder: Path, known: str | None = None) -> tuple[Path, dict[str, str]]:
+def find_bundle(address: str, store: str, folder: Path, known: str | None = None) -> tuple[Path, Found]:
     """Finds the bundle that an address means, and fetches it if it is in a registry, unless it is known.
 
     Args:
@@ -40,7 +41,8 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
         known: SHA-256 of a card; this bundle need not be fetched again.
 
     Returns:
-        Where it is; and its `name` and `sha256`, of the card, and if a registry has it `alias` and `version`.
+        Where it is; and its `name` and `sha256`, of the card, and if a registry has it `version` and `alias`, which is
+        None if the address has none.
 
     Raises:
         BundleError: there is no such folder, store, model, alias or version, or no answer within five minutes.
@@ -53,12 +55,19 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
         raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
 
 
-def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> dict[str, str]:
+def _local(store: str) -> Path | None:
+    """The file of a local store; a relative address goes by the working directory of this process."""
+    return Path(store.removeprefix(LOCAL)).absolute() if store.startswith(LOCAL) else None
+
+
+def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> Found:
     """In a process of its own, since importing MLflow costs 165 MiB."""
-    if store.startswith(LOCAL) and not Path(store.removeprefix(LOCAL)).is_file():
+    file = _local(store)
+    if file and not file.is_file():
         raise BundleError(f"there is no MLflow store {store}; `make reproduce` makes one, or set MODEL_URI to a bundle")
     command = [sys.executable, "-m", "chestxray.resolve", address, str(folder), *([known] if known else [])]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    uri = f"{LOCAL}{file}" if file else store
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
     top = Path(__file__).parents[1]
     try:
         done = subprocess.run(
@@ -68,5 +77,5 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
         raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
     if done.returncode:
         raise BundleError(f"MLflow: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    found: Found = json.loads(done.stdout.splitlines()[-1])
     return found

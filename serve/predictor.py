@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from chestxray.acceptance import accept
 from chestxray.bundle import Bundle, BundleError
-from chestxray.model_source import find_bundle, state_of
+from chestxray.model_source import Found, find_bundle, state_of
 from serve.problems import ProblemError
 from serve.schemas import ModelInfo
 from serve.settings import Settings
@@ -52,6 +52,7 @@ class Predictor:
             state = state_of(*self._source)
             if state is not None and state == self._seen:
                 return
+            self._seen = None
             with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
                 known = self.model.info.sha256 if self.model else None
                 folder, found = find_bundle(*self._source, Path(temporary), known)
@@ -59,12 +60,14 @@ class Predictor:
                 same = self.model.bundle if self.model and found["sha256"] == known else None
                 self._take(found, same or accept(folder, self._threads))
             self.problem = None
-        except (BundleError, OSError, ValueError) as error:  # a full disk, an answer cut off: tried again next time
+        except (BundleError, OSError, ValueError) as error:
+            if isinstance(error, OSError):  # a disk that is full or fails, which may be over next time
+                self._seen = None
             if str(error) != self.problem:
                 log.error("model refused", extra={"reason": str(error)})
             self.problem = str(error)
 
-    def _take(self, found: dict[str, str], bundle: Bundle) -> None:
+    def _take(self, found: Found, bundle: Bundle) -> None:
         info = ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic})
         if self.model is None or info != self.model.info:
             self.model = Model(info, bundle)

@@ -1,5 +1,6 @@
 """A model is served only if it proved good; a bad new one leaves the old one serving."""
 
+import errno
 import hashlib
 import subprocess
 import sys
@@ -109,6 +110,45 @@ def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -
     assert predictor.problem is None and served(predictor) != before
 
 
+def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it has changed: the disk failed."""
+    predictor, read = following(make_bundle(tmp_path)), Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == MODEL:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", failing)
+        predictor.refresh()
+        assert predictor.model is None and predictor.problem
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(tmp_path) and predictor.problem is None
+
+
+def test_a_bundle_that_was_away_for_a_while_is_no_problem(tmp_path: Path) -> None:
+    predictor = following(make_bundle(tmp_path))
+    predictor.refresh()
+    card = tmp_path / CARD
+    card.rename(tmp_path / "away")
+    predictor.refresh()
+    assert predictor.problem
+    (tmp_path / "away").rename(card)
+    predictor.refresh()
+    assert predictor.problem is None
+
+
+def test_a_refused_bundle_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = following(tmp_path)
+    damage(tmp_path)
+    predictor.refresh()
+    reason = predictor.problem
+    monkeypatch.setattr("serve.predictor.accept", pytest.fail)
+    predictor.refresh()
+    assert reason and predictor.problem == reason
+
+
 def test_without_a_store_it_says_what_to_do(tmp_path: Path) -> None:
     predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=f"sqlite:///{tmp_path}/none.db")
     predictor.refresh()
@@ -122,7 +162,7 @@ def new_version(client: MlflowClient, folder: Path, digest: str) -> str:
 
 
 @pytest.mark.slow
-def test_an_alias_is_followed(tmp_path: Path) -> None:
+def test_an_alias_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = MlflowClient(store)
     client.create_registered_model("chest-xray")
@@ -156,9 +196,11 @@ def test_an_alias_is_followed(tmp_path: Path) -> None:
     assert served(predictor) == bundle_digest(second)
     assert predictor.problem and "champion" in predictor.problem
 
-    pinned = following("models:/chest-xray/1", mlflow_tracking_uri=store)
+    monkeypatch.chdir(tmp_path)  # a relative store goes by it
+    pinned = following("models:/chest-xray/1", mlflow_tracking_uri="sqlite:///mlflow.db")
     pinned.refresh()
     assert served(pinned) == bundle_digest(first)
+    assert pinned.model and pinned.model.info.alias is None
 
 
 @pytest.mark.slow
