@@ -45,15 +45,15 @@ class Observed:
         """Passes the request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        start, status = time.perf_counter(), 500
+        start = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
 
         async def observe(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status, headers = message["status"], MutableHeaders(scope=message)
+                state["status"], headers = message["status"], MutableHeaders(scope=message)
                 for name, value in {**SECURITY, "X-Request-ID": request_id}.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -62,7 +62,7 @@ class Observed:
             await self.app(scope, receive, observe)
         finally:
             seconds, asked = time.perf_counter() - start, scope["path"] if scope["path"] in self.paths else "none"
-            route = getattr(scope.get("route"), "path", asked)
+            route, status = getattr(scope.get("route"), "path", asked), state.get("status", 500)
             self.metrics.requests.labels(route, str(status)).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             fields = {"request_id": request_id, "route": route, "status": status, "ms": round(1000 * seconds, 2)}
@@ -86,17 +86,11 @@ class Guard:
         """Passes the request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        begun = False
-
-        async def begin(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
             self._check(scope)
-            await self.app(scope, receive, begin)
+            await self.app(scope, receive, send)
         except Exception as error:
+            begun = "status" in scope["state"]
             if begun or not isinstance(error, ProblemError):
                 log.exception("failed", extra={"request_id": scope["state"]["request_id"]})
             if begun:
