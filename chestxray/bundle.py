@@ -62,6 +62,19 @@ class Card(BaseModel):
     intended_use: str
     licences: tuple[str, ...]
 
+    def param(self, name: str) -> Any:
+        """One of `params` by its dotted name, such as "prepare.salt".
+
+        Raises:
+            BundleError: the card lacks it.
+        """
+        value: Any = self.params
+        for key in name.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise BundleError(f"{CARD} has no params.{name}")
+            value = value[key]
+        return value
+
 
 def write_card(card: Card, folder: Path) -> None:
     """Writes `bundle.json`, whole or not at all.

@@ -51,7 +51,7 @@ def _statistics(labels: Truth, scores: Scores, name: str, ranking_only: bool) ->
     rankings, errors = rank_findings(labels, probabilities), calibration_errors(labels, probabilities)
 
     def statistics(weights: Weights) -> dict[str, Floats]:
-        """Each metric by finding, `(14,)`, with every image counted `weights` times."""
+        """Each metric by finding, `(b, 14)`, a row per row of `weights (b, n)`."""
         area, precision = ranking_scores(rankings, weights)
         if ranking_only:
             return dict(zip(RANKING, (area, precision), strict=True))

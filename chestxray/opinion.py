@@ -56,7 +56,7 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
     The first few that it has seen are asked again; if a bit differs, or the file is not what was written, all are.
 
     Left out are versions that take images of another size, were trained on another split (they may have seen today's
-    test patients), or have lost their files.
+    test patients), do not say how they were made, or have lost their files.
 
     Args:
         client: of the MLflow store.
@@ -80,13 +80,14 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
 def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, names: pd.Index, params: Params) -> Opinion:
     with tempfile.TemporaryDirectory() as folder:
         bundle = fetch_bundle(client, version, folder)
-        prepared, now = bundle.card.params["prepare"], params.prepare.model_dump(mode="json")
-        other = [key for key in ("size", "test", "validation", "salt") if prepared[key] != now[key]]
-        if other or bundle.card.findings != FINDINGS:
+        card, now = bundle.card, params.prepare.model_dump(mode="json")
+        trained_on = tuple(card.param("batches"))
+        other = [key for key in ("size", "test", "validation", "salt") if card.param(f"prepare.{key}") != now[key]]
+        if other or card.findings != FINDINGS:
             raise RegistryError(f"it was made with another {f'prepare.{other[0]}' if other else 'list of findings'}")
         probabilities = bundle.platt.probabilities(_logits(client, version, bundle.network, test, names))
     scores = Scores(probabilities, decide(probabilities, bundle.thresholds))
-    return Opinion(int(version.version), tuple(bundle.card.params["batches"]), scores)
+    return Opinion(int(version.version), trained_on, scores)
 
 
 def _logits(
@@ -124,9 +125,13 @@ def _kept(client: MlflowClient, version: ModelVersion) -> pd.DataFrame:
 
 def _keep(client: MlflowClient, version: ModelVersion, said: pd.DataFrame) -> None:
     """The digest comes last: until then, and if another process writes at the same time, the file does not count."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, OPINION_FILE)
-        said.to_parquet(file)
-        Run(client, version.run_id).log_artifact(file, place_of(version.tags[DIGEST], OPINION_FOLDER))
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    client.set_model_version_tag(version.name, version.version, OPINION_DIGEST, digest)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, OPINION_FILE)
+            said.to_parquet(file)
+            Run(client, version.run_id).log_artifact(file, place_of(version.tags[DIGEST], OPINION_FOLDER))
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        client.set_model_version_tag(version.name, version.version, OPINION_DIGEST, digest)
+    except (MlflowException, OSError) as error:
+        message = "what version %s says can't be kept, it will be asked again: %s"
+        logging.getLogger(__name__).warning(message, version.version, error)

@@ -25,7 +25,7 @@ class Ranking:
     curves.
 
     Attributes:
-        order: `(n,)` rows from the highest score down.
+        order: `(m,)` rows of those m images, from the highest score down.
         positives: `(P,)` rows of the positives among them.
         ranked: `(2, steps)` how many images stand before and up to the end of each step.
         found: `(2, steps)` how many positives do.

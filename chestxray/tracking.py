@@ -1,10 +1,11 @@
 """The only writer of MLflow runs: one parent run per state of the pipeline, a child run per executed stage.
 
-A state is everything that the results depend on: params, code, and the tables of batches that come from outside.
+A state is everything that the results depend on: params, code, and the tables and notices of batches from outside.
 """
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from chestxray.nih import BOXES, OLD_TABLE, TABLE, TEST_LIST
+from chestxray.nih import BOXES, OLD_TABLE, SYNTHETIC_NOTICE, TABLE, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.params import PHANTOM_ROOT, UPDATE_ROOT, Params
 
 EXPERIMENT = "chest-xray"
@@ -26,6 +27,8 @@ STATE = "chestxray.state"
 STAGE = "chestxray.stage"
 PARENT = "mlflow.parentRunId"
 SQLITE = "sqlite:///"
+OUTSIDE = (TABLE, OLD_TABLE, BOXES, TEST_LIST, SYNTHETIC_NOTICE, UNLABELLED_NOTICE)
+"""Files of a batch, beside its images, that results depend on."""
 
 Nested = Mapping[str, Any]
 
@@ -71,7 +74,11 @@ def repository() -> Path:
 
 
 def open_store() -> MlflowClient:
-    """The store that `MLFLOW_TRACKING_URI` names; by default the repository's own, `.mlflow/mlflow.db`."""
+    """The store that `MLFLOW_TRACKING_URI` names; by default the repository's own, `.mlflow/mlflow.db`.
+
+    Raises:
+        OSError: it can't be locked (`one_at_a_time`).
+    """
     folder = repository().resolve() / ".mlflow"
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
@@ -83,8 +90,9 @@ def open_store() -> MlflowClient:
     return client
 
 
-def one_at_a_time(uri: str, what: str) -> AbstractContextManager[object]:
-    """Lets one process at a time find out what a store holds and write to it; the others wait.
+@contextmanager
+def one_at_a_time(uri: str, what: str) -> Iterator[None]:
+    """Lets one process at a time find out what a store holds and write to it; the others say so and wait.
 
     Beside an SQLite store lies a file for it, which the system unlocks when its holder is killed. A store on a server
     can't be locked from here: two processes may then each make a run of the same state, and only the registry takes
@@ -93,8 +101,13 @@ def one_at_a_time(uri: str, what: str) -> AbstractContextManager[object]:
     Args:
         uri: of the store.
         what: of it, such as "runs"; other parts stay free.
+
+    Raises:
+        OSError: the file beside the store can't be written.
     """
-    return FileLock(f"{uri.removeprefix(SQLITE)}.{what}.lock") if uri.startswith(SQLITE) else nullcontext()
+    store = _file_of(uri)
+    with _acquired(FileLock(f"{store}.{what}.lock")) if store else nullcontext():
+        yield
 
 
 @contextmanager
@@ -166,14 +179,13 @@ def log_pipeline(run: Run, params: Params, reports: Path, card: Nested) -> None:
 
 
 def pipeline_state(params: Params) -> str:
-    """SHA-256 over params, code, and the tables of the batches that no stage makes."""
+    """SHA-256 over params, code, and the tables and notices of the batches that no stage makes."""
     digest = hashlib.sha256(params.model_dump_json(by_alias=True).encode())
     top = repository()
     code = [top / "dvc.yaml", *sorted((top / "chestxray").glob("*.py")), *sorted((top / "stages").glob("*.py"))]
     # The phantom batches are made by a stage, from params that are in the digest already.
     outside = [top / batch.root for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
-    tables = [root / name for root in outside for name in (TABLE, OLD_TABLE, BOXES, TEST_LIST)]
-    for file in (*code, *tables):
+    for file in (*code, *(root / name for root in outside for name in OUTSIDE)):
         if file.is_file():
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
@@ -196,12 +208,30 @@ def flatten(nested: Nested, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _file_of(uri: str) -> Path | None:
+    """The file of an SQLite store, the same one for all ways to write it; None for a store on a server."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]).resolve() if uri.startswith(SQLITE) else None
+
+
+def _acquired(lock: FileLock) -> AbstractContextManager[object]:
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(__name__).warning("waiting for %s: another process is at work in the store", lock.lock_file)
+        return lock.acquire()
+    except OSError as error:
+        raise OSError(
+            f"the MLflow store can't be locked with {lock.lock_file}: {error}. Its folder must be writable, even to "
+            "read the store: give write access to it, or name another store in MLFLOW_TRACKING_URI"
+        ) from error
+
+
 def _experiment(client: MlflowClient) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found:
         return str(found.experiment_id)
-    file = client.tracking_uri.removeprefix(SQLITE)  # without a server, artifacts lie beside it
-    location = (Path(file).resolve().parent / "artifacts").as_uri() if file != client.tracking_uri else None
+    file = _file_of(client.tracking_uri)
+    location = (file.parent / "artifacts").as_uri() if file else None  # without a server, artifacts lie beside it
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=location))
     except MlflowException:

@@ -7,13 +7,13 @@ import hashlib
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from chestxray.bundle import CARD
+from chestxray.bundle import CARD, BundleError, Card
 from chestxray.findings import FINDINGS
 from chestxray.mobilenet import LayerWeights, blocks_between
 from chestxray.params import Params
@@ -34,12 +34,12 @@ class Parent(NamedTuple):
 
     Attributes:
         address: `models:/<name>/<version>`.
-        card: content of its `bundle.json`.
+        batches: that it was trained on.
         weights: of its whole network, head included.
     """
 
     address: str
-    card: dict[str, Any]
+    batches: tuple[str, ...]
     weights: LayerWeights
 
 
@@ -62,7 +62,8 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
         try:
             version = client.get_model_version(name, number)
             model, weights = (place_of(version.tags[DIGEST], what) for what in (MODEL_FOLDER, WEIGHTS_FOLDER))
-            card = read_json(Path(client.download_artifacts(version.run_id, f"{model}/{CARD}", folder)))
+            content = read_json(Path(client.download_artifacts(version.run_id, f"{model}/{CARD}", folder)))
+            card = Card.model_validate(content)
             (file,) = Path(client.download_artifacts(version.run_id, weights, folder)).iterdir()
         except (MlflowException, OSError, ValueError, KeyError) as error:
             raise WarmStartError(
@@ -70,24 +71,25 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
             ) from error
         if hashlib.sha256(file.read_bytes()).hexdigest() != version.tags.get(WEIGHTS_DIGEST):
             raise WarmStartError(f"train.warm_start: the weights of {address} are not those registered. {mend}")
-        _check_card(address, card, params)
         try:
-            parent = Parent(address, card, read_weights(file, params.backbone, head=True))
-        except WeightsError as error:
+            batches = tuple(card.param("batches"))
+            _check_card(address, card, params)
+            parent = Parent(address, batches, read_weights(file, params.backbone, head=True))
+        except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
     _check_frozen(parent, params, backbone)
     return parent
 
 
-def _check_card(address: str, card: dict[str, Any], params: Params) -> None:
+def _check_card(address: str, card: Card, params: Params) -> None:
     # Another split would put patients that the parent was trained on into validation or test.
-    split = {f"prepare.{key}": (card["params"]["prepare"][key], getattr(params.prepare, key)) for key in SPLIT}
+    split = {f"prepare.{key}": (card.param(f"prepare.{key}"), getattr(params.prepare, key)) for key in SPLIT}
     facts = split | {
-        "findings": (card["findings"], list(FINDINGS)),
-        "prepare.size": (card["size"], params.prepare.size),
-        "backbone.weights": (card["params"]["backbone"]["weights"], params.backbone.weights),
-        "backbone.input_size": (card["input_size"], params.backbone.input_size),
-        "backbone.alpha": (card["params"]["backbone"]["alpha"], params.backbone.alpha),
+        "findings": (card.findings, FINDINGS),
+        "prepare.size": (card.size, params.prepare.size),
+        "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
+        "backbone.input_size": (card.input_size, params.backbone.input_size),
+        "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),
     }
     for name, (theirs, ours) in facts.items():
         if theirs != ours:

@@ -27,7 +27,7 @@ def main() -> None:
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
         if params.train.warm_start:
             parent = load_parent(open_store(), params.train.warm_start, params, start)
-            start, seen = parent.weights, parent.card["params"]["batches"]
+            start, seen = parent.weights, list(parent.batches)
         else:
             head, score = _fit(params)
             folds, curve = head.folds, head.curve

@@ -1,6 +1,9 @@
 """A tiny network, a small data set of files, and a bundle of both, that all tests of the model share."""
 
 import hashlib
+import shutil
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chestxray.backbone import load_weights
-from chestxray.bundle import MODEL, Network, write_card
+from chestxray.bundle import CARD, MODEL, Card, Network, bundle_digest, write_card
 from chestxray.dataset import Dataset
 from chestxray.evaluation import card_of, evaluate_model
 from chestxray.export import export_classifier
@@ -18,6 +21,9 @@ from chestxray.findings import FINDINGS
 from chestxray.mobilenet import TORCHVISION, LayerWeights, blocks
 from chestxray.onnx_graph import features_graph
 from chestxray.params import BackboneParams, load_params
+from chestxray.registry import register
+from chestxray.reports import read_json
+from chestxray.tracking import open_store, pipeline_run
 from chestxray.weights_file import HEAD
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
@@ -89,3 +95,26 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{store}").search_experiments()
     return store
+
+
+@pytest.fixture
+def client(tmp_path: Path, empty_store: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Of a store with one version."""
+    shutil.copy(empty_store, tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (tmp_path / "final.weights.h5").write_bytes(b"weights")
+    client = open_store()
+    run, name = pipeline_run(client, PARAMS), PARAMS.register_.model
+    register(run, bundle_folder, tmp_path / "final.weights.h5", name, bundle_digest(bundle_folder))
+    return client
+
+
+def register_without(param: str, client: MlflowClient, bundle: Path, folder: Path) -> None:
+    """Registers the bundle once more, less one of its card's params, named as "prepare.salt"."""
+    made = Path(shutil.copytree(bundle, folder / "without"))
+    content = read_json(made / CARD)
+    *sections, key = param.split(".")
+    del reduce(getitem, sections, content["params"])[key]
+    write_card(Card.model_validate(content), made)
+    run, name = pipeline_run(client, PARAMS), PARAMS.register_.model
+    register(run, made, folder / "final.weights.h5", name, bundle_digest(made))

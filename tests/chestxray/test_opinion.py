@@ -1,7 +1,6 @@
 """A version is asked about an image once; what is kept of its answers changes no answer, whatever becomes of it."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,11 @@ from mlflow import MlflowClient
 
 from chestxray.bundle import Bundle, bundle_digest
 from chestxray.dataset import Dataset
-from chestxray.opinion import OPINION_DIGEST, OPINION_FILE, opinions
-from chestxray.registry import register, versions
-from chestxray.tracking import open_store, pipeline_run
-from tests.chestxray.conftest import PARAMS
+from chestxray.opinion import OPINION_DIGEST, OPINION_FILE, OPINION_FOLDER, opinions
+from chestxray.registry import place_of
+from tests.chestxray.conftest import PARAMS, register_without
 
 NAME = PARAMS.register_.model
-
-
-@pytest.fixture
-def client(tmp_path: Path, empty_store: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """Of a store with one version."""
-    shutil.copy(empty_store, tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (tmp_path / "final.weights.h5").write_bytes(b"weights")
-    client = open_store()
-    run = pipeline_run(client, PARAMS)
-    register(run, bundle_folder, tmp_path / "final.weights.h5", NAME, bundle_digest(bundle_folder))
-    return client
 
 
 @pytest.fixture
@@ -100,7 +86,24 @@ def test_the_answers_of_another_model_are_noticed(client: MlflowClient, test_sid
     np.testing.assert_array_equal(said(client, test_side), expected)
 
 
-def test_registering_again_makes_no_version(client: MlflowClient, bundle_folder: Path, tmp_path: Path) -> None:
-    run, digest = pipeline_run(client, PARAMS), bundle_digest(bundle_folder)
-    assert register(run, bundle_folder, tmp_path / "final.weights.h5", NAME, digest).version == 1
-    assert len(versions(client, NAME)) == 1
+def test_where_nothing_can_be_kept_the_answer_is_the_same_and_it_is_said(
+    client: MlflowClient, test_side: Dataset, bundle_folder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    place = tmp_path / "artifacts" / client.get_model_version(NAME, "1").run_id / "artifacts"
+    (place / place_of(bundle_digest(bundle_folder), OPINION_FOLDER)).write_bytes(b"in the way")
+    expected = Bundle(bundle_folder).predict(next(test_side.chunks(20)))[0]
+    for _ in range(2):
+        np.testing.assert_array_equal(said(client, test_side), expected)
+        assert asked(capsys)
+    assert "what version 1 says can't be kept, it will be asked again: " in caplog.text
+
+
+@pytest.mark.parametrize("name", ["batches", "prepare", "prepare.salt"])
+def test_a_version_that_does_not_say_how_it_was_made_is_left_out_and_the_others_are_asked(
+    name: str, client: MlflowClient, test_side: Dataset, bundle_folder: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    register_without(name, client, bundle_folder, tmp_path)
+    assert list(opinions(client, part(test_side, slice(0, 2)), PARAMS)) == [1]
+    assert f"version 2 is left out: bundle.json has no params.{name}" in caplog.text

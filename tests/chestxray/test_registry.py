@@ -1,4 +1,4 @@
-"""Two processes that register at the same moment in one MLflow store leave what one after the other would."""
+"""A bundle is one version, however often it is registered, and by two processes at the same moment too."""
 
 import multiprocessing
 import os
@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 
 from chestxray.bundle import CARD, Card, bundle_digest, write_card
 from chestxray.dataset import Dataset
-from chestxray.registry import DIGEST, VERDICT
+from chestxray.registry import DIGEST, VERDICT, register, versions
 from chestxray.reports import read_json, write_json
-from chestxray.tracking import PARENT, STAGE, STATE
+from chestxray.tracking import PARENT, STAGE, STATE, pipeline_run
 from stages.register import main
 from tests.chestxray.conftest import PARAMS
 
@@ -69,9 +69,14 @@ def registered(folder: Path, empty_store: Path, pairs: list[tuple[Path, Path]]) 
     processes = [spawn.Process(target=register_at_once, args=(start, each)) for each in rounds]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(timeout=300)
-    assert [process.exitcode for process in processes] == [0, 0]
+    try:
+        for process in processes:
+            process.join(timeout=300)
+        assert [process.exitcode for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
     return [MlflowClient(f"sqlite:///{store / 'mlflow.db'}") for store in stores]
 
 
@@ -91,6 +96,12 @@ def check_runs(client: MlflowClient, parents: int) -> None:
     assert len(of) == parents and len(children) == 2 and len(runs) == parents + 2
     assert {run.data.tags[PARENT] for run in children} == of
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_registering_again_makes_no_version(client: MlflowClient, bundle_folder: Path, tmp_path: Path) -> None:
+    run, digest = pipeline_run(client, PARAMS), bundle_digest(bundle_folder)
+    assert register(run, bundle_folder, tmp_path / "final.weights.h5", NAME, digest).version == 1
+    assert len(versions(client, NAME)) == 1
 
 
 @pytest.mark.slow

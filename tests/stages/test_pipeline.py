@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -208,13 +209,19 @@ def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) 
 
 
 def test_of_two_repros_in_one_clone_the_second_says_that_the_first_is_at_work(make_clone: Callable[[], Clone]) -> None:
-    clone = make_clone()
-    with ThreadPoolExecutor(2) as two:
-        done = list(two.map(lambda _: clone.run("dvc", "repro", "prepare@phantom", check=False), range(2)))
-    failed = [each for each in done if each.returncode]
-    assert len(failed) == 1 and re.search(
-        r"is busy, it is being blocked by|[Uu]nable to acquire lock", failed[0].stderr
-    )
+    clone, command = make_clone(), ("dvc", "repro", "prepare@phantom")
+    with ThreadPoolExecutor(1) as thread, socket.create_server(("127.0.0.1", 0)) as gate:
+        gate.settimeout(300)
+        pipeline = (clone.top / "dvc.yaml").read_text()
+        stage = "python -m stages.phantom"
+        wait = f"import socket; socket.create_connection(('127.0.0.1', {gate.getsockname()[1]})).recv(1)"
+        (clone.top / "dvc.yaml").write_text(pipeline.replace(f"cmd: {stage}", f'cmd: python -c "{wait}" && {stage}'))
+        first = thread.submit(clone.run, *command)
+        at_work, _ = gate.accept()
+        with at_work:  # the stage waits until this is closed
+            second = clone.run(*command, check=False)
+        first.result()
+    assert second.returncode and re.search(r"is busy, it is being blocked by|[Uu]nable to acquire lock", second.stderr)
     assert clone.repro("prepare@phantom") == []
     client = MlflowClient(f"sqlite:///{clone.top / '.mlflow' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("chest-xray").experiment_id])
