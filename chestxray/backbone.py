@@ -83,8 +83,7 @@ def _random(alpha: float, seed: int) -> LayerWeights:
 
 
 def _from_keras(alpha: float) -> LayerWeights:
-    # Here, because TensorFlow takes seconds to import, which the other sources need not wait for.
-    import keras  # noqa: PLC0415
+    import keras  # noqa: PLC0415 # TensorFlow takes seconds, which the other sources need not wait for
 
     try:
         model = keras.applications.MobileNetV2((224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")

@@ -90,15 +90,6 @@ def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
     return image
 
 
-def _cells_of(confusion: pd.DataFrame) -> pd.DataFrame:
-    """The counts by finding, checked: columns `tn, fp, fn, tp`."""
-    _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a table of confusion matrices")
-    cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
-    if sorted(cells.index) != sorted(FINDINGS):
-        raise ValueError(f"confusion needs each of the 14 findings once; got {list(cells.index)}")
-    return cells
-
-
 def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figure:
     """Draws 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
 
@@ -110,10 +101,13 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figur
     Raises:
         ValueError: missing columns or findings, or counts that add up to more than n.
     """
-    cells = _cells_of(confusion)
+    _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
+    cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
     labelled = cells.sum(axis=1)
-    if (labelled > n).any():
-        raise ValueError(f"confusion must add up to at most {n} images a finding; got\n{labelled}")
+    if sorted(cells.index) != sorted(FINDINGS) or (labelled > n).any():
+        raise ValueError(
+            f"confusion needs each of the 14 findings once, each adding up to at most {n}; got\n{labelled}"
+        )
     figure, panels, key = _panels(11, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
     for finding, axes in panels.items():
         image = _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))
@@ -124,12 +118,11 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figur
     return figure
 
 
-def roc_figure(roc: pd.DataFrame, confusion: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
     """Draws the ROC curve of each finding, with its AUROC and 95 % interval.
 
     Args:
         roc: `finding, fpr, tpr`, as `ranking.curves` gives.
-        confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives for the same images.
         metrics: what `metrics.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
@@ -140,7 +133,7 @@ def roc_figure(roc: pd.DataFrame, confusion: pd.DataFrame, metrics: Mapping[str,
     mean, low, high = (metrics[f"mean_auroc{end}"] for end in ("", "_ci_low", "_ci_high"))
     title = f"ROC curves, n = {metrics['n']:,} images, mean AUROC {mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
     figure, panels, key = _panels(10.5, title, note)
-    curves, labelled = dict(iter(roc.groupby("finding"))), _cells_of(confusion).sum(axis=1)
+    curves, labelled = dict(iter(roc.groupby("finding"))), metrics["labelled"]
     for finding, axes in panels.items():
         _unit_square(axes, "1 - specificity", "sensitivity")
         if finding not in curves:
@@ -158,14 +151,11 @@ def roc_figure(roc: pd.DataFrame, confusion: pd.DataFrame, metrics: Mapping[str,
     return figure
 
 
-def precision_recall_figure(
-    precision_recall: pd.DataFrame, confusion: pd.DataFrame, metrics: Mapping[str, Any], note: str
-) -> Figure:
+def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
     """Draws the precision-recall curve of each finding, with its average precision and the prevalence (chance).
 
     Args:
         precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
-        confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives for the same images.
         metrics: what `metrics.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
@@ -176,7 +166,7 @@ def precision_recall_figure(
     mean, low, high = (metrics[f"mean_average_precision{end}"] for end in ("", "_ci_low", "_ci_high"))
     title = f"Precision-recall curves, n = {metrics['n']:,} images, mean average precision {mean:.3f}"
     figure, panels, key = _panels(10.5, f"{title} (95 % interval {low:.3f} to {high:.3f})", note)
-    curves, labelled = dict(iter(precision_recall.groupby("finding"))), _cells_of(confusion).sum(axis=1)
+    curves, labelled = dict(iter(precision_recall.groupby("finding"))), metrics["labelled"]
     for finding, axes in panels.items():
         _unit_square(axes, "recall", "precision")
         if finding not in curves:

@@ -51,23 +51,26 @@ def confusion_matrices(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.Dat
         ValueError: wrong shapes or values.
     """
     labels = check_truth(truth)
-    called = check_decisions(decisions, "decisions", images=len(labels))
+    return _confusion(labels, check_decisions(decisions, "decisions", images=len(labels)))
+
+
+def _confusion(labels: Truth, called: Booleans) -> pd.DataFrame:
     present, absent = labels.present, labels.absent
     cells = {"tn": absent & ~called, "fp": absent & called, "fn": present & ~called, "tp": present & called}
     return pd.DataFrame({"finding": FINDINGS, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
-def _operating_table(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
+def _operating_table(labels: Truth, called: Booleans) -> pd.DataFrame:
     """Precision, recall, specificity and F1 by finding, then their averages `micro`, `macro` and `weighted`.
 
     A finding without both classes is NaN and left out of macro and weighted (by positives); micro pools every label.
     """
-    counts = confusion_matrices(truth, decisions).set_index("finding")
+    counts = _confusion(labels, called).set_index("finding")
     counts.loc["micro"] = counts.sum()
     tn, fp, fn, tp = counts.to_numpy(dtype=float).T
     columns = {"precision": (tp, fp), "recall": (tp, fn), "specificity": (tn, fp), "f1": (2 * tp, fp + fn)}
     table = pd.DataFrame({name: ratio(a, a + b) for name, (a, b) in columns.items()}, index=counts.index)
-    scored = has_both_classes(check_truth(truth))
+    scored = has_both_classes(labels)
     table.loc[[name for name, both in zip(FINDINGS, scored, strict=True) if not both]] = np.nan
     by_finding, positives = table.loc[list(FINDINGS)].to_numpy()[scored], (tp + fn)[:-1][scored]
     table.loc["macro"] = by_finding.mean(axis=0)
@@ -124,27 +127,39 @@ def evaluate(
         Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
         `hamming_loss`; with `_ci_low` and `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and
         `micro_f1`; and dictionaries by finding: `auroc`, `auroc_ci_low`, `auroc_ci_high`, `average_precision`, `f1`,
-        `positives` (this one of all 14).
+        and of all 14 `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
     labels = check_truth(truth)
     called = check_decisions(decisions, "decisions", images=len(labels))
-    wrong = labels.labelled & (labels.present != called)
     people = check_patients(patients, len(labels))
     rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1))
-    scored = int(scorable(labels).sum())
+    counts = {"n": len(labels), "patients": len(np.unique(people)), "findings_scored": int(scorable(labels).sum())}
     point, drawn = resample(lambda weights: _scores(rankings, labels, called, weights), people, resamples, seed)
-    table = _operating_table(truth, called)
-    result: dict[str, Any] = {
-        "n": len(labels),
-        "patients": len(np.unique(people)),
-        "findings_scored": scored,
+    return dict(_finite({**counts, **_at_operating_points(labels, called), **_with_intervals(point, drawn)}))
+
+
+def _at_operating_points(labels: Truth, called: Booleans) -> dict[str, Any]:
+    """What `evaluate` says of the decisions alone, and the counts by finding."""
+    table, wrong = _operating_table(labels, called), labels.labelled & (labels.present != called)
+    by_finding = {
+        "f1": table["f1"].loc[list(FINDINGS)],
+        "positives": labels.present.sum(axis=0).tolist(),
+        "labelled": labels.labelled.sum(axis=0).tolist(),
+    }
+    return {
         **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
         "subset_accuracy": np.mean(~wrong.any(axis=1)),
         "hamming_loss": wrong.sum() / labels.labelled.sum(),
+        **{name: dict(zip(FINDINGS, values, strict=True)) for name, values in by_finding.items()},
     }
+
+
+def _with_intervals(point: Mapping[str, Any], drawn: Mapping[str, Floats]) -> dict[str, Any]:
+    """What `evaluate` says with an interval, from the values of the sample and of the resamples."""
+    result: dict[str, Any] = {}
     for name in ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1"):
         low, high = interval(drawn[name])
         result |= {name: point[name], f"{name}_ci_low": low, f"{name}_ci_high": high}
@@ -154,11 +169,8 @@ def evaluate(
         "auroc_ci_low": low_of,
         "auroc_ci_high": high_of,
         "average_precision": point["average_precision"],
-        "f1": table["f1"].loc[list(FINDINGS)],
-        "positives": labels.present.sum(axis=0).tolist(),
     }
-    result |= {name: dict(zip(FINDINGS, values, strict=True)) for name, values in by_finding.items()}
-    return dict(_finite(result))
+    return result | {name: dict(zip(FINDINGS, values, strict=True)) for name, values in by_finding.items()}
 
 
 def classification_report(
@@ -181,7 +193,7 @@ def classification_report(
         ValueError: wrong shapes or values.
     """
     labels = check_truth(truth)
-    table = _operating_table(truth, decisions)
+    table = _operating_table(labels, check_decisions(decisions, "decisions", images=len(labels)))
     for name in ("auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"):
         table[name] = pd.Series(metrics[name], dtype=float)
         table.loc["macro", name] = metrics[f"mean_{name}"]

@@ -66,8 +66,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
         RadiographError: another format, too many pixels, truncated or damaged, no projection radiograph.
     """
     if data[128:132] == b"DICM":
-        # Here, because pydicom takes 30 MiB, which a service that meets no DICOM file need not have.
-        from chestxray.dicom import decode_dicom  # noqa: PLC0415
+        from chestxray.dicom import decode_dicom  # noqa: PLC0415 # 30 MiB that a service without DICOM need not have
 
         return decode_dicom(data, max_pixels)
     try:

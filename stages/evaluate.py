@@ -39,8 +39,8 @@ def main() -> None:
         write_csv(REPORTS / "curves/precision_recall.csv", precision_recall)
         for name, figure in {
             "confusion_matrix": figures.confusion_matrix_figure(confusion, len(truth), note),
-            "roc": figures.roc_figure(roc, confusion, test, note),
-            "precision_recall": figures.precision_recall_figure(precision_recall, confusion, test, note),
+            "roc": figures.roc_figure(roc, test, note),
+            "precision_recall": figures.precision_recall_figure(precision_recall, test, note),
             "reliability": figures.reliability_figure(truth, result.uncalibrated, result.probabilities, note),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")

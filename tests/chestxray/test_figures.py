@@ -42,8 +42,8 @@ def drawn():
     counts = confusion_matrices(truth, decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, NOTE),
-        "roc": roc_figure(roc, counts, metrics, NOTE),
-        "precision_recall": precision_recall_figure(precision_recall, counts, metrics, NOTE),
+        "roc": roc_figure(roc, metrics, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
         "reliability": reliability_figure(truth, before, after, NOTE),
         "training": training_curves_figure(EPOCHS, NOTE),
     }, (truth, decisions, metrics)
@@ -69,8 +69,8 @@ def partly_labelled():
     (roc, precision_recall), counts = curves(truth, probabilities), confusion_matrices(truth, decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, NOTE),
-        "roc": roc_figure(roc, counts, metrics, NOTE),
-        "precision_recall": precision_recall_figure(precision_recall, counts, metrics, NOTE),
+        "roc": roc_figure(roc, metrics, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
         "reliability": reliability_figure(truth, probabilities, probabilities, NOTE),
     }, metrics
 

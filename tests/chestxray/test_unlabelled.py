@@ -104,6 +104,7 @@ def test_counts_are_of_labels(images: tuple[np.ndarray, ...]) -> None:
     result = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
     known = labels != UNLABELLED
     assert result["n"] == 300 and result["positives"]["Mass"] == truth[~LATE, MASS].sum()
+    assert result["labelled"]["Mass"] == (~LATE).sum() and result["labelled"]["Edema"] == 300
     assert result["hamming_loss"] == pytest.approx((labels != decisions)[known].mean(), abs=1e-6)
     agree = [(y == d)[k].all() for y, d, k in zip(labels, decisions, known, strict=True)]
     assert result["subset_accuracy"] == pytest.approx(np.mean(agree), abs=1e-6)
