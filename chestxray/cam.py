@@ -6,13 +6,14 @@ CVPR 2016), and the maps come out of the model beside the logits; here they are 
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from chestxray.parallel import parallel_map
 
 Single = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -84,13 +85,14 @@ def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) 
 
     def draw(place: int) -> bytes:
         heat = heat_of(maps[..., [place]], len(pixels), input_size)[..., 0]
-        picture = cv2.cvtColor(overlay(pixels, heat, full_scale, opacity), cv2.COLOR_RGB2BGR)
-        return cv2.imencode(".png", picture, QUICK_PNG)[1].tobytes()
+        return png_of(overlay(pixels, heat, full_scale, opacity))
 
-    cores, count = os.cpu_count() or 1, maps.shape[-1]
-    with ThreadPoolExecutor(cores) as pool:
-        for start in range(0, count, cores):
-            yield from pool.map(draw, range(start, min(start + cores, count)))
+    yield from parallel_map(draw, range(maps.shape[-1]), in_flight=2 * (os.cpu_count() or 1))
+
+
+def png_of(picture: Pixels) -> bytes:
+    """A PNG file of uint8 H × W × 3, RGB; five times as fast as Pillow, for a file that is a little larger."""
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), QUICK_PNG)[1].tobytes()
 
 
 def captioned(

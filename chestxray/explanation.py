@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from chestxray.bundle import Bundle
-from chestxray.cam import captioned, contact_sheet, heat_of, overlay
+from chestxray.cam import captioned, contact_sheet, heat_of, overlay, png_of
 from chestxray.dataset import Dataset, label_cells
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.params import GradcamParams
@@ -71,7 +71,7 @@ def write_overlays(
     for index in progress(chosen, "Grad-CAM", len(chosen), "studie"):
         overlays = list(_overlays(bundle, test, index, boxes, params))
         for row, picture in overlays:
-            Image.fromarray(picture).save(out / row["file"])
+            (out / row["file"]).write_bytes(png_of(picture))
         rows += [row for row, _ in overlays]
         shown += [picture for _, picture in overlays[:1]]
     table = pd.DataFrame(rows, columns=list(INDEX))

@@ -6,7 +6,9 @@ minimum of all findings at once, of every fold and of the whole training side at
 features.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +18,9 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from chestxray.augment import PREDICTION_VIEWS
-from chestxray.features import Features
+from chestxray.features import Features, Half
 from chestxray.findings import UNLABELLED
+from chestxray.parallel import parallel_map
 from chestxray.params import TrainParams
 from chestxray.ranking import mean_auroc
 from chestxray.split import fold_of
@@ -25,7 +28,8 @@ from chestxray.split import fold_of
 Floats = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
-IMAGES_AT_ONCE = 512
+IMAGES_AT_ONCE = 64
+CHUNKS_IN_FLIGHT = 32
 MAX_ITERATIONS = 300
 TOLERANCE = 1e-6
 
@@ -141,27 +145,37 @@ class _Problem:
         return result.x.reshape(start.shape), curve
 
     def _loss(self, weights: Floats, l2: float) -> tuple[float, Floats]:
-        groups, findings = weights.shape[1:]
+        findings = weights.shape[-1]
         folded = self.fold(weights).reshape(len(weights), -1).astype(np.float32)
-        product, total, loss, done = np.zeros_like(folded, np.float64), np.zeros(groups * findings), 0.0, 0
-        for chunk in self._features.pooled_chunks(IMAGES_AT_ONCE):
-            images = slice(done, done + len(chunk))
-            done += len(chunk)
-            pooled = chunk.astype(np.float32).reshape(-1, chunk.shape[-1])
-            share = self._groups[images][..., None] / (self._labelled * chunk.shape[1] * findings)
-            part, slope = _cross_entropy(
-                (pooled @ folded[:-1] + folded[-1]).reshape(len(chunk), -1, groups, findings),
-                self._truth[images][:, None, None],
-                self._class_weights,
-                share[:, None].astype(np.float32),
-            )
-            loss += part
-            product[:-1] += pooled.T @ slope.reshape(len(pooled), -1)
-            total += slope.sum(axis=(0, 1), dtype=np.float64).ravel()
-        gradient = (product[:-1] - self._mean[:, None] * total) / self._deviation[:, None]
+        product, total, loss = np.zeros_like(folded[:-1], np.float64), np.zeros(folded.shape[1]), 0.0
+        # Summed in the order of the chunks, whichever thread was first: the same bits on any number of cores.
+        for part in parallel_map(partial(self._part, folded), self._chunks(), CHUNKS_IN_FLIGHT):
+            loss, product, total = loss + part[0], product + part[1], total + part[2]
+        gradient = (product - self._mean[:, None] * total) / self._deviation[:, None]
         gradient = np.concatenate([gradient, total[None]]).reshape(weights.shape)
         gradient[:-1] += l2 / findings * weights[:-1]
         return loss + l2 / (2 * findings) * float((weights[:-1] ** 2).sum()), gradient
+
+    def _chunks(self) -> Iterator[tuple[slice, Half]]:
+        """Some images at a time: which they are, and their features."""
+        done = 0
+        for chunk in self._features.pooled_chunks(IMAGES_AT_ONCE):
+            yield slice(done, done + len(chunk)), chunk
+            done += len(chunk)
+
+    def _part(self, folded: Single, chunk: tuple[slice, Half]) -> tuple[float, Single, Floats]:
+        """What some images add to the loss, and to its derivative by the weights and by the biases."""
+        (images, features), findings = chunk, self._truth.shape[1]
+        pooled = features.astype(np.float32).reshape(-1, features.shape[-1])
+        share = self._groups[images][..., None] / (self._labelled * features.shape[1] * findings)
+        loss, slope = _cross_entropy(
+            (pooled @ folded[:-1] + folded[-1]).reshape(len(features), features.shape[1], -1, findings),
+            self._truth[images][:, None, None],
+            self._class_weights,
+            share[:, None].astype(np.float32),
+        )
+        flat = slope.reshape(len(pooled), -1)
+        return loss, pooled.T @ flat, flat.sum(axis=0, dtype=np.float64)
 
 
 def _cross_entropy(

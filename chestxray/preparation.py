@@ -1,13 +1,10 @@
 """Preparing a batch: every image decoded, resized and put on its side of the split."""
 
 import hashlib
-import itertools
-import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import pandas as pd
 
 from chestxray.array_file import ArrayFile
 from chestxray.nih import Batch, read_batch
+from chestxray.parallel import parallel_map
 from chestxray.params import PrepareParams
 from chestxray.progress import progress
 from chestxray.radiograph import RadiographError, decode, resize
@@ -127,18 +125,17 @@ def _decode_all(
     rejected: list[tuple[str, str]] = []
     images: Sequence[str] = batch.studies["image"].tolist()
     _keep_freed_memory()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = _bounded_map(pool, [batch.paths[image] for image in images], size)
-        for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
-            if isinstance(result, str):
-                rejected.append((image, result))
-            else:
-                pixels, content_hash, width, height = result
-                identical_to = first.get(content_hash, "")
-                accepted.append((image, content_hash, width, height, identical_to))
-                if not identical_to:
-                    first[content_hash] = image
-                    keep(pixels)
+    decoded = parallel_map(partial(_decode, size=size), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
+    for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
+        if isinstance(result, str):
+            rejected.append((image, result))
+        else:
+            pixels, content_hash, width, height = result
+            identical_to = first.get(content_hash, "")
+            accepted.append((image, content_hash, width, height, identical_to))
+            if not identical_to:
+                first[content_hash] = image
+                keep(pixels)
     columns = ["image", "content_hash", "width", "height", "identical_to"]
     return pd.DataFrame(accepted, columns=columns).astype({"image": "str", "identical_to": "str"}), pd.DataFrame(
         rejected, columns=["image", "reason"]
@@ -156,15 +153,6 @@ def _keep_freed_memory() -> None:
 
 
 Decoded = tuple[npt.NDArray[np.uint8], str, int, int]
-
-
-def _bounded_map(pool: ThreadPoolExecutor, paths: Sequence[Path], size: int) -> Iterator[Decoded | str]:
-    """`pool.map`, but with a bounded number of results in memory."""
-    remaining = iter(paths)
-    futures = deque(pool.submit(_decode, path, size) for path in itertools.islice(remaining, IMAGES_IN_FLIGHT))
-    while futures:
-        yield futures.popleft().result()
-        futures.extend(pool.submit(_decode, path, size) for path in itertools.islice(remaining, 1))
 
 
 def _decode(path: Path, size: int) -> Decoded | str:

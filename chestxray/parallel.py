@@ -1,0 +1,32 @@
+"""Work on all cores, for functions that spend their time in libraries that let other threads run."""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def parallel_map(function: Callable[[T], R], items: Iterable[T], in_flight: int) -> Iterator[R]:
+    """The results in the order of the items; what is ahead of the consumer is bounded, so memory is too.
+
+    Args:
+        function: called in threads.
+        items: taken one by one, in the consumer's thread.
+        in_flight: how many may be in work or wait for the consumer.
+
+    Raises:
+        Exception: the first that `function` raises, in the order of the items; what has not begun is left undone.
+    """
+    remaining, pool = iter(items), ThreadPoolExecutor(os.cpu_count())
+    try:
+        futures = deque(pool.submit(function, item) for item in itertools.islice(remaining, in_flight))
+        while futures:
+            yield futures.popleft().result()
+            futures.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
