@@ -53,7 +53,7 @@ ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
 		--server.address 127.0.0.1 --server.port 8501
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri sqlite:///.mlflow/mlflow.db --host 127.0.0.1 --port 5000
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 --port 5000
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	python -m chestxray.nih_archives --images $(IMAGES) --root data/raw/nih

@@ -51,10 +51,6 @@ class ArrayFile:
         self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)
         self.rows += len(rows)
 
-    def flush(self) -> None:
-        """Hands what was appended to the operating system."""
-        self._file.flush()
-
     def __enter__(self) -> "ArrayFile":
         return self
 

@@ -90,7 +90,13 @@ def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) ->
     _check_name(name, params)
     stored = _check_root(root, params)
     known = _known_studies(params, prepared)
-    studies, rejected = examine_batch(read_batch(root), name, params.prepare, lambda _: None)
+    batch = read_batch(root)
+    if known["synthetic"].any() != batch.synthetic:
+        raise ArrivalError(
+            f"of {root} and the batches in params.yaml the one is synthetic phantoms, the other radiographs: a model "
+            "of both means nothing. List the new batch instead of the others (README, Your own data)"
+        )
+    studies, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
     first = known.drop_duplicates("content_hash").set_index("content_hash")
     again = studies["content_hash"].isin(first.index)
@@ -131,7 +137,7 @@ def _check_name(name: str, params: Params) -> None:
     try:
         TypeAdapter(BatchName).validate_python(name)
     except ValidationError:
-        raise ArrivalError(f"{name!r} is no name for a batch: use a–z, 0–9, _ and -, a letter or digit first") from None
+        raise ArrivalError(f"{name!r} is no name for a batch: use a–z, 0–9, _ and -, a letter first") from None
     if name in params.batches:
         raise ArrivalError(f"the name {name} is in use: params.yaml has batches.{name}. Choose another NAME")
 
@@ -153,7 +159,7 @@ def _check_root(root: Path, params: Params) -> str:
 
 
 def _known_studies(params: Params, prepared: Path) -> pd.DataFrame:
-    columns, tables = ["patient", "side", "content_hash", "image"], []
+    columns, tables = ["patient", "side", "content_hash", "image", "synthetic"], []
     for name in params.batches:
         table = prepared / name / "studies.parquet"
         if not table.is_file():
@@ -180,6 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{what}{error}. params.yaml is unchanged.", file=sys.stderr)
         raise SystemExit(1) from None
     print(arrival.describe())
+    print(f"start     {load_params(path).train.warm_start or 'cold: the trained head'}")
     print(f"added to {path}; next: dvc repro")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Card(BaseModel):
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training side.
         synthetic: trained on phantoms.
+        test_draws: by batch, how its test patients were drawn, as `split.draws_of_test` says.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test side, as in `reports/metrics.json`.
         intended_use, licences: for people.
@@ -57,6 +59,7 @@ class Card(BaseModel):
     model_sha256: str
     data_sha256: str
     synthetic: bool
+    test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
     intended_use: str
@@ -74,6 +77,21 @@ class Card(BaseModel):
                 raise BundleError(f"{CARD} has no params.{name}")
             value = value[key]
         return value
+
+    def split_facts(self, prepare: Mapping[str, Any], draws: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
+        """What decides on which side a patient is: by name, what it was for this model and what it is now.
+
+        Args:
+            prepare: params of that stage now.
+            draws: `split.draws_of_test` of the batches now.
+
+        Raises:
+            BundleError: the card does not say.
+        """
+        keys = ("test", "validation", "salt")
+        facts = {f"prepare.{key}": (self.param(f"prepare.{key}"), prepare[key]) for key in keys}
+        both = [batch for batch in self.test_draws if batch in draws]
+        return facts | {f"test patients of batch {batch}": (self.test_draws[batch], draws[batch]) for batch in both}
 
 
 def write_card(card: Card, folder: Path) -> None:

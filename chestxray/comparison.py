@@ -31,7 +31,9 @@ class Comparison:
     Attributes:
         champion, challenger: name → `(14,)`.
         drawn: name → `(resamples, 14)`, challenger minus champion on the same resampled patients.
-        positives, positive_patients: `(14,)` images and patients with each finding.
+        positives: `(14,)` images with each finding.
+        rarer_patients: `(14,)` patients with it, or patients with an image that is labelled without it, if these are
+            fewer.
         images, patients: how many.
     """
 
@@ -39,7 +41,7 @@ class Comparison:
     challenger: dict[str, Floats]
     drawn: dict[str, Floats]
     positives: npt.NDArray[np.intp]
-    positive_patients: npt.NDArray[np.intp]
+    rarer_patients: npt.NDArray[np.intp]
     images: int
     patients: int
 
@@ -104,7 +106,12 @@ def compare(
         challenger={name: point[f"new {name}"] for name in names},
         drawn={name: drawn[f"new {name}"] - drawn[f"old {name}"] for name in names},
         positives=labels.present.sum(axis=0),
-        positive_patients=np.array([len(np.unique(people[positive])) for positive in labels.present.T]),
+        rarer_patients=np.array(
+            [
+                min(len(np.unique(people[part])) for part in (present, labelled & ~present))
+                for present, labelled in zip(labels.present.T, labels.labelled.T, strict=True)
+            ]
+        ),
         images=len(labels),
         patients=len(np.unique(people)),
     )

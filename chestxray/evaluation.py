@@ -17,6 +17,7 @@ from chestxray.labels import check_truth, has_both_classes, scorable
 from chestxray.metrics import evaluate
 from chestxray.operating_points import decide, fit_thresholds
 from chestxray.params import EvaluateParams, Params
+from chestxray.split import draws_of_test
 
 INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
 LICENCES = (
@@ -169,6 +170,7 @@ def card_of(network: Network, evaluation: Evaluation, dataset: Dataset, params: 
         model_sha256=hashlib.sha256(model).hexdigest(),
         data_sha256=dataset.side("train").digest,
         synthetic=dataset.synthetic,
+        test_draws=draws_of_test(dataset.side("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
             **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),

@@ -98,8 +98,7 @@ def write_features(
             `<side>.content_hash.npy`, which says whose they are.
         scratch: a folder that DVC doesn't know.
     """
-    hashes = "".join(dataset.studies["content_hash"] + dataset.studies["side"])
-    state = hashlib.sha256(graph + params.model_dump_json().encode() + hashes.encode()).hexdigest()
+    state = _state(dataset, graph, params)
     for stale in scratch.glob(f"{out.name}-{'?' * len(state)}"):  # "nih-…", not "nih-2-…"
         if stale.name != f"{out.name}-{state}":
             shutil.rmtree(stale)
@@ -114,6 +113,15 @@ def write_features(
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
+
+
+def _state(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
+    """SHA-256 of everything that the features depend on, but for the code."""
+    digest = hashlib.sha256(graph + params.model_dump_json().encode())
+    for row, (name, side) in enumerate(zip(dataset.studies["content_hash"], dataset.studies["side"], strict=True)):
+        if side != "test":
+            digest.update(f"{name}{side}".encode() + dataset.pixels(row).tobytes())
+    return digest.hexdigest()
 
 
 def _write_side(

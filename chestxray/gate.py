@@ -144,8 +144,8 @@ def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
     """Judges a comparison by a policy; see `judge`."""
     c, patients = comparison, comparison.patients
     known = np.isfinite(c.champion["auroc"])
-    votes: Booleans = known & (c.positive_patients >= policy.min_positives)
-    freedom = np.minimum(c.positive_patients, patients) - 1
+    votes: Booleans = known & (c.rarer_patients >= policy.min_positives)
+    freedom = c.rarer_patients - 1
     findings = {
         name: tuple(
             _difference(c.champion[name][f], c.challenger[name][f], c.drawn[name][:, f], int(freedom[f]), policy.level)

@@ -13,6 +13,8 @@ from chestxray.metrics import f1_scores
 from chestxray.opinion import Opinion
 from chestxray.ranking import auroc
 
+COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_auroc", "macro_f1")
+
 
 def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> pd.DataFrame:
     """A row a version and batch.
@@ -49,7 +51,7 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
                     "macro_f1": macro_f1,
                 }
             )
-    return _with_transfer(pd.DataFrame(rows))
+    return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _scores(truth: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:

@@ -98,7 +98,8 @@ def read_batch(root: Path) -> Batch:
 
     Raises:
         ValueError: there is no such folder, no table, no image folder, a wrong header, or an empty table;
-            `UNLABELLED.txt` names an unknown finding or all 14, or is not a list at all.
+            `UNLABELLED.txt` names an unknown finding or all 14, or is not a list at all; `test_list.txt` holds what is
+            no name of an image.
     """
     if not root.is_dir():
         raise ValueError(f"no such batch folder: {root}. Give the folder that holds {TABLE} and images/.")
@@ -327,7 +328,10 @@ def _official_test(path: Path, table: pd.DataFrame) -> frozenset[str] | None:
     """Returns the patients with an image in the list, whether or not that image is usable."""
     if not path.is_file():
         return None
-    listed = {line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()}
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    listed = {line.strip() for line in lines} - {""}
+    if strange := [line for line in listed if IMAGE_NAME.fullmatch(line) is None]:
+        raise ValueError(f"{path} names images, one a line, such as 00000001_000.png; it has {_shown(min(strange))}")
     return frozenset(map(canonical_patient, table.loc[table["image"].isin(listed), "patient"]))
 
 

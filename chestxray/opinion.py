@@ -23,6 +23,7 @@ from chestxray.inference import IMAGES_AT_ONCE, logits_of
 from chestxray.operating_points import decide
 from chestxray.params import Params
 from chestxray.registry import DIGEST, RegistryError, fetch_bundle, place_of, versions
+from chestxray.split import draws_of_test
 from chestxray.tracking import Run
 
 OPINION_DIGEST = "chestxray.opinions_sha256"
@@ -37,11 +38,13 @@ class Opinion:
     Attributes:
         version: its number.
         batches: that it was trained on.
+        synthetic: whether these were phantoms.
         scores: of all test images, N × 14, by its own calibration and operating points.
     """
 
     version: int
     batches: tuple[str, ...]
+    synthetic: bool
     scores: Scores
 
     def at(self, part: npt.NDArray[np.bool_]) -> Scores:
@@ -80,14 +83,16 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
 def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, names: pd.Index, params: Params) -> Opinion:
     with tempfile.TemporaryDirectory() as folder:
         bundle = fetch_bundle(client, version, folder)
-        card, now = bundle.card, params.prepare.model_dump(mode="json")
-        trained_on = tuple(card.param("batches"))
-        other = [key for key in ("size", "test", "validation", "salt") if card.param(f"prepare.{key}") != now[key]]
-        if other or card.findings != FINDINGS:
-            raise RegistryError(f"it was made with another {f'prepare.{other[0]}' if other else 'list of findings'}")
+        card, trained_on = bundle.card, tuple(bundle.card.param("batches"))
+        facts = card.split_facts(params.prepare.model_dump(mode="json"), draws_of_test(test.studies, params.prepare))
+        facts["prepare.size"] = (card.param("prepare.size"), params.prepare.size)
+        facts["findings"] = (card.findings, FINDINGS)
+        for name, (then, now) in facts.items():
+            if then != now:
+                raise RegistryError(f"it was made with {name} {then}, this run has {now}")
         probabilities = bundle.platt.probabilities(_logits(client, version, bundle.network, test, names))
     scores = Scores(probabilities, decide(probabilities, bundle.thresholds))
-    return Opinion(int(version.version), trained_on, scores)
+    return Opinion(int(version.version), trained_on, card.synthetic, scores)
 
 
 def _logits(

@@ -15,6 +15,7 @@ from chestxray.array_file import ArrayFile
 from chestxray.nih import Batch, read_batch
 from chestxray.parallel import parallel_map
 from chestxray.params import PrepareParams
+from chestxray.plausibility import check_plausible
 from chestxray.progress import progress
 from chestxray.radiograph import RadiographError, decode, resize
 from chestxray.split import check_split, side_of
@@ -160,9 +161,11 @@ def _decode(path: Path, size: int) -> Decoded | str:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return f"file larger than {MAX_FILE_BYTES:,} bytes"
-        pixels = decode(path.read_bytes()).pixels
+        radiograph = decode(path.read_bytes())
+        check_plausible(radiograph)
     except (RadiographError, OSError) as error:
         return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
+    pixels = radiograph.pixels
     height, width = pixels.shape
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(pixels).data)

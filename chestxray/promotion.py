@@ -72,29 +72,37 @@ def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset,
         test: the test images of all batches.
         params: names the benchmark's batches and the gate's policy.
     """
-    champion, every = holder(client, version.name, CHAMPION), opinions(client, test, params)
-    table = ledger(test, list(every.values()), int(champion.version) if champion else None)
-    if champion is not None and champion.version == version.version:
-        return Promotion(*_kept_verdict(client, version, test.synthetic), table)
-    number, rival = int(version.version), every.get(int(champion.version)) if champion else None
+    holding, every = holder(client, version.name, CHAMPION), opinions(client, test, params)
+    number, champion = int(version.version), int(holding.version) if holding else None
     if number not in every:
         raise RegistryError(f"version {number} can't be opened; delete it from the registry and run dvc repro again")
-    facts = {
-        "version": number,
-        "champion": int(champion.version) if champion else None,
-        "synthetic": test.synthetic,
-    }
+    table = ledger(test, list(every.values()), champion)
+    if number == champion:
+        return Promotion(*_kept_verdict(client, version, test.synthetic), table)
+    rival = every.get(champion) if champion else None
     changed = flips(test.studies, rival.scores, every[number].scores) if rival else pd.DataFrame(columns=FLIP_COLUMNS)
+    facts = {"version": number, "champion": champion, "synthetic": test.synthetic}
+    return Promotion(facts | _decision(version, champion, rival, every[number], test, params), changed, table)
+
+
+def _decision(
+    version: ModelVersion, champion: int | None, rival: Opinion | None, own: Opinion, test: Dataset, params: Params
+) -> dict[str, Any]:
+    """What is decided and why; the gate is asked where nothing else settles it."""
+    by_hand = "to replace it, move the alias in MLflow by hand"
     if champion is None:
-        decision = {"decision": "promote", "reason": "It is the first: there is no champion to hold it against."}
-    elif version.tags.get(VERDICT) == ROLLED_BACK:
-        decision = {"decision": "keep", "reason": "It was rolled back by hand."}
-    elif rival is None:
-        reason = f"Champion version {champion.version} can't be compared (the log says why)"
-        decision = {"decision": "keep", "reason": f"{reason}: to replace it, move the alias in MLflow by hand."}
-    else:
-        decision = _judged(test, rival, every[number], params)
-    return Promotion(facts | decision, changed, table)
+        return {"decision": "promote", "reason": "It is the first: there is no champion to hold it against."}
+    if version.tags.get(VERDICT) == ROLLED_BACK:
+        return {"decision": "keep", "reason": "It was rolled back by hand."}
+    if int(version.version) < champion:
+        return {"decision": "keep", "reason": f"Version {champion} was promoted after it: {by_hand}."}
+    if rival is None:
+        reason = f"Champion version {champion} can't be compared (the log says why): {by_hand}."
+        return {"decision": "keep", "reason": reason}
+    if rival.synthetic and not test.synthetic:
+        reason = f"Champion version {champion} was trained on synthetic phantoms, which says nothing about patients."
+        return {"decision": "promote", "reason": f"It is the first that was trained on radiographs. {reason}"}
+    return _judged(test, rival, own, params)
 
 
 def _judged(test: Dataset, champion: Opinion, challenger: Opinion, params: Params) -> dict[str, Any]:

@@ -128,11 +128,13 @@ def rollback(client: MlflowClient, name: str) -> tuple[ModelVersion, ModelVersio
         champion, previous = holder(client, name, CHAMPION), holder(client, name, PREVIOUS)
     except MlflowException as error:
         raise RegistryError(f"there is no registered model {name}: run dvc repro") from error
-    if champion is None or previous is None:
+    if champion is None or previous is None or champion.version == previous.version:
         raise RegistryError(f"{name} has no previous champion to go back to")
     client.set_model_version_tag(name, champion.version, VERDICT, ROLLED_BACK)
     client.set_model_version_tag(name, previous.version, VERDICT, f"restored after version {champion.version}")
-    promote(client, previous)
+    # The champion first: a killed rollback leaves the version that was asked for in both places.
+    client.set_registered_model_alias(name, CHAMPION, previous.version)
+    client.set_registered_model_alias(name, PREVIOUS, champion.version)
     return champion, previous
 
 

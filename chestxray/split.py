@@ -55,8 +55,26 @@ def check_split(studies: pd.DataFrame) -> None:
             raise SplitError(
                 f"{what} on two sides of the split: {listed}. Remove one of each pair from its batch, or, if "
                 "different people share these ids, give them ids of their own. Where one batch has a test_list.txt and "
-                "another draws by hash, give both the same list"
+                "another draws by hash, give each a list that names its own images of the same patients"
             )
+
+
+def draws_of_test(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:
+    """By what the test patients of each batch were drawn: another draw may have trained on some of them.
+
+    Args:
+        test: the test studies, with the columns `batch` and `patient`.
+        params: of the hash.
+
+    Returns:
+        By batch "hash", if the hash alone would make all of them test, or the SHA-256 of their ids.
+    """
+    draws = {}
+    for batch, patients in test.groupby("batch", sort=False)["patient"]:
+        ids = sorted(set(patients))
+        drawn = all(side_of(patient, params, None) == "test" for patient in ids)
+        draws[str(batch)] = "hash" if drawn else hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return draws
 
 
 def fold_of(patient: str, folds: int) -> int:

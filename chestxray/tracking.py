@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -48,7 +49,8 @@ class Run:
     def log_metrics(self, metrics: Nested, step: int = 0) -> None:
         """Nested metrics, flattened to dotted keys; what isn't a finite number is left out."""
         numbers = {key: float(value) for key, value in flatten(metrics).items() if isinstance(value, int | float)}
-        finite = [Metric(key, value, 0, step) for key, value in numbers.items() if abs(value) < float("inf")]
+        now = int(1000 * time.time())  # of two values of a metric at the same step, MLflow shows the newer
+        finite = [Metric(key, value, now, step) for key, value in numbers.items() if abs(value) < float("inf")]
         self.client.log_batch(self.run_id, metrics=finite)
 
     def log_curve(self, curve: pd.DataFrame, step: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -19,10 +20,8 @@ from chestxray.mobilenet import LayerWeights, blocks_between
 from chestxray.params import Params
 from chestxray.registry import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, place_of
 from chestxray.reports import read_json
+from chestxray.split import draws_of_test
 from chestxray.weights_file import WeightsError, read_weights
-
-SPLIT = ("test", "validation", "salt")
-"""Params of the stage `prepare` that decide on which side a patient is."""
 
 
 class WarmStartError(ValueError):
@@ -43,13 +42,16 @@ class Parent(NamedTuple):
     weights: LayerWeights
 
 
-def load_parent(client: MlflowClient, address: str, params: Params, backbone: LayerWeights) -> Parent:
+def load_parent(
+    client: MlflowClient, address: str, params: Params, test: pd.DataFrame, backbone: LayerWeights
+) -> Parent:
     """Brings the version to go on from, if this run can go on from it.
 
     Args:
         client: of the MLflow store.
         address: `train.warm_start`, `models:/<name>/<version>`.
         params: of this run.
+        test: the test studies of this run.
         backbone: the frozen weights of this run.
 
     Raises:
@@ -73,7 +75,7 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
             raise WarmStartError(f"train.warm_start: the weights of {address} are not those registered. {mend}")
         try:
             batches = tuple(card.param("batches"))
-            _check_card(address, card, params)
+            _check_card(address, card, params, test)
             parent = Parent(address, batches, read_weights(file, params.backbone, head=True))
         except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
@@ -81,10 +83,9 @@ def load_parent(client: MlflowClient, address: str, params: Params, backbone: La
     return parent
 
 
-def _check_card(address: str, card: Card, params: Params) -> None:
+def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame) -> None:
     # Another split would put patients that the parent was trained on into validation or test.
-    split = {f"prepare.{key}": (card.param(f"prepare.{key}"), getattr(params.prepare, key)) for key in SPLIT}
-    facts = split | {
+    facts = card.split_facts(params.prepare.model_dump(mode="json"), draws_of_test(test, params.prepare)) | {
         "findings": (card.findings, FINDINGS),
         "prepare.size": (card.size, params.prepare.size),
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.radiograph import RadiographError
-from serve.middleware import Guard, Observed
+from serve.middleware import Doorkeeper
 from serve.predictor import Predictor
 from serve.problems import ProblemError, documented
 from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
@@ -153,17 +153,16 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service
     app.include_router(open_to_all)
-    # `Guard` asks for the key; this documents it.
+    # `Doorkeeper` asks for the key; this documents it.
     key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
     for router in (operations, _predictions(settings.max_body_bytes, settings.max_batch_files)):
         app.include_router(router, dependencies=key, responses=documented("unauthorized"))
     for kind in (HTTPException, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
-    app.add_middleware(Guard, service=service)
+    paths = frozenset(route.path for route in iter_route_contexts(app.routes))
+    app.add_middleware(Doorkeeper, service=service, paths=paths)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["X-API-Key"]
         )
-    paths = frozenset(route.path for route in iter_route_contexts(app.routes))
-    app.add_middleware(Observed, metrics=service.metrics, paths=paths)
     return app

@@ -1,4 +1,4 @@
-"""What stands around the routes: ids, headers, counts and logs for every answer; the key and the bounds before any."""
+"""What stands around the routes."""
 
 import hmac
 import logging
@@ -10,7 +10,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.observation import Metrics
 from serve.problems import ProblemError
 from serve.service import Service
 
@@ -29,74 +28,49 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger("serve.requests")
 
 
-class Observed:
-    """Outermost: every answer has its request's id and safe headers, is counted and logged.
+class Doorkeeper:
+    """Around every request: an id, safe headers, counts and a log line; the key and the bounds before its body is read.
 
-    Args:
-        app: the application behind.
-        metrics: to count in.
-        paths: of the routes; what is refused before it is routed counts under one of them, or as "none".
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str | None]) -> None:
-        self.app, self.metrics, self.paths = app, metrics, paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        start = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-
-        async def observe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                state["status"], headers = message["status"], MutableHeaders(scope=message)
-                for name, value in {**SECURITY, "X-Request-ID": request_id}.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, observe)
-        finally:
-            seconds, asked = time.perf_counter() - start, scope["path"] if scope["path"] in self.paths else "none"
-            route, status = getattr(scope.get("route"), "path", asked), state.get("status", 500)
-            self.metrics.requests.labels(route, str(status)).inc()
-            self.metrics.seconds.labels(route).observe(seconds)
-            fields = {"request_id": request_id, "route": route, "status": status, "ms": round(1000 * seconds, 2)}
-            log.info("answered", extra=fields)
-
-
-class Guard:
-    """Innermost: refuses before the body is read what would be refused anyway, and answers what nobody caught.
-
-    An error after the answer has begun is logged and goes on, so that the server cuts the connection.
+    An error that nobody caught is answered as a problem; after the answer has begun it is logged and goes on, so that
+    the server cuts the connection.
 
     Args:
         app: the application behind.
         service: whose key is asked for; a POST is refused when its queue is full.
+        paths: of the routes; what is refused before it is routed counts under one of them, or as "none".
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self.app, self.service = app, service
+    def __init__(self, app: ASGIApp, service: Service, paths: frozenset[str | None]) -> None:
+        self.app, self.service, self.paths = app, service, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        start, given = time.perf_counter(), Headers(scope=scope).get("x-request-id", "")
+        state = scope.setdefault("state", {})
+        state["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+        async def observe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                state["status"], headers = message["status"], MutableHeaders(scope=message)
+                for name, value in {**SECURITY, "X-Request-ID": state["request_id"]}.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
         try:
             self._check(scope)
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, observe)
         except Exception as error:
-            begun = "status" in scope["state"]
+            begun = "status" in state
             if begun or not isinstance(error, ProblemError):
-                log.exception("failed", extra={"request_id": scope["state"]["request_id"]})
+                log.exception("failed", extra={"request_id": state["request_id"]})
             if begun:
                 raise
             response = await self.service.refuse(Request(scope), error)
-            await response(scope, receive, send)
+            await response(scope, receive, observe)
+        finally:
+            self._count(scope, time.perf_counter() - start)
 
     def _check(self, scope: Scope) -> None:
         path, headers, settings = scope["path"], Headers(scope=scope), self.service.settings
@@ -109,3 +83,14 @@ class Guard:
             raise ProblemError("body-too-large", f"The request is larger than {limit:,} bytes.")
         if scope["method"] == "POST":
             self.service.pool.check()
+
+    def _count(self, scope: Scope, seconds: float) -> None:
+        metrics, state = self.service.metrics, scope["state"]
+        asked = scope["path"] if scope["path"] in self.paths else "none"
+        route, status = getattr(scope.get("route"), "path", asked), state.get("status", 500)
+        metrics.requests.labels(route, str(status)).inc()
+        metrics.seconds.labels(route).observe(seconds)
+        log.info(
+            "answered",
+            extra={"request_id": state["request_id"], "route": route, "status": status, "ms": round(1000 * seconds, 2)},
+        )

@@ -5,13 +5,15 @@ import threading
 import time
 from collections.abc import Callable
 
+from cachetools import TTLCache
+
 
 class Overlays:
-    """PNGs by random name; the oldest go when they expire or when there are too many, or too many bytes.
+    """PNGs by random name, until they expire; what was not asked for the longest goes when there are too many.
 
     Args:
         seconds: how long each is kept.
-        max_bytes: of all together.
+        max_bytes: of all together; none may be larger.
         max_count: how many at a time.
         clock: seconds that never go back.
     """
@@ -19,29 +21,19 @@ class Overlays:
     def __init__(
         self, seconds: float, max_bytes: int, max_count: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.seconds, self.max_bytes, self.max_count, self.clock = seconds, max_bytes, max_count, clock
-        self._kept: dict[str, tuple[float, bytes]] = {}
-        self._lock = threading.Lock()
+        # A small one counts as its share of the bytes, which bounds their number.
+        share = -(-max_bytes // max_count)
+        self.seconds, self._lock = seconds, threading.Lock()
+        self._kept: TTLCache[str, bytes] = TTLCache(max_bytes, seconds, clock, lambda png: max(len(png), share))
 
     def add(self, png: bytes) -> str:
         """Keeps a PNG and returns its name, 128 random bits."""
         name = secrets.token_hex(16)
         with self._lock:
-            self._kept[name] = (self.clock() + self.seconds, png)
-            self._forget()
+            self._kept[name] = png
         return name
 
     def get(self, name: str) -> bytes | None:
         """The PNG, or None if there is none of that name or it expired."""
         with self._lock:
-            self._forget()
-            _, png = self._kept.get(name, (0.0, None))
-        return png
-
-    def _forget(self) -> None:
-        total = sum(len(png) for _, png in self._kept.values())
-        for name, (expires, png) in list(self._kept.items()):  # the oldest first
-            if expires > self.clock() and total <= self.max_bytes and len(self._kept) <= self.max_count:
-                return
-            del self._kept[name]
-            total -= len(png)
+            return self._kept.get(name)

@@ -25,11 +25,13 @@ def main() -> None:
         # A warm start fits no head: no rows.
         folds, curve = pd.DataFrame(columns=["l2", "mean_auroc"]), pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
+        studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
         if params.train.warm_start:
-            parent = load_parent(open_store(), params.train.warm_start, params, start)
+            test = studies[studies["side"] == "test"]
+            parent = load_parent(open_store(), params.train.warm_start, params, test, start)
             start, seen = parent.weights, list(parent.batches)
         else:
-            head, score = _fit(params)
+            head, score = _fit(studies, params)
             folds, curve = head.folds, head.curve
             start[HEAD] = [head.weights[:-1], head.weights[-1]]
             metrics |= {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
@@ -42,9 +44,8 @@ def main() -> None:
         run.log_curve(curve, step="iteration")
 
 
-def _fit(params: Params) -> tuple[Head, float]:
+def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
     """The head, and its mean AUROC on validation."""
-    studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
     folders = [Path("data/features", batch) for batch in params.batches]
     weights = weight_array(read_json(Path("reports/class_weights.json")))
     head = fit_head(load_features(folders, studies, "train"), weights, params.train)

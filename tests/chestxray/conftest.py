@@ -23,6 +23,7 @@ from chestxray.onnx_graph import features_graph
 from chestxray.params import BackboneParams, load_params
 from chestxray.registry import register
 from chestxray.reports import read_json
+from chestxray.split import side_of
 from chestxray.tracking import open_store, pipeline_run
 from chestxray.weights_file import HEAD
 
@@ -58,7 +59,8 @@ def dataset() -> Dataset:
     images = rng.integers(120, size=(60, SIZE, SIZE), dtype=np.uint8) + (truth[:, :1, None] * 90).astype(np.uint8)
     studies = pd.DataFrame(truth, columns=list(FINDINGS))
     studies["batch"], studies["row"], studies["side"] = "b", range(60), np.repeat(["train", "validation", "test"], 20)
-    studies["patient"] = [str(row) for row in range(60)]
+    drawn = pd.Series({str(patient): side_of(str(patient), PARAMS.prepare, None) for patient in range(1000)})
+    studies["patient"] = np.concatenate([drawn.index[drawn == side][:20] for side in ("train", "validation", "test")])
     studies["image"] = [f"{row}.png" for row in range(60)]
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True

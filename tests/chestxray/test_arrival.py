@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from chestxray.arrival import main
-from chestxray.nih import TABLE, UNLABELLED_NOTICE
+from chestxray.nih import SYNTHETIC_NOTICE, TABLE, UNLABELLED_NOTICE
 from chestxray.params import ParamsError, load_params
 from chestxray.params_file import edited
 from chestxray.preparation import prepare_batch
@@ -178,3 +178,8 @@ def test_params_in_another_style_are_left_to_a_person() -> None:
     flow = SHIPPED.replace(block, "batches: {phantom: {root: data/raw/phantom}}\n")
     with pytest.raises(ParamsError, match="by hand"):
         edited(flow, {"batches.b2": "new"})
+
+
+def test_radiographs_and_phantoms_do_not_mix(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "new" / SYNTHETIC_NOTICE).write_text("drawn")
+    assert "the one is synthetic phantoms, the other radiographs" in refused(capsys, "b2", "new")

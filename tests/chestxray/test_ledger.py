@@ -28,7 +28,7 @@ def opinion(version: int, batches: tuple[str, ...], right_in: str) -> Opinion:
     """Perfect on the batches named in `right_in`, wrong about everything elsewhere."""
     right = np.isin(np.repeat(["a", "b"], 20), list(right_in))[:, None]
     said = np.where(right, TRUTH, 1 - TRUTH)
-    return Opinion(version, batches, Scores(0.1 + 0.8 * said, said))
+    return Opinion(version, batches, True, Scores(0.1 + 0.8 * said, said))
 
 
 def test_transfer_and_forgetting(test_side: Dataset) -> None:

@@ -246,6 +246,15 @@ def test_official_test_patients_are_those_of_listed_images(tmp_path: Path) -> No
     assert read_batch(tmp_path).official_test == {"7"}
 
 
+@pytest.mark.parametrize("line", ["7", "images/a.png", "a"])
+def test_a_test_list_of_other_things_than_images_is_refused(tmp_path: Path, line: str) -> None:
+    """It would leave the batch without test patients."""
+    batch(tmp_path, row("a.png"), images=("a.png",))
+    (tmp_path / TEST_LIST).write_text(f"a.png\n{line}\n")
+    with pytest.raises(ValueError, match=r"test_list\.txt names images, one a line, such as .* it has '"):
+        read_batch(tmp_path)
+
+
 def _no_folder(root: Path) -> None:
     root.rename(root.with_name("moved"))
 

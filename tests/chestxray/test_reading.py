@@ -1,9 +1,11 @@
 """What a model says of a file."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chestxray.bundle import Bundle
 from chestxray.radiograph import MAX_PIXELS, RadiographError, decode, resize
@@ -35,3 +37,19 @@ def test_a_threshold_overrides_every_operating_point(bundle: Bundle, threshold: 
 def test_what_can_not_be_used_is_refused(bundle: Bundle, data: bytes) -> None:
     with pytest.raises(RadiographError):
         read(bundle, data, MAX_PIXELS)
+
+
+def sixteen_bits(highest: int) -> bytes:
+    pixels = np.random.default_rng(0).integers(highest + 1, size=(96, 96), dtype=np.uint16)
+    pixels[0, 0] = highest
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_twelve_bits_left_in_the_lower_part_of_sixteen_are_not_read_as_a_black_image(bundle: Bundle) -> None:
+    with pytest.raises(RadiographError, match="grey levels fill 12 bits or fewer; scale them to 0–65535"):
+        read(bundle, sixteen_bits(4095), MAX_PIXELS)
+    (doubt,) = read(bundle, sixteen_bits(16383), MAX_PIXELS).doubts
+    assert "less than a quarter of the scale" in doubt
+    assert read(bundle, sixteen_bits(65535), MAX_PIXELS).doubts == []

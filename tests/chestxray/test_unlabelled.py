@@ -164,7 +164,7 @@ def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.
     old, new = Scores(scores, decisions), Scores(np.clip(scores + 0.1 * truth, 0, 1), decisions)
     one, whole = (compare(labels, old, new, people, resamples=30, seed=0) for labels in (masked(truth), truth))
     positive = truth[:, MASS] & ~LATE
-    assert one.positives[MASS] == positive.sum() and one.positive_patients[MASS] == len(set(people[positive]))
+    assert one.positives[MASS] == positive.sum() and one.rarer_patients[MASS] == len(set(people[positive]))
     assert one.champion["auroc"][MASS] == auroc(truth[~LATE], scores[~LATE])[MASS]
     for name, drawn in one.drawn.items():
         np.testing.assert_array_equal(drawn[:, OTHERS], whole.drawn[name][:, OTHERS])
@@ -306,7 +306,7 @@ def test_flips_and_the_ledger_know_no_right_and_wrong_without_a_label(two: Datas
     assert len(table) == 20 * 14 - 10 and set(table["change"]) == {"right to wrong"}
     assert set(table["truth"]) == {0, 1}
     assert not ((table["batch"] == "c") & (table["finding"] == "Mass")).any()
-    rows = ledger(test, [Opinion(1, ("b",), old)], None)
+    rows = ledger(test, [Opinion(1, ("b",), True, old)], None)
     assert rows["mean_auroc"].tolist() == rows["macro_f1"].tolist() == [1, 1]
 
 

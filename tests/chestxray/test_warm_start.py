@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -14,6 +15,8 @@ from chestxray.tracking import pipeline_run
 from chestxray.warm_start import WarmStartError, load_parent
 from chestxray.weights_file import write_weights
 from tests.chestxray.conftest import PARAMS, SIZE, TINY, register_without
+
+TEST = pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]})
 
 
 def test_a_version_that_fits_is_gone_on_from(
@@ -26,7 +29,7 @@ def test_a_version_that_fits_is_gone_on_from(
     write_card(Bundle(made).card.model_copy(update={"params": said}), made)
     write_weights(tiny_weights, weights)
     register(pipeline_run(client, params), made, weights, "chest-xray", bundle_digest(made))
-    parent = load_parent(client, "models:/chest-xray/2", params, tiny_weights)
+    parent = load_parent(client, "models:/chest-xray/2", params, TEST, tiny_weights)
     assert parent.batches == ("a", "b") and parent.weights.keys() == tiny_weights.keys()
     for layer, arrays in tiny_weights.items():
         for ours, theirs in zip(arrays, parent.weights[layer], strict=True):
@@ -40,11 +43,11 @@ def test_a_version_that_does_not_say_how_it_was_made(
     register_without(name, client, bundle_folder, tmp_path)
     said = rf"models:/chest-xray/2: bundle.json has no params.{name}\b.*Mend it, or set train.warm_start to null"
     with pytest.raises(WarmStartError, match=said):
-        load_parent(client, "models:/chest-xray/2", PARAMS, {})
+        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, {})
 
 
 def test_a_card_that_is_none(client: MlflowClient, tmp_path: Path) -> None:
     (card,) = tmp_path.rglob("bundle.json")
     card.write_text("{}")
     with pytest.raises(WarmStartError, match="models:/chest-xray/1 can't be had from the registry"):
-        load_parent(client, "models:/chest-xray/1", PARAMS, {})
+        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, {})

@@ -45,6 +45,7 @@ def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
         thresholds=tuple(np.linspace(0.2, 0.8, 14).tolist()),
         model_sha256=hashlib.sha256(model).hexdigest(),
         data_sha256="0" * 64,
+        test_draws={},
         synthetic=True,
         params={},
         metrics={"test": METRICS},
