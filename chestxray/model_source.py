@@ -77,5 +77,5 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
         raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
     if done.returncode:
         raise BundleError(f"MLflow: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
-    found: Found = json.loads(done.stdout.splitlines()[-1])
+    found: Found = json.loads(done.stdout.strip().rpartition("\n")[2])
     return found

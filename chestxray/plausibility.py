@@ -40,7 +40,7 @@ def doubts(radiograph: Radiograph, size: int) -> list[str]:
         found.append(f"smaller than the {size}×{size} pixels that the model looks at")
     if max(width, height) > 1.5 * min(width, height):
         found.append("far from square: it was squeezed into a square, which changes the proportions of the heart")
-    if int(radiograph.pixels.max()) - int(radiograph.pixels.min()) < FEW_LEVELS:
+    if int(radiograph.pixels.max()) - int(radiograph.pixels.min()) <= FEW_LEVELS:
         found.append("pale or dark: its grey levels fill less than a quarter of the scale, unlike those learned from")
     if radiograph.view_position not in (None, "PA", "AP"):
         found.append("not a frontal view: the model was made for PA and AP views, so its answer means nothing")

@@ -1,13 +1,14 @@
 """Bytes of an image file to grey pixels: the one decoder, for training and serving alike."""
 
 import io
+import struct
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -17,6 +18,17 @@ MAX_PIXELS = 40_000_000
 
 MAX_SCANS = 100
 """Of a JPEG. Progressive ones have about ten; each goes over all pixels, so thousands would take minutes."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings an image upright, by its EXIF orientation; with 1 it is."""
 
 Kind = Literal["unsupported-format", "image-too-large", "unreadable-image", "not-a-radiograph"]
 
@@ -75,29 +87,40 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
                 raise RadiographError(
                     f"{image.width}×{image.height} pixels are more than {max_pixels:,}", "image-too-large"
                 )
-            if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+            if image.format != "PNG" and data.count(b"\xff\xda") > MAX_SCANS:
                 raise RadiographError(f"more than {MAX_SCANS} scans")
-            return _grey(image)
+            image.load()
+            pixels = _grey(_upright(image))
+            png = image.format == "PNG"  # Pillow calls some JPEG files MPO; a PNG's 25th byte is its depth
+            return Radiograph(pixels, "PNG" if png else "JPEG", data[24] if png else 8)
     except RadiographError:
         raise
     except Image.DecompressionBombError as error:
         raise RadiographError(f"more than {max_pixels:,} pixels", "image-too-large") from error
     except UnidentifiedImageError as error:
         raise RadiographError("neither PNG nor JPEG nor DICOM", "unsupported-format") from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError) as error:
+    except (
+        OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError, struct.error,
+    ) as error:  # fmt: skip
         # Pillow's decoders raise any of these for damaged files.
         raise RadiographError("truncated or damaged") from error
 
 
-def _grey(image: Image.Image) -> Radiograph:
-    image_format, mode = str(image.format), image.mode
-    ImageOps.exif_transpose(image, in_place=True)
-    if mode.startswith("I"):
-        # Pillow's own conversion of 16 bits clips at 255 instead of scaling.
-        pixels = (np.asarray(image).astype(np.uint32) + 128) // 257
-        return Radiograph(pixels.astype(np.uint8), image_format, 16)
-    grey = image if mode == "L" else image.convert("L")  # which copies even what is grey
-    return Radiograph(np.asarray(grey), image_format, 1 if mode == "1" else 8)
+def _upright(image: Image.Image) -> Image.Image:
+    """Applies the EXIF orientation, of which a good image may have a damaged one: then it stays as it is."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow's reader of EXIF raises anything
+        return image
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _grey(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion of 16 bits clips at 255 instead of scaling; 255 / 65535 is 1 / 257.
+        return np.asarray(cv2.convertScaleAbs(np.asarray(image).astype(np.uint16, copy=False), alpha=1 / 257), np.uint8)
+    return np.asarray(image if image.mode == "L" else image.convert("L"))  # which copies even what is grey
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:

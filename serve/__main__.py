@@ -51,7 +51,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        create_app(settings), settings.host, settings.port, log_config=None, access_log=False, server_header=False
+        create_app(settings),
+        settings.host,
+        settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=settings.max_connections,
     )
     DrainingServer(config).run()
 

@@ -1,6 +1,6 @@
 """The service over HTTP: its routes."""
 
-import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -145,10 +145,10 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(service.follow())
-            yield
-            following.cancel()
+        # A daemon: at the end nobody waits for an MLflow that does not answer.
+        threading.Thread(target=service.follow, daemon=True).start()
+        yield
+        service.stopped.set()
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chestxray.acceptance import accept
-from chestxray.bundle import Bundle, BundleError
+from chestxray.bundle import Bundle
 from chestxray.model_source import Found, find_bundle, state_of
 from serve.problems import ProblemError
 from serve.schemas import ModelInfo
@@ -60,7 +60,7 @@ class Predictor:
                 same = self.model.bundle if self.model and found["sha256"] == known else None
                 self._take(found, same or accept(folder, self._threads))
             self.problem = None
-        except (BundleError, OSError, ValueError) as error:
+        except Exception as error:  # whatever is wrong with a new model, the old one goes on
             if isinstance(error, OSError):  # a disk that is full or fails, which may be over next time
                 self._seen = None
             if str(error) != self.problem:

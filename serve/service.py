@@ -1,6 +1,6 @@
 """What the routes share: the model, the queue, the linked heatmaps and the metrics."""
 
-import asyncio
+import threading
 
 from fastapi import Request, Response, UploadFile
 
@@ -26,17 +26,18 @@ class Service:
         self.pool = Pool(settings.concurrency, settings.queue_length)
         self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count)
         self.metrics = Metrics()
-        self.draining = False
+        self.draining, self.stopped = False, threading.Event()
 
-    async def follow(self) -> None:
-        """Takes up the model, then every model that MODEL_URI comes to mean."""
+    def follow(self) -> None:
+        """Takes up the model, then every model that MODEL_URI comes to mean, until it is `stopped`."""
         while True:
-            await asyncio.to_thread(self.predictor.refresh)
+            self.predictor.refresh()
             self.metrics.model_problem.set(self.predictor.problem is not None)
             if self.predictor.model is not None:
                 info = self.predictor.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
-            await asyncio.sleep(self.settings.model_poll_seconds)
+            if self.stopped.wait(self.settings.model_poll_seconds):
+                return
 
     def problem(self, error: Exception) -> ProblemError:
         """What an error is for a client, counted."""

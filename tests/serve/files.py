@@ -24,12 +24,12 @@ def encoded(pixels: npt.NDArray[np.generic] | Image.Image, kind: str = "PNG", **
     return stream.getvalue()
 
 
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
 def png_of(width: int, height: int, data: bytes, colour_type: int = 0, bits: int = 8) -> bytes:
     """A PNG that claims a size, with any data."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
@@ -44,6 +44,16 @@ def animated_png() -> bytes:
     stream = io.BytesIO()
     frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:])
     return stream.getvalue()
+
+
+def damaged_exif(exif: bytes) -> bytes:
+    """A good PNG with such a chunk after its header."""
+    return PNG[:33] + chunk(b"eXIf", exif) + PNG[33:]
+
+
+def two_pictures() -> bytes:
+    """A JPEG that goes on with a second one, as some cameras write it."""
+    return encoded(Image.fromarray(GREY), "MPO", save_all=True, append_images=[Image.fromarray(255 - GREY)])
 
 
 def bomb_jpeg() -> bytes:
@@ -136,6 +146,9 @@ USABLE = {
     "cmyk jpeg": encoded(Image.fromarray(GREY).convert("CMYK"), "JPEG"),
     "rotated": rotated_jpeg(),
     "animated png": animated_png(),
+    "two pictures in a jpeg": two_pictures(),
+    "exif cut off": damaged_exif(b"II*\0"),
+    "exif of another kind": damaged_exif(b"II+\0" + bytes(40)),
     **{f"dicom, {syntax}": dicom(GREY, syntax) for syntax in SYNTAXES},
     "dicom behind a program": b"\x7fELF" + dicom(GREY)[4:],
     "dicom, lateral": dicom(GREY, ViewPosition="LL"),
@@ -160,6 +173,8 @@ REFUSED = {
     "garbage inside": (png_of(100, 100, b"garbage"), 422),
     "bomb of text": (bomb_text(), 422),
     "bomb of pixels": (bomb_png(), 413),
+    "bomb of scans": (JPEG + b"\xff\xda" * 200, 422),
+    "bomb of scans, two pictures": (two_pictures() + b"\xff\xda" * 200, 422),
     "bomb of pixels, jpeg": (bomb_jpeg(), 413),
     "flipped bits": (flipped(PNG), 422),
     "claims 2³¹ pixels a side": (png_of(2**31 - 1, 2**31 - 1, b""), 413),

@@ -93,7 +93,7 @@ def test_inline_and_linked_overlays_are_the_same_picture(client: TestClient) -> 
 
 
 def test_linked_overlays_are_bounded(service: Service) -> None:
-    client = service(heatmap_bytes=600_000)
+    client = service(heatmap_bytes=1_048_576)
     urls = [ask(client, heatmaps="link", threshold=0)["findings"][0]["heatmap"]["url"] for _ in range(4)]
     assert client.get(urls[0]).status_code == 404
 
