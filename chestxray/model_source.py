@@ -1,5 +1,6 @@
 """Which bundle an address means: a folder, or a version in MLflow's registry, looked up by `chestxray.resolve`."""
 
+import atexit
 import json
 import os
 import subprocess
@@ -69,13 +70,17 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
     uri = f"{LOCAL}{file}" if file else store
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
     top = Path(__file__).parents[1]
-    try:
-        done = subprocess.run(
-            command, cwd=top, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
-    if done.returncode:
-        raise BundleError(f"MLflow: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
-    found: Found = json.loads(done.stdout.strip().rpartition("\n")[2])
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=top, env=environment, stdout=pipe, stderr=pipe, text=True) as asking:
+        atexit.register(asking.kill)  # for who ends in the meantime
+        try:
+            said, complaint = asking.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired as error:
+            asking.kill()
+            raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
+        finally:
+            atexit.unregister(asking.kill)
+    if asking.returncode:
+        raise BundleError(f"MLflow: {(complaint.strip() or 'no reason given').splitlines()[-1]}")
+    found: Found = json.loads(said.strip().rpartition("\n")[2])
     return found

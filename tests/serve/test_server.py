@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -35,17 +36,38 @@ def wait_until_ready(url: str, status: int) -> httpx2.Response:
         assert time.monotonic() < end, f"/readyz did not turn {status}"
 
 
-@pytest.fixture
-def process(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+@contextmanager
+def started_with(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    environment = {**os.environ, "MODEL_URI": str(bundle), "PORT": str(port), "QUEUE_LENGTH": "64"}
+    environment = {**os.environ, **settings, "PORT": str(port)}
     command = [sys.executable, "-m", "serve"]
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as started:
         try:
             yield started, f"http://127.0.0.1:{port}"
         finally:
             started.kill()
+
+
+@pytest.fixture
+def process(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with started_with(MODEL_URI=str(bundle), QUEUE_LENGTH="64") as started:
+        yield started
+
+
+def test_a_store_that_never_answers_delays_no_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(DEADLINE)
+        store = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with started_with(MODEL_URI="models:/chest-xray@champion", MLFLOW_TRACKING_URI=store) as (server, url):
+            wait_until_ready(url, 503)
+            asking, _ = silent.accept()
+            asking.settimeout(DEADLINE)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(DEADLINE) == 0
+        while asking.recv(4096):  # until the process that asked has ended too
+            pass
+        asking.close()
 
 
 def test_sigterm_loses_no_request(process: tuple[subprocess.Popen[str], str]) -> None:
