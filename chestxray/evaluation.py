@@ -38,7 +38,8 @@ class Evaluation:
         platt: fitted on validation.
         thresholds: on calibrated probabilities, fitted on validation, 14.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`.
-        uncalibrated, probabilities: of the test images, N × 14, before and after calibration.
+        logits: of the test images, N × 14.
+        uncalibrated, probabilities: what they mean before and after calibration, N × 14.
         decisions: bool, N × 14.
         test: the test images.
     """
@@ -46,6 +47,7 @@ class Evaluation:
     platt: Platt
     thresholds: npt.NDArray[np.float64]
     metrics: dict[str, Any]
+    logits: npt.NDArray[np.float32]
     uncalibrated: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
     decisions: npt.NDArray[np.bool_]
@@ -100,7 +102,7 @@ def evaluate_model(
         "benchmark": measured(np.isin(batch, benchmark)),
         "batch": {name: _headlines(measured(part)) for name, part in parts.items()},
     }
-    return Evaluation(platt, thresholds, metrics, before, after, decisions, test)
+    return Evaluation(platt, thresholds, metrics, logits, before, after, decisions, test)
 
 
 def benchmark_of(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:

@@ -1,9 +1,13 @@
 """A data set through a network, a few images at a time."""
 
+import hashlib
+
 import numpy as np
+import pandas as pd
 
 from chestxray.bundle import Network, Single
 from chestxray.dataset import Dataset
+from chestxray.findings import FINDINGS
 from chestxray.progress import progress
 
 IMAGES_AT_ONCE = 8
@@ -21,3 +25,14 @@ def logits_of(network: Network, images: Dataset, what: str) -> Single:
     total = -(-len(images.studies) // IMAGES_AT_ONCE)
     chunks = progress(images.chunks(IMAGES_AT_ONCE), what, total, f"batch of {IMAGES_AT_ONCE} image")
     return np.concatenate([network.logits(chunk) for chunk in chunks])
+
+
+def names_of(images: Dataset) -> pd.Index:
+    """The SHA-256 of the prepared pixels of each image, N."""
+    pixels = (images.pixels(row).tobytes() for row in range(len(images.studies)))
+    return pd.Index([hashlib.sha256(image).hexdigest() for image in pixels], dtype="str")
+
+
+def answers(names: pd.Index, logits: Single) -> pd.DataFrame:
+    """What a model says, by the name of the image and by finding; an image that is there twice has one row."""
+    return pd.DataFrame(logits, names, list(FINDINGS))[~names.duplicated()]

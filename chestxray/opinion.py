@@ -19,7 +19,7 @@ from chestxray.bundle import BundleError, Network
 from chestxray.comparison import Scores
 from chestxray.dataset import Dataset
 from chestxray.findings import FINDINGS
-from chestxray.inference import IMAGES_AT_ONCE, logits_of
+from chestxray.inference import IMAGES_AT_ONCE, answers, logits_of, names_of
 from chestxray.operating_points import decide
 from chestxray.params import Params
 from chestxray.registry import DIGEST, RegistryError, fetch_bundle, place_of, versions
@@ -70,8 +70,7 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
         By number, the oldest first.
     """
     found = {}
-    images = (test.pixels(row).tobytes() for row in range(len(test.studies)))
-    names = pd.Index([hashlib.sha256(image).hexdigest() for image in images], dtype="str")
+    names = names_of(test)
     for version in versions(client, params.register_.model):
         try:
             found[int(version.version)] = _ask(client, version, test, names, params)
@@ -108,8 +107,8 @@ def _logits(
     missing = np.flatnonzero(~names.isin(kept.index) & ~names.duplicated())
     if len(missing):
         said = logits_of(network, _at(test, missing), f"version {version.version}")
-        kept = pd.concat([kept, pd.DataFrame(said, names[missing], kept.columns)])
-        _keep(client, version, kept)
+        kept = pd.concat([kept, answers(names[missing], said)])
+        keep_opinion(client, version, kept)
     return kept.loc[names].to_numpy(np.float32)
 
 
@@ -128,8 +127,16 @@ def _kept(client: MlflowClient, version: ModelVersion) -> pd.DataFrame:
     return pd.DataFrame(columns=list(FINDINGS), dtype=np.float32)
 
 
-def _keep(client: MlflowClient, version: ModelVersion, said: pd.DataFrame) -> None:
-    """The digest comes last: until then, and if another process writes at the same time, the file does not count."""
+def keep_opinion(client: MlflowClient, version: ModelVersion, said: pd.DataFrame) -> None:
+    """Keeps beside a version what it said; where that fails, it is asked again another time.
+
+    The digest comes last: until then, and if another process writes at the same time, the file does not count.
+
+    Args:
+        client: of the MLflow store.
+        version: that said it.
+        said: as `inference.answers` has it.
+    """
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, OPINION_FILE)

@@ -24,6 +24,13 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     write_text(path, table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
 
 
+def write_parquet(path: Path, table: "pd.DataFrame") -> None:
+    """Writes a table with its index, floats to the bit."""
+    temporary = path.with_name(f".{path.name}")
+    table.to_parquet(temporary)
+    temporary.replace(path)
+
+
 def read_json(path: Path) -> Any:
     """Reads what `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))

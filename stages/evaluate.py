@@ -6,10 +6,11 @@ from chestxray import figures
 from chestxray.bundle import MODEL, Network, write_card
 from chestxray.dataset import load_dataset
 from chestxray.evaluation import benchmark_of, card_of, check_benchmark, describe, evaluate_model
+from chestxray.inference import answers, names_of
 from chestxray.metrics import classification_report, confusion_matrices
 from chestxray.params import load_params
 from chestxray.ranking import curves
-from chestxray.reports import write_csv, write_json
+from chestxray.reports import write_csv, write_json, write_parquet
 from chestxray.tracking import stage_run
 
 BUNDLE = Path("models/bundle")
@@ -35,6 +36,7 @@ def main() -> None:
         )
         write_csv(REPORTS / "confusion_matrices.csv", confusion)
         write_csv(REPORTS / "predictions.csv", result.predictions())
+        write_parquet(Path("models/test_logits.parquet"), answers(names_of(result.test), result.logits))
         write_csv(REPORTS / "curves/roc.csv", roc)
         write_csv(REPORTS / "curves/precision_recall.csv", precision_recall)
         for name, figure in {

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from chestxray import figures
 from chestxray.bundle import bundle_digest
 from chestxray.dataset import load_dataset
+from chestxray.opinion import OPINION_DIGEST, keep_opinion
 from chestxray.params import load_params
 from chestxray.promotion import decide_promotion, report, settle
 from chestxray.registry import register
@@ -24,6 +27,8 @@ def main() -> None:
         pipeline, digest, name = pipeline_run(client, params), bundle_digest(BUNDLE), params.register_.model
         test = load_dataset([Path("data/prepared", batch) for batch in params.batches]).side("test")
         version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
+        if OPINION_DIGEST not in version.tags:
+            keep_opinion(client, version, pd.read_parquet("models/test_logits.parquet"))
         promotion = decide_promotion(client, version, test, params)
         write_json(REPORTS / "promotion.json", promotion.verdict)
         write_text(REPORTS / "promotion.md", report(promotion.verdict))

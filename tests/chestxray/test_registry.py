@@ -12,8 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from chestxray.bundle import CARD, Card, bundle_digest, write_card
+from chestxray.bundle import CARD, MODEL, Card, Network, bundle_digest, write_card
 from chestxray.dataset import Dataset
+from chestxray.inference import answers, logits_of, names_of
 from chestxray.registry import DIGEST, VERDICT, register, versions
 from chestxray.reports import read_json, write_json
 from chestxray.tracking import PARENT, STAGE, STATE, pipeline_run
@@ -42,6 +43,9 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     card = Card.model_validate(read_json(bundle / CARD))
     write_card(card.model_copy(update={"thresholds": (threshold,) * 14}), top / "models/bundle")
     (top / "models/final.weights.h5").write_bytes(b"weights")
+    test = dataset.side("test")
+    said = answers(names_of(test), logits_of(Network(bundle / MODEL), test, "predicting"))
+    said.to_parquet(top / "models/test_logits.parquet")
     for name in ("metrics", "train", "fine_tune", "class_weights"):
         write_json(top / f"reports/{name}.json", {name: 1})
     return top
