@@ -9,7 +9,9 @@ from typing import Protocol
 
 import pydicom
 from pydicom import Dataset
-from pydicom.filereader import read_dataset
+from pydicom.charset import default_encoding
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_dataset, read_sequence
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
@@ -25,7 +27,7 @@ META = 132
 """Bytes before the first element: the preamble and DICM."""
 MAX_READS = 20_000
 """Real radiographs have some hundreds of elements; one costs a read or two."""
-MAX_VALUE_BYTES = 1024
+MAX_VALUE_BYTES, MAX_UID_BYTES = 1024, 64
 MAX_SEQUENCE_BYTES = 256 * 1024
 """A look-up table has 128 KiB at most."""
 MAX_INFLATED_HEADER = 1024 * 1024
@@ -37,6 +39,10 @@ WANTED = (
 )  # fmt: skip
 TAGS: list[BaseTag | int] = [Tag(name) for name in WANTED]
 SEQUENCES = frozenset({"VOILUTSequence", "ModalityLUTSequence"})
+CHARACTER_SET = {b"\x08\0\x05\0": b"\x08\0\0\0", b"\0\x08\0\x05": b"\0\x08\0\0"}
+"""Tag of (0008,0005), in both orders of bytes, and of a group length, which nobody interprets."""
+HEADER_BYTES = 8
+"""Tag, value representation and length, which pydicom reads at once."""
 PIXEL_DATA, FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
 UNDEFINED = 0xFFFFFFFF
 
@@ -53,7 +59,11 @@ class Inflater(Protocol):
 
 
 class Bounded(io.BytesIO):
-    """Bytes that can be read so many times only: a file of millions of tiny elements costs no more than a real one."""
+    """Bytes that can be read so many times only: a file of millions of tiny elements costs no more than a real one.
+
+    The character set goes by another tag: pydicom interprets it wherever it finds it, whatever tags it was asked for,
+    and looks for a codec of every name in it, which takes minutes for a long one. No text that it concerns is used.
+    """
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -64,7 +74,8 @@ class Bounded(io.BytesIO):
         self._reads += 1
         if self._reads > MAX_READS:
             raise RadiographError("more elements than any radiograph has")
-        return super().read(size)
+        data = super().read(size)
+        return CHARACTER_SET.get(data[:4], data[:4]) + data[4:] if size == HEADER_BYTES else data
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ def read_file(data: bytes) -> DicomFile:
         stop_when=lambda tag, _vr, _length: tag.group != 2,
         specific_tags=[Tag("TransferSyntaxUID")],
     )
-    syntax = UID(meta.TransferSyntaxUID)
+    syntax = _uid(meta.get_item("TransferSyntaxUID").value)
     if syntax.is_private or not syntax.is_transfer_syntax:
         raise RadiographError("of an unknown transfer syntax")
     if syntax != DeflatedExplicitVRLittleEndian:
@@ -159,12 +170,30 @@ def _read_elements(stream: Bounded, data: bytes, syntax: UID) -> DicomFile:
     return DicomFile(elements, syntax, found.vr, found.length, data, offset)
 
 
+def _uid(value: object) -> UID:
+    if not isinstance(value, bytes) or len(value) > MAX_UID_BYTES:
+        raise RadiographError("of an unknown transfer syntax")
+    return UID(value.decode("ascii").rstrip("\0 "))
+
+
 def _check_lengths(elements: Dataset) -> None:
-    """Before any value is interpreted, which makes it larger."""
+    """Before any value is interpreted, which makes it larger; sequences are opened for it."""
     for name in WANTED:
-        value = elements.get_item(name).value if name in elements else None
-        limit = MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES
-        # A sequence of undefined length is read already, the values in it are not.
-        inside = [raw.value for item in value for raw in item.values()] if isinstance(value, Sequence) else [value]
+        if name not in elements:
+            continue
+        element = elements.get_item(name)
+        value, limit = element.value, MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES
+        if isinstance(value, bytes) and len(value) > limit:
+            raise RadiographError("longer values than any radiograph has")
+        if name in SEQUENCES and isinstance(element, RawDataElement):
+            value = _sequence(element)
+            elements.add_new(element.tag, "SQ", value)
+        inside = [raw.value for item in value for raw in item.values()] if isinstance(value, Sequence) else []
         if any(isinstance(part, bytes) and len(part) > limit for part in inside):
             raise RadiographError("longer values than any radiograph has")
+
+
+def _sequence(element: RawDataElement) -> Sequence:
+    """One of a known length, whose values are not read yet, as pydicom would by itself, but bounded."""
+    value = element.value or b""
+    return read_sequence(Bounded(value), element.is_implicit_VR, element.is_little_endian, len(value), default_encoding)

@@ -33,7 +33,7 @@ from tests.dicom_files import (
     lossless_jpeg,
     written,
 )
-from tests.serve.files import REFUSED
+from tests.serve.files import REFUSED, USABLE
 
 RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)  # smooth, for lossy codecs; 0–236
 FULL = {"WindowCenter": 128, "WindowWidth": 256}
@@ -274,6 +274,14 @@ def test_refusals_are_cheap(name: str) -> None:
     with pytest.raises(RadiographError):
         decode(REFUSED[name][0])
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", [name for name in USABLE if name.startswith("dicom, endless")])
+def test_what_is_not_used_is_not_interpreted(name: str) -> None:
+    decode(dicom(RAMP))
+    started = time.process_time()
+    decode(USABLE[name])
+    assert time.process_time() - started < 0.25
 
 
 SEEDS = {syntax: dicom(RAMP, syntax, **FULL) for syntax in SYNTAXES}

@@ -101,6 +101,28 @@ def many_elements() -> bytes:
     return data[:start] + b"\x09\x00\x01\x00LO\x00\x00" * 1_000_000 + data[start:]
 
 
+def endless_character_set(around: str = "", names: int = 300_000) -> bytes:
+    """Megabytes of names that no codec has: at the top, in an item of unknown length, or in a look-up table."""
+    data = dicom(GREY, uid.ImplicitVRLittleEndian)
+    start = data.index(struct.pack("<HHL", 0x0008, 0x0016, 26))
+    value = b"\\".join(b"%06x" % name for name in range(names))
+    element = struct.pack("<HHL", 0x0008, 0x0005, len(value)) + value
+    if around == "item":
+        opened = struct.pack("<HHLHHL", 0x0008, 0x1115, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF)
+        element = opened + element + struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    elif around == "table":
+        size = len(element)
+        element = struct.pack("<HHLHHL", 0x0028, 0x3010, size + 8, 0xFFFE, 0xE000, size) + element
+    return data[:start] + element + data[start:]
+
+
+def endless_syntax() -> bytes:
+    """Its value representation allows four bytes of length, and millions of values."""
+    data = dicom(GREY)
+    start = data.index(b"\x02\x00\x10\x00UI")
+    return data[:start] + b"\x02\x00\x10\x00UC\0\0" + struct.pack("<L", 10**7) + b"\\" * 10**7 + data[start + 28 :]
+
+
 def in_items(data: bytes, syntax: str) -> bytes:
     """Encapsulated garbage."""
     dataset = dataset_of(GREY)
@@ -151,6 +173,8 @@ USABLE = {
     "exif of another kind": damaged_exif(b"II+\0" + bytes(40)),
     **{f"dicom, {syntax}": dicom(GREY, syntax) for syntax in SYNTAXES},
     "dicom behind a program": b"\x7fELF" + dicom(GREY)[4:],
+    "dicom, endless character set": endless_character_set(),
+    "dicom, endless character set in an item": endless_character_set("item"),
     "dicom, lateral": dicom(GREY, ViewPosition="LL"),
     "dicom, view of a stranger": dicom(GREY, ViewPosition="CANARY"),
     "noise of a megapixel": encoded(RNG.integers(256, size=(1024, 1024), dtype=np.uint8)),
@@ -195,6 +219,8 @@ REFUSED = {
     "dicom, a million elements": (many_elements(), 422),
     "dicom, short look-up table": (voi_of(bytes(20)), 422),
     "dicom, endless look-up table": (voi_of(bytes(3_000_000)), 422),
+    "dicom, character set of a table": (endless_character_set("table", 37_000), 422),
+    "dicom, endless transfer syntax": (endless_syntax(), 422),
     "dicom, huge codestream": (huge_codestream(), 422),
     **{
         f"dicom, garbage in {syntax}": (in_items(b"garbage!" * 40, syntax), 422)
