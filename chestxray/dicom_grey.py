@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels.processing import apply_windowing
 
 from chestxray.dicom_pixels import Values
 from chestxray.radiograph import Pixels, RadiographError
@@ -33,7 +33,7 @@ def grey_levels(stored: Values, elements: Dataset) -> Pixels:
     codes = np.arange(1 << int(elements.BitsStored))
     values = codes - ((codes & (1 << int(elements.BitsStored) - 1)) << 1) if elements.PixelRepresentation else codes
     padding = _padding(values, elements)
-    meanings = np.asarray(apply_modality_lut(values, elements), dtype=np.float64)
+    meanings = _meanings(values, elements)
     if not np.isfinite(meanings).all():
         raise RadiographError("of infinite values")
     levels = _levels(meanings, elements)
@@ -47,21 +47,44 @@ def grey_levels(stored: Values, elements: Dataset) -> Pixels:
 
 def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.bool_]:
     """Which stored values are no pixels (PS3.3, C.7.5.1.1.2)."""
-    if "PixelPaddingValue" not in elements:
+    first, last = (_number(elements.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if first is None:
         return np.zeros(len(values), bool)
-    first = int(elements.PixelPaddingValue)
-    last = int(elements.get("PixelPaddingRangeLimit", first))
+    last = first if last is None else last
     return (values >= min(first, last)) & (values <= max(first, last))
+
+
+def _meanings(values: npt.NDArray[np.intp], elements: Dataset) -> Doubles:
+    """By the modality LUT or rescale, of which an empty one counts as none."""
+    if elements.get("ModalityLUTSequence"):
+        return _looked_up(values.astype(np.float64), elements.ModalityLUTSequence[0], elements)[0]
+    slope, intercept = (_number(elements.get(name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    rescaled = values * (1.0 if slope is None else slope) + (0.0 if intercept is None else intercept)
+    return np.asarray(rescaled, dtype=np.float64)
+
+
+def _looked_up(values: Doubles, table: Dataset, elements: Dataset) -> tuple[Doubles, int]:
+    """Entries of a look-up table, the first and the last beyond its ends, and how many bits they have (C.11.1.1.1)."""
+    count, first, bits = (int(number) for number in table.LUTDescriptor)
+    count = count % 65536 or 65536  # 16 bits, which may be read as signed
+    data = table.LUTData
+    if isinstance(data, bytes):
+        words = np.frombuffer(data, "<u2" if elements.original_encoding[1] else ">u2").astype("<u2", copy=False)
+        entries = words if len(words) >= count else words.view(np.uint8)  # two in a word, if they have eight bits
+    else:
+        entries = np.atleast_1d(np.asarray(data, np.uint16))
+    if len(entries) < count or not 8 <= bits <= 16:
+        raise RadiographError("of a look-up table shorter than it says, or not of 8 to 16 bits")
+    return entries[np.clip(np.rint(values) - first, 0, count - 1).astype(np.intp)].astype(np.float64), bits
 
 
 def _levels(meanings: Doubles, elements: Dataset) -> Doubles | None:
     """0–255 by the first VOI LUT or window; None if there is none that can be used."""
     if elements.get("VOILUTSequence"):
-        bits = int(elements.VOILUTSequence[0].LUTDescriptor[2])
-        table = apply_voi(np.rint(meanings).astype(np.int64), elements)
-        return np.asarray(table * (255 / ((1 << bits) - 1)), dtype=np.float64)
-    center, width = (_first(elements.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None or width < 1:
+        entries, bits = _looked_up(meanings, elements.VOILUTSequence[0], elements)
+        return entries * (255 / ((1 << bits) - 1))
+    center, width = (_number(elements.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None or not (math.isfinite(center) and 1 <= width < math.inf):
         return None
     # pydicom's result has the range of the stored values; of these it is 0–255.
     window = Dataset()
@@ -72,12 +95,11 @@ def _levels(meanings: Doubles, elements: Dataset) -> Doubles | None:
         return np.asarray(apply_windowing(meanings, window), dtype=np.float64)
 
 
-def _first(value: object) -> float | None:
-    """Of several windows the first; None for what is no finite number."""
+def _number(value: object) -> float | None:
+    """Of several the first; None for what is absent or empty."""
     if value is None or value == "":
         return None
-    number = float(value[0] if hasattr(value, "__getitem__") else value)  # type: ignore[arg-type] # pydicom's numbers
-    return number if math.isfinite(number) else None
+    return float(value[0] if hasattr(value, "__getitem__") else value)  # type: ignore[arg-type] # pydicom's numbers
 
 
 def _full_range(meanings: Doubles, stored: Values, padding: npt.NDArray[np.bool_]) -> Doubles:

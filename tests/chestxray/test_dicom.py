@@ -94,18 +94,45 @@ def test_windows_are_those_of_the_standard(function: str, expected) -> None:
     assert np.abs(windowed - 255 * expected(RAMP.astype(float))).max() <= 0.51
 
 
-def look_up(entries: np.ndarray, bits: int) -> Dataset:
+def look_up(entries: np.ndarray, bits: int, first: int = 0) -> Dataset:
+    """Two entries in a word if they are bytes."""
     item = Dataset()
-    item.LUTDescriptor, item.LUTData = [len(entries), 0, bits], entries.astype("<u2").tobytes()
-    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "OW"
+    item.LUTDescriptor, item.LUTData = [len(entries) % 65536, first, bits], entries.tobytes()
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "SS" if first < 0 else "US", "OW"
     item.ModalityLUTType = "US"
     return item
 
 
-def test_look_up_tables_are_looked_up() -> None:
-    inverse = look_up(np.arange(255, -1, -1), 8)
+@pytest.mark.parametrize("kind", ["u1", "<u2"])
+def test_look_up_tables_are_looked_up(kind: str) -> None:
+    inverse = look_up(np.arange(255, -1, -1).astype(kind), 8)
     assert np.array_equal(shades(RAMP, VOILUTSequence=[inverse]), 255 - RAMP)
     assert np.array_equal(shades(RAMP, ModalityLUTSequence=[inverse], **FULL), 255 - RAMP)
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+@pytest.mark.parametrize(("count", "first"), [(4096, 0), (4096, -1000), (1000, 500), (65536, -1000), (30_000, -30_000)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_look_up_tables_may_be_long_and_begin_anywhere(syntax: str, count: int, first: int, bits: int) -> None:
+    """Root of the place in the table, of which values beyond its ends get the first and the last entry."""
+    entries = np.rint(np.sqrt(np.arange(count) / count) * ((1 << bits) - 1)).astype("<u2")
+    signed = np.arange(-2048, 2048, dtype=np.int16).reshape(64, 64)
+    levels = decode(dicom(signed, syntax, 12, VOILUTSequence=[look_up(entries, bits, first)])).pixels
+    expected = np.sqrt(np.clip(signed.astype(int) - first, 0, count - 1) / count) * 255
+    assert np.abs(levels - expected).max() <= 1
+
+
+def test_look_up_tables_follow_steep_rescaling() -> None:
+    """Values outside 16 bits are beyond the end of the table, not around it."""
+    inverse = look_up(np.arange(255, -1, -1).astype("<u2"), 8)
+    steep = shades(RAMP, RescaleSlope=1000, RescaleIntercept=0, VOILUTSequence=[inverse])
+    assert np.array_equal(steep, np.where(RAMP == 0, 255, 0))
+
+
+@pytest.mark.parametrize("name", ["RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit"])
+def test_what_is_empty_is_absent(name: str) -> None:
+    rescale = {"RescaleSlope": 1, "RescaleIntercept": 0}
+    assert np.array_equal(shades(RAMP, **(FULL | rescale | {name: None})), shades(RAMP, **FULL))
 
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 10, "WindowWidth": 0}, {"WindowCenter": 10}])
