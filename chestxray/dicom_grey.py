@@ -70,7 +70,7 @@ def _looked_up(values: Doubles, table: Dataset, elements: Dataset) -> tuple[Doub
     data = table.LUTData
     if isinstance(data, bytes):
         words = np.frombuffer(data, "<u2" if elements.original_encoding[1] else ">u2").astype("<u2", copy=False)
-        entries = words if len(words) >= count else words.view(np.uint8)  # two in a word, if they have eight bits
+        entries = words.view(np.uint8) if bits == 8 and len(words) < count else words  # two may share a word
     else:
         entries = np.atleast_1d(np.asarray(data, np.uint16))
     if len(entries) < count or not 8 <= bits <= 16:

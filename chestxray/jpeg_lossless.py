@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint16]
 Places = npt.NDArray[np.intp]
-Codes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-"""For the next 16 bits, the length of the code that they begin with and the category that it means."""
+Codes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+"""For the next 16 bits, the length of the code that they begin with, the category that it means, and how far the next
+code is."""
 
 FRAME, HUFFMAN, SCAN, RESTARTS = 0xC3, 0xC4, 0xDA, 0xDD
 BLOCK = 1 << 15
@@ -38,22 +39,15 @@ def decode_lossless_jpeg(data: bytes, rows: int, columns: int) -> Words:
         uint16, rows × columns.
 
     Raises:
-        ValueError, struct.error, IndexError: it is damaged, or of another process.
+        ValueError, struct.error, LookupError: it is damaged, or of another process.
     """
-    segments, start = _segments(data)
+    segments, tables, start = _segments(data)
     precision = segments[FRAME][0]
-    components, _, tables, predictor, _, shift = struct.unpack("6B", segments[SCAN])
+    components, _, table, predictor, _, shift = struct.unpack("6B", segments[SCAN])
     interval = struct.unpack(">H", segments.get(RESTARTS, bytes(2)))[0] or rows * columns
-    if (
-        components != 1
-        or segments[HUFFMAN][0] != tables >> 4
-        or tables & 15
-        or not 1 <= predictor <= 7
-        or shift >= precision
-        or interval % columns
-    ):
-        raise ValueError("not what process 14 allows, or another table of codes than the one given")
-    codes = _codes(segments[HUFFMAN])
+    if components != 1 or table & 15 or not 1 <= predictor <= 7 or shift >= precision or interval % columns:
+        raise ValueError("not what process 14 allows")
+    codes = _codes(tables[table >> 4])
     end = END.search(data, start)
     parts = RESTART.split(data[start : end.start() if end else len(data)])
     heights = [min(interval // columns, rows - row) for row in range(0, rows, interval // columns)]
@@ -65,20 +59,30 @@ def decode_lossless_jpeg(data: bytes, rows: int, columns: int) -> Words:
     return np.concatenate(decoded) << np.uint16(shift)
 
 
-def _segments(data: bytes) -> tuple[dict[int, bytes], int]:
-    """Marker → content, up to the scan, and where the scan's codes begin; of several tables the last counts."""
-    place, found = 2, dict[int, bytes]()
+def _segments(data: bytes) -> tuple[dict[int, bytes], dict[int, bytes], int]:
+    """Marker → content, up to the scan, class and number → table of codes, and where the scan's codes begin."""
+    place, found, tables = 2, dict[int, bytes](), dict[int, bytes]()
     while SCAN not in found:
         start, marker, length = struct.unpack_from(">BBH", data, place)
         if start != 0xFF or length < 2:
             raise ValueError("no marker where one should be")
-        found[marker] = data[place + 4 : place + 2 + length]
+        found[marker] = content = data[place + 4 : place + 2 + length]
+        tables |= _tables(content) if marker == HUFFMAN else {}
         place += 2 + length
-    return found, place
+    return found, tables, place
+
+
+def _tables(content: bytes) -> dict[int, bytes]:
+    """A segment may define several (annex B.2.4.2)."""
+    place, found = 0, dict[int, bytes]()
+    while place < len(content):
+        end = place + 17 + sum(content[place + 1 : place + 17])
+        found[content[place]], place = content[place:end], end
+    return found
 
 
 def _codes(table: bytes) -> Codes:
-    """The first table of codes (annex C); 16 bits that begin with none have the length `INVALID`."""
+    """What a table says (annex C); 16 bits that begin with none have the length `INVALID`."""
     lengths, categories = np.full(1 << 16, INVALID, np.uint8), np.zeros(1 << 16, np.uint8)
     place, symbols = 0, iter(table[17:])
     for bits, count in enumerate(table[1:17], 1):
@@ -87,13 +91,12 @@ def _codes(table: bytes) -> Codes:
             if symbol > 16 or end > 1 << 16:
                 raise ValueError("no table of codes")
             lengths[place:end], categories[place:end], place = bits, symbol, end
-    return lengths, categories
+    return lengths, categories, lengths + np.where(categories == 16, 0, categories)
 
 
 def _differences(packed: bytes, codes: Codes, count: int) -> Words:
     """The first `count` differences, modulo 2¹⁶ (annexes F.2.2.1 and H.1.2.2)."""
-    lengths, categories = codes
-    steps = lengths + np.where(categories == 16, 0, categories)
+    lengths, categories, steps = codes
     padded, place, found = packed + bytes(8), 0, list[Words]()
     for start in range(0, len(packed), BLOCK):
         size = min(BLOCK, len(packed) - start)

@@ -184,6 +184,20 @@ def test_lossless_jpeg_comes_back_bit_for_bit(predictor: int, bits: int, restart
         assert np.array_equal(decode_lossless_jpeg(data, *pixels.shape), pixels)
 
 
+@pytest.mark.parametrize("one_segment", [False, True])
+def test_of_several_tables_of_codes_the_scan_names_one(one_segment: bool) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(33, 41), dtype=np.uint16)
+    data = lossless_jpeg(pixels, 8)
+    start = data.index(b"\xff\xc4")
+    other = bytes([1, 1, *[0] * 15, 5])  # the number 1; its only code means the category 5
+    if one_segment:
+        data = data[: start + 2] + bytes([0, 36 + 18]) + other + data[start + 4 :]
+    else:
+        end = data.index(b"\xff\xdd")
+        data = data[:end] + b"\xff\xc4\x00\x14" + other + data[end:]
+    assert np.array_equal(decode_lossless_jpeg(data, *pixels.shape), pixels)
+
+
 @pytest.mark.parametrize("end", [-1500, -1000, -3])
 def test_lossless_jpeg_that_ends_early_is_refused(end: int) -> None:
     data = lossless_jpeg(np.random.default_rng(0).integers(256, size=(64, 48)), 8)

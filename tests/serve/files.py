@@ -218,6 +218,7 @@ REFUSED = {
     "dicom, deep sequences": (deep_sequences(), 422),
     "dicom, a million elements": (many_elements(), 422),
     "dicom, short look-up table": (voi_of(bytes(20)), 422),
+    "dicom, half a look-up table": (voi_of(bytes(256)), 422),
     "dicom, endless look-up table": (voi_of(bytes(3_000_000)), 422),
     "dicom, character set of a table": (endless_character_set("table", 37_000), 422),
     "dicom, endless transfer syntax": (endless_syntax(), 422),
