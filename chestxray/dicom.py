@@ -4,6 +4,10 @@ Everything in the file is a stranger's: sizes are checked before a pixel is deco
 any real file has, and no text of it is ever shown (`chestxray.dicom_file`).
 """
 
+import logging
+import subprocess
+import traceback
+
 from pydicom import Dataset
 
 from chestxray.dicom_file import DicomFile, read_file
@@ -36,7 +40,8 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
 
     Raises:
         RadiographError: no projection radiograph of one grey frame, too many pixels, a transfer syntax that is not
-            supported, truncated or damaged.
+            supported, truncated or damaged; the log says what was raised and where, but not what it said.
+        MemoryError, OSError, subprocess.TimeoutExpired: the machine is at its end, the file may be good.
     """
     try:
         file = read_file(data)
@@ -45,8 +50,14 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
         return Radiograph(pixels, "DICOM", bits, _view(file.elements))
     except RadiographError:
         raise
-    except Exception:
+    except (MemoryError, subprocess.TimeoutExpired):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, such as a fork that failed
+            raise
         # pydicom and the codecs raise anything for damaged files; their messages quote the file.
+        where = traceback.format_tb(error.__traceback__)
+        logging.getLogger(__name__).warning("not decoded: %s", type(error).__name__, extra={"traceback": where})
         raise RadiographError("truncated or damaged") from None
 
 

@@ -1,6 +1,7 @@
 """DICOM in the one decoder: every transfer syntax and every way to mean a grey level; refusals and their price."""
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import io
@@ -336,6 +337,28 @@ def test_damage_never_raises_anything_else(syntax: str, edits: list[tuple[int, i
         data[place % len(data)] = value
     with contextlib.suppress(RadiographError):
         assert decode(bytes(data)).pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), BlockingIOError(errno.EAGAIN, "fork"), subprocess.TimeoutExpired("codec", 30)], ids=repr
+)
+def test_faults_of_the_machine_are_not_those_of_the_file(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    data = dicom(RAMP, uid.JPEGLSLossless)
+
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(type(fault)):
+        decode(data)
+
+
+def test_what_damage_raised_is_logged_but_not_what_it_said(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(RadiographError, match="truncated or damaged"):
+        decode(dicom(RAMP, RescaleSlope=1).replace(b"DS\x04\x001.0 ", b"DS\x04\x00?!?!"))
+    (record,) = caplog.records
+    assert "ValueError" in caplog.text and "?!" not in caplog.text
+    assert any("dicom_grey.py" in line for line in record.__dict__["traceback"])
 
 
 def test_no_text_of_the_file_is_shown(caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder) -> None:
