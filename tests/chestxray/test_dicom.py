@@ -258,6 +258,24 @@ def in_frame(codestream: bytes, syntax: str, allocated: int, stored: int, **elem
     return written(dataset, syntax)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile_size": (32, 32)},
+        {"tile_size": (20, 13), "tile_offset": (0, 0), "num_resolutions": 2},
+        {"codeblock_size": (4, 4)},
+        {"codeblock_size": (64, 16), "precinct_size": (128, 128), "progression": "RPCL"},
+        {"precinct_size": (64, 64), "quality_layers": [20, 5, 0], "progression": "PCRL"},
+    ],
+    ids=str,
+)
+def test_jpeg_2000_may_be_divided(options: dict[str, object]) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(RAMP).save(stream, "JPEG2000", no_jp2=True, plt=True, comment="by a test", **options)
+    data = in_frame(stream.getvalue(), uid.JPEG2000Lossless, 8, 8, **FULL)
+    assert np.array_equal(decode(data).pixels, RAMP)
+
+
 DEEP = RAMP.astype(np.uint16) * 16
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 
 from tests.dicom_files import SYNTAXES, dataset_of, dicom, written
 
@@ -149,6 +150,25 @@ def huge_codestream() -> bytes:
     return in_items(bytes(frame), uid.JPEGBaseline8Bit)
 
 
+def divided_jpeg2000(precincts: bool = False, in_tile: bool = False) -> bytes:
+    """A small JPEG 2000 codestream that claims 39.6 megapixels in one tile, of tiny code blocks or precincts."""
+    frame = encoded(GREY, "JPEG2000", no_jp2=True)
+    start, tile = frame.index(b"\xff\x52"), frame.index(b"\xff\x90")
+    size, style, rest = frame[:start], frame[start : start + 14], frame[start + 14 : tile]
+    size = size[:8] + struct.pack(">LLLLLL", 6600, 6000, 0, 0, 6600, 6000) + size[32:]
+    tiny = style[:10] + b"\0\0" + style[12:]
+    if precincts:
+        tiny = b"\xff\x52\x00\x12\x01" + style[5:] + b"\x11" * 6
+    if in_tile:
+        header = frame[tile : tile + 6] + bytes(4) + frame[tile + 10 : tile + 12]
+        frame = size + style + rest + header + tiny + frame[tile + 12 :]
+    else:
+        frame = size + tiny + rest + frame[tile:]
+    dataset = dataset_of(GREY, Rows=6000, Columns=6600)
+    dataset.PixelData = encapsulate([frame])
+    return written(dataset, uid.JPEG2000Lossless)
+
+
 def voi_of(entries: bytes) -> bytes:
     item = Dataset()
     item.LUTDescriptor, item.LUTData = [256, 0, 16], entries
@@ -222,6 +242,9 @@ REFUSED = {
     "dicom, endless look-up table": (voi_of(bytes(3_000_000)), 422),
     "dicom, character set of a table": (endless_character_set("table", 37_000), 422),
     "dicom, endless transfer syntax": (endless_syntax(), 422),
+    "dicom, tiny code blocks": (divided_jpeg2000(), 422),
+    "dicom, tiny precincts": (divided_jpeg2000(precincts=True), 422),
+    "dicom, tiny code blocks of a tile": (divided_jpeg2000(in_tile=True), 422),
     "dicom, huge codestream": (huge_codestream(), 422),
     **{
         f"dicom, garbage in {syntax}": (in_items(b"garbage!" * 40, syntax), 422)
