@@ -10,8 +10,8 @@ SEQUENTIAL, LOSSLESS, JPEG_LS = frozenset({0xC0, 0xC1}), frozenset({0xC3}), froz
 """Frames of baseline and extended JPEG, of lossless JPEG and of JPEG-LS: one pass over the pixels."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | JPEG_LS
 START_OF_SCAN = 0xDA
-MAX_PRECINCTS, MAX_BLOCKS, MAX_PACKETS, MAX_SEGMENTS = 1 << 16, 1 << 16, 1 << 20, 1 << 16
-"""Of JPEG 2000. OpenJPEG takes up to a kilobyte for each before it reads any; 40 megapixels have 9,766 blocks of
+MAX_PRECINCTS, MAX_BLOCKS, MAX_PACKETS, MAX_SEGMENTS = 1 << 16, 1 << 18, 1 << 20, 1 << 16
+"""Of JPEG 2000. OpenJPEG takes half a kilobyte for each before it reads any; 40 megapixels have 9,766 blocks of
 64 × 64, as encoders make them."""
 CODING_STYLE, START_OF_TILE, START_OF_DATA, END_OF_CODESTREAM = b"\xff\x52", b"\xff\x90", b"\xff\x93", b"\xff\xd9"
 OTHER_SEGMENTS = frozenset(bytes([0xFF, low]) for low in b"\x50\x51\x55\x57\x58\x5c\x5d\x5e\x5f\x60\x61\x63\x64")
