@@ -17,6 +17,8 @@ from chestxray.radiograph import Radiograph, RadiographError
 
 VIEWS = frozenset({"PA", "AP", "LL", "RL", "LAT", "RLD", "LLD", "RLO", "LLO"})
 """View positions of chest radiographs (PS3.3 C.8.11.5), and LAT, which old devices write."""
+LOGGED_FRAMES = 5
+"""The innermost: sequences in sequences make a thousand."""
 MODALITIES = frozenset({"CR", "DX"})
 SOP_CLASSES = frozenset(
     {
@@ -56,7 +58,7 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
         if isinstance(error, OSError) and error.errno is not None:  # of the system, such as a fork that failed
             raise
         # pydicom and the codecs raise anything for damaged files; their messages quote the file.
-        where = traceback.format_tb(error.__traceback__)
+        where = traceback.format_tb(error.__traceback__, limit=-LOGGED_FRAMES)
         logging.getLogger(__name__).warning("not decoded: %s", type(error).__name__, extra={"traceback": where})
         raise RadiographError("truncated or damaged") from None
 

@@ -377,6 +377,9 @@ def test_what_damage_raised_is_logged_but_not_what_it_said(caplog: pytest.LogCap
     (record,) = caplog.records
     assert "ValueError" in caplog.text and "?!" not in caplog.text
     assert any("dicom_grey.py" in line for line in record.__dict__["traceback"])
+    with pytest.raises(RadiographError):
+        decode(REFUSED["dicom, deep sequences"][0])
+    assert all(len(str(record.__dict__["traceback"])) < 5000 for record in caplog.records)
 
 
 def test_no_text_of_the_file_is_shown(caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder) -> None:
