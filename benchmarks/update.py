@@ -76,7 +76,7 @@ def measure(folder: Path, studies: int) -> dict[str, float]:
 def main() -> None:
     """Prints the table, or writes it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=1200, help="of the first batch")
+    parser.add_argument("--studies", type=int, default=4800, help="of the first batch")
     parser.add_argument("--out", type=Path, help="a folder for update.md and update.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
