@@ -24,6 +24,7 @@ from chestxray.split import SIDES, check_split
 from chestxray.tracking import open_store
 
 REASONS_SHOWN = 10
+MIXED = "WARNING   phantoms and radiographs together: a model of both means nothing; list the new batch alone"
 PREPARED = Path("data/prepared")
 REPORTS = Path("reports")
 
@@ -41,6 +42,7 @@ class Arrival:
         root: as it will stand in `params.yaml`.
         studies: that are new, as `examine_batch` returns them.
         known_patients: those of them that earlier batches have.
+        mixed: it holds phantoms where earlier batches hold radiographs, or the other way round.
         rejected: `image`, `reason`; images that earlier batches have included.
     """
 
@@ -48,6 +50,7 @@ class Arrival:
     root: str
     studies: pd.DataFrame
     known_patients: frozenset[str]
+    mixed: bool
     rejected: pd.DataFrame
 
     def describe(self) -> str:
@@ -62,6 +65,7 @@ class Arrival:
             [
                 f"batch {self.name} ({self.root})"
                 + (": synthetic phantoms" if self.studies["synthetic"].any() else ""),
+                *([MIXED] if self.mixed else []),
                 f"studies   {len(self.studies)} new",
                 f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
                 "split     " + ", ".join(f"{sides.get(side, 0)} {side}" for side in SIDES),
@@ -91,11 +95,6 @@ def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) ->
     stored = _check_root(root, params)
     known = _known_studies(params, prepared)
     batch = read_batch(root)
-    if known["synthetic"].any() != batch.synthetic:
-        raise ArrivalError(
-            f"of {root} and the batches in params.yaml the one is synthetic phantoms, the other radiographs: a model "
-            "of both means nothing. List the new batch instead of the others (README, Your own data)"
-        )
     studies, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
     first = known.drop_duplicates("content_hash").set_index("content_hash")
@@ -107,7 +106,11 @@ def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) ->
     if new.empty:
         raise ArrivalError(f"nothing new in {root}: earlier batches have all {len(studies)} images. Nothing was added")
     rejected = pd.concat([rejected[["image", "reason"]], duplicates], ignore_index=True)
-    return Arrival(name, stored, new, frozenset(new["patient"]) & frozenset(known["patient"]), rejected)
+    known_patients, mixed = (
+        frozenset(new["patient"]) & frozenset(known["patient"]),
+        known["synthetic"].any() != batch.synthetic,
+    )
+    return Arrival(name, stored, new, known_patients, bool(mixed), rejected)
 
 
 def edits_of(arrival: Arrival, warm_start: str | None, params: Params) -> dict[str, Any]:

@@ -15,13 +15,22 @@ def check_plausible(radiograph: Radiograph) -> None:
     """Looks for what no radiograph is.
 
     Raises:
-        RadiographError: too small, too long, all pixels are the same, or 16 bits of which the upper four are unused.
+        RadiographError: too small, too long, all pixels are the same, or `check_scale` raises it.
     """
     height, width = radiograph.pixels.shape
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
         raise RadiographError(f"no chest can be seen in an image of {width}×{height} pixels", "not-a-radiograph")
     if radiograph.pixels.min() == radiograph.pixels.max():
         raise RadiographError("all pixels of the image are the same", "not-a-radiograph")
+    check_scale(radiograph)
+
+
+def check_scale(radiograph: Radiograph) -> None:
+    """Looks for the values of a detector of 12 bits or fewer that stand in 16 bits as they are.
+
+    Raises:
+        RadiographError: they do, which would make a nearly black image of them.
+    """
     if radiograph.format == "PNG" and radiograph.bit_depth == 16 and radiograph.pixels.max() <= TWELVE_BITS:
         reason = "nearly black: a 16-bit PNG whose grey levels fill 12 bits or fewer; scale them to 0–65535"
         raise RadiographError(reason, "not-a-radiograph")

@@ -15,7 +15,7 @@ from chestxray.array_file import ArrayFile
 from chestxray.nih import Batch, read_batch
 from chestxray.parallel import parallel_map
 from chestxray.params import PrepareParams
-from chestxray.plausibility import check_plausible
+from chestxray.plausibility import check_scale
 from chestxray.progress import progress
 from chestxray.radiograph import RadiographError, decode, resize
 from chestxray.split import check_split, side_of
@@ -162,7 +162,7 @@ def _decode(path: Path, size: int) -> Decoded | str:
         if path.stat().st_size > MAX_FILE_BYTES:
             return f"file larger than {MAX_FILE_BYTES:,} bytes"
         radiograph = decode(path.read_bytes())
-        check_plausible(radiograph)
+        check_scale(radiograph)
     except (RadiographError, OSError) as error:
         return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
     pixels = radiograph.pixels
