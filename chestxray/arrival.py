@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
         replace_file(path, text)
     except (ValueError, OSError) as error:
         what = "" if isinstance(error, ParamsError) else f"batch {options.name} was not added: "
-        print(f"{what}{error}. params.yaml is unchanged.", file=sys.stderr)
+        print(f"{what}{str(error).rstrip('.')}. params.yaml is unchanged.", file=sys.stderr)
         raise SystemExit(1) from None
     print(arrival.describe())
     print(f"start     {load_params(path).train.warm_start or 'cold: the trained head'}")

@@ -64,7 +64,10 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
     """
     folds = np.array([fold_of(patient, params.folds) for patient in features.patients])
     if len(np.unique(folds)) < params.folds:
-        raise ValueError(f"{len(set(features.patients))} patients are too few for train.folds {params.folds}")
+        raise ValueError(
+            f"{len(set(features.patients))} patients are too few for train.folds {params.folds}: none falls on fold "
+            f"{min(set(range(params.folds)) - set(folds.tolist()))}. Give more patients, some dozens at least"
+        )
     # One group of 14 columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
     groups = np.column_stack([folds != fold for fold in range(params.folds)] + [np.ones(len(folds), bool)])
     problem = _Problem(features, groups, class_weights)

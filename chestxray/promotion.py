@@ -89,20 +89,27 @@ def _decision(
     version: ModelVersion, champion: int | None, rival: Opinion | None, own: Opinion, test: Dataset, params: Params
 ) -> dict[str, Any]:
     """What is decided and why; the gate is asked where nothing else settles it."""
-    by_hand = "to replace it, move the alias in MLflow by hand"
+    decision, by_hand = "keep", "to replace it, move the alias in MLflow by hand"
     if champion is None:
-        return {"decision": "promote", "reason": "It is the first: there is no champion to hold it against."}
-    if version.tags.get(VERDICT) == ROLLED_BACK:
-        return {"decision": "keep", "reason": "It was rolled back by hand."}
-    if int(version.version) < champion:
-        return {"decision": "keep", "reason": f"Version {champion} was promoted after it: {by_hand}."}
-    if rival is None:
+        decision, reason = "promote", "It is the first: there is no champion to hold it against."
+    elif version.tags.get(VERDICT) == ROLLED_BACK:
+        reason = "It was rolled back by hand."
+    elif int(version.version) < champion:
+        reason = f"Version {champion} was promoted after it: {by_hand}."
+    elif rival is None:
         reason = f"Champion version {champion} can't be compared (the log says why): {by_hand}."
-        return {"decision": "keep", "reason": reason}
-    if rival.synthetic and not test.synthetic:
-        reason = f"Champion version {champion} was trained on synthetic phantoms, which says nothing about patients."
-        return {"decision": "promote", "reason": f"It is the first that was trained on radiographs. {reason}"}
-    return _judged(test, rival, own, params)
+    elif rival.synthetic and not test.synthetic:
+        decision = "promote"
+        reason = (
+            f"It is trained on radiographs, champion version {champion} on phantoms, which say nothing of patients."
+        )
+    elif test.synthetic and not rival.synthetic:
+        reason = (
+            f"Champion version {champion} is trained on radiographs, it on phantoms, which say nothing of patients."
+        )
+    else:
+        return _judged(test, rival, own, params)
+    return {"decision": decision, "reason": reason}
 
 
 def _judged(test: Dataset, champion: Opinion, challenger: Opinion, params: Params) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Weighs the findings by their prevalence; the first stage that sees all batches, so it checks the split too."""
+"""Weighs the findings by their prevalence; the first stage that sees all batches, so it checks split and benchmark."""
 
 import logging
 from pathlib import Path
 
 import pandas as pd
 
+from chestxray.benchmark import benchmark_of, check_benchmark
 from chestxray.class_weighting import class_weights
 from chestxray.dataset import load_dataset
 from chestxray.params import load_params
@@ -17,6 +18,9 @@ def main() -> None:
     with stage_run("class_weighting", params) as run:
         prepared = [Path("data/prepared", batch) for batch in params.batches]
         dataset = load_dataset(prepared)
+        yardstick = check_benchmark(benchmark_of(dataset, params.benchmark), params.evaluate.benchmark_sha256)
+        benchmark = {"batches": "+".join(params.benchmark), **yardstick}
+        write_json(Path("reports/benchmark.json"), {"benchmark_set": benchmark})
         for batch, findings in dataset.unlabelled.items():
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
         weights = class_weights(dataset.side("train").truth, params.class_weighting)

@@ -5,7 +5,7 @@ from pathlib import Path
 from chestxray import figures
 from chestxray.bundle import MODEL, Network, write_card
 from chestxray.dataset import load_dataset
-from chestxray.evaluation import benchmark_of, card_of, check_benchmark, describe, evaluate_model
+from chestxray.evaluation import card_of, describe, evaluate_model
 from chestxray.inference import answers, names_of
 from chestxray.metrics import classification_report, confusion_matrices
 from chestxray.params import load_params
@@ -23,13 +23,11 @@ def main() -> None:
         dataset = load_dataset([Path("data/prepared", batch) for batch in params.batches])
         model = (BUNDLE / MODEL).read_bytes()
         network = Network(model)
-        yardstick = check_benchmark(benchmark_of(dataset, params.benchmark), params.evaluate.benchmark_sha256)
         result = evaluate_model(network, dataset, params.benchmark, params.evaluate)
         truth, test, note = result.test.truth, result.metrics["test"], describe(dataset, params.evaluate)
         confusion = confusion_matrices(truth, result.decisions)
         roc, precision_recall = curves(truth, result.probabilities)
         write_json(REPORTS / "metrics.json", result.metrics)
-        write_json(REPORTS / "benchmark.json", {"benchmark_set": {"batches": "+".join(params.benchmark), **yardstick}})
         write_csv(
             REPORTS / "classification_report.csv",
             classification_report(truth, result.decisions, result.thresholds, test),

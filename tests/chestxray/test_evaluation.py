@@ -8,14 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chestxray.benchmark import BenchmarkError, benchmark_of, check_benchmark
 from chestxray.bundle import MODEL, Bundle, Network, write_card
 from chestxray.dataset import Dataset
 from chestxray.evaluation import (
-    BenchmarkError,
     Evaluation,
-    benchmark_of,
     card_of,
-    check_benchmark,
     describe,
     evaluate_model,
 )

@@ -44,14 +44,18 @@ def test_an_older_version_that_is_built_again_stays_where_it_is(
     assert decision == "keep" and "Version 2 was promoted after it" in reason
 
 
-@pytest.mark.parametrize(("champion", "decision"), [(True, "promote"), (False, "underpowered")])
-def test_a_champion_of_phantoms_gives_way_to_the_first_model_of_radiographs(
-    champion: bool, decision: str, client: MlflowClient, dataset: Dataset, bundle_folder: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("champion", "challenger", "decision"),
+    [(True, False, "promote"), (False, True, "keep"), (False, False, "underpowered")],
+)
+def test_a_model_of_radiographs_comes_before_one_of_phantoms(
+    champion: bool, challenger: bool, decision: str, client: MlflowClient, dataset: Dataset, bundle_folder: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     promote(client, another(client, bundle_folder, tmp_path, synthetic=champion))
-    newest = another(client, bundle_folder, tmp_path, "newest", synthetic=False)
-    real = Dataset(dataset.studies.assign(synthetic=False), dataset.images).side("test")
-    assert decided(client, newest, real)[0] == decision
+    newest = another(client, bundle_folder, tmp_path, "newest", synthetic=challenger)
+    images = Dataset(dataset.studies.assign(synthetic=challenger), dataset.images).side("test")
+    assert decided(client, newest, images)[0] == decision
 
 
 def test_a_champion_of_another_draw_of_test_patients_is_not_compared(
