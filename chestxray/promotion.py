@@ -100,13 +100,9 @@ def _decision(
         reason = f"Champion version {champion} can't be compared (the log says why): {by_hand}."
     elif rival.synthetic and not test.synthetic:
         decision = "promote"
-        reason = (
-            f"It is trained on radiographs, champion version {champion} on phantoms, which say nothing of patients."
-        )
+        reason = f"It is trained on radiographs, champion version {champion} on synthetic phantoms."
     elif test.synthetic and not rival.synthetic:
-        reason = (
-            f"Champion version {champion} is trained on radiographs, it on phantoms, which say nothing of patients."
-        )
+        reason = f"Champion version {champion} is trained on radiographs, it on synthetic phantoms."
     else:
         return _judged(test, rival, own, params)
     return {"decision": decision, "reason": reason}
