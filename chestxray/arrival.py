@@ -106,11 +106,9 @@ def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) ->
     if new.empty:
         raise ArrivalError(f"nothing new in {root}: earlier batches have all {len(studies)} images. Nothing was added")
     rejected = pd.concat([rejected[["image", "reason"]], duplicates], ignore_index=True)
-    known_patients, mixed = (
-        frozenset(new["patient"]) & frozenset(known["patient"]),
-        known["synthetic"].any() != batch.synthetic,
-    )
-    return Arrival(name, stored, new, known_patients, bool(mixed), rejected)
+    known_patients = frozenset(new["patient"]) & frozenset(known["patient"])
+    mixed = bool(known["synthetic"].any()) != batch.synthetic
+    return Arrival(name, stored, new, known_patients, mixed, rejected)
 
 
 def edits_of(arrival: Arrival, warm_start: str | None, params: Params) -> dict[str, Any]:
