@@ -66,7 +66,7 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
             "file descriptors after": server.descriptors(),
             "heatmaps asked for after they expired": len(links),
             "heatmaps left behind": left,
-            "temporary files left behind": len(list((folder / "tmp").iterdir())),
+            "temporary files left behind": sum(path.is_file() for path in (folder / "tmp").rglob("*")),
         }
 
 

@@ -99,7 +99,7 @@ async def metrics(service: Shared) -> Response:
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid-request")},
 )
-async def gradcam(name: str, service: Shared) -> Response:
+def gradcam(name: str, service: Shared) -> Response:
     """A linked overlay, until it expires."""
     png = service.overlays.get(name)
     if png is None:
@@ -148,7 +148,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
         # A daemon: at the end nobody waits for an MLflow that does not answer.
         threading.Thread(target=service.follow, daemon=True).start()
         yield
-        service.stopped.set()
+        service.close()
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service

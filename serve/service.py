@@ -1,6 +1,8 @@
 """What the routes share: the model, the queue, the linked heatmaps and the metrics."""
 
+import tempfile
 import threading
+from pathlib import Path
 
 from fastapi import Request, Response, UploadFile
 
@@ -24,7 +26,9 @@ class Service:
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         self.settings, self.predictor = settings, predictor
         self.pool = Pool(settings.concurrency, settings.queue_length)
-        self.overlays = Overlays(settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count)
+        self._temporary = tempfile.TemporaryDirectory(prefix="chestxray-heatmaps-")
+        bounds = settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
+        self.overlays = Overlays(settings.heatmap_folder or Path(self._temporary.name), *bounds)
         self.metrics = Metrics()
         self.draining, self.stopped = False, threading.Event()
 
@@ -36,8 +40,15 @@ class Service:
             if self.predictor.model is not None:
                 info = self.predictor.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
+            self.overlays.sweep()
             if self.stopped.wait(self.settings.model_poll_seconds):
                 return
+
+    def close(self) -> None:
+        """Stops following, and leaves no heatmap behind."""
+        self.stopped.set()
+        self.overlays.sweep(all=True)
+        self._temporary.cleanup()
 
     def problem(self, error: Exception) -> ProblemError:
         """What an error is for a client, counted."""

@@ -50,10 +50,12 @@ class Settings(BaseSettings):
     """Images worked on at the same time."""
     queue_length: Annotated[int, Field(ge=0)] = 16
     """Images that may wait; one more is answered 503."""
+    heatmap_folder: Path | None = None
+    """Where linked heatmaps are kept, for this service alone; by default a temporary folder. Emptied in the end."""
     heatmap_seconds: Seconds = 600.0
     """How long a linked heatmap can be fetched."""
     heatmap_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 32 * MEBIBYTE
-    """Memory for linked heatmaps; those that were not fetched the longest go first."""
+    """Disk for linked heatmaps; the oldest go first."""
     heatmap_count: Count = 512
     """Most linked heatmaps at a time."""
     api_key: Annotated[SecretStr, Field(min_length=16)] | None = None

@@ -23,6 +23,7 @@ from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.radiograph import decode, resize
 from serve.observation import JsonLines
 from tests.serve.bundles import INPUT_SIZE, SIZE
+from tests.serve.conftest import ready_app
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
 
 Service = Callable[..., TestClient]
@@ -90,6 +91,14 @@ def test_inline_and_linked_overlays_are_the_same_picture(client: TestClient) -> 
     assert fetched.headers["cache-control"] == "no-store"
     assert fetched.content == base64.b64decode(inline["png"])
     assert Image.open(io.BytesIO(fetched.content)).size == (512, 512)
+
+
+def test_no_heatmap_outlives_the_service(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "heatmaps"
+    with TestClient(ready_app(bundle, heatmap_folder=folder)) as client:
+        url = ask(client, heatmaps="link", threshold=0)["findings"][0]["heatmap"]["url"]
+        assert folder / Path(url).name in folder.iterdir()
+    assert not list(folder.iterdir())
 
 
 def test_linked_overlays_are_bounded(service: Service) -> None:
