@@ -29,7 +29,7 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
     """
     bodies = [*map(form, files), form(files[0][: len(files[0]) // 2]), form(b"garbage")]
     requests = [(PREDICT + option, body) for body in bodies for option in OPTIONS]
-    with serving(folder, bundle, heatmap_seconds=HEATMAP_SECONDS) as server:
+    with serving(folder, bundle, heatmap_seconds=HEATMAP_SECONDS, model_poll_seconds=HEATMAP_SECONDS) as server:
         with Crowd(server.port, requests, 2).asking() as warm:
             warm.wait_for(len(requests))
         descriptors, before = server.descriptors(), server.resident()
@@ -48,7 +48,7 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
                 links = [*links, *_links([answer.body for answer in fresh[-8:]])][-500:]
                 counted.append(done)
                 resident.append(server.resident())
-        time.sleep(HEATMAP_SECONDS)
+        time.sleep(2 * HEATMAP_SECONDS)  # they expire, and the next look at the model removes their files
         first = int(WARM_UP * SAMPLES)
         fit = linregress(np.array(counted[first:]) / 10_000, resident[first:])
         with Client(server.port) as client:

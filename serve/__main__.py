@@ -8,6 +8,7 @@ import threading
 from types import FrameType
 
 import uvicorn
+from pydantic import ValidationError
 
 from serve.api import create_app
 from serve.observation import JsonLines
@@ -45,19 +46,16 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(str(error))
     limit_heap()
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        create_app(settings),
-        settings.host,
-        settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=settings.max_connections,
+        create_app(settings), settings.host, settings.port, log_config=None, access_log=False, server_header=False
     )
     DrainingServer(config).run()
 

@@ -75,12 +75,12 @@ def _heatmaps(
             yield schemas.RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
         return
     large, covered = resize(reading.radiograph.pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size
-    for png in overlay_pngs(large, maps, covered, OPACITY):
-        if options.heatmaps == "link" and overlays is not None:
-            url = f"/static/gradcam/{overlays.add(png)}.png"
-            yield schemas.LinkedHeatmap(url=url, expires_in_seconds=overlays.seconds)
-        else:
-            yield schemas.InlineHeatmap(png=base64.b64encode(png).decode())
+    pngs = overlay_pngs(large, maps, covered, OPACITY)
+    if options.heatmaps == "link" and overlays is not None:
+        for name in overlays.add(pngs):
+            yield schemas.LinkedHeatmap(url=f"/static/gradcam/{name}", expires_in_seconds=overlays.seconds)
+    else:
+        yield from (schemas.InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
 
 
 def _image_info(data: bytes, reading: Reading) -> schemas.ImageInfo:

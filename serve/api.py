@@ -95,7 +95,7 @@ async def metrics(service: Shared) -> Response:
 
 
 @open_to_all.get(
-    "/static/gradcam/{name}.png",
+    "/static/gradcam/{name}",
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid-request")},
 )

@@ -41,7 +41,7 @@ class Doorkeeper:
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: frozenset[str | None]) -> None:
-        self.app, self.service, self.paths = app, service, paths
+        self.app, self.service, self.paths, self.uploads = app, service, paths, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
@@ -58,6 +58,8 @@ class Doorkeeper:
                     headers.setdefault(name, value)
             await send(message)
 
+        uploads = int(scope["method"] == "POST")
+        self.uploads += uploads
         try:
             self._check(scope)
             await self.app(scope, receive, observe)
@@ -70,6 +72,7 @@ class Doorkeeper:
             response = await self.service.refuse(Request(scope), error)
             await response(scope, receive, observe)
         finally:
+            self.uploads -= uploads
             self._count(scope, time.perf_counter() - start)
 
     def _check(self, scope: Scope) -> None:
@@ -83,6 +86,8 @@ class Doorkeeper:
             raise ProblemError("body-too-large", f"The request is larger than {limit:,} bytes.")
         if scope["method"] == "POST":
             self.service.pool.check()
+            if self.uploads > settings.max_uploads:
+                raise ProblemError("overloaded", f"{settings.max_uploads} clients are sending files; try again.")
 
     def _count(self, scope: Scope, seconds: float) -> None:
         metrics, state = self.service.metrics, scope["state"]

@@ -62,7 +62,7 @@ class LinkedHeatmap(BaseModel):
     kind: Literal["link"] = "link"
     url: Annotated[str, Field(examples=["/static/gradcam/0f8fad5bd9cb469fa165708677289501.png"])]
     expires_in_seconds: Annotated[float, Field(examples=[600.0])]
-    """At the latest: the oldest go sooner when many are made."""
+    """At the latest: those that were not fetched the longest go sooner when many are made."""
 
 
 class Rectangle(BaseModel):

@@ -47,7 +47,7 @@ class Service:
     def close(self) -> None:
         """Stops following, and leaves no heatmap behind."""
         self.stopped.set()
-        self.overlays.sweep(all=True)
+        self.overlays.clear()
         self._temporary.cleanup()
 
     def problem(self, error: Exception) -> ProblemError:

@@ -36,8 +36,8 @@ class Settings(BaseSettings):
     """Port to listen on."""
     drain_seconds: Annotated[float, Field(ge=0)] = 1.0
     """After SIGTERM: how long `/readyz` says 503 and requests are still taken, before those in flight finish."""
-    max_connections: Count = 128
-    """Clients at a time, slow ones among them; one more is answered 503."""
+    max_uploads: Count = 128
+    """Requests with files at a time, slow ones among them; one more is answered 503."""
     max_body_bytes: Count = 20 * MEBIBYTE
     """Largest request."""
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = MAX_PIXELS
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     heatmap_seconds: Seconds = 600.0
     """How long a linked heatmap can be fetched."""
     heatmap_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 32 * MEBIBYTE
-    """Disk for linked heatmaps; the oldest go first."""
+    """Disk for linked heatmaps; those that were not fetched the longest go first."""
     heatmap_count: Count = 512
     """Most linked heatmaps at a time."""
     api_key: Annotated[SecretStr, Field(min_length=16)] | None = None

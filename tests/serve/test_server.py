@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -23,17 +23,22 @@ pytestmark = pytest.mark.slow
 DEADLINE = 30.0
 
 
-def wait_until_ready(url: str, status: int) -> httpx2.Response:
-    """Asks until `/readyz` has a status."""
+def until(ask: Callable[[], httpx2.Response], status: int) -> httpx2.Response:
+    """Asks until the answer has a status."""
     end = time.monotonic() + DEADLINE
     while True:
         try:
-            answer = httpx2.get(f"{url}/readyz")
+            answer = ask()
             if answer.status_code == status:
                 return answer
         except httpx2.ConnectError:
             pass
-        assert time.monotonic() < end, f"/readyz did not turn {status}"
+        assert time.monotonic() < end, f"no answer of status {status}"
+
+
+def wait_until_ready(url: str, status: int) -> httpx2.Response:
+    """Asks until `/readyz` has a status."""
+    return until(lambda: httpx2.get(f"{url}/readyz"), status)
 
 
 @contextmanager
@@ -119,3 +124,20 @@ def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "queue_length" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> None:
+    form = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+    with started_with(MODEL_URI=str(bundle), MAX_UPLOADS="4") as (server, url), ExitStack() as slow:
+        wait_until_ready(url, 200)
+        for _ in range(4):
+            client = slow.enter_context(socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0)))
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + form)
+        refused = until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 503)
+        assert (refused.json()["type"], refused.headers["retry-after"]) == ("overloaded", "1")
+        assert "4 clients" in refused.json()["detail"]
+        assert httpx2.get(f"{url}/livez").status_code == httpx2.get(f"{url}/readyz").status_code == 200
+        slow.close()
+        until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 200)
+        assert server.poll() is None
