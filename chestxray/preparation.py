@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.array_file import ArrayFile
+from chestxray.heap import set_heap
 from chestxray.nih import Batch, read_batch
 from chestxray.parallel import parallel_map
 from chestxray.params import PrepareParams
@@ -23,8 +24,10 @@ from chestxray.split import check_split, side_of
 MAX_FILE_BYTES = 100_000_000
 IMAGES_IN_FLIGHT = 256
 
-KEPT_BYTES = 30_000_000
-"""Freed blocks up to this size are kept for the next image; glibc's own limit is 32 MiB."""
+KEPT_BLOCK = 30_000_000
+"""Freed blocks up to this size are kept for the next image. By itself glibc keeps what is no larger than twice the
+largest block that was freed so far: after a radiograph of 1024 × 1024 less than decoding takes, so that all would go
+back every time, which was a fifth of the time, with the cores waiting for each other in the kernel."""
 
 
 class BatchError(ValueError):
@@ -125,7 +128,7 @@ def _decode_all(
     first: dict[str, str] = {}
     rejected: list[tuple[str, str]] = []
     images: Sequence[str] = batch.studies["image"].tolist()
-    _keep_freed_memory()
+    set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
     decoded = parallel_map(partial(_decode, size=size), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
     for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
         if isinstance(result, str):
@@ -141,16 +144,6 @@ def _decode_all(
     return pd.DataFrame(accepted, columns=columns).astype({"image": "str", "identical_to": "str"}), pd.DataFrame(
         rejected, columns=["image", "reason"]
     )
-
-
-def _keep_freed_memory() -> None:
-    """Makes the C library keep the memory of an image for the next, which else is a page fault for every 4 KiB.
-
-    glibc gives back what exceeds twice the largest block that was freed so far (mallopt(3), M_MMAP_THRESHOLD). After
-    one of 1 MiB, a radiograph of 1024 × 1024, that is less than decoding takes, so all would go back every time: a
-    fifth of the time, and the cores wait for each other in the kernel.
-    """
-    np.empty(KEPT_BYTES, np.uint8)
 
 
 Decoded = tuple[npt.NDArray[np.uint8], str, int, int]
