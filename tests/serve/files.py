@@ -75,6 +75,13 @@ def bomb_text() -> bytes:
     return encoded(GREY, pnginfo=info)
 
 
+def text_beyond_latin() -> bytes:
+    """40 chunks of a million letters each, which one that is not Latin makes four bytes wide."""
+    letters = zlib.compress(("a" * 1_000_000 + "\N{GRINNING FACE}").encode())
+    start, end = PNG[:33], PNG[33:]  # what follows the header
+    return start + 40 * chunk(b"iTXt", b"k\0\1\0\0\0" + letters) + end
+
+
 def rotated_jpeg() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -217,6 +224,8 @@ REFUSED = {
     "garbage inside": (png_of(100, 100, b"garbage"), 422),
     "bomb of text": (bomb_text(), 422),
     "bomb of pixels": (bomb_png(), 413),
+    "bomb of text that is four times as large in memory": (text_beyond_latin(), 422),
+    "scans over many pixels": (encoded(np.zeros((4000, 5000), np.uint8), "JPEG") + b"\xff\xda" * 40, 422),
     "bomb of scans": (JPEG + b"\xff\xda" * 200, 422),
     "bomb of scans, two pictures": (two_pictures() + b"\xff\xda" * 200, 422),
     "bomb of pixels, jpeg": (bomb_jpeg(), 413),
