@@ -29,6 +29,7 @@ from chestxray.radiograph import RadiographError, decode
 SECONDS, MEBIBYTES, HANGS_AFTER, TIMES = 0.25, 32.0, 10.0, 3
 ADDRESS_SPACE = 2 * 1024**3
 MAX_PIXELS = 1_000_000
+"""Time and memory of a good file grow with its pixels: the bounds above are for a megapixel."""
 
 Outcomes = Counter[tuple[str, str]]
 """Kind of file, outcome → how often."""

@@ -1,15 +1,17 @@
 """Overlays that a client fetches later: files under random names, for a while."""
 
-import re
 import secrets
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cachetools import TTLCache
 
-NAME = re.compile(r"[0-9a-f]{32}\.png")
+PREFIX = "chestxray-heatmaps-"
 
 
 class Overlays:
@@ -19,7 +21,8 @@ class Overlays:
     overlays in memory it grew by 17 MiB in 10,000 requests.
 
     Args:
-        folder: for the files, and for this object alone: what a killed process left there is removed.
+        parent: folder in which to make a private one for the files, and in which those that killed processes left are
+            removed when all that they hold has expired.
         seconds: how long each is kept.
         max_bytes: of all together; none may be larger.
         max_count: how many at a time.
@@ -30,14 +33,18 @@ class Overlays:
     """
 
     def __init__(
-        self, folder: Path, seconds: float, max_bytes: int, max_count: int, clock: Callable[[], float] = time.monotonic
+        self, parent: Path, seconds: float, max_bytes: int, max_count: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         # A small one counts as its share of the bytes, which bounds their number.
         share = -(-max_bytes // max_count)
-        self.seconds, self._folder, self._lock = seconds, folder, threading.RLock()
+        self.seconds, self._lock = seconds, threading.Lock()
         self._sizes: TTLCache[str, int] = TTLCache(max_bytes, seconds, clock, lambda size: max(size, share))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.sweep()
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{PREFIX}*"):
+            with suppress(OSError):  # it is another user's, or is just going
+                if time.time() - left.stat().st_mtime > seconds:
+                    shutil.rmtree(left)
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
 
     def add(self, pngs: Iterable[bytes]) -> list[str]:
         """Keeps PNGs and returns their names: 128 random bits and an ending.
@@ -57,19 +64,17 @@ class Overlays:
 
     def get(self, name: str) -> bytes | None:
         """The PNG, or None if there is none of that name or it expired."""
-        with self._lock:
-            path = self._folder / name
-            return path.read_bytes() if self._sizes.get(name) is not None and path.exists() else None
+        with self._lock, suppress(FileNotFoundError):
+            return (self._folder / name).read_bytes() if self._sizes.get(name) is not None else None
+        return None
 
     def sweep(self) -> None:
         """Removes the files of what expired or had to make room."""
-        with self._lock:
-            for path in self._folder.glob("*.png"):
-                if NAME.fullmatch(path.name) and path.name not in self._sizes:
-                    path.unlink(missing_ok=True)
+        with self._lock, suppress(OSError):  # what can't be removed now can be at the next time
+            for path in self._folder.iterdir():
+                if path.name not in self._sizes:
+                    path.unlink()
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Removes all."""
-        with self._lock:
-            self._sizes.clear()
-            self.sweep()
+        shutil.rmtree(self._folder, ignore_errors=True)

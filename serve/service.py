@@ -1,8 +1,6 @@
 """What the routes share: the model, the queue, the linked heatmaps and the metrics."""
 
-import tempfile
 import threading
-from pathlib import Path
 
 from fastapi import Request, Response, UploadFile
 
@@ -26,9 +24,8 @@ class Service:
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         self.settings, self.predictor = settings, predictor
         self.pool = Pool(settings.concurrency, settings.queue_length)
-        self._temporary = tempfile.TemporaryDirectory(prefix="chestxray-heatmaps-")
         bounds = settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
-        self.overlays = Overlays(settings.heatmap_folder or Path(self._temporary.name), *bounds)
+        self.overlays = Overlays(settings.heatmap_folder, *bounds)
         self.metrics = Metrics()
         self.draining, self.stopped = False, threading.Event()
 
@@ -47,8 +44,7 @@ class Service:
     def close(self) -> None:
         """Stops following, and leaves no heatmap behind."""
         self.stopped.set()
-        self.overlays.clear()
-        self._temporary.cleanup()
+        self.overlays.close()
 
     def problem(self, error: Exception) -> ProblemError:
         """What an error is for a client, counted."""

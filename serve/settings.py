@@ -1,5 +1,6 @@
 """Settings of the service: environment variables of the same names in capitals, such as MODEL_URI."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -50,13 +51,13 @@ class Settings(BaseSettings):
     """Images worked on at the same time."""
     queue_length: Annotated[int, Field(ge=0)] = 16
     """Images that may wait; one more is answered 503."""
-    heatmap_folder: Path | None = None
-    """Where linked heatmaps are kept, for this service alone; by default a temporary folder. Emptied in the end."""
+    heatmap_folder: Path = Path(tempfile.gettempdir())
+    """Where a private folder for linked heatmaps is made, which goes when the service ends."""
     heatmap_seconds: Seconds = 600.0
     """How long a linked heatmap can be fetched."""
-    heatmap_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 32 * MEBIBYTE
+    heatmap_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 128 * MEBIBYTE
     """Disk for linked heatmaps; those that were not fetched the longest go first."""
-    heatmap_count: Count = 512
+    heatmap_count: Count = 1024
     """Most linked heatmaps at a time."""
     api_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     """What clients send as X-API-Key; without it the service is open to whoever reaches it."""
