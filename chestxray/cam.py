@@ -72,20 +72,24 @@ def _blends(opacity: float) -> npt.NDArray[np.uint32]:
     return blends.view(np.uint32).ravel()
 
 
-def overlay_pngs(pixels: Pixels, maps: Single, input_size: int, opacity: float) -> Iterator[bytes]:
+def overlay_pngs(
+    pixels: Pixels, maps: Single, input_size: int, opacity: float, shape: tuple[int, int]
+) -> Iterator[bytes]:
     """One PNG for each map, as many at a time as there are cores; one colour scale for all, so that they compare.
 
     Args:
-        pixels: uint8, S × S.
+        pixels: uint8, S × S, as the model sees a radiograph: squeezed into a square.
         maps: h × w × findings, parts of the logits.
         input_size: side of the central square of the image that the maps cover.
         opacity: of the hottest places, 0–1.
+        shape: height and width of the pictures, which brings back the proportions of the radiograph.
     """
     full_scale = float(maps.max(initial=0.0))
 
     def draw(place: int) -> bytes:
         heat = heat_of(maps[..., [place]], len(pixels), input_size)[..., 0]
-        return png_of(overlay(pixels, heat, full_scale, opacity))
+        picture = overlay(pixels, heat, full_scale, opacity)
+        return png_of(np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8))
 
     yield from parallel_map(draw, range(maps.shape[-1]), in_flight=2 * (os.cpu_count() or 1))
 

@@ -11,6 +11,8 @@ from chestxray.bundle import CARD, MODEL, BundleError, bundle_digest
 
 SECONDS = 300
 REGISTRY, LOCAL = "models:/", "sqlite:///"
+SOURCE = "source.json"
+"""Beside a bundle that came out of a registry: what `chestxray.resolve` said of it."""
 Found = dict[str, str | None]
 
 
@@ -42,8 +44,8 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
         known: SHA-256 of a card; this bundle need not be fetched again.
 
     Returns:
-        Where it is; and its `name` and `sha256`, of the card, and if a registry has it `version` and `alias`, which is
-        None if the address has none.
+        Where it is; and its `name` and `sha256`, of the card, and if a registry has it, or had when it was bundled,
+        `version` and `alias`, which is None if the address has none.
 
     Raises:
         BundleError: there is no such folder, store, model, alias or version, or no answer within five minutes.
@@ -51,7 +53,11 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
     if address.startswith(REGISTRY):
         return folder, _ask_registry(address, store, folder, known)
     try:
-        return Path(address), {"name": Path(address).resolve().name, "sha256": bundle_digest(Path(address))}
+        digest, source = bundle_digest(Path(address)), Path(address, SOURCE)
+        known_as: Found = json.loads(source.read_text()) if source.exists() else {}
+        if known_as.get("sha256") == digest:
+            return Path(address), known_as
+        return Path(address), {"name": Path(address).resolve().name, "sha256": digest}
     except OSError as error:
         raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
 

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+import warnings
 from types import FrameType
 
 import uvicorn
@@ -35,16 +36,24 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    warnings.simplefilter("ignore")  # those of libraries may quote a file
     try:
         settings = Settings()
-    except ValidationError as error:
+        app = create_app(settings)
+    except (ValidationError, OSError) as error:
         sys.exit(str(error))
     set_heap(kept_block=KEPT_BLOCK, kept_end=KEPT_END, one_arena=True)
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        create_app(settings), settings.host, settings.port, log_config=None, access_log=False, server_header=False
+        app,
+        settings.host,
+        settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     DrainingServer(config).run()
 

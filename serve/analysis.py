@@ -74,8 +74,9 @@ def _heatmaps(
         for values in np.moveaxis(maps, -1, 0).astype(float):
             yield schemas.RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
         return
-    large, covered = resize(reading.radiograph.pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size
-    pngs = overlay_pngs(large, maps, covered, OPACITY)
+    pixels, covered = reading.radiograph.pixels, OVERLAY_SIZE * card.input_size // card.size
+    height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
+    pngs = overlay_pngs(resize(pixels, OVERLAY_SIZE), maps, covered, OPACITY, (height, width))
     if options.heatmaps == "link" and overlays is not None:
         for name in overlays.add(pngs):
             yield schemas.LinkedHeatmap(url=f"/static/gradcam/{name}", expires_in_seconds=overlays.seconds)

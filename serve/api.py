@@ -8,25 +8,29 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response, Security, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.radiograph import RadiographError
 from serve.middleware import Doorkeeper
 from serve.predictor import Predictor
 from serve.problems import ProblemError, documented
-from serve.schemas import BatchPrediction, Options, Prediction, ProblemDetails, Readiness
+from serve.schemas import BatchPrediction, Options, Prediction, Readiness
 from serve.service import Service
 from serve.settings import Settings
 
 REFUSALS = documented(
-    "invalid-request", "body-too-large", "overloaded", "model-unavailable", "internal-error",
+    "invalid-request", "body-too-large", "too-slow", "overloaded", "model-unavailable", "internal-error",
     "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
 )  # fmt: skip
+
+MultiPartParser.spool_max_size = 128 * 1024
+"""Bytes of an uploaded file that are held in memory; the rest is on disk until the file's turn has come."""
 
 ENCODING = {"encoding": {"file": {"contentType": "image/png, image/jpeg, application/dicom"}}}
 RADIOGRAPHS = {"requestBody": {"content": {"multipart/form-data": ENCODING}}}
@@ -46,12 +50,6 @@ def _service(request: Request) -> Service:
 Shared = Annotated[Service, Depends(_service)]
 Asked = Annotated[Options, Query()]
 open_to_all, operations = APIRouter(), APIRouter(responses=documented("internal-error"))
-
-
-@open_to_all.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """To the documentation."""
-    return RedirectResponse("/docs")
 
 
 @open_to_all.get("/livez", responses=_shown("application/json", {"status": "alive"}))
@@ -108,7 +106,11 @@ def gradcam(name: str, service: Shared) -> Response:
 
 
 def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
-    router = APIRouter(responses=REFUSALS, max_body_size=max_body_bytes)
+    router = APIRouter(
+        responses=REFUSALS,
+        max_body_size=max_body_bytes,
+        form_limits={"max_files": max_batch_files, "max_fields": 8, "max_part_size": 1024},
+    )
     several = File(alias="file", min_length=1, max_length=max_batch_files)
 
     @router.post("/predict", openapi_extra=RADIOGRAPHS)
@@ -118,18 +120,21 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
         """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
-    @router.post("/predict/batch", openapi_extra=RADIOGRAPHS)
+    @router.post("/predict/batch", openapi_extra=RADIOGRAPHS, response_model=BatchPrediction)
     async def predict_batch(
         request: Request, service: Shared, options: Asked, files: Annotated[list[UploadFile], several]
-    ) -> BatchPrediction:
-        """Several files, all under the field name `file`: an answer or a problem each, in order."""
-        answers: list[Prediction | ProblemDetails] = []
-        for file in files:
-            try:
-                answers.append(await service.predict(file, options, request.state.request_id))
-            except (ProblemError, RadiographError) as error:
-                answers.append(service.problem(error).details(request.state.request_id))
-        return BatchPrediction(answers=answers)
+    ) -> StreamingResponse:
+        """Several files, all under the field name `file`: an answer or a problem each, in order, sent as it is made."""
+
+        async def answers() -> AsyncIterator[str]:
+            before = '{"answers":['
+            for file in files:
+                answer = await service.answer(file, options, request.state.request_id)
+                yield before + answer.model_dump_json()
+                before = ","
+            yield "]}"
+
+        return StreamingResponse(answers(), media_type="application/json")
 
     return router
 
@@ -152,6 +157,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service
+    app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
     app.include_router(open_to_all)
     # `Doorkeeper` asks for the key; this documents it.
     key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
@@ -163,6 +169,10 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     app.add_middleware(Doorkeeper, service=service, paths=paths)
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["X-API-Key"]
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["X-API-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After", "ETag"],
         )
     return app

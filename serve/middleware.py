@@ -1,5 +1,6 @@
 """What stands around the routes."""
 
+import asyncio
 import hmac
 import logging
 import re
@@ -62,18 +63,32 @@ class Doorkeeper:
         self.uploads += uploads
         try:
             self._check(scope)
-            await self.app(scope, receive, observe)
+            await self.app(scope, self._in_time(receive), observe)
         except Exception as error:
-            begun = "status" in state
-            if begun or not isinstance(error, ProblemError):
-                log.exception("failed", extra={"request_id": state["request_id"]})
-            if begun:
-                raise
             response = await self.service.refuse(Request(scope), error)
+            if "status" in state:
+                raise
             await response(scope, receive, observe)
         finally:
             self.uploads -= uploads
             self._count(scope, time.perf_counter() - start)
+
+    def _in_time(self, receive: Receive) -> Receive:
+        """What arrives, if all of the body does in time."""
+        loop, arrived = asyncio.get_running_loop(), False
+        deadline = loop.time() + self.service.settings.upload_seconds
+
+        async def receive_in_time() -> Message:
+            nonlocal arrived
+            try:
+                async with asyncio.timeout_at(None if arrived else deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise ProblemError("too-slow", "The request did not arrive in time.") from None
+            arrived = not message.get("more_body", False)
+            return message
+
+        return receive_in_time
 
     def _check(self, scope: Scope) -> None:
         path, headers, settings = scope["path"], Headers(scope=scope), self.service.settings

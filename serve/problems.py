@@ -26,6 +26,7 @@ KINDS = {
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This address does not take that method"),
     "body-too-large": Kind(413, "The request is too large"),
+    "too-slow": Kind(408, "The request took too long to arrive"),
     "image-too-large": Kind(413, "The image has too many pixels"),
     "unsupported-format": Kind(415, "The file is neither PNG nor JPEG nor DICOM"),
     "unreadable-image": Kind(422, "The image is truncated or damaged"),

@@ -49,7 +49,7 @@ class ImageInfo(BaseModel):
 
 
 class InlineHeatmap(BaseModel):
-    """An overlay on the radiograph."""
+    """An overlay on the radiograph, in its proportions, 512 pixels on its longer side."""
 
     kind: Literal["inline"] = "inline"
     png: Annotated[str, Field(examples=["iVBORw0KGgo…"])]
@@ -57,7 +57,7 @@ class InlineHeatmap(BaseModel):
 
 
 class LinkedHeatmap(BaseModel):
-    """Where the overlay can be fetched until it expires."""
+    """Where such an overlay can be fetched until it expires."""
 
     kind: Literal["link"] = "link"
     url: Annotated[str, Field(examples=["/static/gradcam/0f8fad5bd9cb469fa165708677289501.png"])]

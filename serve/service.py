@@ -1,5 +1,6 @@
 """What the routes share: the model, the queue, the linked heatmaps and the metrics."""
 
+import logging
 import threading
 
 from fastapi import Request, Response, UploadFile
@@ -10,8 +11,10 @@ from serve.overlays import Overlays
 from serve.pool import Pool
 from serve.predictor import Predictor
 from serve.problems import ProblemError, problem_of
-from serve.schemas import Options, Prediction
+from serve.schemas import Options, Prediction, ProblemDetails
 from serve.settings import Settings
+
+log = logging.getLogger("serve.service")
 
 
 class Service:
@@ -46,15 +49,24 @@ class Service:
         self.stopped.set()
         self.overlays.close()
 
-    def problem(self, error: Exception) -> ProblemError:
-        """What an error is for a client, counted."""
+    def problem(self, error: Exception, request_id: str) -> ProblemError:
+        """What an error is for a client, counted, and logged if nobody expected it."""
         problem = problem_of(error)
         self.metrics.refusals.labels(problem.type).inc()
+        if problem.type == "internal-error":
+            log.error("failed", exc_info=error, extra={"request_id": request_id})
         return problem
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         """Every error leaves as a problem."""
-        return self.problem(error).response(request.state.request_id)
+        return self.problem(error, request.state.request_id).response(request.state.request_id)
+
+    async def answer(self, file: UploadFile, options: Options, request_id: str) -> Prediction | ProblemDetails:
+        """One file of several to one answer, or to what was wrong with it."""
+        try:
+            return await self.predict(file, options, request_id)
+        except Exception as error:  # the others get their answers whatever happens to this one
+            return self.problem(error, request_id).details(request_id)
 
     async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
         """One file to one answer.

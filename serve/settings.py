@@ -37,8 +37,12 @@ class Settings(BaseSettings):
     """Port to listen on."""
     drain_seconds: Annotated[float, Field(ge=0)] = 1.0
     """After SIGTERM: how long `/readyz` says 503 and requests are still taken, before those in flight finish."""
-    max_uploads: Count = 128
-    """Requests with files at a time, slow ones among them; one more is answered 503."""
+    shutdown_seconds: Count = 20
+    """How long requests in flight may take then, at the most."""
+    max_uploads: Count = 32
+    """Requests with files at a time, from their first byte until they are answered; one more is answered 503."""
+    upload_seconds: Seconds = 30.0
+    """How long the files of a request may take to arrive; then it is answered 408."""
     max_body_bytes: Count = 20 * MEBIBYTE
     """Largest request."""
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = MAX_PIXELS

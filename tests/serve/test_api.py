@@ -22,6 +22,7 @@ from chestxray.bundle import Bundle
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.radiograph import decode, resize
 from serve.observation import JsonLines
+from serve.schemas import Prediction
 from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.conftest import ready_app
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
@@ -90,7 +91,7 @@ def test_inline_and_linked_overlays_are_the_same_picture(client: TestClient) -> 
     fetched = client.get(linked["url"])
     assert fetched.headers["cache-control"] == "no-store"
     assert fetched.content == base64.b64decode(inline["png"])
-    assert Image.open(io.BytesIO(fetched.content)).size == (512, 512)
+    assert Image.open(io.BytesIO(fetched.content)).size == (round(512 * 100 / 120), 512)  # as GREY is
 
 
 def test_no_heatmap_outlives_the_service(bundle: Path, tmp_path: Path) -> None:
@@ -184,6 +185,19 @@ def test_a_batch_gives_each_file_its_own_answer(client: TestClient) -> None:
     assert first["findings"] == ask(client)["findings"]
     assert second["type"] == "unsupported-format"
     assert third["findings"] == ask(client, JPEG)["findings"]
+
+
+def test_a_crash_over_one_file_leaves_the_others_of_a_batch_alone(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash_once(*given: Any) -> Prediction:
+        monkeypatch.undo()
+        raise MemoryError("CANARY")
+
+    monkeypatch.setattr("serve.service.analyse", crash_once)
+    first, second = client.post("/predict/batch", files=[("file", PNG)] * 2).json()["answers"]
+    assert first["type"] == "internal-error" and second["findings"] == ask(client)["findings"]
+    assert [record.getMessage() for record in caplog.records].count("failed") == 1
 
 
 def test_a_full_queue_is_answered_at_once(service: Service) -> None:
@@ -328,7 +342,7 @@ def test_logs_are_json_and_metrics_count(client: TestClient, caplog: pytest.LogC
 def test_the_documentation_shows_every_error(client: TestClient) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
-    assert set(responses) == {"200", "401", "413", "415", "422", "500", "503"}
+    assert set(responses) == {"200", "401", "408", "413", "415", "422", "500", "503"}
     examples = responses["503"]["content"]["application/problem+json"]["examples"]
     assert set(examples) == {"overloaded", "model-unavailable"}
 
@@ -399,6 +413,8 @@ def test_other_sites_may_call_only_if_named(service: Service) -> None:
     asking = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
     preflight = allowed.options("/predict", headers=asking)
     assert preflight.status_code == 200
+    exposed = allowed.get("/livez", headers=origin).headers["access-control-expose-headers"]
+    assert {"X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
     assert allowed.get("/v1/model", headers=origin).status_code == 401
     assert allowed.get("/v1/model", headers=origin).headers["access-control-allow-origin"] == origin["Origin"]
     stranger = {"Origin": "https://elsewhere.example"}

@@ -49,3 +49,18 @@ def test_memory_stays_within_its_bounds(store: str, tmp_path: Path) -> None:
             assert list(clients.map(upload, range(8))) == [200] * 8
         assert server.peak() < 350
         assert server.resident() < 200
+
+
+def test_batches_stay_within_the_bounds_too(store: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(256, size=(980, 980), dtype=np.uint8)
+    with serving(tmp_path, f"models:/chest-xray@{CHAMPION}", mlflow_tracking_uri=store) as server:
+
+        def upload(path: str, files: int) -> int:
+            with Client(server.port) as client:
+                return len(client.post(path, form(*[encoded(noise)] * files)).json()["answers"])
+
+        server.reset_peak()
+        with ThreadPoolExecutor(8) as clients:
+            assert list(clients.map(lambda _: upload("/predict/batch", 20), range(8))) == [20] * 8
+        assert upload("/predict/batch?heatmaps=inline&heatmaps_for=all", 8) == 8
+        assert server.peak() < 350

@@ -127,13 +127,47 @@ def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> None:
+def test_a_bad_heatmap_folder_is_named_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    environment = {**os.environ, "HEATMAP_FOLDER": str(tmp_path / "file" / "folder")}
+    command = [sys.executable, "-m", "serve"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert str(tmp_path / "file") in done.stderr and "Traceback" not in done.stderr
+
+
+@contextmanager
+def stalled(url: str) -> Iterator[socket.socket]:
+    """A client that begins to send a file and then says no more."""
     form = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+    with socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0), DEADLINE) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + form)
+        yield client
+
+
+def test_an_upload_that_stalls_is_answered(bundle: Path) -> None:
+    with started_with(MODEL_URI=str(bundle), UPLOAD_SECONDS="0.5") as (_, url):
+        wait_until_ready(url, 200)
+        with stalled(url) as client:
+            answer = b"".join(iter(lambda: client.recv(4096), b""))  # until the server closes
+    assert answer.startswith(b"HTTP/1.1 408 ") and b'"too-slow"' in answer
+
+
+def test_an_upload_that_stalls_does_not_hold_up_the_end(bundle: Path) -> None:
+    settings = {"MODEL_URI": str(bundle), "DRAIN_SECONDS": "0", "SHUTDOWN_SECONDS": "1"}
+    with started_with(**settings) as (server, url):
+        wait_until_ready(url, 200)
+        with stalled(url):
+            until(lambda: httpx2.get(f"{url}/livez"), 200)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) == 0
+
+
+def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> None:
     with started_with(MODEL_URI=str(bundle), MAX_UPLOADS="4") as (server, url), ExitStack() as slow:
         wait_until_ready(url, 200)
         for _ in range(4):
-            client = slow.enter_context(socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0)))
-            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + form)
+            slow.enter_context(stalled(url))
         refused = until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 503)
         assert (refused.json()["type"], refused.headers["retry-after"]) == ("overloaded", "1")
         assert "4 clients" in refused.json()["detail"]
