@@ -11,10 +11,10 @@ import numpy.typing as npt
 from chestxray.bundle import Card
 from chestxray.cam import overlay_pngs
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.overlay_files import OverlayFiles
 from chestxray.radiograph import resize
 from chestxray.reading import Reading, read
 from serve import schemas
-from serve.overlays import Overlays
 from serve.predictor import Model
 
 OVERLAY_SIZE = 512
@@ -23,7 +23,7 @@ PHANTOMS_ONLY = "Trained on synthetic phantoms: says nothing about patients. "
 
 
 def analyse(
-    model: Model, data: bytes, options: schemas.Options, overlays: Overlays | None, max_pixels: int, request_id: str
+    model: Model, data: bytes, options: schemas.Options, overlays: OverlayFiles | None, max_pixels: int, request_id: str
 ) -> schemas.Prediction:
     """Reads a file and explains what is called.
 
@@ -64,7 +64,7 @@ def analyse(
 
 
 def _heatmaps(
-    reading: Reading, wanted: npt.NDArray[np.intp], options: schemas.Options, card: Card, overlays: Overlays | None
+    reading: Reading, wanted: npt.NDArray[np.intp], options: schemas.Options, card: Card, overlays: OverlayFiles | None
 ) -> Iterator[schemas.Heatmap]:
     """One for each wanted finding."""
     maps = reading.maps[..., wanted]

@@ -5,9 +5,9 @@ import threading
 
 from fastapi import Request, Response, UploadFile
 
+from chestxray.overlay_files import OverlayFiles
 from serve.analysis import analyse
-from serve.observation import Metrics
-from serve.overlays import Overlays
+from serve.metrics import Metrics
 from serve.pool import Pool
 from serve.predictor import Predictor
 from serve.problems import ProblemError, problem_of
@@ -28,7 +28,7 @@ class Service:
         self.settings, self.predictor = settings, predictor
         self.pool = Pool(settings.concurrency, settings.queue_length)
         bounds = settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
-        self.overlays = Overlays(settings.heatmap_folder, *bounds)
+        self.overlays = OverlayFiles(settings.heatmap_folder, *bounds)
         self.metrics = Metrics()
         self.draining, self.stopped = False, threading.Event()
 

@@ -20,8 +20,8 @@ from starlette.types import Message
 
 from chestxray.bundle import Bundle
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.json_log import JsonLines
 from chestxray.radiograph import decode, resize
-from serve.observation import JsonLines
 from serve.schemas import Prediction
 from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.conftest import ready_app

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlflow import MlflowClient
 
 from chestxray.bundle import CARD, MODEL, Bundle, bundle_digest, write_card
 from chestxray.findings import FINDINGS
+from chestxray.model_source import SOURCE
 from chestxray.registry import DIGEST, promote, register
 from chestxray.tracking import Run
 from serve.predictor import Predictor
@@ -44,6 +46,18 @@ def test_a_new_bundle_in_the_folder_is_taken_up(tmp_path: Path) -> None:
     predictor.refresh()
     assert served(predictor) == bundle_digest(tmp_path) != first
     assert predictor.problem is None
+
+
+def test_a_bundle_that_came_out_of_a_registry_says_which_version_it_is(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    was = {"name": "chest-xray", "version": "3", "alias": "champion", "sha256": bundle_digest(tmp_path)}
+    (tmp_path / SOURCE).write_text(json.dumps(was))
+    predictor = following(tmp_path)
+    predictor.refresh()
+    assert predictor.model and was.items() <= predictor.model.info.model_dump().items()
+    make_bundle(tmp_path, seed=1)  # of which nobody said anything
+    predictor.refresh()
+    assert predictor.model and predictor.model.info.version is None
 
 
 def damage(folder: Path) -> None:

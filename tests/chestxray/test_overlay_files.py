@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from serve.overlays import Overlays
+from chestxray.overlay_files import OverlayFiles
 
 
-def kept_in(folder: Path, **settings: Any) -> Overlays:
-    return Overlays(folder, **{"seconds": 10, "max_bytes": 100, "max_count": 200, **settings})
+def kept_in(folder: Path, **settings: Any) -> OverlayFiles:
+    return OverlayFiles(folder, **{"seconds": 10, "max_bytes": 100, "max_count": 200, **settings})
 
 
 def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def add(overlays: Overlays, png: bytes) -> str:
+def add(overlays: OverlayFiles, png: bytes) -> str:
     [name] = overlays.add([png])
     return name
 

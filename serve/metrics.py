@@ -1,33 +1,10 @@
-"""What an operator sees: JSON logs and metrics. No file name, tag or pixel is in any of them."""
-
-import json
-import logging
-import traceback
-from datetime import UTC, datetime
+"""What an operator sees: metrics. No file name, tag or pixel is in any of them."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from serve.problems import KINDS
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-
-
-class JsonLines(logging.Formatter):
-    """A log record as one line of JSON, with whatever was given as `extra`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **{key: value for key, value in vars(record).items() if key not in PLAIN},
-        }
-        if record.exc_info and (error := record.exc_info[1]):
-            # What it was and where, but not what it says, which may quote a file.
-            line |= {"error": type(error).__name__, "traceback": traceback.format_tb(error.__traceback__)}
-        return json.dumps(line, ensure_ascii=False)
 
 
 class Metrics:
