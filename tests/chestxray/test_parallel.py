@@ -1,5 +1,7 @@
 """Work on all cores: in order, bounded, and over at once when it fails."""
 
+import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -46,3 +48,8 @@ def test_a_failure_leaves_undone_what_has_not_begun() -> None:
     with pytest.raises(ValueError, match="item 0"):
         list(parallel_map(fail, range(1000), 500))
     assert len(begun) < 250
+
+
+def test_the_same_threads_work_every_time() -> None:
+    workers = {ident for _ in range(20) for ident in parallel_map(lambda _: threading.get_native_id(), range(4), 4)}
+    assert len(workers) <= (os.cpu_count() or 1)
