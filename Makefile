@@ -45,9 +45,8 @@ serve: .venv/installed ## the service on http://127.0.0.1:8000
 	PORT=$(PORT) python -m serve
 
 bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
-	said=$$(MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
-		python -m chestxray.resolve models:/chest-xray@champion models/champion) \
-		&& echo "$$said" > models/champion/source.json
+	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
+		python -m chestxray.resolve models:/chest-xray@champion models/champion
 
 ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from chestxray.nih import HEADER, TABLE, read_batch
+from chestxray.parallel import threads
 from chestxray.params import PrepareParams
 from chestxray.preparation import prepare_batch
 
@@ -97,10 +98,12 @@ def _seconds(way: Callable[[], None]) -> float:
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Binds this thread, and those that it starts, to one core."""
+    """Binds this thread, and those that work for it, to one core."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})
+    threads.cache_clear()  # new ones are bound as the thread that starts them
     try:
         yield
     finally:
         os.sched_setaffinity(0, every)
+        threads.cache_clear()

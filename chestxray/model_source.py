@@ -26,7 +26,7 @@ def state_of(address: str, store: str) -> object:
         store: address of MLflow's store.
     """
     if not address.startswith(REGISTRY):
-        files = [Path(address, CARD), Path(address, MODEL)]
+        files = [Path(address, name) for name in (CARD, MODEL, SOURCE)]
     elif file := _local(store):
         files = [file, file.with_name(file.name + "-wal")]
     else:
@@ -54,11 +54,10 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
         return folder, _ask_registry(address, store, folder, known)
     try:
         digest, source = bundle_digest(Path(address)), Path(address, SOURCE)
-        known_as: Found = json.loads(source.read_text()) if source.exists() else {}
-        if known_as.get("sha256") == digest:
-            return Path(address), known_as
-        return Path(address), {"name": Path(address).resolve().name, "sha256": digest}
-    except OSError as error:
+        told = json.loads(source.read_text()) if source.exists() else {}
+        found: Found = told if told.get("sha256") == digest else {"name": Path(address).resolve().name}
+        return Path(address), {**found, "sha256": digest}
+    except (OSError, ValueError) as error:
         raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
 
 

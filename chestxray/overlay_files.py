@@ -77,4 +77,5 @@ class OverlayFiles:
 
     def close(self) -> None:
         """Removes all."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with self._lock:
+            shutil.rmtree(self._folder, ignore_errors=True)

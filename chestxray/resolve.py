@@ -2,9 +2,9 @@
 
     python -m chestxray.resolve models:/chest-xray@champion FOLDER [KNOWN]
 
-puts `model.onnx` and `bundle.json` into FOLDER and prints JSON with `name`, `alias`, `version` and `sha256`; nothing is
-fetched if KNOWN is that SHA-256. The store is the one that MLFLOW_TRACKING_URI names. The service runs this as a
-process of its own, since importing MLflow costs 165 MiB.
+puts `model.onnx` and `bundle.json` into FOLDER and prints JSON with `name`, `alias`, `version` and `sha256`, which it
+also puts there as `source.json`; nothing is fetched if KNOWN is that SHA-256. The store is the one that
+MLFLOW_TRACKING_URI names. The service runs this as a process of its own, since importing MLflow costs 165 MiB.
 """
 
 import json
@@ -19,6 +19,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from chestxray.bundle import CARD, MODEL, bundle_digest
+from chestxray.model_source import SOURCE
 from chestxray.registry import DIGEST
 
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -48,18 +49,20 @@ def resolve(address: str, folder: Path, known: str | None = None) -> dict[str, s
     digest = found.tags.get(DIGEST)
     if digest is None:
         raise ValueError(f"version {found.version} of {name} lacks the tag {DIGEST}; register it with the pipeline")
+    told = {"name": name, "alias": alias, "version": str(found.version), "sha256": digest}
     if digest != known:
-        _fetch(found.source, folder, digest)
-    return {"name": name, "alias": alias, "version": str(found.version), "sha256": digest}
+        _fetch(found.source, folder, digest, json.dumps(told))
+    return told
 
 
-def _fetch(source: str, folder: Path, digest: str) -> None:
+def _fetch(source: str, folder: Path, digest: str, told: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         fetched = Path(download_artifacts(artifact_uri=source, dst_path=temporary))
         if bundle_digest(fetched) != digest:
             raise ValueError(f"{CARD} has SHA-256 {bundle_digest(fetched)}, the registry says {digest}")
-        for name in (MODEL, CARD):  # the card, which vouches for the model, comes last
+        (fetched / SOURCE).write_text(told)
+        for name in (MODEL, SOURCE, CARD):  # the card, which vouches for the model, comes last
             shutil.copyfile(fetched / name, Path(temporary, f"new-{name}"))
             Path(temporary, f"new-{name}").replace(folder / name)
 

@@ -24,7 +24,7 @@ class DrainingServer(uvicorn.Server):
     """Says for a while that it is going before it goes, so that whoever sends requests here can stop."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """`/readyz` turns 503 at once; later the socket closes, and what is in flight is finished."""
+        """`/readyz` turns 503 at once; later the socket closes, and what is in flight has a while to finish."""
         service = self.config.app.state.service  # type: ignore[union-attr] # the application object, not its name
         seconds = 0.0 if service.draining else service.settings.drain_seconds
         service.draining = True

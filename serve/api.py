@@ -30,7 +30,7 @@ REFUSALS = documented(
 )  # fmt: skip
 
 MultiPartParser.spool_max_size = 128 * 1024
-"""Bytes of an uploaded file that are held in memory; the rest is on disk until the file's turn has come."""
+"""An uploaded file with more bytes is on disk until its turn has come."""
 
 ENCODING = {"encoding": {"file": {"contentType": "image/png, image/jpeg, application/dicom"}}}
 RADIOGRAPHS = {"requestBody": {"content": {"multipart/form-data": ENCODING}}}
@@ -118,6 +118,7 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
         request: Request, service: Shared, options: Asked, file: Annotated[UploadFile, File()]
     ) -> Prediction:
         """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
+        service.check()
         return await service.predict(file, options, request.state.request_id)
 
     @router.post("/predict/batch", openapi_extra=RADIOGRAPHS, response_model=BatchPrediction)
@@ -125,6 +126,8 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
         request: Request, service: Shared, options: Asked, files: Annotated[list[UploadFile], several]
     ) -> StreamingResponse:
         """Several files, all under the field name `file`: an answer or a problem each, in order, sent as it is made."""
+
+        service.check()  # then each file waits for its turn
 
         async def answers() -> AsyncIterator[str]:
             before = '{"answers":['

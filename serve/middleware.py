@@ -57,15 +57,17 @@ class Doorkeeper:
                 state["status"], headers = message["status"], MutableHeaders(scope=message)
                 for name, value in {**SECURITY, "X-Request-ID": state["request_id"]}.items():
                     headers.setdefault(name, value)
-            await send(message)
+            async with asyncio.timeout(self.service.settings.transfer_seconds):
+                await send(message)
 
         uploads = int(scope["method"] == "POST")
         self.uploads += uploads
         try:
             self._check(scope)
             await self.app(scope, self._in_time(receive), observe)
-        except Exception as error:
-            response = await self.service.refuse(Request(scope), error)
+        except (Exception, asyncio.CancelledError) as error:
+            ending = ProblemError("overloaded", "The service is ending; ask again.")
+            response = await self.service.refuse(Request(scope), error if isinstance(error, Exception) else ending)
             if "status" in state:
                 raise
             await response(scope, receive, observe)
@@ -76,7 +78,7 @@ class Doorkeeper:
     def _in_time(self, receive: Receive) -> Receive:
         """What arrives, if all of the body does in time."""
         loop, arrived = asyncio.get_running_loop(), False
-        deadline = loop.time() + self.service.settings.upload_seconds
+        deadline = loop.time() + self.service.settings.transfer_seconds
 
         async def receive_in_time() -> Message:
             nonlocal arrived
@@ -102,7 +104,7 @@ class Doorkeeper:
         if scope["method"] == "POST":
             self.service.pool.check()
             if self.uploads > settings.max_uploads:
-                raise ProblemError("overloaded", f"{settings.max_uploads} clients are sending files; try again.")
+                raise ProblemError("overloaded", f"{settings.max_uploads} uploads are in work; try again in a second.")
 
     def _count(self, scope: Scope, seconds: float) -> None:
         metrics, state = self.service.metrics, scope["state"]

@@ -37,15 +37,11 @@ class Pool:
             raise ProblemError("overloaded", busy)
 
     async def run(self, work: Callable[[], T]) -> tuple[float, T]:
-        """Does it in a thread; work that began is finished even if the client has gone.
+        """Does it in a thread when its turn has come; work that began is finished even if the client has gone.
 
         Returns:
             The seconds that it waited, and what it returned.
-
-        Raises:
-            ProblemError: the queue is full.
         """
-        self.check()
         self.load += 1
         arrived = time.perf_counter()
         try:

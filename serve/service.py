@@ -68,11 +68,20 @@ class Service:
         except Exception as error:  # the others get their answers whatever happens to this one
             return self.problem(error, request_id).details(request_id)
 
-    async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
-        """One file to one answer.
+    def check(self) -> None:
+        """Makes sure that there is a model and room in the queue.
 
         Raises:
-            ProblemError: no model, or a full queue.
+            ProblemError: there is not.
+        """
+        self.predictor.serving()
+        self.pool.check()
+
+    async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
+        """One file to one answer, when its turn has come.
+
+        Raises:
+            ProblemError: there is no model.
             RadiographError: the file can't be used.
         """
         model, max_pixels = self.predictor.serving(), self.settings.max_pixels

@@ -38,11 +38,11 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0)] = 1.0
     """After SIGTERM: how long `/readyz` says 503 and requests are still taken, before those in flight finish."""
     shutdown_seconds: Count = 20
-    """How long requests in flight may take then, at the most."""
+    """How long requests in flight may take then; what is left is answered 503."""
     max_uploads: Count = 32
-    """Requests with files at a time, from their first byte until they are answered; one more is answered 503."""
-    upload_seconds: Seconds = 30.0
-    """How long the files of a request may take to arrive; then it is answered 408."""
+    """POST requests at a time, from their first byte until they are answered; one more is answered 503."""
+    transfer_seconds: Seconds = 30.0
+    """How long a request may take to arrive (then it is answered 408), and a part of its answer to be taken."""
     max_body_bytes: Count = 20 * MEBIBYTE
     """Largest request."""
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = MAX_PIXELS
@@ -55,10 +55,10 @@ class Settings(BaseSettings):
     """Images worked on at the same time."""
     queue_length: Annotated[int, Field(ge=0)] = 16
     """Images that may wait; one more is answered 503."""
-    heatmap_folder: Path = Path(tempfile.gettempdir())
+    heatmap_folder: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where a private folder for linked heatmaps is made, which goes when the service ends."""
     heatmap_seconds: Seconds = 600.0
-    """How long a linked heatmap can be fetched."""
+    """How long a linked heatmap can be fetched; services with the same heatmap folder must agree on it."""
     heatmap_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 128 * MEBIBYTE
     """Disk for linked heatmaps; those that were not fetched the longest go first."""
     heatmap_count: Count = 1024

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, UploadFile
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
@@ -22,7 +22,7 @@ from chestxray.bundle import Bundle
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.json_log import JsonLines
 from chestxray.radiograph import decode, resize
-from serve.schemas import Prediction
+from serve.schemas import Options, Prediction
 from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.conftest import ready_app
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
@@ -214,11 +214,14 @@ def test_a_full_queue_is_answered_at_once(service: Service) -> None:
     assert client.portal
     occupied = client.portal.start_task_soon(occupy)
     assert begun.wait(20)
+    served, upload = client.app.state.service, UploadFile(io.BytesIO(PNG))  # type: ignore[attr-defined] # ours
+    waiting = client.portal.start_task_soon(served.answer, upload, Options(), "one of a batch")
     refused = client.post("/predict", files={"file": PNG})
     stray = client.post("/nowhere")
     alive = client.get("/livez")
     go_on.set()
     occupied.result()
+    assert len(waiting.result().findings) == 14  # it waited for its turn
     assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (503, "overloaded", "1")
     assert alive.status_code == 200
     assert ask(client)

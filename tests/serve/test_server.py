@@ -13,11 +13,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
+from benchmarks.client import FORM, form
 from serve.settings import REPOSITORY
-from tests.serve.files import PNG
+from tests.serve.files import PNG, encoded
 
 pytestmark = pytest.mark.slow
 DEADLINE = 30.0
@@ -139,14 +141,14 @@ def test_a_bad_heatmap_folder_is_named_at_the_start(tmp_path: Path) -> None:
 @contextmanager
 def stalled(url: str) -> Iterator[socket.socket]:
     """A client that begins to send a file and then says no more."""
-    form = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+    head = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
     with socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0), DEADLINE) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + form)
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + head)
         yield client
 
 
 def test_an_upload_that_stalls_is_answered(bundle: Path) -> None:
-    with started_with(MODEL_URI=str(bundle), UPLOAD_SECONDS="0.5") as (_, url):
+    with started_with(MODEL_URI=str(bundle), TRANSFER_SECONDS="0.5") as (_, url):
         wait_until_ready(url, 200)
         with stalled(url) as client:
             answer = b"".join(iter(lambda: client.recv(4096), b""))  # until the server closes
@@ -157,10 +159,26 @@ def test_an_upload_that_stalls_does_not_hold_up_the_end(bundle: Path) -> None:
     settings = {"MODEL_URI": str(bundle), "DRAIN_SECONDS": "0", "SHUTDOWN_SECONDS": "1"}
     with started_with(**settings) as (server, url):
         wait_until_ready(url, 200)
-        with stalled(url):
+        with stalled(url) as client:
             until(lambda: httpx2.get(f"{url}/livez"), 200)
             server.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+            assert answer.startswith(b"HTTP/1.1 503 ") and b'"overloaded"' in answer
             assert server.wait(10) == 0
+
+
+def test_who_does_not_read_the_answer_gives_up_the_place(bundle: Path) -> None:
+    settings = {"MODEL_URI": str(bundle), "MAX_UPLOADS": "1", "TRANSFER_SECONDS": "0.5"}
+    body = form(*[encoded(np.random.default_rng(0).integers(256, size=(600, 600), dtype=np.uint8))] * 4)
+    with started_with(**settings) as (_, url), socket.socket() as client:
+        wait_until_ready(url, 200)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", httpx2.URL(url).port))
+        head = f"Content-Type: {FORM['Content-Type']}\r\nContent-Length: {len(body)}\r\n\r\n"
+        path = "/predict/batch?heatmaps=inline&heatmaps_for=all"
+        client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}".encode() + body)
+        until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 503)
+        until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 200)
 
 
 def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> None:
@@ -170,7 +188,7 @@ def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> No
             slow.enter_context(stalled(url))
         refused = until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 503)
         assert (refused.json()["type"], refused.headers["retry-after"]) == ("overloaded", "1")
-        assert "4 clients" in refused.json()["detail"]
+        assert "4 uploads" in refused.json()["detail"]
         assert httpx2.get(f"{url}/livez").status_code == httpx2.get(f"{url}/readyz").status_code == 200
         slow.close()
         until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 200)
