@@ -68,7 +68,7 @@ rollback: .venv/installed ## give the champion's place back to the version befor
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training
 
-fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 10 minutes)
+fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 3 minutes)
 	python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
