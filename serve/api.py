@@ -16,11 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.prediction import Options, Prediction
 from chestxray.radiograph import RadiographError
 from serve.middleware import Doorkeeper
 from serve.predictor import Predictor
 from serve.problems import ProblemError, documented
-from serve.schemas import BatchPrediction, Options, Prediction, Readiness
+from serve.schemas import BatchPrediction, Readiness
 from serve.service import Service
 from serve.settings import Settings
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from chestxray.analysis import analyse
+from chestxray.prediction import Options
 from chestxray.radiograph import RadiographError
-from serve.analysis import analyse
 from serve.predictor import Predictor
 from serve.problems import problem_of
-from serve.schemas import Options
 from serve.settings import Settings
 
 

@@ -3,23 +3,16 @@
 import logging
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from chestxray.acceptance import accept
+from chestxray.analysis import Model
 from chestxray.bundle import Bundle
 from chestxray.model_source import Found, find_bundle, state_of
+from chestxray.prediction import ModelInfo
 from serve.problems import ProblemError
-from serve.schemas import ModelInfo
 from serve.settings import Settings
 
 log = logging.getLogger("serve.predictor")
-
-
-class Model(NamedTuple):
-    """A model that proved good, and which one it is."""
-
-    info: ModelInfo
-    bundle: Bundle
 
 
 class Predictor:

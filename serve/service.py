@@ -5,13 +5,14 @@ import threading
 
 from fastapi import Request, Response, UploadFile
 
+from chestxray.analysis import analyse
 from chestxray.overlay_files import OverlayFiles
-from serve.analysis import analyse
+from chestxray.prediction import Options, Prediction
 from serve.metrics import Metrics
 from serve.pool import Pool
 from serve.predictor import Predictor
 from serve.problems import ProblemError, problem_of
-from serve.schemas import Options, Prediction, ProblemDetails
+from serve.schemas import ProblemDetails
 from serve.settings import Settings
 
 log = logging.getLogger("serve.service")

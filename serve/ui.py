@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from chestxray.cam import heat_of, overlay
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.nih import TABLE
+from chestxray.prediction import Finding, ModelInfo, Prediction, RawHeatmap
 from chestxray.radiograph import decode
-from serve.schemas import Finding, ModelInfo, Prediction, ProblemDetails, RawHeatmap
+from serve.schemas import ProblemDetails
 
 SERVICE = os.environ.get("SERVICE_URL", "http://127.0.0.1:8000").rstrip("/")
 KEY = os.environ.get("SERVICE_API_KEY")

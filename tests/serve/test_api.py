@@ -21,8 +21,8 @@ from starlette.types import Message
 from chestxray.bundle import Bundle
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.json_log import JsonLines
+from chestxray.prediction import Options, Prediction
 from chestxray.radiograph import decode, resize
-from serve.schemas import Options, Prediction
 from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.conftest import ready_app
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded

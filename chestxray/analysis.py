@@ -4,27 +4,46 @@ import base64
 import hashlib
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.bundle import Card
+from chestxray.bundle import Bundle, Card
 from chestxray.cam import overlay_pngs
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.overlay_files import OverlayFiles
+from chestxray.prediction import (
+    Finding,
+    Heatmap,
+    ImageInfo,
+    InlineHeatmap,
+    LinkedHeatmap,
+    ModelInfo,
+    Options,
+    Prediction,
+    RawHeatmap,
+    Rectangle,
+    Timing,
+)
 from chestxray.radiograph import resize
 from chestxray.reading import Reading, read
-from serve import schemas
-from serve.predictor import Model
 
 OVERLAY_SIZE = 512
 OPACITY = 0.45
 PHANTOMS_ONLY = "Trained on synthetic phantoms: says nothing about patients. "
 
 
+class Model(NamedTuple):
+    """A model that proved good, and which one it is."""
+
+    info: ModelInfo
+    bundle: Bundle
+
+
 def analyse(
-    model: Model, data: bytes, options: schemas.Options, overlays: OverlayFiles | None, max_pixels: int, request_id: str
-) -> schemas.Prediction:
+    model: Model, data: bytes, options: Options, overlays: OverlayFiles | None, max_pixels: int, request_id: str
+) -> Prediction:
     """Reads a file and explains what is called.
 
     Args:
@@ -41,7 +60,7 @@ def analyse(
     reading, card = read(model.bundle, data, max_pixels, options.threshold), model.bundle.card
     start = time.perf_counter()
     findings = [
-        schemas.Finding(name=name, probability=float(p), threshold=float(t), positive=bool(called))
+        Finding(name=name, probability=float(p), threshold=float(t), positive=bool(called))
         for name, p, t, called in zip(
             FINDINGS, reading.probabilities, reading.thresholds, reading.positive, strict=True
         )
@@ -52,41 +71,41 @@ def analyse(
             findings[place].heatmap = heatmap
     seconds = {"decode": reading.decode, "inference": reading.inference, "heatmaps": time.perf_counter() - start}
     findings.sort(key=lambda finding: -finding.probability)
-    return schemas.Prediction(
+    return Prediction(
         request_id=request_id,
         model=model.info,
         image=_image_info(data, reading),
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
-        timing_ms=schemas.Timing(queue=0.0, **{step: round(1000 * taken, 2) for step, taken in seconds.items()}),
+        timing_ms=Timing(queue=0.0, **{step: round(1000 * taken, 2) for step, taken in seconds.items()}),
         disclaimer=(PHANTOMS_ONLY if card.synthetic else "") + RESEARCH_USE_ONLY,
     )
 
 
 def _heatmaps(
-    reading: Reading, wanted: npt.NDArray[np.intp], options: schemas.Options, card: Card, overlays: OverlayFiles | None
-) -> Iterator[schemas.Heatmap]:
+    reading: Reading, wanted: npt.NDArray[np.intp], options: Options, card: Card, overlays: OverlayFiles | None
+) -> Iterator[Heatmap]:
     """One for each wanted finding."""
     maps = reading.maps[..., wanted]
     if options.heatmaps == "raw":
         inset, side = (card.size - card.input_size) / 2 / card.size, card.input_size / card.size
-        covers = schemas.Rectangle(left=inset, top=inset, width=side, height=side)
+        covers = Rectangle(left=inset, top=inset, width=side, height=side)
         for values in np.moveaxis(maps, -1, 0).astype(float):
-            yield schemas.RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
+            yield RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
         return
     pixels, covered = reading.radiograph.pixels, OVERLAY_SIZE * card.input_size // card.size
     height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
     pngs = overlay_pngs(resize(pixels, OVERLAY_SIZE), maps, covered, OPACITY, (height, width))
     if options.heatmaps == "link" and overlays is not None:
         for name in overlays.add(pngs):
-            yield schemas.LinkedHeatmap(url=f"/static/gradcam/{name}", expires_in_seconds=overlays.seconds)
+            yield LinkedHeatmap(url=f"/static/gradcam/{name}", expires_in_seconds=overlays.seconds)
     else:
-        yield from (schemas.InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
+        yield from (InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
 
 
-def _image_info(data: bytes, reading: Reading) -> schemas.ImageInfo:
+def _image_info(data: bytes, reading: Reading) -> ImageInfo:
     radiograph, (height, width) = reading.radiograph, reading.radiograph.pixels.shape
-    return schemas.ImageInfo(
+    return ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
         width=width,

@@ -1,0 +1,118 @@
+"""What is asked about a radiograph and what is answered, as JSON."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from chestxray.findings import RESEARCH_USE_ONLY
+
+Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
+Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
+RequestId = Annotated[str, Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
+Fraction = Annotated[float, Field(examples=[0.125])]
+Milliseconds = Annotated[float, Field(examples=[12.5])]
+
+
+class Options(BaseModel):
+    """What to answer."""
+
+    heatmaps: Literal["none", "inline", "link", "raw"] = "none"
+    """Grad-CAM: none, overlays as base64 PNG, links to overlays that expire, or the maps as numbers."""
+    heatmaps_for: Literal["positive", "all"] = "positive"
+    """Which findings get one."""
+    threshold: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Instead of the operating point of every finding."""
+
+
+class ModelInfo(BaseModel):
+    """Which model answered."""
+
+    name: Annotated[str, Field(examples=["chest-xray"])]
+    version: Annotated[str | None, Field(examples=["3"])] = None
+    alias: Annotated[str | None, Field(examples=["champion"])] = None
+    sha256: Digest
+    synthetic: bool
+    """Trained on synthetic phantoms: its answers say nothing about patients."""
+
+
+class ImageInfo(BaseModel):
+    """What was looked at; width and height in pixels, upright."""
+
+    sha256: Digest
+    format: Annotated[str, Field(examples=["PNG"])]
+    width: Annotated[int, Field(examples=[1024])]
+    height: Annotated[int, Field(examples=[1024])]
+    bit_depth: Annotated[int, Field(examples=[8])]
+    view_position: Annotated[str | None, Field(examples=["PA"])]
+    """Of a DICOM file that says it: PA, AP, or one that is not frontal."""
+    warnings: Annotated[list[str], Field(examples=[["smaller than the 256×256 pixels that the model looks at"]])]
+
+
+class InlineHeatmap(BaseModel):
+    """An overlay on the radiograph, in its proportions, 512 pixels on its longer side."""
+
+    kind: Literal["inline"] = "inline"
+    png: Annotated[str, Field(examples=["iVBORw0KGgo…"])]
+    """PNG, base64."""
+
+
+class LinkedHeatmap(BaseModel):
+    """Where such an overlay can be fetched until it expires."""
+
+    kind: Literal["link"] = "link"
+    url: Annotated[str, Field(examples=["/static/gradcam/0f8fad5bd9cb469fa165708677289501.png"])]
+    expires_in_seconds: Annotated[float, Field(examples=[600.0])]
+    """At the latest: those that were not fetched the longest go sooner when many are made."""
+
+
+class Rectangle(BaseModel):
+    """Part of the image, in fractions of its width and height."""
+
+    left: Fraction
+    top: Fraction
+    width: Fraction
+    height: Fraction
+
+
+class RawHeatmap(BaseModel):
+    """The map itself: rows from the top, in units of the logit; its mean and the bias make the logit."""
+
+    kind: Literal["raw"] = "raw"
+    values: Annotated[list[list[float]], Field(examples=[[[-0.25, 0.5], [1.75, 0.125]]])]
+    covers: Rectangle
+
+
+Heatmap = InlineHeatmap | LinkedHeatmap | RawHeatmap
+
+
+class Finding(BaseModel):
+    """One of the 14 findings."""
+
+    name: Annotated[str, Field(examples=["Cardiomegaly"])]
+    probability: Probability
+    threshold: Annotated[float, Field(examples=[0.19])]
+    positive: bool
+    heatmap: Annotated[Heatmap, Field(discriminator="kind")] | None = None
+
+
+class Timing(BaseModel):
+    """Milliseconds by step."""
+
+    queue: Milliseconds
+    decode: Milliseconds
+    inference: Milliseconds
+    heatmaps: Milliseconds
+
+
+class Prediction(BaseModel):
+    """Answer of `/predict`."""
+
+    request_id: RequestId
+    model: ModelInfo
+    image: ImageInfo
+    findings: list[Finding]
+    """All 14, the most probable first."""
+    predicted_labels: Annotated[list[str], Field(examples=[["Cardiomegaly", "Effusion"]])]
+    """Findings at or above their threshold; none does not mean that the chest is healthy."""
+    timing_ms: Timing
+    disclaimer: Annotated[str, Field(examples=[RESEARCH_USE_ONLY])]
