@@ -49,7 +49,7 @@ class Client:
             self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()
             content = response.read()
-        except BaseException:
+        except BaseException:  # goes on; a connection in the middle of an answer can't be used again
             self._connection.close()
             raise
         return Answer(response.status, content, time.perf_counter() - started)

@@ -195,6 +195,7 @@ class _Bins:
 
     @classmethod
     def of(cls, probability: Floats, rows: npt.NDArray[np.intp]) -> Self:
+        """Those of `rows (m,)`, by their `probability (n,)`, 0–1; equal ones stay in the order of the rows."""
         order = rows[np.argsort(probability[rows], kind="stable")]
         return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
 

@@ -26,19 +26,23 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, name: str, array: npt.NDArray[np.generic]) -> str:
+        """An array that goes into the file."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+        """An ONNX operator on outputs that are there already."""
         self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
         return output
 
     def slice(self, x: str, output: str, axis: int, start: int, stop: int, step: int = 1) -> str:
+        """`x[start:stop:step]` along an axis."""
         bounds = {"starts": start, "ends": stop, "axes": axis, "steps": step}
         names = [self.constant(f"{output}_{key}", np.array([value], np.int64)) for key, value in bounds.items()]
         return self.node("Slice", [x, *names], output)
 
     def mirror(self, x: str, output: str, axis: int) -> str:
+        """`x` from its end to its beginning along an axis."""
         return self.slice(x, output, axis, -1, np.iinfo(np.int64).min, -1)
 
 

@@ -42,6 +42,11 @@ class _Tensor:
     shape: tuple[int, ...]
 
     def array(self) -> npt.NDArray[np.generic]:
+        """Its values in its shape, which look into the storage.
+
+        Raises:
+            TorchFileError: the file lacks the storage.
+        """
         if self.storage.data is None:
             raise TorchFileError("a tensor's storage is not in the file")
         count = int(np.prod(self.shape, dtype=np.int64))

@@ -134,7 +134,7 @@ def stage_run(stage: str, params: Params, batch: str | None = None) -> Iterator[
     except KeyboardInterrupt:
         client.set_terminated(info.run_id, "KILLED")
         raise
-    except BaseException:
+    except BaseException:  # whatever ended the stage goes on, SystemExit too; the run must not look alive
         client.set_terminated(info.run_id, "FAILED")
         raise
     client.set_terminated(info.run_id, "FINISHED")

@@ -175,6 +175,7 @@ def _epochs(train: Examples, shape: tuple[int, ...], params: FineTuneParams) -> 
     rng = np.random.default_rng(params.seed)
 
     def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
+        """Inputs float16 b × shape, and truth int8 b × 14."""
         while True:
             order = rng.permutation(len(train.truth))
             chosen = rng.integers(train.views, size=len(order))

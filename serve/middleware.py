@@ -65,7 +65,7 @@ class Doorkeeper:
         try:
             self._check(scope)
             await self.app(scope, self._in_time(receive), observe)
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # cancelled is what SIGTERM does not wait for any longer
             ending = ProblemError("overloaded", "The service is ending; ask again.")
             response = await self.service.refuse(Request(scope), error if isinstance(error, Exception) else ending)
             if "status" in state:

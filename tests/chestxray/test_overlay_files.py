@@ -52,7 +52,8 @@ def test_names_are_128_random_bits(tmp_path: Path) -> None:
 
 def test_only_what_it_keeps_is_opened(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")
-    overlays = kept_in(tmp_path / "heatmaps")
+    overlays = kept_in(tmp_path)
+    assert next(tmp_path.glob("*/")).joinpath("../secret.png").read_bytes() == b"secret"
     assert overlays.get("../secret.png") is None
     assert overlays.get("../../etc/passwd") is None
 
