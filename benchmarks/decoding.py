@@ -38,7 +38,7 @@ def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[s
         with _one_core():
             prepare()
 
-    threads = cv2.getNumThreads()
+    by_itself = cv2.getNumThreads()
     cv2.setNumThreads(1)  # OpenCV's own threads would not be bound to the core
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as script:
 
@@ -48,7 +48,7 @@ def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[s
         ways = {"all cores": prepare, "one core": prepare_on_one_core, "bare": bare}
         script.submit(_bare, files[:1], params.size).result()  # starts it
         rounds = [[_seconds(way) for way in ways.values()] for _ in range(ROUNDS)]
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(by_itself)
     best = np.min(rounds, axis=0) / len(files) * 1000
     return dict(zip(ways, best.tolist(), strict=True)) | {"images": len(files)}
 
