@@ -17,7 +17,7 @@ help: ## show this list
 
 reproduce: .venv/installed ## make the environment, run the pipeline, show the metrics
 	dvc repro
-	@python -m chestxray.summary
+	@python -m chestxray summary
 
 test: .venv/installed-tests ## the whole test suite
 	python -m pytest -n 2 --dist loadfile
@@ -45,8 +45,7 @@ serve: .venv/installed ## the service on http://127.0.0.1:8000
 	PORT=$(PORT) python -m serve
 
 bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
-	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
-		python -m chestxray.resolve models:/chest-xray@champion models/champion
+	python -m chestxray fetch-bundle models:/chest-xray@champion models/champion
 
 ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
@@ -56,14 +55,14 @@ mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 --port 5000
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
-	python -m chestxray.nih_archives --images $(IMAGES) --root data/raw/nih
+	python -m chestxray nih --images $(IMAGES) --root data/raw/nih
 
 add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [WARM_START=@champion|3|none]
 	@test -n "$(NAME)" -a -n "$(ROOT)" || { echo "usage: make add-batch NAME=b2 ROOT=path"; exit 2; }
-	@python -m chestxray.arrival "$(NAME)" "$(ROOT)" $(if $(WARM_START),--warm-start "$(WARM_START)")
+	@python -m chestxray add-batch "$(NAME)" "$(ROOT)" $(if $(WARM_START),--warm-start "$(WARM_START)")
 
 rollback: .venv/installed ## give the champion's place back to the version before
-	@python -m chestxray.registry
+	@python -m chestxray rollback
 
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training

@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from chestxray.nih import HEADER, TABLE, read_batch
-from chestxray.parallel import threads
+from chestxray.batch_layout import HEADER, TABLE
+from chestxray.datasets.nih import read_batch
+from chestxray.datasets.prepare import prepare_batch
 from chestxray.params import PrepareParams
-from chestxray.preparation import prepare_batch
+from chestxray.system.parallel import threads
 
 ROUNDS = 3
 ORIGINAL = 1024

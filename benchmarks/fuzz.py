@@ -24,7 +24,8 @@ from benchmarks.machine import machine
 from benchmarks.mutation import mutated, seeds
 from benchmarks.process import kibibytes
 from benchmarks.table import markdown
-from chestxray.radiograph import RadiographError, decode
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import RadiographError
 
 SECONDS, MEBIBYTES, HANGS_AFTER, TIMES = 0.25, 32.0, 10.0, 3
 ADDRESS_SPACE = 2 * 1024**3

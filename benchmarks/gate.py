@@ -22,11 +22,11 @@ from scipy.stats import binomtest
 
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
-from chestxray.comparison import Scores, compare
 from chestxray.findings import FINDINGS
-from chestxray.gate import verdict_of
+from chestxray.metrics.comparison import Scores, compare
 from chestxray.params import GateParams, load_params
-from chestxray.phantom_site import PREVALENCE
+from chestxray.phantom.site import PREVALENCE
+from chestxray.registry.gate import verdict_of
 
 IMAGES = (300, 1200)
 DIFFERENCES = (-0.02, -0.01, 0.0, 0.01, 0.02, 0.03)

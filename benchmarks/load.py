@@ -23,7 +23,7 @@ from benchmarks.soak import soak
 from benchmarks.table import Row, publish
 from benchmarks.versions import change_aliases, other_bundle
 from chestxray.params import load_params
-from chestxray.phantom import write_batch
+from chestxray.phantom.batch import write_batch
 
 FACTOR = 4
 Figures = dict[str, Any]

@@ -23,10 +23,10 @@ from ruamel.yaml import YAML
 from benchmarks.machine import machine
 from benchmarks.process import TOP, family, kibibytes
 from benchmarks.table import Row, publish
-from chestxray.nih import SYNTHETIC_NOTICE, TABLE
+from chestxray.batch_layout import SYNTHETIC_NOTICE, TABLE
 from chestxray.params import load_params
-from chestxray.phantom import write_batch
-from chestxray.progress import progress
+from chestxray.phantom.batch import write_batch
+from chestxray.tracking.progress import progress
 
 BATCH = "big"
 STAGES = (

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from chestxray.class_weighting import class_weights, weight_array
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import LayerWeights, convention_of
-from chestxray.network import backbone, set_weights
+from chestxray.models.keras_model import backbone, set_weights
+from chestxray.models.mobilenet_v2 import LayerWeights, convention_of
 from chestxray.params import BackboneParams, ClassWeightingParams
+from chestxray.training.class_weights import class_weights, weight_array
 
 EPOCHS = 5
 BATCH = 32

@@ -15,8 +15,8 @@ import uvicorn
 from fastapi import FastAPI, UploadFile
 
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import TORCHVISION
-from chestxray.network import backbone
+from chestxray.models.keras_model import backbone
+from chestxray.models.mobilenet_v2 import TORCHVISION
 
 SIZE, INPUT_SIZE = 256, 224
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from benchmarks.recipes import Bench
-from chestxray.dataset import Dataset
-from chestxray.features import Features
+from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS
-from chestxray.network import backbone, set_weights, trainable_part
-from chestxray.weights_file import HEAD
+from chestxray.models.keras_model import backbone, set_weights, trainable_part
+from chestxray.models.weights import HEAD
+from chestxray.training.features import Features
 
 ROUNDS = 4
 

@@ -16,18 +16,18 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from benchmarks.plain import Plain
-from chestxray.bundle import Network
-from chestxray.class_weighting import class_weights, weight_array
-from chestxray.dataset import Dataset
-from chestxray.features import Features, load_features, write_features
-from chestxray.head import fit_head
-from chestxray.inference import logits_of
-from chestxray.mobilenet import Convention, LayerWeights, convention_of
-from chestxray.onnx_graph import classifier_graph, features_graph
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import fold_of
+from chestxray.evaluation.logits import logits_of
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.models.mobilenet_v2 import Convention, LayerWeights, convention_of
+from chestxray.models.onnx_graph import classifier_graph, features_graph
+from chestxray.models.weights import HEAD
 from chestxray.params import Params
-from chestxray.split import fold_of
-from chestxray.training import cached_examples, fine_tune
-from chestxray.weights_file import HEAD
+from chestxray.training.class_weights import class_weights, weight_array
+from chestxray.training.features import Features, load_features, write_features
+from chestxray.training.fine_tuning import cached_examples, fine_tune
+from chestxray.training.linear_head import fit_head
 
 HELD_BACK = 7
 
@@ -96,7 +96,7 @@ class Bench:
         """Of the finished model."""
         size, backbone = self.params.prepare.size, self.params.backbone
         graph = classifier_graph(weights, HEAD, backbone.alpha, self.convention, size, backbone.input_size)
-        return logits_of(Network(graph.SerializeToString()), images, "predicting")
+        return logits_of(OnnxModel(graph.SerializeToString()), images, "predicting")
 
 
 def sample(dataset: Dataset, studies: int) -> Dataset:

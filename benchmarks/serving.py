@@ -23,9 +23,9 @@ from benchmarks.machine import machine
 from benchmarks.process import TOP, Server, running, serving
 from benchmarks.table import Row, publish
 from benchmarks.throughput import MLFLOW, OURS, per_second
-from chestxray.bundle import MODEL, Bundle, bundle_digest
-from chestxray.registry import promote, register
-from chestxray.tracking import Run
+from chestxray.inference.bundle import MODEL, Bundle, bundle_digest
+from chestxray.registry.versions import promote, register
+from chestxray.tracking.mlflow_runs import Run
 
 MAPS = "?heatmaps=inline&heatmaps_for=all"
 WARM_UP = 2

@@ -9,7 +9,8 @@ from threading import Barrier
 from typing import NamedTuple
 
 from benchmarks.client import FORM, PREDICT, Client, form
-from chestxray.radiograph import decode, resize
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import resize
 
 
 class Way(NamedTuple):

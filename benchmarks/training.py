@@ -14,14 +14,14 @@ from benchmarks.machine import machine
 from benchmarks.prefix import compare_prefix
 from benchmarks.recipes import Bench, Scores, Stopwatch, compare_recipes, deal, sample
 from benchmarks.table import Row, publish
-from chestxray.backbone import load_weights
-from chestxray.bootstrap import paired_bootstrap
-from chestxray.dataset import Dataset, load_dataset
+from chestxray.datasets.dataset import Dataset, load_dataset
+from chestxray.datasets.nih import read_batch
+from chestxray.datasets.prepare import prepare_batch
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.nih import read_batch
+from chestxray.metrics.bootstrap import paired_bootstrap
+from chestxray.metrics.ranking import mean_auroc
+from chestxray.models.pretrained import load_weights
 from chestxray.params import load_params
-from chestxray.preparation import prepare_batch
-from chestxray.ranking import mean_auroc
 
 RESAMPLES = 2000
 ORIGINALS = 192

@@ -22,7 +22,7 @@ from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 
 TOP = Path(__file__).parents[1]
-ADD = ("python", "-m", "chestxray.arrival", "update", "data/raw/update")
+ADD = ("python", "-m", "chestxray", "add-batch", "update", "data/raw/update")
 
 
 def run(top: Path, *command: str) -> float:

@@ -11,10 +11,11 @@ from mlflow import MlflowClient
 from benchmarks.client import PREDICT, form
 from benchmarks.crowd import Crowd
 from benchmarks.process import serving
-from chestxray.bundle import MODEL, Bundle, bundle_digest, write_card
 from chestxray.findings import FINDINGS
-from chestxray.radiograph import decode, resize
-from chestxray.registry import CHAMPION, DIGEST
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import resize
+from chestxray.inference.bundle import MODEL, Bundle, bundle_digest, write_card
+from chestxray.registry.versions import CHAMPION, DIGEST
 
 NAME = "chest-xray"
 

@@ -25,6 +25,9 @@ FINDINGS: tuple[str, ...] = (
 UNLABELLED = -1
 """The label of a finding that nobody looked for in an image; the others are 1, present, and 0, absent."""
 
+BOX_FINDING_NAMES = {finding: finding for finding in FINDINGS} | {"Infiltrate": "Infiltration"}
+"""Findings as the table of boxes spells them."""
+
 NO_FINDING = "No Finding"
 """What the NIH tables say of a radiograph with none of the 14."""
 

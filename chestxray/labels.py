@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, UNLABELLED
 
 Booleans = npt.NDArray[np.bool_]
@@ -140,5 +141,5 @@ def scorable(truth: Truth) -> Booleans:
     """
     both = has_both_classes(truth)
     if not both.any():
-        raise ValueError(f"no finding has both positives and negatives in these {len(truth)} images; give more images")
+        raise UserError(f"no finding has both positives and negatives in these {len(truth)} images; give more images")
     return both

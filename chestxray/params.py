@@ -3,6 +3,7 @@
 Nothing has a default here: what is not in the file is an error, so the file says it all.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from chestxray.operating_points import check_policy
+from chestxray.errors import UserError
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -34,17 +35,12 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def _policy(policy: str) -> str:
-    check_policy(policy)
+    if not re.fullmatch(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9]\d*)", policy):
+        raise ValueError("must be f1, youden or sensitivity@0.9 (any value above 0 up to 1)")
     return policy
 
 
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
-
-
-PHANTOM_ROOT = "data/raw/phantom"
-"""Where the stage `phantom` writes its first batch."""
-UPDATE_ROOT = "data/raw/update"
-"""Where it writes its second."""
 
 
 def _plain_word(name: str) -> str:
@@ -53,7 +49,7 @@ def _plain_word(name: str) -> str:
     return name
 
 
-class ParamsError(ValueError):
+class ParamsError(UserError):
     """`params.yaml` can't be used; the message names the key."""
 
 
@@ -156,12 +152,6 @@ class TrainParams(Section):
     folds: Annotated[int, Field(ge=2, le=20)]
     warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
 
-    @property
-    def l2_grid(self) -> tuple[float, ...]:
-        """The values to choose from, strongest first (each fit starts from the one before)."""
-        values = self.l2 if isinstance(self.l2, tuple) else (self.l2,)
-        return tuple(sorted(values, reverse=True))
-
 
 class FineTuneParams(Section):
     """Training of the deeper layers, from the trained head on."""
@@ -199,7 +189,7 @@ class GradcamParams(Section):
 
 
 class GateParams(Section):
-    """What a challenger must show to replace the champion; see `chestxray.gate`."""
+    """What a challenger must show to replace the champion; see `chestxray.registry.gate`."""
 
     margin: Annotated[float, Field(gt=0.0, lt=0.5)]
     finding_margin: Annotated[float, Field(gt=0.0, lt=0.5)]
@@ -235,10 +225,15 @@ class Params(Section):
     gradcam: GradcamParams
     register_: Annotated[RegisterParams, Field(alias="register")]
 
-    @property
-    def benchmark(self) -> tuple[str, ...]:
-        """The batches whose test patients are the benchmark: those named, else the first."""
-        return self.evaluate.benchmark or (next(iter(self.batches)),)
+    def batch(self, name: str) -> BatchParams:
+        """One of the batches.
+
+        Raises:
+            ParamsError: it is not listed.
+        """
+        if name not in self.batches:
+            raise ParamsError(f"params.yaml lists no batch {name!r}, only {', '.join(self.batches)}")
+        return self.batches[name]
 
     @model_validator(mode="after")
     def _benchmark_is_listed(self) -> "Params":

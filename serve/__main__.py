@@ -10,9 +10,9 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
-from chestxray.heap import set_heap
-from chestxray.json_log import JsonLines
+from chestxray.system.malloc import set_heap
 from serve.api import create_app
+from serve.json_log import JsonLines
 from serve.settings import Settings
 
 KEPT_BLOCK, KEPT_END = 2 * 2**20, 8 * 2**20

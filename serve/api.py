@@ -16,13 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.prediction import Options, Prediction
-from chestxray.radiograph import RadiographError
+from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.predictions import Options, Prediction
 from serve.middleware import Doorkeeper
-from serve.predictor import Predictor
+from serve.model_holder import Predictor
 from serve.problems import ProblemError, documented
 from serve.schemas import BatchPrediction, Readiness
-from serve.service import Service
+from serve.service import HEATMAPS, Service
 from serve.settings import Settings
 
 REFUSALS = documented(
@@ -30,7 +30,7 @@ REFUSALS = documented(
     "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
 )  # fmt: skip
 
-MultiPartParser.spool_max_size = 128 * 1024
+SPOOLED_BYTES = 128 * 1024
 """An uploaded file with more bytes is on disk until its turn has come."""
 
 ENCODING = {"encoding": {"file": {"contentType": "image/png, image/jpeg, application/dicom"}}}
@@ -94,7 +94,7 @@ async def metrics(service: Shared) -> Response:
 
 
 @open_to_all.get(
-    "/static/gradcam/{name}",
+    f"{HEATMAPS}{{name}}",
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid-request")},
 )
@@ -150,6 +150,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
         settings: of the service.
         predictor: by default one that begins without a model.
     """
+    MultiPartParser.spool_max_size = SPOOLED_BYTES
     service = Service(settings, predictor or Predictor(settings))
 
     @asynccontextmanager

@@ -12,11 +12,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.problems import ProblemError
-from serve.service import Service
+from serve.service import HEATMAPS, Service
 
 OPEN = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 """Answered without the key, as linked heatmaps are: their names are secrets, and `<img>` sends no header."""
-HEATMAPS = "/static/gradcam/"
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

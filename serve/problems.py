@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from chestxray.radiograph import RadiographError
+from chestxray.imaging.radiograph import RadiographError
 from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"

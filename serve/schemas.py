@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from chestxray.prediction import ModelInfo, Prediction, RequestId
+from chestxray.inference.predictions import ModelInfo, Prediction, RequestId
 
 
 class ProblemDetails(BaseModel):

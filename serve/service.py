@@ -2,18 +2,22 @@
 
 import logging
 import threading
+from collections.abc import Iterable, Iterator
 
 from fastapi import Request, Response, UploadFile
 
-from chestxray.analysis import analyse
-from chestxray.overlay_files import OverlayFiles
-from chestxray.prediction import Options, Prediction
+from chestxray.inference.answer import answer
+from chestxray.inference.predictions import LinkedHeatmap, Options, Prediction
+from serve.heatmap_store import OverlayFiles
 from serve.metrics import Metrics
+from serve.model_holder import Predictor
 from serve.pool import Pool
-from serve.predictor import Predictor
 from serve.problems import ProblemError, problem_of
 from serve.schemas import ProblemDetails
 from serve.settings import Settings
+
+HEATMAPS = "/static/gradcam/"
+"""Where linked heatmaps are fetched."""
 
 log = logging.getLogger("serve.service")
 
@@ -88,10 +92,15 @@ class Service:
         model, max_pixels = self.predictor.serving(), self.settings.max_pixels
 
         def work() -> Prediction:
-            return analyse(model, file.file.read(), options, self.overlays, max_pixels, request_id)
+            return answer(model, file.file.read(), options, max_pixels, request_id, self.publish)
 
-        waited, answer = await self.pool.run(work)
-        answer.timing_ms.queue = round(1000 * waited, 2)
-        for stage, milliseconds in answer.timing_ms:
+        waited, prediction = await self.pool.run(work)
+        prediction.timing_ms.queue = round(1000 * waited, 2)
+        for stage, milliseconds in prediction.timing_ms:
             self.metrics.stages.labels(stage).observe(milliseconds / 1000)
-        return answer
+        return prediction
+
+    def publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
+        """Keeps overlays for a while and says where they can be fetched."""
+        for name in self.overlays.add(pngs):
+            yield LinkedHeatmap(url=f"{HEATMAPS}{name}", expires_in_seconds=self.overlays.seconds)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from chestxray.radiograph import MAX_PIXELS
+from chestxray.imaging.radiograph import MAX_PIXELS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEBIBYTE = 1024 * 1024

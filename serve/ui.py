@@ -13,11 +13,11 @@ import requests
 import streamlit as st
 from pydantic import ValidationError
 
-from chestxray.cam import heat_of, overlay
+from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
-from chestxray.nih import TABLE
-from chestxray.prediction import Finding, ModelInfo, Prediction, RawHeatmap
-from chestxray.radiograph import decode
+from chestxray.imaging.decode import decode
+from chestxray.inference.heatmap import heat_of, overlay
+from chestxray.inference.predictions import Finding, ModelInfo, Prediction, RawHeatmap
 from serve.schemas import ProblemDetails
 
 SERVICE = os.environ.get("SERVICE_URL", "http://127.0.0.1:8000").rstrip("/")

@@ -1,0 +1,23 @@
+"""The stages of the pipeline: each reads files, calls the library, writes files."""
+
+import inspect
+import sys
+from collections.abc import Callable
+
+from chestxray.errors import UserError, one_line
+from chestxray.system.telemetry import forbid_telemetry
+
+forbid_telemetry()  # before a stage imports ONNX Runtime or MLflow
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage with the words of the command line; what a person can mend ends it with one line and exit 1."""
+    given = sys.argv[1:]
+    wanted = list(inspect.signature(main).parameters)
+    if len(given) != len(wanted):
+        print(f"usage: python -m {main.__globals__['__spec__'].name} {' '.join(f'<{name}>' for name in wanted)}")
+        sys.exit(2)
+    try:
+        main(*given)
+    except (UserError, OSError) as error:
+        sys.exit(one_line(error))

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from chestxray.backbone import load_weights
+from chestxray.models.pretrained import load_weights
+from chestxray.models.weights import write_weights
 from chestxray.params import load_params
-from chestxray.tracking import stage_run
-from chestxray.weights_file import write_weights
+from chestxray.tracking.mlflow_runs import stage_run
+from stages import run
 
 
 def main() -> None:
@@ -15,4 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

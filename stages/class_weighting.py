@@ -5,21 +5,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from chestxray.benchmark import benchmark_of, check_benchmark
-from chestxray.class_weighting import class_weights
-from chestxray.dataset import load_dataset
+from chestxray.datasets.benchmark import benchmark_batches, benchmark_of, check_benchmark
+from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.params import load_params
-from chestxray.reports import write_csv, write_json
-from chestxray.tracking import stage_run
+from chestxray.system.files import write_csv, write_json
+from chestxray.tracking.mlflow_runs import stage_run
+from chestxray.training.class_weights import class_weights
+from stages import run
 
 
 def main() -> None:
     params = load_params()
     with stage_run("class_weighting", params) as run:
-        prepared = [Path("data/prepared", batch) for batch in params.batches]
+        prepared = prepared_folders(params.batches)
         dataset = load_dataset(prepared)
-        yardstick = check_benchmark(benchmark_of(dataset, params.benchmark), params.evaluate.benchmark_sha256)
-        benchmark = {"batches": "+".join(params.benchmark), **yardstick}
+        batches = benchmark_batches(params)
+        yardstick = check_benchmark(benchmark_of(dataset, batches), params.evaluate.benchmark_sha256)
+        benchmark = {"batches": "+".join(batches), **yardstick}
         write_json(Path("reports/benchmark.json"), {"benchmark_set": benchmark})
         for batch, findings in dataset.unlabelled.items():
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
@@ -31,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

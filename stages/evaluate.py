@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
-from chestxray import figures
-from chestxray.bundle import MODEL, Network, write_card
-from chestxray.dataset import load_dataset
-from chestxray.evaluation import card_of, describe, evaluate_model
-from chestxray.inference import answers, names_of
-from chestxray.metrics import classification_report, confusion_matrices
+import pandas as pd
+
+from chestxray.datasets.benchmark import benchmark_batches
+from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.evaluation import figures
+from chestxray.evaluation.evaluate import card_of, describe, evaluate_model
+from chestxray.evaluation.logits import answers, names_of
+from chestxray.inference.bundle import MODEL, write_card
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.metrics.classification import classification_report, confusion_matrices
+from chestxray.metrics.ranking import curves
 from chestxray.params import load_params
-from chestxray.ranking import curves
-from chestxray.reports import write_csv, write_json, write_parquet
-from chestxray.tracking import stage_run
+from chestxray.system.files import write_csv, write_json, write_parquet
+from chestxray.tracking.mlflow_runs import stage_run
+from stages import run
 
 BUNDLE = Path("models/bundle")
 REPORTS = Path("reports")
@@ -20,10 +25,10 @@ REPORTS = Path("reports")
 def main() -> None:
     params = load_params()
     with stage_run("evaluate", params) as run:
-        dataset = load_dataset([Path("data/prepared", batch) for batch in params.batches])
+        dataset = load_dataset(prepared_folders(params.batches))
         model = (BUNDLE / MODEL).read_bytes()
-        network = Network(model)
-        result = evaluate_model(network, dataset, params.benchmark, params.evaluate)
+        network = OnnxModel(model)
+        result = evaluate_model(network, dataset, benchmark_batches(params), params.evaluate)
         truth, test, note = result.test.truth, result.metrics["test"], describe(dataset, params.evaluate)
         confusion = confusion_matrices(truth, result.decisions)
         roc, precision_recall = curves(truth, result.probabilities)
@@ -37,7 +42,9 @@ def main() -> None:
         write_parquet(Path("models/test_logits.parquet"), answers(names_of(result.test), result.logits))
         write_csv(REPORTS / "curves/roc.csv", roc)
         write_csv(REPORTS / "curves/precision_recall.csv", precision_recall)
+        curve = pd.read_csv(REPORTS / "curves/fine_tune.csv")
         for name, figure in {
+            "training_curves": figures.training_curves_figure(curve, f"fine-tuning on {result.test.kind}"),
             "confusion_matrix": figures.confusion_matrix_figure(confusion, len(truth), note),
             "roc": figures.roc_figure(roc, test, note),
             "precision_recall": figures.precision_recall_figure(precision_recall, test, note),
@@ -49,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,15 +1,15 @@
 """Passes one batch through the frozen part of the network: `python -m stages.features <batch>`."""
 
-import sys
 from pathlib import Path
 
-from chestxray.dataset import load_dataset
-from chestxray.features import write_features
-from chestxray.mobilenet import convention_of
-from chestxray.onnx_graph import features_graph
+from chestxray.datasets.dataset import PREPARED, load_dataset
+from chestxray.models.mobilenet_v2 import convention_of
+from chestxray.models.onnx_graph import features_graph
+from chestxray.models.weights import read_weights
 from chestxray.params import load_params
-from chestxray.tracking import stage_run
-from chestxray.weights_file import read_weights
+from chestxray.tracking.mlflow_runs import stage_run
+from chestxray.training.features import FEATURES, write_features
+from stages import run
 
 
 def main(batch: str) -> None:
@@ -25,14 +25,14 @@ def main(batch: str) -> None:
             None if start == "input" else start,
         )
         write_features(
-            load_dataset([Path("data/prepared", batch)]),
+            load_dataset([PREPARED / batch]),
             graph.SerializeToString(deterministic=True),
             params.backbone.input_size,
             params.features,
-            out=Path("data/features", batch),
+            out=FEATURES / batch,
             scratch=Path(".cache/features"),
         )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(main)

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from chestxray.class_weighting import weight_array
-from chestxray.dataset import load_dataset
-from chestxray.export import export_classifier
-from chestxray.features import load_features
-from chestxray.figures import save, training_curves_figure
-from chestxray.mobilenet import convention_of
+from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.models.mobilenet_v2 import convention_of
+from chestxray.models.weights import read_weights, write_weights
 from chestxray.params import load_params
-from chestxray.replay import replayed
-from chestxray.reports import read_json, write_csv, write_json
-from chestxray.tracking import stage_run
-from chestxray.training import cached_examples, fine_tune, pixel_examples
-from chestxray.weights_file import read_weights, write_weights
+from chestxray.system.files import read_json, write_csv, write_json
+from chestxray.tracking.mlflow_runs import stage_run
+from chestxray.training.class_weights import weight_array
+from chestxray.training.export import export_classifier
+from chestxray.training.features import features_folders, load_features
+from chestxray.training.fine_tuning import cached_examples, fine_tune, pixel_examples
+from chestxray.training.replay import replayed
+from stages import run
 
 START = Path("models/start")
 
@@ -21,8 +21,8 @@ START = Path("models/start")
 def main() -> None:
     params = load_params()
     with stage_run("fine_tune", params) as run:
-        dataset = load_dataset([Path("data/prepared", batch) for batch in params.batches])
-        folders = [Path("data/features", batch) for batch in params.batches]
+        dataset = load_dataset(prepared_folders(params.batches))
+        folders = features_folders(params.batches)
         start = read_weights(START / "network.weights.h5", params.backbone, head=True)
         if params.fine_tune.from_layer == "input":
             train, validation = (
@@ -46,8 +46,6 @@ def main() -> None:
         export_classifier(final, convention, params.backbone, dataset, size, Path("models/bundle/model.onnx"))
         write_weights(final, Path("models/final.weights.h5"))
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
-        kind = "synthetic phantoms" if dataset.synthetic else "radiographs"
-        save(training_curves_figure(tuned.curve, f"fine-tuning on {kind}"), Path("reports/training_curves.png"))
         metrics = {**tuned.metrics(), "images": len(rows)}
         write_json(Path("reports/fine_tune.json"), {"fine_tune": metrics})
         run.log_metrics(metrics)
@@ -55,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from chestxray.bundle import Bundle
-from chestxray.dataset import load_boxes, load_dataset
-from chestxray.explanation import choose_studies, write_overlays
+from chestxray.datasets.dataset import load_boxes, load_dataset, prepared_folders
+from chestxray.evaluation.overlays import choose_studies, write_overlays
 from chestxray.findings import FINDINGS
+from chestxray.inference.bundle import Bundle
 from chestxray.params import load_params
-from chestxray.reports import write_csv
-from chestxray.tracking import stage_run
+from chestxray.system.files import atomic_write, write_csv
+from chestxray.tracking.mlflow_runs import stage_run
+from stages import run
 
 OUT = Path("reports/gradcam")
 
@@ -20,7 +21,7 @@ OUT = Path("reports/gradcam")
 def main() -> None:
     params = load_params()
     with stage_run("gradcam", params) as run:
-        prepared = [Path("data/prepared", batch) for batch in params.batches]
+        prepared = prepared_folders(params.batches)
         test = load_dataset(prepared).side("test")
         predictions = pd.read_csv("reports/predictions.csv")
         decisions = predictions[[f"{finding}_decision" for finding in FINDINGS]].to_numpy(bool)
@@ -29,9 +30,10 @@ def main() -> None:
         bundle, boxes = Bundle(Path("models/bundle")), load_boxes(prepared)
         index, sheet = write_overlays(bundle, test, chosen, boxes, params.gradcam, OUT / "overlays")
         write_csv(OUT / "index.csv", index)
-        Image.fromarray(sheet).save(OUT / "overview.png")
+        with atomic_write(OUT / "overview.png") as partial:
+            Image.fromarray(sheet).save(partial, "PNG")
         run.log_metrics({"studies": len(chosen), "overlays": len(index)})
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

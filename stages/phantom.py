@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from chestxray.params import PHANTOM_ROOT, UPDATE_ROOT, load_params
-from chestxray.phantom import write_batch, write_update
-from chestxray.tracking import stage_run
+from chestxray.batch_layout import PHANTOM_ROOT, UPDATE_ROOT
+from chestxray.params import load_params
+from chestxray.phantom.batch import write_batch, write_update
+from chestxray.tracking.mlflow_runs import stage_run
+from stages import run
 
 
 def main() -> None:
@@ -15,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,22 +1,23 @@
 """Decodes one batch: `python -m stages.prepare <batch>`."""
 
-import sys
 from pathlib import Path
 
-from chestxray.dataset import load_dataset
+from chestxray.datasets.dataset import PREPARED, load_dataset
+from chestxray.datasets.prepare import BatchError, prepare_batch
 from chestxray.params import load_params
-from chestxray.preparation import BatchError, prepare_batch
-from chestxray.reports import write_csv
-from chestxray.tracking import stage_run
+from chestxray.system.files import write_csv
+from chestxray.tracking.mlflow_runs import stage_run
+from stages import run
 
 REJECTED = Path("reports/rejected.csv")
 
 
 def main(batch: str) -> None:
-    params, out = load_params(), Path("data/prepared", batch)
+    params = load_params()
+    out = PREPARED / batch
     with stage_run("prepare", params, batch) as run:
         try:
-            rejected = prepare_batch(Path(params.batches[batch].root), out, params.prepare)
+            rejected = prepare_batch(Path(params.batch(batch).root), out, params.prepare)
         except BatchError as error:
             write_csv(REJECTED, error.rejected)
             raise SystemExit(f"batch {batch}: {error}. The list: {REJECTED}") from error
@@ -25,4 +26,4 @@ def main(batch: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(main)

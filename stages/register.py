@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from chestxray import figures
-from chestxray.bundle import bundle_digest
-from chestxray.dataset import load_dataset
-from chestxray.opinion import OPINION_DIGEST, keep_opinion
+from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.evaluation import figures
+from chestxray.inference.bundle import bundle_digest
 from chestxray.params import load_params
-from chestxray.promotion import decide_promotion, report, settle
-from chestxray.registry import register
-from chestxray.reports import read_json, write_csv, write_json, write_text
-from chestxray.tracking import log_pipeline, one_at_a_time, open_store, pipeline_run, stage_run
+from chestxray.registry.promote import decide_promotion, report, settle
+from chestxray.registry.version_predictions import OPINION_DIGEST, keep_opinion
+from chestxray.registry.versions import register
+from chestxray.system.files import read_json, write_csv, write_json, write_text
+from chestxray.tracking.mlflow_runs import log_pipeline, one_at_a_time, open_store, pipeline_run, stage_run
+from stages import run
 
 BUNDLE = Path("models/bundle")
 REPORTS = Path("reports")
@@ -25,7 +26,7 @@ def main() -> None:
     # Another clone that registers in the same store waits here, and is judged against what this one leaves.
     with stage_run("register", params), one_at_a_time(client.tracking_uri, "registry"):
         pipeline, digest, name = pipeline_run(client, params), bundle_digest(BUNDLE), params.register_.model
-        test = load_dataset([Path("data/prepared", batch) for batch in params.batches]).side("test")
+        test = load_dataset(prepared_folders(params.batches)).side("test")
         version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
         if OPINION_DIGEST not in version.tags:
             keep_opinion(client, version, pd.read_parquet("models/test_logits.parquet"))
@@ -34,8 +35,7 @@ def main() -> None:
         write_text(REPORTS / "promotion.md", report(promotion.verdict))
         write_csv(REPORTS / "flips.csv", promotion.flips)
         write_csv(REPORTS / "updates.csv", promotion.ledger)
-        note = "synthetic phantoms" if test.synthetic else "radiographs"
-        figures.save(figures.ledger_figure(promotion.ledger, note), REPORTS / "updates.png")
+        figures.save(figures.ledger_figure(promotion.ledger, test.kind), REPORTS / "updates.png")
         log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / "bundle.json"))
         settle(client, version, promotion.verdict, REPORTS)
         print(f"{name} version {version.version}: {promotion.verdict['decision']}. {promotion.verdict['reason']}")
@@ -43,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

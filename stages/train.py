@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from chestxray.class_weighting import weight_array
-from chestxray.dataset import load_dataset
-from chestxray.features import load_features
-from chestxray.head import Head, fit_head, head_logits
+from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.metrics.ranking import mean_auroc
+from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, load_params
-from chestxray.ranking import mean_auroc
-from chestxray.reports import read_json, write_csv, write_json
-from chestxray.tracking import open_store, stage_run
-from chestxray.warm_start import load_parent
-from chestxray.weights_file import HEAD, read_weights, write_weights
+from chestxray.registry.warm_start import load_parent
+from chestxray.system.files import read_json, write_csv, write_json
+from chestxray.tracking.mlflow_runs import open_store, stage_run
+from chestxray.training.class_weights import weight_array
+from chestxray.training.features import features_folders, load_features
+from chestxray.training.linear_head import Head, fit_head, head_logits
+from stages import run
 
 START = Path("models/start")
 
@@ -25,7 +26,7 @@ def main() -> None:
         # A warm start fits no head: no rows.
         folds, curve = pd.DataFrame(columns=["l2", "mean_auroc"]), pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
-        studies = load_dataset([Path("data/prepared", batch) for batch in params.batches]).studies
+        studies = load_dataset(prepared_folders(params.batches)).studies
         if params.train.warm_start:
             test = studies[studies["side"] == "test"]
             parent = load_parent(open_store(), params.train.warm_start, params, test, start)
@@ -46,7 +47,7 @@ def main() -> None:
 
 def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
     """The head, and its mean AUROC on validation."""
-    folders = [Path("data/features", batch) for batch in params.batches]
+    folders = features_folders(params.batches)
     weights = weight_array(read_json(Path("reports/class_weights.json")))
     head = fit_head(load_features(folders, studies, "train"), weights, params.train)
     validation = load_features(folders, studies, "validation")
@@ -54,4 +55,4 @@ def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

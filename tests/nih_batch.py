@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from chestxray.nih import HEADER, TABLE
+from chestxray.batch_layout import HEADER, TABLE
 
 Pixels = npt.NDArray[np.uint8]
 

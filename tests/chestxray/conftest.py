@@ -11,26 +11,28 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from chestxray.backbone import load_weights
-from chestxray.bundle import CARD, MODEL, Card, Network, bundle_digest, write_card
-from chestxray.dataset import Dataset
-from chestxray.evaluation import card_of, evaluate_model
-from chestxray.export import export_classifier
-from chestxray.features import write_features
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import side_of
+from chestxray.evaluation.evaluate import card_of, evaluate_model
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import TORCHVISION, LayerWeights, blocks
-from chestxray.onnx_graph import features_graph
+from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights, blocks
+from chestxray.models.onnx_graph import features_graph
+from chestxray.models.pretrained import load_weights
+from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, load_params
-from chestxray.registry import register
-from chestxray.reports import read_json
-from chestxray.split import side_of
-from chestxray.tracking import open_store, pipeline_run
-from chestxray.weights_file import HEAD
+from chestxray.registry.versions import register
+from chestxray.system.files import read_json
+from chestxray.tracking.mlflow_runs import open_store, pipeline_run
+from chestxray.training.export import export_classifier
+from chestxray.training.features import write_features
+from tests.repository import TOP
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
 SIZE = 72
 """Side of the prepared images; the network sees the central 64."""
-PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+PARAMS = load_params(TOP / "params.yaml")
 VIEWS = PARAMS.features.model_copy(update={"views": 4})
 EVALUATE = PARAMS.evaluate.model_copy(update={"resamples": 100})
 
@@ -85,7 +87,7 @@ def features_folder(dataset: Dataset, graph: bytes, tmp_path_factory: pytest.Tem
 def bundle_folder(dataset: Dataset, tiny_weights: LayerWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle")
     export_classifier(tiny_weights, TORCHVISION, TINY, dataset, SIZE, out / MODEL)
-    network = Network(out / MODEL)
+    network = OnnxModel(out / MODEL)
     evaluation = evaluate_model(network, dataset, ("b",), EVALUATE)
     write_card(card_of(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)
     return out

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from chestxray.params import ParamsError, load_params
+from chestxray.training.linear_head import l2_grid
+from tests.repository import TOP
 
-SHIPPED = Path(__file__).parents[2] / "params.yaml"
+SHIPPED = TOP / "params.yaml"
 
 
 def with_change(tmp_path: Path, key: str, value: Any) -> Path:
@@ -75,8 +77,8 @@ def test_the_value_given_is_said(tmp_path: Path) -> None:
 
 
 def test_one_value_or_a_grid_strongest_first(tmp_path: Path) -> None:
-    assert load_params(with_change(tmp_path, "train.l2", 2)).train.l2_grid == (2.0,)
-    assert load_params(with_change(tmp_path, "train.l2", [0.1, 3, 1])).train.l2_grid == (3.0, 1.0, 0.1)
+    assert l2_grid(load_params(with_change(tmp_path, "train.l2", 2)).train) == (2.0,)
+    assert l2_grid(load_params(with_change(tmp_path, "train.l2", [0.1, 3, 1])).train) == (3.0, 1.0, 0.1)
 
 
 def test_no_file_and_no_yaml_are_said(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).parents[2]
+from tests.repository import TOP
+
+HOME = TOP
 SILENCED = ("ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY")
 
 
@@ -20,7 +22,7 @@ def test_onnx_runtime_starts_no_telemetry(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code], cwd=HOME, env=environment, check=True)
         return [file.name for file in tmp_path.iterdir()]
 
-    asked = "import chestxray.bundle, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    asked = "import serve.api, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
     assert left_by(asked) == []
     if left_by("import onnxruntime") == []:
         pytest.skip("ONNX Runtime starts no telemetry here even when nothing forbids it: only the setting was checked")

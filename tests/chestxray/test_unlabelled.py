@@ -9,30 +9,32 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
-from chestxray import head as head_module
-from chestxray.bundle import MODEL, Bundle, Network
-from chestxray.calibration import calibration_error, calibration_errors, fit_platt, reliability
-from chestxray.class_weighting import class_weights
-from chestxray.comparison import Scores, compare
-from chestxray.dataset import Dataset, load_dataset, unlabelled_in
-from chestxray.evaluation import evaluate_model
-from chestxray.explanation import write_overlays
-from chestxray.features import Features
+from chestxray.batch_layout import UNLABELLED_NOTICE
+from chestxray.datasets.dataset import Dataset, load_dataset, unlabelled_in
+from chestxray.datasets.prepare import prepare_batch
+from chestxray.evaluation.calibration import fit_platt
+from chestxray.evaluation.evaluate import evaluate_model
+from chestxray.evaluation.overlays import write_overlays
+from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, UNLABELLED
-from chestxray.gate import judge
-from chestxray.head import fit_head, head_logits
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.onnx_model import OnnxModel
 from chestxray.labels import check_truth
-from chestxray.ledger import ledger
-from chestxray.metrics import classification_report, confusion_matrices, evaluate, f1_scores
-from chestxray.nih import UNLABELLED_NOTICE
-from chestxray.operating_points import fit_thresholds
-from chestxray.opinion import Opinion
+from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
+from chestxray.metrics.classification import classification_report, confusion_matrices, evaluate, f1_scores
+from chestxray.metrics.comparison import Scores, compare
+from chestxray.metrics.ranking import auroc, average_precision, curves, mean_auroc, rank_findings, ranking_scores
 from chestxray.params import ClassWeightingParams, GateParams, TrainParams
-from chestxray.preparation import prepare_batch
-from chestxray.promotion import flips
-from chestxray.ranking import auroc, average_precision, curves, mean_auroc, rank_findings, ranking_scores
-from chestxray.replay import replayed
-from chestxray.training import cross_entropy
+from chestxray.registry.gate import judge
+from chestxray.registry.history import ledger
+from chestxray.registry.promote import flips
+from chestxray.registry.version_predictions import Opinion
+from chestxray.training import linear_head as head_module
+from chestxray.training.class_weights import class_weights
+from chestxray.training.features import Features
+from chestxray.training.fine_tuning import cross_entropy
+from chestxray.training.linear_head import fit_head, head_logits
+from chestxray.training.replay import replayed
 from tests.chestxray.conftest import EVALUATE, PARAMS
 from tests.chestxray.sample import sample
 from tests.nih_batch import plain_batch
@@ -268,7 +270,7 @@ def test_a_data_set_says_which_batches_lack_which_labels(two: Dataset, dataset: 
 def test_evaluation_copes_and_predictions_leave_the_truth_empty(
     two: Dataset, dataset: Dataset, bundle_folder: Path
 ) -> None:
-    network = Network(bundle_folder / MODEL)
+    network = OnnxModel(bundle_folder / MODEL)
     result, whole = (evaluate_model(network, data, ("b",), EVALUATE) for data in (two, dataset))
     assert result.metrics.keys() == whole.metrics.keys()
     assert (result.metrics["batch"]["b"]["findings_scored"], result.metrics["batch"]["c"]["findings_scored"]) == (

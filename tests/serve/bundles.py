@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from chestxray.bundle import MODEL, Card, Network, write_card
-from chestxray.calibration import Platt
 from chestxray.findings import FINDINGS
-from chestxray.mobilenet import TORCHVISION, LayerWeights, blocks
-from chestxray.onnx_graph import classifier_graph
+from chestxray.inference.bundle import MODEL, Card, write_card
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.platt import Platt
+from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights, blocks
+from chestxray.models.onnx_graph import classifier_graph
 
 ALPHA, SIZE, INPUT_SIZE = 0.35, 80, 64
 HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1")
@@ -35,7 +36,7 @@ def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model = classifier_graph(random_weights(seed), "head", ALPHA, TORCHVISION, SIZE, INPUT_SIZE).SerializeToString()
     (folder / MODEL).write_bytes(model)
-    network = Network(model)
+    network = OnnxModel(model)
     card = Card(
         findings=FINDINGS,
         size=SIZE,

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from serve.api import create_app
-from serve.predictor import Predictor
+from serve.model_holder import Predictor
 from serve.settings import Settings
 from tests.serve.bundles import make_bundle
 

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from starlette.types import Message
 
-from chestxray.bundle import Bundle
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.json_log import JsonLines
-from chestxray.prediction import Options, Prediction
-from chestxray.radiograph import decode, resize
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import resize
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.predictions import Options, Prediction
+from serve.json_log import JsonLines
 from tests.dicom_files import dicom
 from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.conftest import ready_app
@@ -198,7 +199,7 @@ def test_a_crash_over_one_file_leaves_the_others_of_a_batch_alone(
         monkeypatch.undo()
         raise MemoryError("CANARY")
 
-    monkeypatch.setattr("serve.service.analyse", crash_once)
+    monkeypatch.setattr("serve.service.answer", crash_once)
     first, second = client.post("/predict/batch", files=[("file", PNG)] * 2).json()["answers"]
     assert first["type"] == "internal-error" and second["findings"] == ask(client)["findings"]
     assert [record.getMessage() for record in caplog.records].count("failed") == 1
@@ -266,7 +267,7 @@ def test_a_crash_is_an_answer_like_any_other(
         raise RuntimeError("CANARY")
 
     client = service(cors_origins=("https://radiology.example",))
-    monkeypatch.setattr("serve.service.analyse", crash)
+    monkeypatch.setattr("serve.service.answer", crash)
     given = {"X-Request-ID": "abc-1", "Origin": "https://radiology.example"}
     answer = client.post("/predict", files={"file": ("CANARY.png", PNG)}, headers=given)
     assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from fastapi.testclient import TestClient
 from serve.api import create_app
-from serve.predictor import Predictor
+from serve.model_holder import Predictor
 from serve.settings import Settings
 settings = Settings()
 predictor = Predictor(settings)

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.process import serving
-from chestxray.bundle import CARD, bundle_digest
-from chestxray.registry import CHAMPION, DIGEST
+from chestxray.inference.bundle import CARD, bundle_digest
+from chestxray.registry.versions import CHAMPION, DIGEST
 from serve.settings import REPOSITORY
 from tests.serve.files import encoded
 

@@ -99,7 +99,7 @@ def test_sigterm_loses_no_request(process: tuple[subprocess.Popen[str], str]) ->
 def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(PNG)
     (tmp_path / "bad.png").write_bytes(b"garbage")
-    command = [sys.executable, "-m", "serve.predict", str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
+    command = [sys.executable, "-m", "chestxray", "predict", str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     good, bad = (json.loads(line) for line in done.stdout.splitlines())
@@ -112,7 +112,7 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
 
 
 def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
-    command = [sys.executable, "-m", "serve.predict", str(get_testdata_file("RG1_UNCR.dcm"))]
+    command = [sys.executable, "-m", "chestxray", "predict", str(get_testdata_file("RG1_UNCR.dcm"))]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-TOP = Path(__file__).parents[2]
+from tests.repository import TOP
+
 TINY = {
     "phantom": {"studies": 120, "patients": 90, "size": 64},
     "phantom.update": {"studies": 24, "patients": 18, "returning": 6},

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from chestxray.nih import UNLABELLED_NOTICE
+from chestxray.batch_layout import UNLABELLED_NOTICE
 from tests.nih_batch import plain_batch
 from tests.stages.conftest import Clone, ran
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.slow
 
 LATER = ["train", "fine_tune", "evaluate", "gradcam", "register"]
 KILLED_AT = {
-    "prepare": ("chestxray.preparation", "check_split", "third"),
-    "features": ("chestxray.features", "views", "third"),
-    "fine_tune": ("chestxray.export", "export_classifier", None),
-    "register": ("chestxray.promotion", "decide_promotion", None),
+    "prepare": ("chestxray.datasets.prepare", "check_split", "third"),
+    "features": ("chestxray.training.features", "views", "third"),
+    "fine_tune": ("chestxray.training.export", "export_classifier", None),
+    "register": ("chestxray.registry.promote", "decide_promotion", None),
 }
 """Stage → the function at whose call the process is killed, and the batch of the stage."""
 
@@ -69,14 +69,14 @@ def updates(make_clone: Callable[[], Clone]) -> Updates:
     clone.repro()
     clone.commit("one batch")
     clone.run("git", "tag", "one")
-    added = clone.run("python", "-m", "chestxray.arrival", "update", "data/raw/update").stdout
+    added = clone.run("python", "-m", "chestxray", "add-batch", "update", "data/raw/update").stdout
     second, nothing = clone.repro(), clone.repro()
     metrics_diff = clone.run("dvc", "metrics", "diff", "one").stdout
     clone.commit("two batches")
     clone.run("git", "tag", "two")
     third_batch = plain_batch(clone.top / "data" / "raw" / "third", count=40)
     (third_batch / UNLABELLED_NOTICE).write_text("Effusion\nHernia\n")
-    clone.run("python", "-m", "chestxray.arrival", "third", "data/raw/third", "--warm-start", "1")
+    clone.run("python", "-m", "chestxray", "add-batch", "third", "data/raw/third", "--warm-start", "1")
     killed = {"prepare": killed_in(clone, "prepare")}
     third = clone.repro("prepare@third")
     killed["features"] = killed_in(clone, "features")
@@ -190,10 +190,10 @@ def test_rolling_back_and_forth(updates: Updates) -> None:
     client.set_registered_model_alias("chest-xray", "champion", "2")
     client.set_registered_model_alias("chest-xray", "previous", "1")
     for champion, previous in (("1", "2"), ("2", "1")):
-        updates.clone.run("python", "-m", "chestxray.registry")
+        updates.clone.run("python", "-m", "chestxray", "rollback")
         assert (alias("champion"), alias("previous")) == (champion, previous)
     client.delete_registered_model_alias("chest-xray", "previous")
-    failed = updates.clone.run("python", "-m", "chestxray.registry", check=False)
+    failed = updates.clone.run("python", "-m", "chestxray", "rollback", check=False)
     assert failed.returncode != 0 and "no previous champion" in failed.stderr
 
 

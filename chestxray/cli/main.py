@@ -1,0 +1,68 @@
+"""Run the command `chestxray`: read the subcommand, load what it needs, and say errors in one line."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from chestxray.errors import UserError, one_line
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.system.telemetry import forbid_telemetry
+
+COMMANDS = {
+    "predict": "answer about files without a server",
+    "summary": "show what the last run of the pipeline came to",
+    "add-batch": "check a new batch and list it in params.yaml",
+    "rollback": "give the champion's place back to the version before",
+    "fetch-bundle": "bring the bundle of a registered version into a folder",
+    "nih": "bring NIH ChestX-ray14, or whole patients of it, as a batch",
+}
+"""Each is a module of this package, in which `-` is `_`."""
+
+
+class Command(Protocol):
+    """What a subcommand's module has."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it; returns the exit code."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        arguments: words of the command line; by default those of this process.
+
+    Returns:
+        Exit code: 0, or 1 if what was given can't be used; argparse exits with 2 if the words are wrong.
+    """
+    forbid_telemetry()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    description = "Findings in frontal chest radiographs: predict, rebuild, update."
+    parser = argparse.ArgumentParser("chestxray", description=description, epilog=RESEARCH_USE_ONLY)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary, epilog=RESEARCH_USE_ONLY)
+        if given[:1] == [name]:
+            command = _load(name)
+            command.configure(subparser)
+            subparser.set_defaults(run=command.run)
+    options = parser.parse_args(given)
+    try:
+        return int(options.run(options))
+    except (UserError, OSError) as error:
+        print(f"chestxray {options.command}: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _load(name: str) -> Command:
+    try:
+        return cast(Command, importlib.import_module(f"chestxray.cli.{name.replace('-', '_')}"))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("chestxray"):
+            raise
+        sys.exit(f"chestxray {name}: the package {error.name} is not installed: pip install 'chestxray[train]'")

@@ -1,0 +1,66 @@
+"""Answer about files without a server: a line of JSON for each, as `/predict` gives it."""
+
+import argparse
+import json
+import os
+import tempfile
+import uuid
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from chestxray.errors import UserError, one_line
+from chestxray.imaging.radiograph import MAX_PIXELS, RadiographError
+from chestxray.inference.answer import Model, answer
+from chestxray.inference.bundle_source import find_bundle
+from chestxray.inference.predictions import ModelInfo, Options
+from chestxray.inference.self_test import accept
+
+STORE = "sqlite:///.mlflow/mlflow.db"
+"""MLflow's store if MLFLOW_TRACKING_URI names none: the one that `dvc repro` makes in this folder."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG or DICOM")
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("MODEL_URI", "models:/chest-xray@champion"),
+        help="folder of a bundle, or models:/<name>@<alias> (default: what MODEL_URI says, else the champion)",
+    )
+    parser.add_argument("--heatmaps", choices=("none", "inline", "raw"), default="none", help="default: none")
+    parser.add_argument("--heatmaps-for", choices=("positive", "all"), default="positive", help="default: positive")
+    parser.add_argument("--threshold", type=float, help="instead of every operating point, 0–1")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print an answer for each file; exit code 1 if one could not be used."""
+    try:
+        wanted = Options.model_validate({name: value for name, value in vars(options).items() if value is not None})
+    except ValidationError as error:
+        raise UserError("; ".join(f"--{e['loc'][0]}: {e['msg']}, given {e['input']}" for e in error.errors())) from None
+    model = open_model(options.model)
+    return max([_print_answer(model, file, wanted) for file in options.files])
+
+
+def open_model(address: str) -> Model:
+    """Open and try the model that an address means.
+
+    Raises:
+        BundleError: there is none, or it is not good.
+    """
+    store = os.environ.get("MLFLOW_TRACKING_URI", STORE)
+    with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
+        folder, found = find_bundle(address, store, Path(temporary))
+        bundle = accept(folder, threads=0)
+    return Model(ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic}), bundle)
+
+
+def _print_answer(model: Model, file: Path, options: Options) -> int:
+    try:
+        print(answer(model, file.read_bytes(), options, MAX_PIXELS, uuid.uuid4().hex).model_dump_json())
+    except (RadiographError, OSError) as error:
+        kind = error.kind if isinstance(error, RadiographError) else "unreadable-file"
+        print(json.dumps({"file": str(file), "type": kind, "detail": one_line(error)}, ensure_ascii=False))
+        return 1
+    return 0

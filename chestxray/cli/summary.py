@@ -1,0 +1,48 @@
+"""Show what the last run of the pipeline came to."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference.bundle import Bundle
+
+HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1")
+COLUMNS = ["finding", "positives", "auroc", "auroc_ci_low", "auroc_ci_high", "average_precision", "f1", "threshold"]
+
+WHERE_NEXT = """Where to look next
+  reports/                           tables and figures; start with confusion_matrix.png and gradcam/overview.png
+  dvc metrics diff, dvc plots show   compare with another commit
+  make mlflow                        every run, its params and figures, and the registered model
+  params.yaml                        every number you may turn; then dvc repro"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments: none."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the summary."""
+    print(summary(Path("models/bundle"), Path("reports/classification_report.csv")))
+    return 0
+
+
+def summary(bundle: Path, report: Path) -> str:
+    """The headline metrics with their intervals, the table by finding, and where to look next.
+
+    Args:
+        bundle: folder of the bundle.
+        report: `classification_report.csv`.
+    """
+    card = Bundle(bundle).card
+    test: dict[str, Any] = card.metrics["test"]
+    kind = "SYNTHETIC phantoms, no clinical meaning" if card.synthetic else "radiographs"
+    lines = [f"Test side: {test['n']} images of {test['patients']} patients ({kind}). {RESEARCH_USE_ONLY}", ""]
+    for name in HEADLINES:
+        low, high = test[f"{name}_ci_low"], test[f"{name}_ci_high"]
+        lines.append(f"  {name.replace('_', ' '):<24}{test[name]:.3f}   95 % interval {low:.3f} – {high:.3f}")
+    table = pd.read_csv(report)[COLUMNS].dropna(subset="threshold")
+    rows = table.to_string(index=False, float_format="{:.3f}".format, na_rep="–")
+    return "\n".join([*lines, "", rows, "", WHERE_NEXT])

@@ -1,0 +1,138 @@
+"""Examine a new batch before it is listed: what it would bring, and whether it fits the batches that are there.
+
+What can't be used, or would break the split, is refused.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+
+from chestxray.datasets.dataset import PREPARED, unlabelled_in
+from chestxray.datasets.nih import read_batch
+from chestxray.datasets.prepare import examine_batch
+from chestxray.datasets.split import SIDES, check_split
+from chestxray.errors import UserError
+from chestxray.findings import FINDINGS
+from chestxray.params import BatchName, Params
+
+REASONS_SHOWN = 10
+MIXED = "WARNING   phantoms and radiographs together: a model of both means nothing; list the new batch alone"
+
+
+class ArrivalError(UserError):
+    """The batch can't be added; the message says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a batch would bring.
+
+    Attributes:
+        name: of the batch.
+        root: as it will stand in `params.yaml`.
+        studies: that are new, as `examine_batch` returns them.
+        known_patients: those of them that earlier batches have.
+        mixed: it holds phantoms where earlier batches hold radiographs, or the other way round.
+        rejected: `image`, `reason`; images that earlier batches have included.
+    """
+
+    name: str
+    root: str
+    studies: pd.DataFrame
+    known_patients: frozenset[str]
+    mixed: bool
+    rejected: pd.DataFrame
+
+    def describe(self) -> str:
+        """Some lines for a person to read."""
+        patients, sides = self.studies["patient"], self.studies["side"].value_counts()
+        unlabelled = unlabelled_in(self.studies)
+        labelled = [finding for finding in FINDINGS if finding not in unlabelled]
+        counts = (self.studies[labelled] == 1).sum().sort_values(ascending=False, kind="stable")
+        reasons = [f"  {row.image}: {row.reason}" for row in self.rejected.head(REASONS_SHOWN).itertuples()]
+        more = len(self.rejected) - len(reasons)
+        return "\n".join(
+            [
+                f"batch {self.name} ({self.root})"
+                + (": synthetic phantoms" if self.studies["synthetic"].any() else ""),
+                *([MIXED] if self.mixed else []),
+                f"studies   {len(self.studies)} new",
+                f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
+                "split     " + ", ".join(f"{sides.get(side, 0)} {side}" for side in SIDES),
+                "findings  " + ", ".join(f"{name} {count}" for name, count in counts.items()),
+                "not labelled: " + (", ".join(unlabelled) or "none"),
+                f"rejected  {len(self.rejected)}",
+                *reasons,
+                *([f"  … and {more} more"] if more else []),
+            ]
+        )
+
+
+def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) -> Arrival:
+    """Checks a folder as the pipeline will, image by image, and against the batches that are there.
+
+    Args:
+        name: of the new batch.
+        root: its folder.
+        params: the batches that are there, and how to prepare.
+        prepared: the folder of their prepared forms.
+
+    Raises:
+        ArrivalError: a bad name, a name or folder in use, an earlier batch that is not prepared, nothing new.
+        ValueError: the folder is not a batch, too much of it is unusable, or something stands on two sides.
+    """
+    _check_name(name, params)
+    stored = _check_root(root, params)
+    known = _known_studies(params, prepared)
+    batch = read_batch(root)
+    studies, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
+    check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
+    first = known.drop_duplicates("content_hash").set_index("content_hash")
+    again = studies["content_hash"].isin(first.index)
+    where = first.loc[studies.loc[again, "content_hash"]]
+    reasons = [f"already in batch {row.batch} as {row.image}" for row in where.itertuples()]
+    duplicates = pd.DataFrame({"image": studies.loc[again, "image"].tolist(), "reason": reasons})
+    new = studies[~again].reset_index(drop=True)
+    if new.empty:
+        raise ArrivalError(f"nothing new in {root}: earlier batches have all {len(studies)} images. Nothing was added")
+    rejected = pd.concat([rejected[["image", "reason"]], duplicates], ignore_index=True)
+    known_patients = frozenset(new["patient"]) & frozenset(known["patient"])
+    mixed = bool(known["synthetic"].any()) != batch.synthetic
+    return Arrival(name, stored, new, known_patients, mixed, rejected)
+
+
+def _check_name(name: str, params: Params) -> None:
+    try:
+        TypeAdapter(BatchName).validate_python(name)
+    except ValidationError:
+        raise ArrivalError(f"{name!r} is no name for a batch: use a–z, 0–9, _ and -, a letter first") from None
+    if name in params.batches:
+        raise ArrivalError(f"the name {name} is in use: params.yaml has batches.{name}. Choose another NAME")
+
+
+def _check_root(root: Path, params: Params) -> str:
+    """The root as it will be written: within the repository relative to it, elsewhere absolute."""
+    for name, batch in params.batches.items():
+        if Path(batch.root).resolve() == root.resolve():
+            raise ArrivalError(
+                f"{root} is in use: it is batch {name} already. A batch never changes; give a new folder"
+            )
+    absolute, here = Path.cwd() / root, Path.cwd()
+    if ".." in root.parts:
+        absolute = root.resolve()
+    stored = str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+    if "${" in stored or not stored.isprintable():
+        raise ArrivalError(f"the folder's name {stored!r} can't stand in params.yaml: rename it")
+    return stored
+
+
+def _known_studies(params: Params, prepared: Path) -> pd.DataFrame:
+    columns, tables = ["patient", "side", "content_hash", "image", "synthetic"], []
+    for name in params.batches:
+        table = prepared / name / "studies.parquet"
+        if not table.is_file():
+            raise ArrivalError(f"batch {name} is listed but not prepared, no {table}: run dvc repro, then add this one")
+        tables.append(pd.read_parquet(table, columns=columns).assign(batch=name))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,38 @@
+"""The fixed yardstick: the test images on which all versions are compared, whatever batches arrive later."""
+
+from typing import Any
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.errors import UserError
+from chestxray.params import Params
+
+
+class BenchmarkError(UserError):
+    """The fixed yardstick is not what it was."""
+
+
+def benchmark_batches(params: Params) -> tuple[str, ...]:
+    """The batches whose test patients are the benchmark: those named in `evaluate.benchmark`, else the first."""
+    return params.evaluate.benchmark or (next(iter(params.batches)),)
+
+
+def benchmark_of(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:
+    """The fixed yardstick: the test images of some batches."""
+    test = dataset.side("test")
+    return Dataset(test.studies[test.studies["batch"].isin(batches)].reset_index(drop=True), test.images)
+
+
+def check_benchmark(benchmark: Dataset, expected: str | None) -> dict[str, Any]:
+    """What is known of the benchmark: `n`, `patients` and the `sha256` of its labels and pixels.
+
+    Raises:
+        BenchmarkError: it is not the one expected.
+    """
+    digest = benchmark.digest
+    if expected not in (None, digest):
+        raise BenchmarkError(
+            f"the benchmark's images or labels changed: their SHA-256 is {digest}, evaluate.benchmark_sha256 says "
+            f"{expected}. Bring back the batches as they were; or, if the change is wanted, set "
+            "evaluate.benchmark_sha256 to the new digest or to null: metrics before and after can't be compared then"
+        )
+    return {"n": len(benchmark.studies), "patients": len(set(benchmark.patients)), "sha256": digest}

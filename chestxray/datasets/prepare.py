@@ -1,0 +1,172 @@
+"""Preparing a batch: every image decoded, resized and put on its side of the split."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.datasets.nih import Batch, read_batch
+from chestxray.datasets.split import check_split, side_of
+from chestxray.errors import UserError
+from chestxray.imaging.decode import decode
+from chestxray.imaging.quality import check_scale
+from chestxray.imaging.radiograph import RadiographError, resize
+from chestxray.params import PrepareParams
+from chestxray.system.files import atomic_write
+from chestxray.system.malloc import set_heap
+from chestxray.system.npy import ArrayFile
+from chestxray.system.parallel import parallel_map
+from chestxray.tracking.progress import progress
+
+MAX_FILE_BYTES = 100_000_000
+IMAGES_IN_FLIGHT = 256
+
+KEPT_BLOCK = 30_000_000
+"""Freed blocks up to this size are kept for the next image. By itself glibc keeps what is no larger than twice the
+largest block that was freed so far: after a radiograph of 1024 × 1024 less than decoding takes, so that all would go
+back every time, which was a fifth of the time, with the cores waiting for each other in the kernel."""
+
+
+class BatchError(UserError):
+    """Too much of a batch is unusable; the message says how much and why.
+
+    Attributes:
+        rejected: the list, as `prepare_batch` returns it.
+    """
+
+    def __init__(self, message: str, rejected: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
+def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
+    """Decodes a batch in NIH layout into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `rejected.csv`.
+
+    All cores decode; memory does not grow with the batch. `out` appears whole or not at all.
+
+    Args:
+        root: the batch.
+        out: the folder to make; its name is the name of the batch.
+        params: size of the images, split, how much may be rejected.
+
+    Returns:
+        What was rejected: `batch`, `image`, `reason`.
+
+    Raises:
+        ValueError: the folder can't be read as a batch at all.
+        BatchError: more than `params.max_rejected` of the batch was rejected, or nothing is left. Its `rejected`
+            attribute holds the table.
+        SplitError: a patient or an identical image on two sides.
+    """
+    batch = read_batch(root)
+    with atomic_write(out) as folder:
+        folder.mkdir()
+        with ArrayFile(folder / "images.npy", (params.size, params.size), np.uint8) as array:
+            studies, rejected = examine_batch(batch, out.name, params, lambda pixels: array.append(pixels[None]))
+        studies.to_parquet(folder / "studies.parquet", index=False)
+        _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / "boxes.parquet", index=False)
+        rejected.to_csv(folder / "rejected.csv", index=False)
+    return rejected
+
+
+def examine_batch(
+    batch: Batch, name: str, params: PrepareParams, keep: Callable[[npt.NDArray[np.uint8]], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Decodes a batch with all cores and says what is in it; of identical images the first one counts.
+
+    Args:
+        batch: as read.
+        name: of the batch.
+        params: as for `prepare_batch`.
+        keep: is given the prepared pixels of each study in turn, uint8, size × size.
+
+    Returns:
+        The studies, with `side`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
+        `image`, `reason`.
+
+    Raises:
+        BatchError, SplitError: as `prepare_batch` does.
+    """
+    decoded, unreadable = _decode_all(batch, params.size, name, keep)
+    studies = batch.studies.merge(decoded, on="image", validate="one_to_one")
+    sides = {p: side_of(p, params, batch.official_test) for p in studies["patient"].unique()}
+    studies.insert(5, "side", studies["patient"].map(sides))
+    studies["synthetic"] = batch.synthetic
+    check_split(studies)
+    again = studies.pop("identical_to")
+    studies, identical = studies[again == ""], studies.loc[again != "", ["image"]]
+    identical = identical.assign(reason="identical to " + again[again != ""])
+    rejected = pd.concat([batch.rejected, unreadable, identical], ignore_index=True).sort_values(["image", "reason"])
+    rejected.insert(0, "batch", name)
+    _check_rejected(rejected, len(studies), params.max_rejected)
+    return studies.reset_index(drop=True), rejected
+
+
+def _decode_all(
+    batch: Batch, size: int, name: str, keep: Callable[[npt.NDArray[np.uint8]], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keeps the decodable images in the order of the table; returns their facts, and what is not decodable."""
+    accepted: list[tuple[str, str, int, int, str]] = []
+    first: dict[str, str] = {}
+    rejected: list[tuple[str, str]] = []
+    images: Sequence[str] = batch.studies["image"].tolist()
+    set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
+    decoded = parallel_map(partial(_decode, size=size), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
+    for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
+        if isinstance(result, str):
+            rejected.append((image, result))
+        else:
+            pixels, content_hash, width, height = result
+            identical_to = first.get(content_hash, "")
+            accepted.append((image, content_hash, width, height, identical_to))
+            if not identical_to:
+                first[content_hash] = image
+                keep(pixels)
+    columns = ["image", "content_hash", "width", "height", "identical_to"]
+    return pd.DataFrame(accepted, columns=columns).astype({"image": "str", "identical_to": "str"}), pd.DataFrame(
+        rejected, columns=["image", "reason"]
+    )
+
+
+Decoded = tuple[npt.NDArray[np.uint8], str, int, int]
+
+
+def _decode(path: Path, size: int) -> Decoded | str:
+    """The prepared pixels, the hash of the decoded ones and their size; or why there are none."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return f"file larger than {MAX_FILE_BYTES:,} bytes"
+        radiograph = decode(path.read_bytes())
+        check_scale(radiograph)
+    except (RadiographError, OSError) as error:
+        return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
+    pixels = radiograph.pixels
+    height, width = pixels.shape
+    digest = hashlib.sha256(f"{width}x{height}:".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return resize(pixels, size), digest.hexdigest(), width, height
+
+
+def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) -> None:
+    total = accepted + len(rejected)
+    if accepted and len(rejected) <= max_rejected * total:
+        return
+    reasons = "; ".join(f"{count}× {reason}" for reason, count in rejected["reason"].value_counts().head(5).items())
+    limit = f", more than prepare.max_rejected ({max_rejected:.1%})" if accepted else ": nothing is left"
+    raise BatchError(
+        f"{len(rejected)} of {total} entries of the batch can't be used{limit}: {reasons}. "
+        "Mend the batch, or raise prepare.max_rejected",
+        rejected,
+    )
+
+
+def _scale_boxes(boxes: pd.DataFrame, studies: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Boxes in pixels of the prepared images."""
+    scaled = boxes.merge(studies[["image", "width", "height"]], on="image")
+    for column, side in (("x", "width"), ("w", "width"), ("y", "height"), ("h", "height")):
+        scaled[column] *= size / scaled[side]
+    return scaled[["image", "finding", "x", "y", "w", "h"]]

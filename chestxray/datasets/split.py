@@ -1,0 +1,83 @@
+"""Which side of the split a patient falls on, by construction and for good.
+
+The side is a function of the patient's id alone (or of the official NIH test list), so it never changes, whatever batch
+arrives later; a batch whose list says otherwise is refused.
+"""
+
+import hashlib
+from typing import Literal
+
+import pandas as pd
+
+from chestxray.errors import UserError
+from chestxray.params import PrepareParams
+
+Side = Literal["train", "validation", "test"]
+SIDES: tuple[Side, ...] = ("train", "validation", "test")
+
+
+class SplitError(UserError):
+    """A patient or an image stands on two sides of the split."""
+
+
+def side_of(patient: str, params: PrepareParams, official_test: frozenset[str] | None) -> Side:
+    """The side of a patient.
+
+    Args:
+        patient: the id.
+        params: shares of patients and the salt of the hash.
+        official_test: patients of the batch's official test list; None when it has no such list, and then
+            test patients are drawn by the hash too.
+    """
+    digest = hashlib.sha256(f"{params.salt}:{patient}".encode()).digest()
+    draw = int.from_bytes(digest[:8], "big") / 2**64
+    if draw >= 1.0 - params.validation and (official_test is None or patient not in official_test):
+        return "validation"
+    in_test = draw < params.test if official_test is None else patient in official_test
+    return "test" if in_test else "train"
+
+
+def check_split(studies: pd.DataFrame) -> None:
+    """Makes sure that no patient and no image stands on two sides.
+
+    Args:
+        studies: a row an image with the columns `patient`, `side`, `content_hash` and `image`.
+
+    Raises:
+        SplitError: naming the patients, or the images with identical pixels, that do.
+    """
+    for column, what in (("patient", "patients"), ("content_hash", "identical images")):
+        sides = studies.groupby(column)["side"].nunique()
+        torn = studies[studies[column].isin(sides.index[sides > 1])]
+        if len(torn):
+            shown = "patient" if column == "patient" else "image"
+            names = torn.sort_values([column, "image"])[shown].drop_duplicates()
+            listed = ", ".join(names.head(10)) + (", …" if len(names) > 10 else "")
+            raise SplitError(
+                f"{what} on two sides of the split: {listed}. Remove one of each pair from its batch, or, if "
+                "different people share these ids, give them ids of their own. Where one batch has a test_list.txt and "
+                "another draws by hash, give each a list that names its own images of the same patients"
+            )
+
+
+def draws_of_test(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:
+    """By what the test patients of each batch were drawn: another draw may have trained on some of them.
+
+    Args:
+        test: the test studies, with the columns `batch` and `patient`.
+        params: of the hash.
+
+    Returns:
+        By batch "hash", if the hash alone would make all of them test, or the SHA-256 of their ids.
+    """
+    draws = {}
+    for batch, patients in test.groupby("batch", sort=False)["patient"]:
+        ids = sorted(set(patients))
+        drawn = all(side_of(patient, params, None) == "test" for patient in ids)
+        draws[str(batch)] = "hash" if drawn else hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return draws
+
+
+def fold_of(patient: str, folds: int) -> int:
+    """The fold, 0 to `folds` − 1, of a patient: a hash of the id, so that folds never share a patient."""
+    return int.from_bytes(hashlib.sha256(f"fold:{patient}".encode()).digest()[:8], "big") % folds

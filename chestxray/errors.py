@@ -1,0 +1,15 @@
+"""Tell errors that a person can mend from errors of the program."""
+
+
+class UserError(ValueError):
+    """Something that was given can't be used; the message names it, and how to mend it.
+
+    The command line and the stages show its message alone, without a traceback.
+    """
+
+
+def one_line(error: UserError | OSError) -> str:
+    """Say an error as the command line shows it: its message, and the file if it is about one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)

@@ -1,0 +1,162 @@
+"""From logits to honest numbers: calibration and operating points from validation, metrics from test."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.datasets.dataset import Dataset, label_cells
+from chestxray.datasets.split import draws_of_test
+from chestxray.errors import UserError
+from chestxray.evaluation.calibration import fit_platt
+from chestxray.evaluation.logits import logits_of
+from chestxray.evaluation.thresholds import fit_thresholds
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.inference.bundle import Card
+from chestxray.inference.decisions import decide
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.platt import Platt
+from chestxray.labels import check_truth, has_both_classes, scorable
+from chestxray.metrics.calibration_error import calibration_error
+from chestxray.metrics.classification import evaluate
+from chestxray.params import EvaluateParams, Params
+
+INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
+LICENCES = (
+    "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
+    "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017",
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluating a model on a data set gives.
+
+    Attributes:
+        platt: fitted on validation.
+        thresholds: on calibrated probabilities, fitted on validation, 14.
+        metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`.
+        logits: of the test images, N × 14.
+        uncalibrated, probabilities: what they mean before and after calibration, N × 14.
+        decisions: bool, N × 14.
+        test: the test images.
+    """
+
+    platt: Platt
+    thresholds: npt.NDArray[np.float64]
+    metrics: dict[str, Any]
+    logits: npt.NDArray[np.float32]
+    uncalibrated: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+    decisions: npt.NDArray[np.bool_]
+    test: Dataset
+
+    def predictions(self) -> pd.DataFrame:
+        """A row a test image: batch, image, patient, then truth, probability and decision of each finding.
+
+        Truth is empty where the image does not label the finding.
+        """
+        columns: dict[str, Any] = {name: self.test.studies[name] for name in ("batch", "image", "patient")}
+        for place, finding in enumerate(FINDINGS):
+            columns[f"{finding}_truth"] = label_cells(self.test.studies[finding])
+            columns[f"{finding}_probability"] = self.probabilities[:, place]
+            columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8)
+        return pd.DataFrame(columns)
+
+
+def evaluate_model(
+    network: OnnxModel, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams
+) -> Evaluation:
+    """Fits calibration and operating points on validation, then looks at test, once.
+
+    Args:
+        network: the model.
+        dataset: all batches.
+        benchmark: batches whose test images are the fixed yardstick.
+        params: of the operating points and the bootstrap.
+
+    Raises:
+        ValueError: validation or test has no images, or test no finding with both classes.
+    """
+    validation, test = dataset.side("validation"), dataset.side("test")
+    for side, images in (("validation", validation), ("test", test)):
+        if images.studies.empty:
+            raise UserError(f"no {side} images: give more patients, or raise prepare.{side}")
+    logits = logits_of(network, validation, "predicting validation")
+    platt = fit_platt(logits, validation.truth)
+    thresholds = fit_thresholds(validation.truth, platt.probabilities(logits), params.threshold_policy)
+    logits = logits_of(network, test, "predicting test")
+    before, after = Platt.identity().probabilities(logits), platt.probabilities(logits)
+    decisions = decide(after, thresholds)
+    scorable(check_truth(test.truth))
+
+    def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        return _metrics(test.truth[part], before[part], after[part], decisions[part], test.patients[part], params)
+
+    batch = test.studies["batch"].to_numpy()
+    parts = {name: batch == name for name in dataset.studies["batch"].unique()}
+    metrics = {
+        "test": measured(np.ones(len(batch), bool)),
+        "benchmark": measured(np.isin(batch, benchmark)),
+        "batch": {name: _headlines(measured(part)) for name, part in parts.items()},
+    }
+    return Evaluation(platt, thresholds, metrics, logits, before, after, decisions, test)
+
+
+def _metrics(
+    truth: npt.NDArray[np.int8],
+    before: npt.NDArray[np.float32],
+    after: npt.NDArray[np.float32],
+    decisions: npt.NDArray[np.bool_],
+    patients: npt.NDArray[np.str_],
+    params: EvaluateParams,
+) -> dict[str, Any]:
+    """Metrics of some test images, calibration `before` and `after`; counts alone where nothing can be scored."""
+    people = len(set(patients))
+    if people < 2 or not has_both_classes(check_truth(truth)).any():
+        return {"n": len(truth), "patients": people, "findings_scored": 0}
+    metrics = evaluate(truth, after, decisions, patients, resamples=params.resamples, seed=params.seed)
+    for name, values in (("calibration_error_before", before), ("calibration_error", after)):
+        metrics[name] = round(calibration_error(truth, values)["mean"], 6)
+    return metrics
+
+
+def _headlines(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Without what is told by finding."""
+    return {name: value for name, value in metrics.items() if not isinstance(value, dict)}
+
+
+def describe(dataset: Dataset, params: EvaluateParams) -> str:
+    """A line for figures: what the images are and how the operating points were chosen."""
+    return f"{dataset.kind}, test side, operating points by {params.threshold_policy} on validation"
+
+
+def card_of(network: OnnxModel, evaluation: Evaluation, dataset: Dataset, params: Params, model: bytes) -> Card:
+    """The card of the bundle.
+
+    Args:
+        model: content of `model.onnx`.
+    """
+    return Card(
+        findings=FINDINGS,
+        size=network.size,
+        input_size=network.input_size,
+        bias=network.bias,
+        calibration=evaluation.platt.to_dict(),
+        thresholds=tuple(evaluation.thresholds.tolist()),
+        model_sha256=hashlib.sha256(model).hexdigest(),
+        data_sha256=dataset.side("train").digest,
+        synthetic=dataset.synthetic,
+        test_draws=draws_of_test(dataset.side("test").studies, params.prepare),
+        params={
+            "batches": list(params.batches),
+            **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),
+            **params.model_dump(mode="json", include={"train", "fine_tune", "evaluate"}),
+        },
+        metrics=evaluation.metrics,
+        intended_use=INTENDED_USE,
+        licences=LICENCES,
+    )

@@ -1,0 +1,294 @@
+"""The pictures of an evaluation and of a training, 1600 pixels wide, the same bytes for the same numbers.
+
+Every figure takes a `note` for its title: what the images are ("synthetic phantoms, test side"), which thresholds.
+Figures are made as objects, without pyplot: nothing global, no display, safe in any thread.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.labels import check_scores, check_truth, has_both_classes
+from chestxray.metrics.calibration_error import calibration_error, reliability
+from chestxray.system.files import atomic_write
+
+DOTS_PER_INCH = 100
+WIDTH = 16.0
+ROWS, COLUMNS = 3, 5
+"""14 findings, and a cell for the key."""
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+"""Told apart by colour-blind readers too (Wong, Nature Methods 8, 2011)."""
+PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = "osD^vP"
+
+
+def _figure(height: float, title: str, note: str) -> Figure:
+    figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    figure.suptitle(f"{title}\n{note}. {RESEARCH_USE_ONLY}", fontsize=15, parse_math=False)
+    return figure
+
+
+def _panels(height: float, title: str, note: str, title_pad: float = 20) -> tuple[Figure, dict[str, Axes], Axes]:
+    """A figure with a named panel for each finding, and the empty last cell."""
+    figure = _figure(height, title, note)
+    cells = figure.subplots(ROWS, COLUMNS).ravel()
+    panels = dict(zip(FINDINGS, cells, strict=False))
+    for finding, axes in panels.items():
+        axes.set_title(finding.replace("_", " "), fontsize=12, fontweight="bold", pad=title_pad)
+    key: Axes = cells[-1]
+    key.set_axis_off()
+    return figure, panels, key
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=x, ylabel=y)
+    axes.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.grid(color="#dddddd", linewidth=0.6)
+
+
+def _say(axes: Axes, text: str) -> None:
+    """A panel's numbers, under its name and clear of its curve."""
+    axes.text(0.5, 1.02, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=11)
+
+
+def _not_scored(axes: Axes, labelled: int) -> None:
+    reason = "only one class present" if labelled else "no image labels it"
+    axes.text(0.5, 0.5, f"not scored:\n{reason}", ha="center", va="center", color=GREY)
+
+
+def _check_columns(frame: pd.DataFrame, columns: set[str], what: str) -> None:
+    missing = sorted(columns - set(frame.columns))
+    if missing or frame.empty:
+        raise ValueError(
+            f"{what} needs rows and the columns {sorted(columns)}; got {list(frame.columns)}, {len(frame)} rows"
+        )
+
+
+def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
+    """One 2x2 table, rows the truth: `counts` is `[[tn, fp], [fn, tp]]`, colours are fractions of a row."""
+    images = counts.sum(axis=1, keepdims=True)
+    share = np.where(images > 0, counts / np.maximum(images, 1), np.nan)
+    axes.set_facecolor("#eeeeee")  # shows where a row has no images, thus no fractions
+    image = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    for row, column in np.ndindex(2, 2):
+        part = share[row, column]
+        said = f"{counts[row, column]:,}\n" + ("no images" if np.isnan(part) else f"{part:.1%}")
+        colour = "white" if part < 0.45 else "black"
+        axes.text(column, row, said, ha="center", va="center", fontsize=13, color=colour)
+    axes.set_xticks((0, 1), ("absent", "present"))
+    axes.set_yticks((0, 1), ("absent", "present"), rotation=90, va="center")
+    axes.set(xlabel="prediction", ylabel="truth")
+    axes.tick_params(length=0)
+    return image
+
+
+def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figure:
+    """Draws 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
+
+    Args:
+        confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives.
+        n: images; a row adds up to those of them that label its finding.
+        note: what the images are and how thresholds were chosen; says "synthetic" when they are.
+
+    Raises:
+        ValueError: missing columns or findings, or counts that add up to more than n.
+    """
+    _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
+    cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
+    labelled = cells.sum(axis=1)
+    if sorted(cells.index) != sorted(FINDINGS) or (labelled > n).any():
+        raise ValueError(
+            f"confusion needs each of the 14 findings once, each adding up to at most {n}; got\n{labelled}"
+        )
+    figure, panels, key = _panels(11, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
+    for finding, axes in panels.items():
+        image = _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))
+        if labelled[finding] < n:
+            axes.set_xlabel(f"prediction ({labelled[finding]:,} images have a label)")
+    bar = figure.colorbar(image, cax=key.inset_axes((0.05, 0.5, 0.9, 0.08)), orientation="horizontal")
+    bar.set_label("fraction of the row\n(of images with that truth)", fontsize=11)
+    return figure
+
+
+def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+    """Draws the ROC curve of each finding, with its AUROC and 95 % interval.
+
+    Args:
+        roc: `finding, fpr, tpr`, as `ranking.curves` gives.
+        metrics: what `metrics.evaluate` gave for the same images.
+        note: what the images are; says "synthetic" when they are.
+
+    Raises:
+        ValueError: missing columns.
+    """
+    _check_columns(roc, {"finding", "fpr", "tpr"}, "an ROC figure")
+    mean, low, high = (metrics[f"mean_auroc{end}"] for end in ("", "_ci_low", "_ci_high"))
+    title = f"ROC curves, n = {metrics['n']:,} images, mean AUROC {mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    figure, panels, key = _panels(10.5, title, note)
+    curves, labelled = dict(iter(roc.groupby("finding"))), metrics["labelled"]
+    for finding, axes in panels.items():
+        _unit_square(axes, "1 - specificity", "sensitivity")
+        if finding not in curves:
+            _not_scored(axes, labelled[finding])
+            continue
+        axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
+        axes.plot(curves[finding]["fpr"], curves[finding]["tpr"], color=BLUE, linewidth=2)
+        area = metrics["auroc"][finding]
+        bounds = [metrics[f"auroc_ci_{end}"].get(finding, np.nan) for end in ("low", "high")]
+        _say(axes, f"AUROC {area:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})")
+        axes.text(0.98, 0.04, f"{metrics['positives'][finding]:,} positives", ha="right", va="bottom", fontsize=11)
+    key.plot([], [], color=BLUE, linewidth=2, label="model")
+    key.plot([], [], color=GREY, linestyle="--", label="chance")
+    key.legend(loc="center", fontsize=12, frameon=False, title="95 % intervals:\npatients resampled")
+    return figure
+
+
+def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+    """Draws the precision-recall curve of each finding, with its average precision and the prevalence (chance).
+
+    Args:
+        precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
+        metrics: what `metrics.evaluate` gave for the same images.
+        note: what the images are; says "synthetic" when they are.
+
+    Raises:
+        ValueError: missing columns.
+    """
+    _check_columns(precision_recall, {"finding", "recall", "precision"}, "a precision-recall figure")
+    mean, low, high = (metrics[f"mean_average_precision{end}"] for end in ("", "_ci_low", "_ci_high"))
+    title = f"Precision-recall curves, n = {metrics['n']:,} images, mean average precision {mean:.3f}"
+    figure, panels, key = _panels(10.5, f"{title} (95 % interval {low:.3f} to {high:.3f})", note)
+    curves, labelled = dict(iter(precision_recall.groupby("finding"))), metrics["labelled"]
+    for finding, axes in panels.items():
+        _unit_square(axes, "recall", "precision")
+        if finding not in curves:
+            _not_scored(axes, labelled[finding])
+            continue
+        positives = metrics["positives"][finding]
+        axes.axhline(positives / labelled[finding], color=GREY, linestyle="--", linewidth=1)
+        axes.step(curves[finding]["recall"], curves[finding]["precision"], where="pre", color=BLUE, linewidth=2)
+        _say(axes, f"AP {metrics['average_precision'][finding]:.3f}, {positives:,} positives")
+    key.plot([], [], color=BLUE, linewidth=2, label="model")
+    key.plot([], [], color=GREY, linestyle="--", label="prevalence (chance)")
+    key.legend(loc="center", fontsize=12, frameon=False)
+    return figure
+
+
+def reliability_figure(truth: npt.ArrayLike, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
+    """Draws how often a finding was there against how probable it was called, before and after calibration.
+
+    Args:
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        before: `(n, 14)` in 0..1, the plain sigmoid of the logits.
+        after: `(n, 14)` in 0..1, calibrated.
+        note: what the images are; says "synthetic" when they are.
+
+    Raises:
+        ValueError: wrong shapes or values, or no finding with both classes.
+    """
+    labels = check_truth(truth)
+    both = dict(zip(FINDINGS, has_both_classes(labels), strict=True))
+    series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
+    errors = [calibration_error(truth, scores) for scores, _, _ in series.values()]
+    said = "mean calibration error {:.3f} before, {:.3f} after calibration".format(*(error["mean"] for error in errors))
+    figure, panels, key = _panels(10.5, f"Reliability, n = {len(labels):,} images, {said}", note)
+    for column, (finding, axes) in enumerate(panels.items()):
+        _unit_square(axes, "mean probability", "fraction with the finding")
+        rows, positive = labels.of(column)
+        if not both[finding]:
+            _not_scored(axes, len(rows))
+            continue
+        _say(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
+        axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
+        for name, (scores, colour, marker) in series.items():
+            probability, seen = reliability(positive, check_scores(scores, name)[rows, column]).T
+            axes.plot(probability, seen, color=colour, marker=marker, markersize=5, linewidth=1.2)
+    for name, (_, colour, marker) in series.items():
+        key.plot([], [], color=colour, marker=marker, label=name)
+    key.plot([], [], color=GREY, linestyle="--", label="perfect calibration")
+    key.legend(loc="center", fontsize=12, frameon=False, title="10 bins of equal mass")
+    return figure
+
+
+def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
+    """Draws the losses and the validation mean AUROC by epoch, the best epoch marked.
+
+    Args:
+        curves: `epoch, loss, validation_loss, validation_mean_auroc`, a row an epoch.
+        note: what was trained on what; says "synthetic" when it was.
+
+    Raises:
+        ValueError: missing columns, or no epochs.
+    """
+    _check_columns(curves, {"epoch", "loss", "validation_loss", "validation_mean_auroc"}, "a training figure")
+    figure = _figure(6, "Training", note)
+    losses, area = figure.subplots(1, 2)
+    losses.plot(curves["epoch"], curves["loss"], color=ORANGE, marker="o", label="training")
+    losses.plot(curves["epoch"], curves["validation_loss"], color=BLUE, marker="s", label="validation")
+    area.plot(curves["epoch"], curves["validation_mean_auroc"], color=BLUE, marker="s", label="validation")
+    best = curves.iloc[int(curves["validation_mean_auroc"].to_numpy().argmax())]
+    said = f"best: {best['validation_mean_auroc']:.3f}, epoch {best['epoch']:.0f}"
+    area.axvline(best["epoch"], color=GREY, linestyle="--", label=said)
+    for axes, name in ((losses, "loss"), (area, "mean AUROC")):
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.legend(fontsize=11)
+    return figure
+
+
+def ledger_figure(ledger: pd.DataFrame, note: str) -> Figure:
+    """Mean AUROC of every registered version on every batch's test part.
+
+    A filled marker: the version was trained on that batch. A vertical line: the champion.
+
+    Args:
+        ledger: as `ledger.ledger` gives it.
+        note: for the title.
+    """
+    figure = _figure(7.0, "Registered versions on every batch's test part", note)
+    axes = figure.subplots()
+    versions = sorted(ledger["version"].unique())
+    axes.set(xticks=versions, xlabel="version", ylabel="mean AUROC", xlim=(versions[0] - 0.5, versions[-1] + 0.5))
+    axes.grid(color="#dddddd", linewidth=0.6)
+    for place, (batch, rows) in enumerate(ledger.groupby("batch", sort=False)):
+        style: dict[str, Any] = {
+            "color": PALETTE[place % len(PALETTE)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "markersize": 10,
+        }
+        axes.plot(
+            rows["version"], rows["mean_auroc"], **style, fillstyle="none", label=f"{batch} (n {rows['n'].iloc[0]})"
+        )
+        seen = rows[rows["trained_on"] == 1]
+        axes.plot(seen["version"], seen["mean_auroc"], **style, linestyle="none")
+    for version in ledger.loc[ledger["champion"] == 1, "version"].unique():
+        axes.axvline(version, color=GREY, linestyle=":", label=f"champion before this run: version {version}")
+    axes.legend(title="batch; filled: trained on it", fontsize=11)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG in one piece (temporary name, then rename), without dates or versions in it.
+
+    Args:
+        figure: of any size.
+        path: ends in `.png`; its folder is made.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    if path.suffix != ".png":
+        raise ValueError(f"figures are saved as .png (the only format with stable bytes), got {path.name}")
+    FigureCanvasAgg(figure)  # becomes the figure's canvas
+    with atomic_write(path) as partial:
+        figure.savefig(partial, format="png", dpi=figure.dpi, metadata={"Software": None})

@@ -1,0 +1,173 @@
+"""Overlays for test studies: which places speak for the findings that the model calls."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from chestxray.datasets.dataset import Dataset, label_cells
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.heatmap import heat_of, overlay, png_of
+from chestxray.params import GradcamParams
+from chestxray.tracking.progress import progress
+
+Pixels = npt.NDArray[np.uint8]
+
+INDEX = ("batch", "image", "finding", "probability", "threshold", "truth", "peak_x", "peak_y", "peak_in_box", "file")
+"""Columns of the index; peaks in pixels of the prepared image; `truth` is empty where the image does not label the
+finding, `peak_in_box` where no true box is known."""
+TRUTH_SAID = {1: "present", 0: "absent", UNLABELLED: "not labelled"}
+SHEET_COLUMNS = 4
+SHEET_WIDTH = 290
+SHEET_PICTURES = 12
+
+
+def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> list[int]:
+    """Draws studies with a called finding, going round the findings so that rare ones are shown too.
+
+    Args:
+        decisions: bool, N × 14.
+        count: how many studies at most.
+        seed: of the draw.
+
+    Returns:
+        Row numbers, in order.
+    """
+    rng = np.random.default_rng(seed)
+    queues = [rng.permutation(np.flatnonzero(column)).tolist() for column in decisions.T]
+    chosen: set[int] = set()
+    while len(chosen) < count and any(queues):
+        for queue in filter(None, queues):
+            if len(chosen) < count:
+                chosen.add(queue.pop())
+    return sorted(chosen)
+
+
+def write_overlays(
+    bundle: Bundle, test: Dataset, chosen: list[int], boxes: pd.DataFrame, params: GradcamParams, out: Path
+) -> tuple[pd.DataFrame, Pixels]:
+    """Writes an overlay per called finding of the chosen studies.
+
+    Args:
+        bundle: the model with its operating points.
+        test: the test images.
+        chosen: row numbers in `test`.
+        boxes: `batch`, `image`, `finding`, `x`, `y`, `w`, `h` in pixels of the prepared image.
+        params: size and opacity.
+        out: a folder that does not exist yet.
+
+    Returns:
+        The index (columns `INDEX`), and a contact sheet with one overlay per study, uint8 H × W × 3.
+    """
+    out.mkdir(parents=True)
+    rows: list[dict[str, Any]] = []
+    shown: list[Pixels] = []
+    for index in progress(chosen, "Grad-CAM", len(chosen), "studie"):
+        overlays = list(_overlays(bundle, test, index, boxes, params))
+        for row, picture in overlays:
+            (out / row["file"]).write_bytes(png_of(picture))
+        rows += [row for row, _ in overlays]
+        shown += [picture for _, picture in overlays[:1]]
+    table = pd.DataFrame(rows, columns=list(INDEX))
+    return table.assign(truth=label_cells(table["truth"])), _sheet(shown, bundle.card.synthetic)
+
+
+def _overlays(
+    bundle: Bundle, test: Dataset, index: int, boxes: pd.DataFrame, params: GradcamParams
+) -> Iterator[tuple[dict[str, Any], Pixels]]:
+    study, pixels, card = test.studies.iloc[index], np.asarray(test.pixels(index)), bundle.card
+    (probabilities,), (maps,) = bundle.predict(pixels[None, ..., None])
+    heat = heat_of(maps, card.size, card.input_size)
+    called = np.flatnonzero(probabilities >= bundle.thresholds)
+    called = called[np.argsort(-heat[..., called].max(axis=(0, 1)), kind="stable")]  # the hottest first
+    # One scale for all findings of an image, so that their colours can be compared.
+    full_scale = float(heat[..., called].max(initial=0.0))
+    large = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_CUBIC)
+    known = boxes[(boxes["batch"] == study["batch"]) & (boxes["image"] == study["image"])]
+    for place in called:
+        row = {
+            "batch": study["batch"],
+            "image": study["image"],
+            "finding": FINDINGS[place],
+            "probability": float(probabilities[place]),
+            "threshold": float(bundle.thresholds[place]),
+            "truth": int(study[FINDINGS[place]]),
+            "file": f"{study['batch']}_{Path(study['image']).stem}_{FINDINGS[place]}.png",
+        }
+        mine = known.loc[known["finding"] == FINDINGS[place], ["x", "y", "w", "h"]].to_numpy()
+        row |= _peak(heat[..., place], mine)
+        hot = cv2.resize(heat[..., place], (params.size, params.size), interpolation=cv2.INTER_LINEAR)
+        picture = overlay(large, hot, full_scale, params.opacity)
+        yield row, captioned(picture, _caption(row, card.synthetic), (mine * params.size / card.size).tolist())
+
+
+def _peak(heat: npt.NDArray[np.float32], boxes: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Where the heat is highest, and whether that is in a true box (Zhang et al., ECCV 2016, "pointing game")."""
+    y, x = (int(place) for place in np.unravel_index(int(heat.argmax()), heat.shape))
+    inside = [int(left <= x < left + width and top <= y < top + height) for left, top, width, height in boxes]
+    return {"peak_x": x, "peak_y": y, "peak_in_box": max(inside) if inside else None}
+
+
+def _caption(row: dict[str, Any], synthetic: bool) -> list[str]:
+    kind = "synthetic, " if synthetic else ""
+    box = "; box: true extent" if row["peak_in_box"] is not None else ""
+    return [
+        f"{row['finding'].replace('_', ' ')}  p = {row['probability']:.2f} (threshold {row['threshold']:.2f})",
+        f"truth: {TRUTH_SAID[row['truth']]}{box} · {kind}{row['image']}",
+    ]
+
+
+def _sheet(pictures: list[Pixels], synthetic: bool) -> Pixels:
+    note = (
+        f"{'Synthetic phantoms. ' if synthetic else ''}Grad-CAM of called findings, test studies. {RESEARCH_USE_ONLY}"
+    )
+    blank = np.full((SHEET_WIDTH, SHEET_WIDTH, 3), 255, np.uint8)
+    small = [
+        np.asarray(Image.fromarray(p).resize((SHEET_WIDTH, p.shape[0] * SHEET_WIDTH // p.shape[1])))
+        for p in pictures[:SHEET_PICTURES]
+    ]
+    return captioned(contact_sheet(small or [blank], SHEET_COLUMNS), [note], scale=SHEET_COLUMNS)
+
+
+def captioned(
+    picture: Pixels, lines: list[str], boxes: Iterable[tuple[float, float, float, float]] = (), scale: int = 1
+) -> Pixels:
+    """Puts lines of text above a picture and boxes into it.
+
+    Args:
+        picture: uint8 H × W × 3.
+        lines: of text.
+        boxes: x, y, width, height in pixels of the picture.
+        scale: divides the size of the letters, which otherwise goes by the width.
+
+    Returns:
+        uint8 (H + caption) × W × 3.
+    """
+    letters = picture.shape[1] // (27 * scale)
+    top = int(1.4 * letters * len(lines)) + letters
+    canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + top), "white")
+    canvas.paste(Image.fromarray(picture), (0, top))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=letters)
+    for place, line in enumerate(lines):
+        draw.text((letters // 2, letters // 3 + int(1.4 * letters * place)), line, fill="black", font=font)
+    for x, y, width, height in boxes:
+        draw.rectangle((x, y + top, x + width, y + height + top), outline=(0, 255, 255), width=2)
+    return np.asarray(canvas)
+
+
+def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:
+    """Pictures of one width side by side, uint8 H × W × 3; white where there is none."""
+    height, width = max(picture.shape[0] for picture in pictures), pictures[0].shape[1]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        sheet[row * height : row * height + picture.shape[0], column * width : (column + 1) * width] = picture
+    return sheet

@@ -1,0 +1,87 @@
+"""Operating points: the threshold at which a probability becomes a decision, chosen on validation."""
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.labels import Booleans, Floats, check_scores, check_truth, has_both_classes
+
+UNFITTED_THRESHOLD = 0.5
+"""For a finding whose validation lacks positives or negatives."""
+NEVER = 1.0
+"""For a finding that validation does not label: no probability reaches it, for calibration never gives 1."""
+
+
+def check_policy(policy: str) -> float | None:
+    """Reads a threshold policy.
+
+    Args:
+        policy: `f1`, `youden`, or `sensitivity@` and the sensitivity to reach, such as `sensitivity@0.9`.
+
+    Returns:
+        The sensitivity to reach, in (0, 1], or `None` for the other policies.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if policy in ("f1", "youden"):
+        return None
+    name, _, wanted = policy.partition("@")
+    try:
+        sensitivity = float(wanted)
+    except ValueError:
+        sensitivity = np.nan
+    if name != "sensitivity" or not 0 < sensitivity <= 1:
+        raise ValueError(f"threshold policy must be f1, youden or sensitivity@0.9 (any value to 1), got {policy!r}")
+    return sensitivity
+
+
+def _threshold(positive: Booleans, probability: Floats, policy: str) -> float:
+    """Threshold of one finding; both `(n,)`, both classes present."""
+    order = np.argsort(-probability, kind="stable")
+    ranked = probability[order]
+    # A cut stands below each distinct probability; the first, above them all, decides nothing.
+    called = np.append(0, np.flatnonzero(np.diff(ranked, append=-1.0)) + 1)
+    true_positives = np.append(0, np.cumsum(positive[order]))[called]
+    false_positives = called - true_positives
+    positives, negatives = np.count_nonzero(positive), np.count_nonzero(~positive)
+    sensitivity = check_policy(policy)
+    if sensitivity is not None:
+        merit = true_positives >= sensitivity * positives
+    elif policy == "f1":
+        merit = 2 * true_positives / (positives + called)
+    else:  # Youden's J times both counts: whole numbers, so that equals are equal
+        merit = true_positives * negatives - false_positives * positives
+    cut = called[np.argmax(merit)]  # the first of the best: fewest called, highest specificity
+    above, below = np.concatenate([[1.0], ranked, [0.0]])[cut : cut + 2]
+    middle = (above + below) / 2
+    return float(middle if middle > below else above)
+
+
+def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: str) -> Floats:
+    """Chooses each finding's threshold on validation, exactly, over all cuts between neighbouring probabilities.
+
+    `f1` reaches the greatest F1; `youden` the greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950);
+    `sensitivity@s` is the highest threshold with a sensitivity of at least s. Among equals the one of the highest
+    specificity is taken; the threshold stands midway between the neighbouring probabilities (0 and 1 at the ends, so a
+    probability of exactly 1, which calibration never gives, is always called).
+
+    Args:
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        probabilities: `(n, 14)` in 0..1.
+        policy: see `check_policy`.
+
+    Returns:
+        `(14,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives, 1 for one without any label, which
+        is never called then. Store them unrounded.
+
+    Raises:
+        ValueError: wrong shapes, values or policy.
+    """
+    check_policy(policy)
+    labels = check_truth(truth)
+    scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
+    thresholds = np.where(labels.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
+    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
+        rows, positive = labels.of(finding)
+        thresholds[finding] = _threshold(positive, scores[rows, finding], policy)
+    return thresholds

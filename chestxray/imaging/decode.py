@@ -1,0 +1,99 @@
+"""Decode a PNG, JPEG or DICOM file to grey pixels: the one decoder, for training and serving alike."""
+
+import io
+import struct
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+
+from chestxray.imaging.radiograph import MAX_PIXELS, Pixels, Radiograph, RadiographError
+
+MAX_SCANS, MAX_SCANNED = 100, 16 * MAX_PIXELS
+"""Of a JPEG, and how many pixels they may go over together: progressive ones have about ten, thousands take minutes."""
+
+MAX_TEXT = 2**22
+"""Characters of text in a PNG, four bytes each."""
+
+ROWS = 256
+"""Turned to grey at a time: a colour copy of all takes four bytes a pixel."""
+
+TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: np.asarray(cv2.transpose(pixels), np.uint8),  # several times as fast as NumPy's
+    6: lambda pixels: np.fliplr(TURNS[5](pixels)),
+    7: lambda pixels: np.rot90(TURNS[5](pixels), 2),
+    8: lambda pixels: np.flipud(TURNS[5](pixels)),
+}
+"""What brings an image upright, by its EXIF orientation; with 1 it is."""
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
+    """Decodes a PNG, JPEG or DICOM file, recognised by its content, to 8-bit grey.
+
+    16-bit PNG files are scaled (full scale to full scale), colour becomes luma (ITU-R BT.601), transparency is
+    dropped, EXIF orientation is applied; `chestxray.imaging.dicom.decode` says what happens to DICOM. The header is
+    read first, so a file that claims more than `max_pixels` costs nothing.
+
+    Args:
+        data: the whole file.
+        max_pixels: the most pixels to accept.
+
+    Raises:
+        RadiographError: another format, too many pixels, truncated or damaged, no projection radiograph.
+    """
+    if data[128:132] == b"DICM":
+        from chestxray.imaging.dicom.decode import decode_dicom  # noqa: PLC0415 # 30 MiB that a service without DICOM need not have
+
+        return decode_dicom(data, max_pixels)
+    PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT  # Pillow takes it from nowhere else
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > max_pixels:
+                raise RadiographError(
+                    f"{image.width}×{image.height} pixels are more than {max_pixels:,}", "image-too-large"
+                )
+            scans = 1 if image.format == "PNG" else data.count(b"\xff\xda")
+            if scans > MAX_SCANS or scans * image.width * image.height > MAX_SCANNED:
+                raise RadiographError(f"too many scans: {scans}")
+            image.load()
+            pixels = _upright(_grey(image), image)
+            png = image.format == "PNG"  # Pillow calls some JPEG files MPO; a PNG's 25th byte is its depth
+            return Radiograph(pixels, "PNG" if png else "JPEG", data[24] if png else 8)
+    except RadiographError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise RadiographError(f"more than {max_pixels:,} pixels", "image-too-large") from error
+    except UnidentifiedImageError as error:
+        raise RadiographError("neither PNG nor JPEG nor DICOM", "unsupported-format") from error
+    except (
+        OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError, struct.error,
+    ) as error:  # fmt: skip
+        # Pillow's decoders raise any of these for damaged files.
+        raise RadiographError("truncated or damaged") from error
+
+
+def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
+    """Applies the EXIF orientation, of which a good image may have a damaged one: then it stays as it is."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow's reader of EXIF raises anything
+        return pixels
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+
+
+def _grey(image: Image.Image) -> Pixels:
+    if image.mode == "L":
+        return np.asarray(image)
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top in range(0, image.height, ROWS):
+        strip = image.crop((0, top, image.width, min(top + ROWS, image.height)))
+        # Pillow's own conversion of 16 bits clips at 255 instead of scaling; 255 / 65535 is 1 / 257.
+        sixteen = strip.mode.startswith("I")
+        values = np.asarray(strip).astype(np.uint16, copy=False) if sixteen else np.asarray(strip.convert("L"))
+        grey[top : top + ROWS] = cv2.convertScaleAbs(values, alpha=1 / 257) if sixteen else values
+    return grey

@@ -1,0 +1,139 @@
+"""The bundle: `model.onnx` and `bundle.json`, all that predicting needs. No TensorFlow."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from chestxray.errors import UserError
+from chestxray.inference.onnx_model import OnnxModel, Single
+from chestxray.inference.platt import Platt
+from chestxray.system.files import write_json
+
+MODEL = "model.onnx"
+CARD = "bundle.json"
+
+
+class BundleError(UserError):
+    """The bundle is incomplete, damaged or of another make; the message says which."""
+
+
+class Card(BaseModel):
+    """`bundle.json`: what the numbers of the model mean, and where they come from.
+
+    Attributes:
+        findings: names of the columns.
+        size: side of the image that the model takes, in pixels.
+        input_size: side of the central square of it that the network sees and the maps cover.
+        bias: of each finding: mean(map) + bias = logit.
+        calibration: Platt's slope and intercept per finding, fitted on validation.
+        thresholds: operating point per finding, on calibrated probabilities, fitted on validation.
+        model_sha256: of `model.onnx`.
+        data_sha256: of the labels and decoded pixels of the training side.
+        synthetic: trained on phantoms.
+        test_draws: by batch, how its test patients were drawn, as `split.draws_of_test` says.
+        params: the sections of `params.yaml` that made the model, and the names of the batches.
+        metrics: of the test side, as in `reports/metrics.json`.
+        intended_use, licences: for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    findings: tuple[str, ...]
+    size: int
+    input_size: int
+    bias: tuple[float, ...]
+    calibration: dict[str, Any]
+    thresholds: tuple[float, ...]
+    model_sha256: str
+    data_sha256: str
+    synthetic: bool
+    test_draws: dict[str, str]
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+    intended_use: str
+    licences: tuple[str, ...]
+
+    def param(self, name: str) -> Any:
+        """One of `params` by its dotted name, such as "prepare.salt".
+
+        Raises:
+            BundleError: the card lacks it.
+        """
+        value: Any = self.params
+        for key in name.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise BundleError(f"{CARD} has no params.{name}")
+            value = value[key]
+        return value
+
+    def split_facts(self, prepare: Mapping[str, Any], draws: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
+        """What decides on which side a patient is: by name, what it was for this model and what it is now.
+
+        Args:
+            prepare: params of that stage now.
+            draws: `split.draws_of_test` of the batches now.
+
+        Raises:
+            BundleError: the card does not say.
+        """
+        keys = ("test", "validation", "salt")
+        facts = {f"prepare.{key}": (self.param(f"prepare.{key}"), prepare[key]) for key in keys}
+        both = [batch for batch in self.test_draws if batch in draws]
+        return facts | {f"test patients of batch {batch}": (self.test_draws[batch], draws[batch]) for batch in both}
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Writes `bundle.json`, whole or not at all.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_json(folder / CARD, card.model_dump())
+
+
+def bundle_digest(folder: Path) -> str:
+    """SHA-256 of the card, which holds that of the model."""
+    return hashlib.sha256((folder / CARD).read_bytes()).hexdigest()
+
+
+class Bundle:
+    """An opened bundle: from prepared images to calibrated probabilities and maps.
+
+    Args:
+        folder: holds `model.onnx` and `bundle.json`.
+        threads: of inference; 0 takes all cores.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+        OSError: a file is there but can't be read.
+    """
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        try:
+            self.card = Card.model_validate_json((folder / CARD).read_bytes())
+            self.platt = Platt.from_dict(self.card.calibration)
+            model = (folder / MODEL).read_bytes()
+        except (FileNotFoundError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+            raise BundleError(f"{folder} is not a bundle: {error}") from error
+        digest = hashlib.sha256(model).hexdigest()
+        if digest != self.card.model_sha256:
+            raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")
+        self.network = OnnxModel(model, threads)
+        self.thresholds = np.array(self.card.thresholds)
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
+        """Calibrated probabilities and maps.
+
+        Args:
+            images: uint8 N × S × S × 1.
+
+        Returns:
+            float32 N × 14 in 0–1, and float32 N × h × w × 14 (parts of the logit, before calibration).
+        """
+        logits, maps = self.network.logits_and_maps(images)
+        return self.platt.probabilities(logits), maps

@@ -1,0 +1,98 @@
+"""Find the bundle that an address means: a folder, or a version in MLflow's registry."""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from chestxray.inference.bundle import CARD, MODEL, BundleError, bundle_digest
+from chestxray.inference.model_uri import SCHEME, ModelURI
+
+SECONDS = 300
+LOCAL = "sqlite:///"
+SOURCE = "source.json"
+"""Beside a bundle that came out of a registry: what `chestxray.registry.resolve` said of it."""
+Found = dict[str, str | None]
+
+
+def state_of(address: str, store: str) -> object:
+    """Changes whenever what an address means may have changed; None if only asking can tell.
+
+    Asking MLflow costs seconds, looking at the file of a local store or at those of a bundle next to nothing.
+
+    Args:
+        address: as for `find_bundle`.
+        store: address of MLflow's store.
+    """
+    if not address.startswith(SCHEME):
+        files = [Path(address, name) for name in (CARD, MODEL, SOURCE)]
+    elif file := _local(store):
+        files = [file, file.with_name(file.name + "-wal")]
+    else:
+        return None
+    return [each.stat().st_mtime_ns for each in files if each.exists()]
+
+
+def find_bundle(address: str, store: str, folder: Path, known: str | None = None) -> tuple[Path, Found]:
+    """Finds the bundle that an address means, and fetches it if it is in a registry, unless it is known.
+
+    Args:
+        address: the folder of a bundle, `models:/<name>@<alias>` or `models:/<name>/<version>`.
+        store: address of MLflow's store.
+        folder: where to put the files of a registry.
+        known: SHA-256 of a card; this bundle need not be fetched again.
+
+    Returns:
+        Where it is; and its `name` and `sha256`, of the card, and if a registry has it, or had when it was bundled,
+        `version` and `alias`, which is None if the address has none.
+
+    Raises:
+        BundleError: there is no such folder, store, model, alias or version, or no answer within five minutes.
+    """
+    if address.startswith(SCHEME):
+        return folder, _ask_registry(address, store, folder, known)
+    try:
+        digest, source = bundle_digest(Path(address)), Path(address, SOURCE)
+        told = json.loads(source.read_text()) if source.exists() else {}
+        found: Found = told if told.get("sha256") == digest else {"name": Path(address).resolve().name}
+        return Path(address), {**found, "sha256": digest}
+    except (OSError, ValueError) as error:
+        raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
+
+
+def _local(store: str) -> Path | None:
+    """The file of a local store; a relative address goes by the working directory of this process."""
+    return Path(store.removeprefix(LOCAL)).absolute() if store.startswith(LOCAL) else None
+
+
+def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> Found:
+    """In a process of its own, since importing MLflow costs 165 MiB."""
+    ModelURI.parse(address)
+    if find_spec("mlflow") is None:
+        raise BundleError(
+            f"{address} is in MLflow's registry, and MLflow is not installed here: name a bundle's folder"
+        )
+    file = _local(store)
+    if file and not file.is_file():
+        raise BundleError(f"there is no MLflow store {store}; `make reproduce` makes one, or set MODEL_URI to a bundle")
+    command = [sys.executable, "-m", "chestxray.registry.resolve", address, str(folder), *([known] if known else [])]
+    uri = f"{LOCAL}{file}" if file else store
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    top = Path(__file__).parents[2]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=top, env=environment, stdout=pipe, stderr=pipe, text=True) as asking:
+        atexit.register(asking.kill)  # for who ends in the meantime
+        try:
+            said, complaint = asking.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired as error:
+            asking.kill()
+            raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
+        finally:
+            atexit.unregister(asking.kill)
+    if asking.returncode:
+        raise BundleError(f"MLflow: {(complaint.strip() or 'no reason given').splitlines()[-1]}")
+    found: Found = json.loads(said.strip().rpartition("\n")[2])
+    return found

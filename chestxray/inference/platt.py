@@ -1,0 +1,81 @@
+"""Turn logits into calibrated probabilities by Platt scaling: the curves that travel with a bundle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.findings import FINDINGS
+from chestxray.labels import Floats, check_scores
+
+
+@dataclass(frozen=True, eq=False)
+class Platt:
+    """One logistic curve per finding: `p = sigmoid(slope * logit + intercept)`.
+
+    Attributes:
+        slope: `(14,)` float64, positive, so the order of images (AUROC) never turns over.
+        intercept: `(14,)` float64, log odds.
+
+    Raises:
+        ValueError: another shape, a value that is not finite, a slope that is not positive.
+    """
+
+    slope: Floats
+    intercept: Floats
+
+    def __post_init__(self) -> None:
+        """Checks the numbers: they may come from a file."""
+        for name in ("slope", "intercept"):
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            if values.shape != (len(FINDINGS),) or not np.isfinite(values).all():
+                raise ValueError(f"Platt {name} must be {len(FINDINGS)} finite numbers, got {values.tolist()}")
+            object.__setattr__(self, name, values)
+        if (self.slope <= 0).any():
+            raise ValueError(f"Platt slopes must be positive, got {self.slope.min()}: it would turn the ranking over")
+
+    @classmethod
+    def identity(cls) -> Self:
+        """The plain sigmoid: what a logit says before calibration."""
+        return cls(np.ones(len(FINDINGS)), np.zeros(len(FINDINGS)))
+
+    def probabilities(self, logits: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Calibrates.
+
+        Args:
+            logits: `(n, 14)`, any finite value.
+
+        Returns:
+            `(n, 14)` float32, strictly between 0 and 1.
+
+        Raises:
+            ValueError: another shape, or a value that is not finite.
+        """
+        log_odds = self.slope * check_scores(logits, "logits") + self.intercept
+        exact = np.exp(-np.logaddexp(0.0, -log_odds))  # the sigmoid, exact in both tails and without overflow
+        single = np.finfo(np.float32)
+        return np.clip(exact.astype(np.float32), single.tiny, np.float32(1) - single.epsneg)
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """The curves by finding, for JSON; `from_dict` gives the same numbers back, to the bit."""
+        return {
+            name: {"slope": float(slope), "intercept": float(intercept)}
+            for name, slope, intercept in zip(FINDINGS, self.slope, self.intercept, strict=True)
+        }
+
+    @classmethod
+    def from_dict(cls, curves: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            ValueError: a finding or a number is missing, unknown or out of range.
+        """
+        if set(curves) != set(FINDINGS):
+            raise ValueError(f"calibration must name the {len(FINDINGS)} findings, got {sorted(curves)}")
+        try:
+            slope, intercept = ([float(curves[name][key]) for name in FINDINGS] for key in ("slope", "intercept"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"calibration needs a number as slope and intercept of each finding: {error!r}") from error
+        return cls(np.array(slope), np.array(intercept))

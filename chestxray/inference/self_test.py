@@ -1,0 +1,42 @@
+"""Whether a bundle can be trusted with a request."""
+
+from pathlib import Path
+
+import numpy as np
+
+from chestxray.findings import FINDINGS
+from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError
+
+
+def accept(folder: Path, threads: int) -> Bundle:
+    """Opens a bundle and runs it once.
+
+    Args:
+        folder: holds `model.onnx` and `bundle.json`.
+        threads: of inference; 0 takes all cores.
+
+    Raises:
+        BundleError: wrong digest, labels, shapes or numbers, tensors in other files, or ONNX Runtime refuses it.
+        OSError: a file is there but can't be read.
+    """
+    try:
+        bundle = Bundle(folder, threads)
+        _try(bundle)
+    except (BundleError, OSError):
+        raise
+    except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
+        raise BundleError(f"the model does not run: {error}") from error
+    return bundle
+
+
+def _try(bundle: Bundle) -> None:
+    """One inference, checked: labels in our order, finite numbers, and maps that add up to the logits."""
+    card, network = bundle.card, bundle.network
+    if card.findings != FINDINGS or len(card.thresholds) != len(FINDINGS):
+        raise BundleError(f"the model's findings are {', '.join(card.findings)}; expected {', '.join(FINDINGS)}")
+    if (card.size, card.input_size) != (network.size, network.input_size):
+        raise BundleError(f"{CARD} and {MODEL} disagree about the size of the image")
+    logits, maps = network.logits_and_maps(np.full((1, card.size, card.size, 1), 128, np.uint8))
+    if not np.allclose(maps.mean(axis=(1, 2)) + card.bias, logits, atol=1e-3):
+        raise BundleError("the maps do not add up to the logits")
+    bundle.platt.probabilities(logits)  # raises for what is not finite

@@ -1,0 +1,116 @@
+"""Measure how far probabilities are from the frequencies that they promise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.findings import FINDINGS
+from chestxray.labels import Floats, Truth, Weights, check_scores, check_truth, drawn_once, scorable
+
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class _Bins:
+    """The m images that label a finding from the lowest probability up, to be cut into `BINS` bins of equal mass.
+
+    Attributes:
+        order: `(m,)` their rows, from the lowest probability up.
+        ends: `(runs,)` places in that order at which runs of equal probabilities end; a run that a cut falls into is
+            shared out evenly, so the result does not hang on the order of its images.
+    """
+
+    order: npt.NDArray[np.intp]
+    ends: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, probability: Floats, rows: npt.NDArray[np.intp]) -> Self:
+        """Those of `rows (m,)`, by their `probability (n,)`, 0–1; equal ones stay in the order of the rows."""
+        order = rows[np.argsort(probability[rows], kind="stable")]
+        return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
+
+    def sums(self, values: Floats, weights: Weights) -> Floats:
+        """Weighted sum of `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
+        if not len(self.order):
+            return np.zeros((len(weights), BINS))
+        ranked = np.take(weights, self.order, axis=1)
+        mass = np.cumsum(ranked, axis=1, dtype=np.int32)  # along rows: five times faster than down columns
+        total = np.cumsum(ranked * values[self.order], axis=1)
+        if len(self.ends) < len(self.order):
+            mass, total = mass[:, self.ends], total[:, self.ends]
+        row = np.arange(len(weights))[:, None]
+        tenths = mass[:, -1:] * np.arange(1, BINS + 1)
+        first_whole = -(-tenths // BINS)  # masses are whole numbers, so a cut is reached where the next whole one is
+        upper = np.stack([np.searchsorted(*pair) for pair in zip(mass, first_whole, strict=True)])
+        lower = np.maximum(upper - 1, 0)
+        low, below = (np.where(upper > 0, array[row, lower], 0) for array in (mass, total))
+        share = (tenths / BINS - low) / np.maximum(
+            mass[row, upper] - low, 1
+        )  # a whole number; 0 where nothing was drawn
+        return np.diff(below + share * (total[row, upper] - below), axis=1, prepend=0.0)
+
+
+def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
+    """Said against seen, in 10 bins of equal mass, for one finding.
+
+    An image that a cut falls into counts in part on either side; images of the same probability share their truth, so
+    the result does not hang on their order.
+
+    Args:
+        positive: `(n,)` of 0 and 1.
+        probability: `(n,)` in 0..1.
+
+    Returns:
+        `(10, 2)`: mean probability and fraction of positives of each bin.
+    """
+    said = np.asarray(probability, np.float64)
+    once, size = drawn_once(len(said)), len(said) / BINS
+    bins = _Bins.of(said, np.arange(len(said)))
+    return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
+
+
+def calibration_errors(truth: Truth, probabilities: Floats) -> Callable[[Weights], Floats]:
+    """Expected calibration error of each finding under weights, for a bootstrap; see `calibration_error`.
+
+    Args:
+        truth: of n images.
+        probabilities: `(n, 14)`, checked.
+
+    Returns:
+        A function from weights `(b, n)` to errors `(b, 14)`, 0..1; NaN where no image that labels the finding is drawn.
+    """
+    bins = [_Bins.of(p, truth.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
+    gaps, labelled = (probabilities - truth.present).T, truth.labelled
+
+    def errors(weights: Weights) -> Floats:
+        distances = [np.abs(b.sums(gap, weights)).sum(axis=1) for b, gap in zip(bins, gaps, strict=True)]
+        drawn = weights.astype(float) @ labelled
+        return np.asarray(np.stack(distances, axis=-1) / np.where(drawn == 0, np.nan, drawn))
+
+    return errors
+
+
+def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
+    """Expected calibration error: the mean distance between what was said and what was seen, over bins.
+
+    Source: Naeini, Cooper and Hauskrecht, AAAI 2015, with the bins of equal mass of Nixon et al., "Measuring
+    Calibration in Deep Learning", CVPR workshops 2019 (bins of equal width leave most empty at low prevalence).
+
+    Args:
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        probabilities: `(n, 14)` in 0..1.
+
+    Returns:
+        The error, 0..1, of each finding that has positives and negatives, and their `mean`.
+
+    Raises:
+        ValueError: wrong shapes or values, or no finding with both classes.
+    """
+    labels = check_truth(truth)
+    scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
+    errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
+    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(labels))}
+    return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

@@ -1,0 +1,78 @@
+"""Weights of MobileNetV2 and of the head in a file, in the layout of Keras's `.weights.h5`, with no need of Keras."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.errors import UserError
+from chestxray.findings import FINDINGS
+from chestxray.models.mobilenet_v2 import LayerWeights, blocks, kernels
+from chestxray.params import BackboneParams
+from chestxray.system.files import atomic_write
+
+HEAD = "findings"
+"""Name of the Dense(14) layer."""
+
+
+class WeightsError(UserError):
+    """The weights can't be had or don't fit; the message says what was tried and what to do."""
+
+
+def read_weights(path: Path, params: BackboneParams, head: bool = False) -> LayerWeights:
+    """Reads a `.weights.h5` file, of this project or of a Keras model whose layers are named as MobileNetV2's.
+
+    Args:
+        path: the file.
+        params: of the architecture.
+        head: whether it holds the head too.
+
+    Returns:
+        float32, the layers of the architecture only.
+
+    Raises:
+        WeightsError: no such file, or of another architecture.
+    """
+    try:
+        with h5py.File(path) as file:
+            layers = {group["vars"].attrs.get("name"): group["vars"] for group in file["layers"].values()}
+            return {name: _arrays(name, layers[name], shapes) for name, shapes in _shapes(params.alpha, head).items()}
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # no HDF5, no such layer, another kind
+        what = f"MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
+        raise WeightsError(f"{path} doesn't hold weights of {what}: {error}") from error
+
+
+def _arrays(name: str, layer: h5py.Group, shapes: list[tuple[int, ...]]) -> list[npt.NDArray[np.float32]]:
+    """What a layer holds, checked; never what the file only points at."""
+    given = [layer[str(place)] for place in range(len(shapes))]
+    if [array.shape for array in given] != shapes:
+        raise ValueError(f"{name} has arrays of shape {[array.shape for array in given]}, expected {shapes}")
+    if any(array.file != layer.file or array.external for array in given):
+        raise ValueError(f"{name} lies in another file")
+    arrays = [np.asarray(array, np.float32) for array in given]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{name} has weights that are not finite")
+    return arrays
+
+
+def write_weights(weights: LayerWeights, path: Path) -> None:
+    """Writes a `.weights.h5` file, whole or not at all; the same weights are the same bytes."""
+    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
+        for name, arrays in sorted(weights.items()):
+            group = file.create_group(f"layers/{name}/vars")
+            group.attrs["name"] = name
+            for place, array in enumerate(arrays):
+                group.create_dataset(str(place), data=np.asarray(array, np.float32))
+
+
+def _shapes(alpha: float, head: bool) -> dict[str, list[tuple[int, ...]]]:
+    """What each layer holds, as `LayerWeights` says."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for convolution, kernel in kernels(alpha):
+        shapes[convolution.name] = [kernel]
+        shapes[convolution.batch_norm] = [(convolution.filters,)] * 4
+    if head:
+        channels = blocks(alpha)[-1].convolutions[-1].filters
+        shapes[HEAD] = [(channels, len(FINDINGS)), (len(FINDINGS),)]
+    return shapes

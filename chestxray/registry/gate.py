@@ -1,0 +1,196 @@
+"""The gate: does a challenger replace the champion, on the evidence of the same benchmark images?
+
+The mean AUROC over the voting findings decides: non-inferiority within a margin (Piaggio et al., CONSORT for
+non-inferiority trials, JAMA 308, 2012), or superiority. Bounds are the estimate plus or minus a Student quantile times
+the standard error of the paired bootstrap over patients (Efron and Tibshirani, 1993, chapters 6 and 12).
+
+Asking for non-inferiority of *every* voting finding as well (an intersection-union test, Berger, Technometrics 24,
+1982) would need no correction of the level, but its power is the product of the findings': with 20 positives the
+standard error of a difference of AUROC is about 0.04, so a margin of 0.05 is shown one time in three for one finding
+and practically never for ten. It would keep every champion for ever. A finding therefore *vetoes*: when it is shown to
+be worse (at the level divided by the number of voting findings, Bonferroni, so an equal model is seldom vetoed) and its
+estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
+non-inferiority is shown.
+
+A finding votes from `min_positives` patients on. With 10, not 20, 11.5 instead of 4.3 findings of 300 images vote: a
+gain of 0.02 is seen in 78 % of retrainings instead of 49 %, at no more false promotions (`benchmarks.gate`).
+
+Two identical models have no difference and no error: not inferior, so promoted (it has seen more data), but never
+superior. Margins add up over several promotions; `superiority` stops that drift.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+from chestxray.findings import FINDINGS
+from chestxray.labels import Booleans, Floats
+from chestxray.metrics.comparison import METRICS, Comparison, Scores, compare
+from chestxray.metrics.ranking import DECIMALS, mean_over_findings
+from chestxray.params import GateParams
+
+POWER = 0.8
+Decision = Literal["promote", "keep", "underpowered"]
+Standing = Literal["not inferior", "inconclusive", "veto", "does not vote"]
+
+
+class Difference(NamedTuple):
+    """A metric of both models and challenger minus champion, with the one-sided bounds of the policy's level."""
+
+    champion: float
+    challenger: float
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate decides, and on what.
+
+    Attributes:
+        decision: `promote`, `keep` or `underpowered`.
+        reason: in a sentence.
+        policy: by which it was decided.
+        images, patients: of the benchmark.
+        means: metric → difference of the mean over voting findings; empty where none votes.
+        findings: metric → 14 differences, NaN where a finding lacks a class.
+        positives: images with each finding.
+        standings: of each finding.
+        detectable: the smallest difference of the mean AUROC that these patients show with 80 % power.
+        patients_needed: to show a difference of the margin with 80 % power.
+    """
+
+    decision: Decision
+    reason: str
+    policy: GateParams
+    images: int
+    patients: int
+    means: dict[str, Difference]
+    findings: dict[str, tuple[Difference, ...]]
+    positives: tuple[int, ...]
+    standings: tuple[Standing, ...]
+    detectable: float | None
+    patients_needed: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Finite JSON of 6 decimals with the same keys every time; `null` where a number does not exist."""
+        findings = {
+            name: {
+                "positives": self.positives[place],
+                "standing": self.standings[place],
+                **{metric: _finite(self.findings[metric][place]) for metric in METRICS},
+            }
+            for place, name in enumerate(FINDINGS)
+        }
+        nothing = Difference(*[np.nan] * 6)
+        return {
+            "decision": self.decision,
+            "reason": self.reason,
+            "images": self.images,
+            "patients": self.patients,
+            "detectable": None if self.detectable is None else round(self.detectable, DECIMALS),
+            "patients_needed": self.patients_needed,
+            "policy": self.policy.model_dump(mode="json"),
+            "mean": {metric: _finite(self.means.get(metric, nothing)) for metric in METRICS},
+            "findings": findings,
+        }
+
+
+def _finite(difference: Difference) -> dict[str, float | None]:
+    return {k: round(v, DECIMALS) if np.isfinite(v) else None for k, v in difference._asdict().items()}
+
+
+def _difference(old: Any, new: Any, drawn: Floats, freedom: int, level: float) -> Difference:
+    known = drawn[np.isfinite(drawn)]
+    error = float(known.std(ddof=1)) if known.size > 1 and freedom > 0 else np.nan
+    reach = float(stdtrit(max(freedom, 1), 1 - level)) * error
+    gain = float(new - old)
+    return Difference(float(old), float(new), gain, error, gain - reach, gain + reach)
+
+
+def _standing(auroc: Difference, freedom: int, voters: int, policy: GateParams) -> Standing:
+    strict = float(stdtrit(freedom, 1 - policy.level / voters)) * auroc.standard_error
+    if auroc.difference < -policy.finding_margin and auroc.difference + strict < 0:
+        return "veto"
+    return "not inferior" if auroc.low > -policy.finding_margin else "inconclusive"
+
+
+def _decide(
+    mean: Difference, vetoes: list[str], detectable: float, needed: int, policy: GateParams
+) -> tuple[Decision, str]:
+    goal = 0.0 if policy.superiority else -policy.margin
+    aim = "better" if policy.superiority else f"not worse by more than {policy.margin:g}"
+    found = f"mean AUROC {mean.difference:+.4f}, one-sided bounds {mean.low:+.4f} and {mean.high:+.4f}"
+    if vetoes:
+        return "keep", f"The challenger is shown to be worse at {', '.join(vetoes)} ({found})."
+    if mean.low > goal:
+        return "promote", f"The challenger is shown to be {aim} ({found})."
+    if mean.high < 0:
+        return "keep", f"The challenger is shown to be worse ({found})."
+    if detectable <= policy.margin:
+        return "keep", f"The challenger is not shown to be {aim}, though these patients could have shown it ({found})."
+    return "underpowered", (
+        f"Too few patients to tell whether the challenger is {aim} ({found}): the smallest difference that they show "
+        f"with 80 % power is {detectable:.4f}; one of {policy.margin:g} needs about {needed} patients."
+    )
+
+
+def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
+    """Judges a comparison by a policy; see `judge`."""
+    c, patients = comparison, comparison.patients
+    known = np.isfinite(c.champion["auroc"])
+    votes: Booleans = known & (c.rarer_patients >= policy.min_positives)
+    freedom = c.rarer_patients - 1
+    findings = {
+        name: tuple(
+            _difference(c.champion[name][f], c.challenger[name][f], c.drawn[name][:, f], int(freedom[f]), policy.level)
+            for f in range(len(FINDINGS))
+        )
+        for name in c.drawn
+    }
+    standings: list[Standing] = [
+        _standing(findings["auroc"][f], int(freedom[f]), int(votes.sum()), policy) if votes[f] else "does not vote"
+        for f in range(len(FINDINGS))
+    ]
+    means: dict[str, Difference] = {}
+    detectable = needed = None
+    decision: Decision = "underpowered"
+    reason = f"No finding has {policy.min_positives} patients in the benchmark, so none votes; add patients."
+    if votes.any():
+        for name in c.drawn:
+            drawn = mean_over_findings(c.drawn[name][:, votes])
+            old, new = c.champion[name][votes].mean(), c.challenger[name][votes].mean()
+            means[name] = _difference(old, new, drawn, patients - 1, policy.level)
+        quantiles = sum(float(stdtrit(patients - 1, share)) for share in (1 - policy.level, POWER))
+        detectable = quantiles * means["auroc"].standard_error
+        needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
+        vetoes = [name for name, standing in zip(FINDINGS, standings, strict=True) if standing == "veto"]
+        decision, reason = _decide(means["auroc"], vetoes, detectable, needed, policy)
+    positives = tuple(c.positives.tolist())
+    return Verdict(
+        decision, reason, policy, c.images, patients, means, findings, positives, tuple(standings), detectable, needed
+    )
+
+
+def judge(
+    truth: npt.ArrayLike, champion: Scores, challenger: Scores, patients: npt.ArrayLike, policy: GateParams
+) -> Verdict:
+    """Decides whether the challenger replaces the champion.
+
+    Args:
+        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        champion: the model in use.
+        challenger: on the same images in the same order.
+        patients: `(n,)` ids.
+        policy: margins, level and bootstrap.
+
+    Raises:
+        ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
+    """
+    sampled = compare(truth, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
+    return verdict_of(sampled, policy)

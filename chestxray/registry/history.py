@@ -1,0 +1,75 @@
+"""The ledger of updates: every registered version on every batch's test part, always computed, never appended to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.labels import check_truth, drawn_once, has_both_classes
+from chestxray.metrics.classification import f1_scores
+from chestxray.metrics.comparison import Scores
+from chestxray.metrics.ranking import auroc
+from chestxray.registry.version_predictions import Opinion
+
+COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_auroc", "macro_f1")
+
+
+def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> pd.DataFrame:
+    """A row a version and batch.
+
+    Backward transfer and forgetting are those of the continual-learning literature. With R the mean AUROC of a version
+    on a batch: backward transfer is R now minus R when the batch was first trained on (Lopez-Paz and Ranzato, NeurIPS
+    2017, equation 3); forgetting is the best R of any version before minus R now (Chaudhry et al., ECCV 2018, section
+    3.2). Both are empty for a batch that the version is the first to train on, or has not seen.
+
+    Args:
+        test: the test images of all batches.
+        opinions: of the registered versions, the oldest first.
+        champion: number of the champion.
+
+    Returns:
+        `version`, `champion` (1: before this run), `batch`, `trained_on` (0 or 1), `n`, `patients`, `mean_auroc`,
+        `macro_f1`, `backward_transfer`, `forgetting`; empty where nothing can be scored.
+    """
+    batches = list(dict.fromkeys(test.studies["batch"]))
+    rows = []
+    for opinion in opinions:
+        for batch in batches:
+            part = (test.studies["batch"] == batch).to_numpy()
+            mean_auroc, macro_f1 = _scores(test.truth[part], opinion.at(part))
+            rows.append(
+                {
+                    "version": opinion.version,
+                    "champion": int(opinion.version == champion),
+                    "batch": batch,
+                    "trained_on": int(batch in opinion.batches),
+                    "n": int(part.sum()),
+                    "patients": len(set(test.patients[part])),
+                    "mean_auroc": mean_auroc,
+                    "macro_f1": macro_f1,
+                }
+            )
+    return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _scores(truth: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
+    labels = check_truth(truth)
+    both = has_both_classes(labels)
+    if not both.any():
+        return np.nan, np.nan
+    f1 = f1_scores(labels, np.asarray(scores.decisions).astype(bool), drawn_once(len(labels)))[0][0]
+    return float(np.nanmean(auroc(truth, scores.probabilities))), float(f1[both].mean())
+
+
+def _with_transfer(table: pd.DataFrame) -> pd.DataFrame:
+    transfer, forgetting = pd.Series(np.nan, table.index), pd.Series(np.nan, table.index)
+    for _, rows in table.groupby("batch"):
+        learned = rows.index[rows["trained_on"] == 1]
+        if len(learned):
+            since = rows.loc[learned[0] :, "mean_auroc"]
+            after = since.index[1:][rows.loc[since.index[1:], "trained_on"] == 1]
+            transfer[after] = since[after] - since.iloc[0]
+            forgetting[after] = since.cummax().shift()[after] - since[after]
+    return table.assign(backward_transfer=transfer, forgetting=forgetting)

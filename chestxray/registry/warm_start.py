@@ -1,0 +1,113 @@
+"""A warm start: fine-tuning goes on from a registered version, instead of from the trained head.
+
+The version is named by its number in `params.yaml`, so the run stays a function of its params and inputs.
+"""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from chestxray.datasets.split import draws_of_test
+from chestxray.errors import UserError
+from chestxray.findings import FINDINGS
+from chestxray.inference.bundle import CARD, BundleError, Card
+from chestxray.inference.model_uri import ModelURI
+from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between
+from chestxray.models.weights import WeightsError, read_weights
+from chestxray.params import Params
+from chestxray.registry.versions import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, place_of
+from chestxray.system.files import read_json
+
+
+class WarmStartError(UserError):
+    """The version can't be gone on from; the message says why."""
+
+
+class Parent(NamedTuple):
+    """The version that is gone on from.
+
+    Attributes:
+        address: `models:/<name>/<version>`.
+        batches: that it was trained on.
+        weights: of its whole network, head included.
+    """
+
+    address: str
+    batches: tuple[str, ...]
+    weights: LayerWeights
+
+
+def load_parent(
+    client: MlflowClient, address: str, params: Params, test: pd.DataFrame, backbone: LayerWeights
+) -> Parent:
+    """Brings the version to go on from, if this run can go on from it.
+
+    Args:
+        client: of the MLflow store.
+        address: `train.warm_start`, `models:/<name>/<version>`.
+        params: of this run.
+        test: the test studies of this run.
+        backbone: the frozen weights of this run.
+
+    Raises:
+        WarmStartError: there is no such version, its files are damaged, its findings, sizes or architecture differ, or
+            its frozen layers are not those whose activations this run has cached.
+    """
+    mend = "Mend it, or set train.warm_start to null"
+    uri = ModelURI.parse(address)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            version = client.get_model_version(uri.name, uri.version)
+            model, weights = (place_of(version.tags[DIGEST], what) for what in (MODEL_FOLDER, WEIGHTS_FOLDER))
+            content = read_json(Path(client.download_artifacts(version.run_id, f"{model}/{CARD}", folder)))
+            card = Card.model_validate(content)
+            (file,) = Path(client.download_artifacts(version.run_id, weights, folder)).iterdir()
+        except (MlflowException, OSError, ValueError, KeyError) as error:
+            raise WarmStartError(
+                f"train.warm_start: {address} can't be had from the registry: {error}. {mend}"
+            ) from error
+        if hashlib.sha256(file.read_bytes()).hexdigest() != version.tags.get(WEIGHTS_DIGEST):
+            raise WarmStartError(f"train.warm_start: the weights of {address} are not those registered. {mend}")
+        try:
+            batches = tuple(card.param("batches"))
+            _check_card(address, card, params, test)
+            parent = Parent(address, batches, read_weights(file, params.backbone, head=True))
+        except (BundleError, WeightsError) as error:
+            raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
+    _check_frozen(parent, params, backbone)
+    return parent
+
+
+def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame) -> None:
+    # Another split would put patients that the parent was trained on into validation or test.
+    facts = card.split_facts(params.prepare.model_dump(mode="json"), draws_of_test(test, params.prepare)) | {
+        "findings": (card.findings, FINDINGS),
+        "prepare.size": (card.size, params.prepare.size),
+        "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
+        "backbone.input_size": (card.input_size, params.backbone.input_size),
+        "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),
+    }
+    for name, (theirs, ours) in facts.items():
+        if theirs != ours:
+            raise WarmStartError(
+                f"train.warm_start: {address} has {name} {theirs}, this run has {ours}. "
+                "Set it as it was, or train.warm_start to null"
+            )
+
+
+def _check_frozen(parent: Parent, params: Params, backbone: LayerWeights) -> None:
+    start = params.fine_tune.from_layer
+    frozen = () if start == "input" else blocks_between(params.backbone.alpha, "input", start)
+    for layer in (name for block in frozen for c in block.convolutions for name in (c.name, c.batch_norm)):
+        if not all(np.array_equal(a, b) for a, b in zip(parent.weights[layer], backbone[layer], strict=True)):
+            raise WarmStartError(
+                f"train.warm_start: {parent.address} has other weights in {layer}, before fine_tune.from_layer "
+                f"{start}: its backbone differs, or it was trained from an earlier layer. "
+                "Set backbone.weights and fine_tune.from_layer as they were, or train.warm_start to null"
+            )

@@ -1,0 +1,183 @@
+"""What the frozen part of the network says of each view of each image, computed once.
+
+With batch normalisation in inference mode the frozen part is a pure function, so its outputs are kept: pooled
+features, from which the head is trained, and the activations where fine-tuning starts. Test images have none:
+they are only ever seen through the finished model.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pandas as pd
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import Side
+from chestxray.errors import UserError
+from chestxray.findings import FINDINGS
+from chestxray.params import FeaturesParams
+from chestxray.system.npy import ArrayFile
+from chestxray.system.parallel import parallel_map
+from chestxray.tracking.progress import progress
+from chestxray.training.views import PREDICTION_VIEWS, views
+
+FEATURES = Path("data/features")
+"""Where the stage `features` puts a folder for each batch."""
+IMAGES_IN_FLIGHT = 16
+Half = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the images on one side of the split, over one or more batches.
+
+    Attributes:
+        pooled: per batch, float16 n × V × 1280, memory-mapped.
+        activations: per batch, float16 n × V × h × w × c, memory-mapped; empty when fine-tuning starts at the pixels.
+        places: per batch, ascending, which of the n images belong to the data set: not those known from a batch before.
+        studies: the rows of these images, N in all, in the order of the batches.
+    """
+
+    pooled: list[Half]
+    activations: list[Half]
+    places: list[npt.NDArray[np.intp]]
+    studies: pd.DataFrame
+
+    @property
+    def truth(self) -> npt.NDArray[np.int8]:
+        """The labels, int8, N × 14, as `Dataset.truth` has them."""
+        return self.studies[list(FINDINGS)].to_numpy(np.int8)
+
+    @property
+    def patients(self) -> npt.NDArray[np.str_]:
+        """The patient of each image, N."""
+        return self.studies["patient"].to_numpy(np.str_)
+
+    def pooled_chunks(self, size: int) -> Iterator[Half]:
+        """The pooled features in order, at most `size` images at a time: m × V × 1280."""
+        for array, places in zip(self.pooled, self.places, strict=True):
+            for start in range(0, len(places), size):
+                chosen = places[start : start + size]
+                whole = chosen[-1] - chosen[0] + 1 == len(chosen)  # then a view will do, without a copy
+                yield array[chosen[0] : chosen[-1] + 1] if whole else array[chosen]
+
+    def rows(self, indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
+        """Activations of one view per image.
+
+        Args:
+            indices: m images.
+            chosen: m views.
+
+        Returns:
+            float16 m × h × w × c.
+        """
+        starts = np.cumsum([0, *map(len, self.places)])
+        batch = np.searchsorted(starts, indices, side="right") - 1
+        triples = zip(batch, indices, chosen, strict=True)
+        return np.stack([self.activations[b][self.places[b][i - starts[b]], v] for b, i, v in triples])
+
+
+def write_features(
+    dataset: Dataset, graph: bytes, input_size: int, params: FeaturesParams, out: Path, scratch: Path
+) -> None:
+    """Computes the features of a batch's training and validation images into the folder `out`.
+
+    Training images get all views, validation images the two whose mean is the prediction. A killed run is taken up
+    again where it stopped: finished rows wait in `scratch`, under the digest of everything that they depend on.
+
+    Args:
+        dataset: one prepared batch.
+        graph: the ONNX model of `onnx_graph.features_graph`.
+        input_size: side of a view in pixels.
+        params: the views.
+        out: the folder to make: `<side>.pooled.npy`, `<side>.activations.npy` if the graph gives them, and
+            `<side>.content_hash.npy`, which says whose they are.
+        scratch: a folder that DVC doesn't know.
+    """
+    state = _state(dataset, graph, params)
+    for stale in scratch.glob(f"{out.name}-{'?' * len(state)}"):  # "nih-…", not "nih-2-…"
+        if stale.name != f"{out.name}-{state}":
+            shutil.rmtree(stale)
+    partial = scratch / f"{out.name}-{state}"
+    partial.mkdir(parents=True, exist_ok=True)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # an image a core is a little faster than all cores on one image
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    sides: tuple[tuple[Side, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
+    for side, count in sides:
+        _write_side(dataset.side(side), session, input_size, count, params, partial / side)
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial.replace(out)
+
+
+def _state(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
+    """SHA-256 of everything that the features depend on, but for the code."""
+    digest = hashlib.sha256(graph + params.model_dump_json().encode())
+    for row, (name, side) in enumerate(zip(dataset.studies["content_hash"], dataset.studies["side"], strict=True)):
+        if side != "test":
+            digest.update(f"{name}{side}".encode() + dataset.pixels(row).tobytes())
+    return digest.hexdigest()
+
+
+def _write_side(
+    images: Dataset, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
+) -> None:
+    probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
+    names = [output.name for output in session.get_outputs()]
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(
+                ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), (count, *array.shape[1:]), np.float16)
+            )
+            for name, array in zip(names, probe, strict=True)
+        ]
+        done = min(file.rows for file in files)
+        for file in files:
+            file.truncate(done)
+        hashes = images.studies["content_hash"]
+
+        def seen(row: int) -> Any:
+            return session.run(names, {"view": views(images.pixels(row), input_size, count, params, hashes.iloc[row])})
+
+        outputs = parallel_map(seen, range(done, len(hashes)), IMAGES_IN_FLIGHT)
+        for arrays in progress(outputs, f"features, {stem.name}", len(hashes) - done):
+            for file, array in zip(files, arrays, strict=True):
+                file.append(array[None])
+    np.save(stem.with_name(f"{stem.name}.content_hash.npy"), hashes.to_numpy("S64"))
+
+
+def features_folders(batches: Iterable[str]) -> list[Path]:
+    """The features of each batch."""
+    return [FEATURES / batch for batch in batches]
+
+
+def load_features(folders: list[Path], studies: pd.DataFrame, side: Side) -> Features:
+    """Opens the features of one side over several batches.
+
+    Args:
+        folders: as `write_features` made them, in the order of the batches.
+        studies: of the whole data set, in the same order; no image twice. Features of other images are passed over.
+        side: "train" or "validation".
+
+    Raises:
+        ValueError: a study has no features here.
+    """
+    pooled = [np.load(folder / f"{side}.pooled.npy", mmap_mode="r") for folder in folders]
+    files = [folder / f"{side}.activations.npy" for folder in folders]
+    activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
+    rows = studies[studies["side"] == side].reset_index(drop=True)
+    hashes = [np.load(folder / f"{side}.content_hash.npy") for folder in folders]
+    every, wanted = pd.Series(np.concatenate(hashes)), rows["content_hash"].to_numpy("S64")
+    kept = (every.isin(wanted) & ~every.duplicated()).to_numpy()
+    if not np.array_equal(every[kept], wanted):
+        raise UserError(f"features of {kept.sum()} of {len(rows)} {side} images, or in another order: run dvc repro")
+    parts = np.split(kept, np.cumsum([len(part) for part in hashes])[:-1])
+    return Features(pooled, activations, [np.flatnonzero(part) for part in parts], rows)

@@ -1,0 +1,228 @@
+"""Fine-tuning: the deeper layers, from the trained head or another version on, on cached activations or on pixels."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.metrics.ranking import mean_auroc
+from chestxray.models.keras_model import get_weights, set_weights, trainable_part
+from chestxray.models.mobilenet_v2 import Convention, LayerWeights
+from chestxray.params import BackboneParams, FeaturesParams, FineTuneParams
+from chestxray.training.features import Features
+from chestxray.training.views import PREDICTION_VIEWS, views
+
+Indices = npt.NDArray[np.intp]
+Load = Callable[[Indices, Indices], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images as the trained part takes them, whether they come from cached activations or from pixels.
+
+    Attributes:
+        load: (m images, m views) → m × input shape.
+        truth: int8, N × 14, as `Dataset.truth` has it.
+        views: how many views an image has.
+    """
+
+    load: Load
+    truth: npt.NDArray[np.int8]
+    views: int
+
+    def at(self, rows: Indices) -> "Examples":
+        """Some of the images, by their numbers."""
+        return Examples(lambda indices, chosen: self.load(rows[indices], chosen), self.truth[rows], self.views)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The better of the start and the fine-tuned network on validation.
+
+    Attributes:
+        weights: of the layers from `fine_tune.from_layer` on, head included, at the best epoch.
+        curve: a row per epoch, 0 being the start: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`.
+        best_epoch: 0 when fine-tuning gained nothing.
+    """
+
+    weights: LayerWeights
+    curve: pd.DataFrame
+    best_epoch: int
+
+    def metrics(self) -> dict[str, float]:
+        """Validation mean AUROC of the start and of the best epoch, and which was kept."""
+        scores = self.curve["validation_mean_auroc"].round(6)
+        return {
+            "start_validation_mean_auroc": float(scores.iloc[0]),
+            "validation_mean_auroc": float(scores.max()),
+            "best_epoch": self.best_epoch,
+            "kept_fine_tuned": int(self.best_epoch > 0),
+        }
+
+
+def cached_examples(features: Features) -> Examples:
+    """Cached activations, float16 m × h × w × c."""
+    return Examples(features.rows, features.truth, features.pooled[0].shape[1])
+
+
+def pixel_examples(images: Dataset, input_size: int, params: FeaturesParams) -> Examples:
+    """Views made from the prepared pixels, uint8 m × S × S × 1."""
+    hashes = images.studies["content_hash"]
+
+    def load(indices: Indices, chosen: Indices) -> npt.NDArray[np.uint8]:
+        pairs = zip(indices, chosen, strict=True)
+        return np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs])
+
+    return Examples(load, images.truth, params.views)
+
+
+def fine_tune(
+    train: Examples,
+    validation: Examples,
+    weights: LayerWeights,
+    class_weights: npt.NDArray[np.float64],
+    convention: Convention,
+    backbone: BackboneParams,
+    params: FineTuneParams,
+) -> FineTuned:
+    """Trains with AdamW (Loshchilov and Hutter 2019), warm-up and cosine; one random view per image and epoch.
+
+    Stops early on the mean AUROC of validation, and returns the best epoch's weights, epoch 0 (the start) included.
+
+    Args:
+        weights: where to start; at least the layers from `params.from_layer` on, head included.
+        class_weights: weight of a positive, 14.
+    """
+    keras.utils.set_random_seed(params.seed)
+    tf.config.experimental.enable_op_determinism()
+    steps = -(-len(train.truth) // params.batch_size)
+    with _strategy().scope(), _precision("mixed_float16" if params.mixed_precision else "float32"):
+        model = trainable_part(backbone.alpha, convention, backbone.input_size, params.from_layer)
+        set_weights(model, weights)
+        loss = cross_entropy(class_weights)
+        model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
+    watch = _Watch(model, validation, loss, params.patience, params.batch_size)
+    data = _epochs(train, model.input_shape[1:], params)
+    if params.epochs:
+        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[watch], shuffle=False, verbose=2)
+    return FineTuned(watch.best_weights, pd.DataFrame(watch.rows), watch.best_epoch)
+
+
+def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Weighted binary cross-entropy of the labels that there are.
+
+    Args:
+        class_weights: weight of a positive, 14.
+
+    Returns:
+        A function from truth (N × 14 of 1, 0 and -1, not labelled) and logits to N × 14 losses, whose mean is the mean
+        over what is labelled: 0 where it is not, the others larger in return. Every label weighs the same; the head's
+        objective, which has a bounded optimum, weighs every finding the same instead. Here a finding that few images
+        label would shake the layers that all share.
+    """
+    positive_weight = tf.constant(class_weights, tf.float32)
+
+    def loss(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        labelled = tf.cast(tf.not_equal(truth, UNLABELLED), tf.float32)
+        scale = tf.math.divide_no_nan(tf.cast(tf.size(labelled), tf.float32), tf.reduce_sum(labelled))
+        entropy = tf.nn.weighted_cross_entropy_with_logits(tf.cast(truth, tf.float32), logits, positive_weight)
+        return entropy * labelled * scale
+
+    return loss
+
+
+def _strategy() -> tf.distribute.Strategy:
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Networks built inside compute by `policy`."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
+    warm_up = int(params.warm_up * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warm_up else params.learning_rate,
+        decay_steps=max(1, steps - warm_up),
+        alpha=params.final_learning_rate,
+        warmup_target=params.learning_rate if warm_up else None,
+        warmup_steps=warm_up,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=params.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _epochs(train: Examples, shape: tuple[int, ...], params: FineTuneParams) -> tf.data.Dataset:
+    """Shuffled batches without end: every epoch sees each image once, in one of its views."""
+    rng = np.random.default_rng(params.seed)
+
+    def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
+        """Inputs float16 b × shape, and truth int8 b × 14."""
+        while True:
+            order = rng.permutation(len(train.truth))
+            chosen = rng.integers(train.views, size=len(order))
+            for start in range(0, len(order), params.batch_size):
+                # In the order of the file, which the disk likes; within a batch order means nothing.
+                part = np.sort(order[start : start + params.batch_size])
+                yield train.load(part, chosen[part]).astype(np.float16), train.truth[part]
+
+    signature = (tf.TensorSpec((None, *shape), tf.float16), tf.TensorSpec((None, len(FINDINGS)), tf.int8))
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Scores validation before the first and after every epoch, keeps the best weights, stops when nothing improves."""
+
+    def __init__(self, model: keras.Model, validation: Examples, loss: Any, patience: int, batch_size: int) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+        self.best_epoch, self._best = 0, -1.0
+        self._validation, self._loss, self._patience, self._batch_size = validation, loss, patience, batch_size
+        self._scored = model
+        self._score(0, float("nan"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras."""
+        self._score(epoch + 1, (logs or {}).get("loss", float("nan")))
+        if epoch + 1 - self.best_epoch >= self._patience:
+            self._scored.stop_training = True
+
+    def _score(self, epoch: int, loss: float) -> None:
+        logits = self._logits()
+        diverged = not np.isfinite(logits).all()
+        score = 0.0 if diverged else mean_auroc(self._validation.truth, logits)
+        validation_loss = float(tf.reduce_mean(self._loss(self._validation.truth, logits)))
+        row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
+        self.rows.append(row)
+        logging.getLogger(__name__).info("epoch %d: validation mean AUROC %.4f", epoch, score)
+        if score > self._best:
+            self._best, self.best_epoch, self.best_weights = score, epoch, get_weights(self._scored)
+
+    def _logits(self) -> npt.NDArray[np.float32]:
+        """Mean over the prediction views."""
+        count, size = len(self._validation.truth), self._batch_size
+        parts = []
+        for start in range(0, count, size):
+            part = np.arange(start, min(start + size, count))
+            loaded = [self._validation.load(part, np.full(len(part), view)) for view in range(PREDICTION_VIEWS)]
+            seen = [np.asarray(self._scored.predict_on_batch(x.astype(np.float32))) for x in loaded]
+            parts.append(np.mean(seen, axis=0))
+        return np.concatenate(parts).astype(np.float32)

@@ -1,0 +1,194 @@
+"""Adding a batch: what it brings is said and listed; what would do harm changes nothing."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from chestxray.batch_layout import SYNTHETIC_NOTICE, TABLE, UNLABELLED_NOTICE
+from chestxray.cli.main import main
+from chestxray.cli.params_edit import edited
+from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.split import side_of
+from chestxray.params import ParamsError, load_params
+from tests.nih_batch import noise, plain_batch, png, write_batch
+from tests.repository import TOP
+
+SHIPPED = (TOP / "params.yaml").read_text()
+ADDED = SHIPPED.replace("NIH: {root: data/raw/nih}\n", "NIH: {root: data/raw/nih}\n  b2:\n    root: new\n")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one prepared batch of patients 1 to 12, and a folder `new` with patient 1 again and 101."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "params.yaml").write_text(SHIPPED)
+    prepare_batch(plain_batch(Path("data/raw/phantom")), Path("data/prepared/phantom"), load_params().prepare)
+    rows = [("00000001_001.png", "Mass|Hernia", 1), ("00000101_000.png", "No Finding", 101)]
+    write_batch(Path("new"), rows, {name: png(noise(90 + place)) for place, (name, _, _) in enumerate(rows)})
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    before = Path("params.yaml").read_bytes()
+    assert main(["add-batch", *arguments]) == 1
+    assert Path("params.yaml").read_bytes() == before
+    assert not list(Path().glob(".params*"))
+    return capsys.readouterr().err
+
+
+def add_to_table(root: Path, name: str, patient: int, data: bytes) -> None:
+    (root / "images" / name).write_bytes(data)
+    with (root / TABLE).open("a") as table:
+        table.write(f"{name},Mass,0,{patient},57,M,PA,2500,2048,0.168,0.168\n")
+
+
+def test_what_it_brings_is_said_and_only_its_lines_are_added(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["add-batch", "b2", "new"])
+    said = capsys.readouterr().out
+    assert "studies   2 new" in said and "patients  2, 1 of them known" in said
+    assert "Hernia 1" in said and "Mass 1" in said and "rejected  0" in said and "not labelled: none" in said
+    sides = [side_of(patient, load_params().prepare, None) for patient in ("1", "101")]
+    for side in ("train", "validation", "test"):
+        assert f"{sides.count(side)} {side}" in said
+    assert Path("params.yaml").read_text() == ADDED
+    assert list(load_params().batches) == ["phantom", "b2"]
+
+
+def test_findings_that_it_does_not_label_are_said_and_not_counted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("new", UNLABELLED_NOTICE).write_text("Nodule\nEdema\n")
+    main(["add-batch", "b2", "new"])
+    said = capsys.readouterr().out
+    assert "not labelled: Nodule, Edema\n" in said
+    (counts,) = (line for line in said.splitlines() if line.startswith("findings"))
+    assert (
+        "Hernia 1, " in f"{counts}, " and "Nodule" not in counts and "Edema" not in counts and counts.count(",") == 11
+    )
+
+
+def test_a_notice_that_its_table_contradicts_or_that_names_nothing_known_changes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("new", UNLABELLED_NOTICE).write_text("Hernia\n")
+    assert f"1× Hernia, though {UNLABELLED_NOTICE} says" in refused(capsys, "b2", "new")
+    Path("new", UNLABELLED_NOTICE).write_text("Hernias\n")
+    assert "unknown finding 'Hernias'" in refused(capsys, "b2", "new")
+
+
+def test_an_image_known_under_another_name_and_encoding_is_said_to_be_so(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_to_table(Path("new"), "00000001_007.png", 1, png(noise(0).astype(np.uint16) * 257))
+    main(["add-batch", "b2", "new"])
+    said = capsys.readouterr().out
+    assert "00000001_007.png: already in batch phantom as 00000001_000.png" in said and "2 new" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("B 2", "new"), "is no name for a batch"),
+        (("../b", "new"), "is no name for a batch"),
+        (("phantom", "new"), "the name phantom is in use"),
+        (("b2", "new/../data/raw/phantom"), "is batch phantom already"),
+        (("b2", "nowhere"), "no such batch folder"),
+        (("b2", "data"), "no table in data"),
+        (("b2", "new", "--warm-start", "newest"), "is no version"),
+    ],
+)
+def test_a_wrong_name_or_folder_changes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(capsys, *arguments)
+
+
+def test_too_many_bad_images_change_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_to_table(Path("new"), "00000102_000.png", 102, b"no")
+    assert "prepare.max_rejected" in refused(capsys, "b2", "new")
+
+
+def test_a_patient_or_an_image_on_two_sides_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    official = "" if side_of("1", load_params().prepare, None) == "test" else "00000001_001.png"
+    Path("new/test_list.txt").write_text(official)
+    assert "patients on two sides of the split: 1" in refused(capsys, "b2", "new")
+    Path("new/test_list.txt").unlink()
+    params = load_params().prepare
+    other = next(p for p in range(200, 300) if side_of(str(p), params, None) != side_of("1", params, None))
+    add_to_table(Path("new"), f"{other:08d}_000.png", other, png(noise(0)))
+    assert "identical images on two sides" in refused(capsys, "b2", "new")
+
+
+def test_a_batch_of_known_images_alone_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("data/raw/phantom", "copy")
+    assert "nothing new in copy" in refused(capsys, "b2", "copy")
+
+
+def test_an_earlier_batch_that_is_not_prepared_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("data/prepared")
+    assert "run dvc repro" in refused(capsys, "b2", "new")
+
+
+def test_a_warm_start_is_pinned_to_its_version(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'store.db'}")
+    assert "no version @champion of the model chest-xray" in refused(capsys, "b2", "new", "--warm-start", "@champion")
+    client = MlflowClient(f"sqlite:///{here / 'store.db'}")
+    client.create_registered_model("chest-xray")
+    for _ in range(2):
+        client.create_model_version("chest-xray", str(here))
+    client.set_registered_model_alias("chest-xray", "champion", "2")
+    assert "no version 3" in refused(capsys, "b2", "new", "--warm-start", "3")
+    main(["add-batch", "b2", "new", "--warm-start", "@champion"])
+    assert load_params().train.warm_start == "models:/chest-xray/2"
+    expected = re.sub("warm_start: null +", "warm_start: models:/chest-xray/2 ", ADDED)
+    assert Path("params.yaml").read_text() == expected
+
+
+def test_it_needs_no_terminal(here: Path) -> None:
+    command = [sys.executable, "-m", "chestxray", "add-batch", "b2", "new"]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(TOP)}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "next: dvc repro" in done.stdout and Path("params.yaml").read_text() == ADDED
+
+
+@given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=30))
+def test_any_printable_folder_is_read_back_and_no_other_line_changes(root: str) -> None:
+    text = edited(SHIPPED, {"batches.b2": root})
+    added = [line for line in text.split("\n") if line not in SHIPPED.split("\n")]
+    assert added[0] == "  b2:" and added[1].startswith("    root: ") and len(added) == 2
+    assert text.replace("\n".join(added) + "\n", "") == SHIPPED
+
+
+def test_batches_on_one_line_stay_on_one_line() -> None:
+    block = SHIPPED[SHIPPED.index("batches:") : SHIPPED.index("phantom:                   #")]
+    flow = "batches: {phantom: {root: data/raw/phantom}}\n"
+    text = edited(SHIPPED.replace(block, flow), {"batches.b2": "new"})
+    assert text == SHIPPED.replace(block, "batches: {phantom: {root: data/raw/phantom}, b2: {root: new}}\n")
+
+
+@pytest.mark.parametrize(
+    "style", [lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("  size:", "    size :")]
+)
+def test_a_style_that_would_be_lost_is_left_to_a_person(style: Callable[[str], str]) -> None:
+    with pytest.raises(ParamsError, match="by hand"):
+        edited(style(SHIPPED), {"batches.b2": "new"})
+
+
+def test_radiographs_and_phantoms_together_are_warned_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "new" / SYNTHETIC_NOTICE).write_text("drawn")
+    main(["add-batch", "b2", "new"])
+    assert "WARNING   phantoms and radiographs together" in capsys.readouterr().out

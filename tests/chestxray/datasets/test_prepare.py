@@ -1,0 +1,242 @@
+"""Preparing a batch: right pixels, every kind of bad input accounted for, nothing half-written."""
+
+import hashlib
+import io
+import os
+import resource
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom import uid
+
+from chestxray.batch_layout import TABLE
+from chestxray.datasets import prepare as preparation
+from chestxray.datasets.dataset import load_boxes, load_dataset
+from chestxray.datasets.prepare import BatchError, prepare_batch
+from chestxray.datasets.split import SplitError, side_of
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import resize
+from chestxray.params import PrepareParams, load_params
+from tests.dicom_files import dicom
+from tests.nih_batch import noise, plain_batch, png, write_batch
+from tests.repository import TOP
+
+PARAMS = PrepareParams(size=32, max_rejected=0.0, test=0.25, validation=0.25, salt="s")
+LENIENT = PARAMS.model_copy(update={"max_rejected": 0.9})
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path) -> None:
+    root = plain_batch(tmp_path / "raw")
+    prepare_batch(root, tmp_path / "out", PARAMS)
+    images = np.load(tmp_path / "out/images.npy", mmap_mode="r")
+    studies = pd.read_parquet(tmp_path / "out/studies.parquet")
+    assert images.shape == (12, 32, 32) and images.dtype == np.uint8
+    for image, row in zip(studies["image"], images, strict=True):
+        assert np.array_equal(row, resize(decode((root / "images" / image).read_bytes()).pixels, 32))
+    assert studies["Mass"].sum() == 6
+    assert set(studies["side"]) <= {"train", "validation", "test"}
+
+
+def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Path) -> None:
+    good = png(noise(1))
+    names = {
+        "good": "00000001_000.png", "text": "00000002_000.png", "truncated": "00000003_000.png",
+        "missing": "00000004_000.png", "unknown": "00000005_000.png", "orphan": "00000006_000.png",
+    }  # fmt: skip
+    rows = [(names[n], "Gout" if n == "unknown" else "Mass", i) for i, n in enumerate(names) if n != "orphan"]
+    files = dict.fromkeys(names.values(), good) | {names["text"]: b"text", names["truncated"]: good[:-900]}
+    del files[names["missing"]]
+    root = write_batch(tmp_path / "raw", [*rows, rows[0]], files)
+    rejected = prepare_batch(root, tmp_path / "out", LENIENT).set_index("image")["reason"]
+    assert "neither PNG nor JPEG" in rejected[names["text"]]
+    assert "damaged" in rejected[names["truncated"]]
+    assert "Gout" in rejected[names["unknown"]]
+    assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]
+    assert {names["missing"], names["orphan"]} < set(rejected.index)
+    assert len(rejected) == 6
+    assert pd.read_parquet(tmp_path / "out/studies.parquet")["image"].tolist() == [names["good"]]
+    assert len(pd.read_csv(tmp_path / "out/rejected.csv")) == 6
+
+
+def test_too_much_bad_input_stops_with_the_share_and_leaves_nothing(tmp_path: Path) -> None:
+    root = plain_batch(tmp_path / "raw")
+    (root / "images/00000003_000.png").write_bytes(b"no")
+    with pytest.raises(BatchError, match=r"1 of 12 .*prepare.max_rejected \(0.0%\)") as raised:
+        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    assert raised.value.rejected["image"].tolist() == ["00000003_000.png"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_left_is_an_error_however_lenient(tmp_path: Path) -> None:
+    root = write_batch(tmp_path / "raw", [("00000001_000.png", "Mass", 1)], {"00000001_000.png": b"no"})
+    with pytest.raises(BatchError, match="nothing is left"):
+        prepare_batch(root, tmp_path / "out", LENIENT)
+
+
+@pytest.mark.parametrize("text", ["", "Image,Labels\na.png,Mass\n"])
+def test_a_bad_or_empty_table_is_said_before_any_work(tmp_path: Path, text: str) -> None:
+    root = plain_batch(tmp_path / "raw")
+    (root / TABLE).write_text(text)
+    with pytest.raises(ValueError, match=TABLE):
+        prepare_batch(root, tmp_path / "out" / "b", LENIENT)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = plain_batch(tmp_path / "raw")
+    prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    before = digests(tmp_path / "out" / "b")
+    calls = iter(range(100))
+
+    def interrupted(pixels: np.ndarray, size: int) -> np.ndarray:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return resize(pixels, size)
+
+    monkeypatch.setattr(preparation, "resize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    assert digests(tmp_path / "out" / "b") == before
+
+
+def test_dicom_files_prepare_like_any_other(tmp_path: Path) -> None:
+    names = ["00000001_000.dcm", "00000002_000.png", "00000003_000.dcm", "00000004_000.dcm"]
+    lateral, broken = dicom(noise(3), ViewPosition="LL"), dicom(noise(4))[:-900]
+    contents = (dicom(noise(1), uid.JPEGLosslessSV1, WindowCenter=128, WindowWidth=256), png(noise(1)), lateral, broken)
+    files = dict(zip(names, contents, strict=True))
+    rows = [(name, "Mass", 1 + place // 2) for place, name in enumerate(names)]
+    rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
+    reasons = rejected.set_index("image")["reason"]
+    assert reasons[names[1]] == f"identical to {names[0]}"  # the same pixels
+    assert "fewer pixels" in reasons[names[3]] and names[0] not in reasons
+    assert np.array_equal(np.load(tmp_path / "b" / "images.npy")[0], resize(noise(1), 32))
+
+
+def test_same_input_same_bytes_on_any_number_of_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = plain_batch(tmp_path / "raw", 40)
+    results = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        prepare_batch(root, tmp_path / "b", LENIENT)
+        results.append(digests(tmp_path / "b"))
+        shutil.rmtree(tmp_path / "b")
+    assert results[0] == results[1] == results[2]
+
+
+def test_the_memory_of_one_image_serves_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # each of more threads would need its own
+    rows = [(f"{place:08d}_000.png", "Mass", place) for place in range(1, 13)]
+    root = write_batch(tmp_path / "raw", rows, {row[0]: png(noise(row[2], (1024, 1024))) for row in rows})
+    prepare_batch(root, tmp_path / "b", PARAMS)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    prepare_batch(root, tmp_path / "b", PARAMS)
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert pages * resource.getpagesize() < len(rows) * 1024 * 1024  # of which each takes several times as much
+
+
+def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path) -> None:
+    name = "00000001_000.png"
+    root = write_batch(tmp_path / "raw", [(name, "Mass", 1)], {name: png(noise(1, (64, 128)))})
+    (root / "BBox_List_2017.csv").write_text(f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{name},Mass,32,16,64,8\n")
+    prepare_batch(root, tmp_path / "b", LENIENT)
+    box = load_boxes([tmp_path / "b"]).iloc[0]
+    assert box[["x", "y", "w", "h"]].tolist() == [8.0, 8.0, 16.0, 4.0]
+
+
+def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path) -> None:
+    root = plain_batch(tmp_path / "raw", 30)
+    (root / "test_list.txt").write_text("00000003_000.png\n00000007_000.png")
+    prepare_batch(root, tmp_path / "b", PARAMS)
+    studies = load_dataset([tmp_path / "b"]).studies
+    assert set(studies.loc[studies["side"] == "test", "patient"]) == {"3", "7"}
+
+
+def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path) -> None:
+    sides = {str(p): side_of(str(p), PARAMS, None) for p in range(1, 40)}
+    one = next(p for p, side in sides.items() if side == "train")
+    other = next(p for p, side in sides.items() if side == "test")
+    rows = [("00000001_000.png", "Mass", int(one)), ("00000002_000.png", "Mass", int(other))]
+    # The same pixels in another encoding: red, green and blue instead of grey.
+    coloured = png(np.dstack([noise(1)] * 3))
+    root = write_batch(tmp_path / "raw", rows, {rows[0][0]: png(noise(1)), rows[1][0]: coloured})
+    with pytest.raises(SplitError, match=r"00000001_000.png, 00000002_000.png"):
+        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def encodings(pixels: np.ndarray) -> dict[str, bytes]:
+    """The same picture in other files."""
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, "PNG", compress_level=0)
+    opaque = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)])
+    return {"stored": stored.getvalue(), "RGBA": png(opaque), "16 bits": png(pixels.astype(np.uint16) * 257)}
+
+
+@pytest.mark.parametrize("encoding", ["stored", "RGBA", "16 bits"])
+def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(tmp_path: Path, encoding: str) -> None:
+    again = encodings(noise(1))[encoding]
+    assert again != png(noise(1))
+    rows = [("00000001_000.png", "Mass", 1), ("00000001_001.png", "Mass", 1), ("00000001_002.png", "Hernia", 1)]
+    files = {rows[0][0]: png(noise(1)), rows[1][0]: png(noise(2)), rows[2][0]: again}
+    rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
+    assert rejected[["image", "reason"]].to_numpy().tolist() == [[rows[2][0], f"identical to {rows[0][0]}"]]
+    dataset = load_dataset([tmp_path / "b"])
+    assert dataset.studies["image"].tolist() == [rows[0][0], rows[1][0]]
+    assert len(np.load(tmp_path / "b/images.npy", mmap_mode="r")) == 2
+    other = write_batch(tmp_path / "raw2", [("00000001_009.png", "Mass", 1)], {"00000001_009.png": again})
+    prepare_batch(other, tmp_path / "b2", PARAMS)
+    both = load_dataset([tmp_path / "b", tmp_path / "b2"])
+    assert both.known.to_numpy().tolist() == [["b2", "00000001_009.png", f"already in batch b as {rows[0][0]}"]]
+    assert both.studies.equals(dataset.studies)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(3)), st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=3, max_size=3))
+def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: list[set[int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for batch, images in enumerate(contents):
+            rows = [(f"{image:08d}_00{batch}.png", "Mass", image + 1) for image in sorted(images)]
+            files = {row[0]: png(noise(image)) for row, image in zip(rows, sorted(images), strict=True)}
+            prepare_batch(write_batch(Path(folder, f"raw{batch}"), rows, files), Path(folder, f"b{batch}"), PARAMS)
+        dataset = load_dataset([Path(folder, f"b{batch}") for batch in order])
+        expected, known = [], 0
+        for batch in order:
+            new = [image for image in sorted(contents[batch]) if image not in {e[0] for e in expected}]
+            known += len(contents[batch]) - len(new)
+            expected += [(image, f"b{batch}") for image in new]
+        assert dataset.studies["batch"].tolist() == [batch for _, batch in expected]
+        assert len(dataset.known) == known
+        for index, (image, _) in enumerate(expected):
+            assert np.array_equal(dataset.pixels(index), resize(noise(image), 32))
+
+
+def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path) -> None:
+    prepare_batch(plain_batch(tmp_path / "raw1"), tmp_path / "b1", PARAMS)
+    other = write_batch(tmp_path / "raw2", [("00000099_000.png", "Mass", 5)], {"00000099_000.png": png(noise(99))})
+    official = "" if side_of("5", PARAMS, None) == "test" else "00000099_000.png"
+    (other / "test_list.txt").write_text(official)
+    prepare_batch(other, tmp_path / "b2", PARAMS)
+    with pytest.raises(SplitError, match="patients on two sides of the split: 5"):
+        load_dataset([tmp_path / "b1", tmp_path / "b2"])
+
+
+def test_real_radiographs_prepare_without_a_rejection(tmp_path: Path, shared: Path) -> None:
+    params = load_params(TOP / "params.yaml").prepare
+    rejected = prepare_batch(shared / "nih-originals", tmp_path / "b", params)
+    dataset = load_dataset([tmp_path / "b"])
+    assert len(rejected) == 0 and len(dataset.studies) == 24
+    assert dataset.studies["width"].eq(1024).all() and not dataset.synthetic

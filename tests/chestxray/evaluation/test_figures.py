@@ -1,0 +1,214 @@
+"""Figures: they say what they must, are 1600 pixels wide, and are the same bytes for the same numbers."""
+
+import io
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from chestxray.evaluation.calibration import fit_platt
+from chestxray.evaluation.figures import (
+    confusion_matrix_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+    save,
+    training_curves_figure,
+)
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.inference.platt import Platt
+from chestxray.metrics.classification import confusion_matrices, evaluate
+from chestxray.metrics.ranking import curves
+
+NOTE = "synthetic phantoms, thresholds by f1"
+EPOCHS = pd.DataFrame({
+    "epoch": [1, 2, 3], "loss": [0.9, 0.5, 0.4], "validation_loss": [0.8, 0.6, 0.7],
+    "validation_mean_auroc": [0.7, 0.8, 0.75],
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """One of each figure, of a sample in which Hernia never occurs."""
+    generator = np.random.default_rng(0)
+    truth = generator.random((200, 14)) < np.linspace(0.3, 0.05, 14)
+    truth[:, 13] = False
+    logits = generator.normal(size=(200, 14)) + 2 * truth
+    before, after = Platt.identity().probabilities(logits), fit_platt(logits, truth).probabilities(logits)
+    decisions = after > 0.3
+    metrics = evaluate(truth, after, decisions, np.arange(200) // 2, resamples=10, seed=0)
+    roc, precision_recall = curves(truth, after)
+    counts = confusion_matrices(truth, decisions)
+    return {
+        "confusion": confusion_matrix_figure(counts, 200, NOTE),
+        "roc": roc_figure(roc, metrics, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
+        "reliability": reliability_figure(truth, before, after, NOTE),
+        "training": training_curves_figure(EPOCHS, NOTE),
+    }, (truth, decisions, metrics)
+
+
+def texts(axes):
+    return "\n".join([axes.get_title(), *(text.get_text() for text in axes.texts)])
+
+
+def panels(figure):
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+
+
+@pytest.fixture(scope="module")
+def partly_labelled():
+    """One of each figure of a test side, of a sample in which half of the images label Edema and none labels Hernia."""
+    generator = np.random.default_rng(1)
+    truth = (generator.random((200, 14)) < 0.3).astype(np.int8)
+    truth[:100, 9], truth[:, 13] = -1, -1
+    probabilities = 1 / (1 + np.exp(1 - 2 * truth - generator.normal(size=(200, 14))))
+    decisions = probabilities > 0.4
+    metrics = evaluate(truth, probabilities, decisions, np.arange(200), resamples=10, seed=0)
+    (roc, precision_recall), counts = curves(truth, probabilities), confusion_matrices(truth, decisions)
+    return {
+        "confusion": confusion_matrix_figure(counts, 200, NOTE),
+        "roc": roc_figure(roc, metrics, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
+        "reliability": reliability_figure(truth, probabilities, probabilities, NOTE),
+    }, metrics
+
+
+def test_figures_say_what_is_not_labelled(partly_labelled, tmp_path):
+    figures, metrics = partly_labelled
+    edema = panels(figures["confusion"])["Edema"]
+    assert edema.get_xlabel() == "prediction (100 images have a label)"
+    assert panels(figures["confusion"])["Mass"].get_xlabel() == "prediction"
+    chance = metrics["positives"]["Edema"] / 100
+    assert any(np.allclose(line.get_ydata(), chance) for line in panels(figures["precision_recall"])["Edema"].lines)
+    for name in ("roc", "precision_recall", "reliability"):
+        assert "no image labels it" in texts(panels(figures[name])["Hernia"])
+    for name, figure in figures.items():
+        save(figure, tmp_path / f"{name}.png")
+        assert not overlaps([axes.get_tightbbox() for axes in panels(figure).values()]), name
+
+
+def test_every_figure_says_what_it_is_of_and_what_it_is_not_for(drawn):
+    for name, figure in drawn[0].items():
+        title = figure.get_suptitle()
+        assert NOTE in title, name
+        assert RESEARCH_USE_ONLY in title, name
+        if name != "training":
+            assert "n = 200" in title, name
+            assert set(panels(figure)) == {finding.replace("_", " ") for finding in FINDINGS}, name
+
+
+def test_every_figure_is_1600_pixels_wide_and_fully_within_the_picture(drawn, tmp_path):
+    for name, figure in drawn[0].items():
+        save(figure, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.width == 1600, name
+            pixels = np.asarray(picture.convert("L"))
+        edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (edges == 255).all(), f"{name} is cut off"
+
+
+def overlaps(boxes):
+    """Pairs of boxes that share more than a pixel."""
+    return [
+        (a, b)
+        for first, a in enumerate(boxes)
+        for b in boxes[:first]
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+    ]
+
+
+def test_no_panel_runs_into_another_and_no_text_into_another(drawn):
+    for name, figure in drawn[0].items():
+        figure.canvas.draw()
+        assert not overlaps([axes.get_tightbbox() for axes in panels(figure).values()]), name
+        for finding, axes in panels(figure).items():
+            assert not overlaps([text.get_window_extent() for text in (axes.title, *axes.texts)]), (name, finding)
+
+
+def test_confusion_panels_hold_counts_row_fractions_and_named_axes(drawn):
+    figures, (truth, decisions, _) = drawn
+    axes = panels(figures["confusion"])["Mass"]
+    y, called = truth[:, 4], decisions[:, 4]
+    hits, positives = np.count_nonzero(y & called), np.count_nonzero(y)
+    cells = [text.get_text() for text in axes.texts]
+    assert cells[3] == f"{hits}\n{hits / positives:.1%}"
+    assert cells[0].startswith(f"{np.count_nonzero(~y & ~called)}\n")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "truth")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["absent", "present"]
+    assert "no images" in texts(panels(figures["confusion"])["Hernia"])
+
+
+def test_curve_panels_hold_their_numbers_and_a_missing_class_is_said(drawn):
+    figures, (_, _, metrics) = drawn
+    low, high = metrics["auroc_ci_low"]["Edema"], metrics["auroc_ci_high"]["Edema"]
+    assert f"AUROC {metrics['auroc']['Edema']:.3f} ({low:.3f} to {high:.3f})" in texts(panels(figures["roc"])["Edema"])
+    edema = panels(figures["precision_recall"])["Edema"]
+    assert f"AP {metrics['average_precision']['Edema']:.3f}" in texts(edema)
+    assert any(np.allclose(line.get_ydata(), metrics["positives"]["Edema"] / 200) for line in edema.lines)
+    for name in ("roc", "precision_recall", "reliability"):
+        assert "not scored" in texts(panels(figures[name])["Hernia"])
+        assert not panels(figures[name])["Hernia"].lines
+
+
+def test_the_best_epoch_is_marked(drawn):
+    area = drawn[0]["training"].axes[1]
+    assert "best: 0.800, epoch 2" in [text.get_text() for text in area.get_legend().get_texts()]
+
+
+def test_one_epoch_is_enough_and_none_is_refused(tmp_path):
+    save(training_curves_figure(EPOCHS.iloc[:1], NOTE), tmp_path / "one.png")
+    with pytest.raises(ValueError, match="0 rows"):
+        training_curves_figure(EPOCHS.iloc[:0], NOTE)
+    with pytest.raises(ValueError, match="validation_loss"):
+        training_curves_figure(EPOCHS.drop(columns="validation_loss"), NOTE)
+
+
+def test_a_note_is_text_not_mathematics(tmp_path):
+    save(training_curves_figure(EPOCHS, r"my $\frac$ batch_1"), tmp_path / "note.png")
+
+
+def test_counts_that_do_not_add_up_are_refused(drawn):
+    truth, decisions, _ = drawn[1]
+    counts = confusion_matrices(truth, decisions)
+    with pytest.raises(ValueError, match="at most 199"):
+        confusion_matrix_figure(counts, 199, NOTE)
+    with pytest.raises(ValueError, match="14 findings"):
+        confusion_matrix_figure(counts.iloc[1:], 200, NOTE)
+
+
+def test_the_same_numbers_give_the_same_bytes_without_dates_or_versions(tmp_path):
+    for name in ("a", "b"):
+        save(training_curves_figure(EPOCHS, NOTE), tmp_path / f"{name}.png")
+    data = (tmp_path / "a.png").read_bytes()
+    assert data == (tmp_path / "b.png").read_bytes()
+    stream, chunks = io.BytesIO(data[8:]), set()
+    while header := stream.read(8):
+        length, kind = struct.unpack(">I4s", header)
+        stream.seek(length + 4, io.SEEK_CUR)
+        chunks.add(kind)
+    assert not chunks & {b"tEXt", b"iTXt", b"zTXt", b"tIME"}
+
+
+def test_a_failed_save_leaves_the_old_picture_and_nothing_half_written(tmp_path, monkeypatch):
+    path = tmp_path / "reports" / "figure.png"
+    figure = training_curves_figure(EPOCHS, NOTE)
+    save(figure, path)
+    old = path.read_bytes()
+
+    def fail(file, **_):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(figure, path)
+    assert path.read_bytes() == old
+    assert [entry.name for entry in path.parent.iterdir()] == ["figure.png"]
+
+
+def test_only_png_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"figure\.svg"):
+        save(training_curves_figure(EPOCHS, NOTE), tmp_path / "figure.svg")

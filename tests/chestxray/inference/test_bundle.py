@@ -1,0 +1,126 @@
+"""A bundle says what it means, or says what is wrong with it; TensorFlow has no part in it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError, Card, bundle_digest, write_card
+from tests.chestxray.conftest import SIZE, TINY
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder: Path) -> Bundle:
+    return Bundle(bundle_folder)
+
+
+@pytest.fixture
+def damaged(bundle_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Copies the bundle, one file of it changed."""
+
+    def damage(name: str, change: Callable[[bytes], bytes]) -> Path:
+        for file in bundle_folder.iterdir():
+            (tmp_path / file.name).write_bytes(change(file.read_bytes()) if file.name == name else file.read_bytes())
+        return tmp_path
+
+    return damage
+
+
+def test_probabilities_are_calibrated_logits_and_maps_add_up_to_them(bundle: Bundle, dataset: Dataset) -> None:
+    images = next(dataset.side("test").chunks(32))
+    probabilities, maps = bundle.predict(images)
+    logits = maps.mean(axis=(1, 2)) + np.array(bundle.card.bias)
+    np.testing.assert_allclose(bundle.network.logits(images), logits, rtol=1e-4, atol=1e-4)
+    curves = [bundle.card.calibration[finding] for finding in FINDINGS]
+    slope, intercept = (np.array([curve[key] for curve in curves]) for key in ("slope", "intercept"))
+    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-(slope * logits + intercept))), atol=1e-4)
+    assert (slope != 1).any() and probabilities.dtype == maps.dtype == np.float32 and maps.shape == (20, 2, 2, 14)
+
+
+def test_images_come_out_the_same_alone_and_together(bundle: Bundle, dataset: Dataset) -> None:
+    images = next(dataset.side("test").chunks(32))
+    together = bundle.network.logits(images)
+    apart = [bundle.network.logits(part) for part in (images[:3], images[3:4], images[4:])]
+    np.testing.assert_array_equal(np.concatenate(apart), together)
+
+
+def test_the_card_says_what_the_model_is(bundle: Bundle, bundle_folder: Path, dataset: Dataset) -> None:
+    card = bundle.card
+    assert card.findings == FINDINGS and (card.size, card.input_size) == (SIZE, TINY.input_size)
+    assert card.bias == bundle.network.bias and len(card.thresholds) == 14
+    assert card.synthetic and RESEARCH_USE_ONLY in card.intended_use
+    assert card.data_sha256 == dataset.side("train").digest
+    assert set(card.params) == {
+        "batches", "prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "evaluate",
+    }  # fmt: skip
+    text = (bundle_folder / CARD).read_text()
+    assert str(bundle_folder) not in text and str(Path.cwd()) not in text
+
+
+def test_a_card_survives_its_file_to_the_bit(bundle: Bundle, bundle_folder: Path, tmp_path: Path) -> None:
+    write_card(bundle.card, tmp_path)
+    assert (tmp_path / CARD).read_bytes() == (bundle_folder / CARD).read_bytes()
+    assert bundle_digest(tmp_path) == bundle_digest(bundle_folder)
+
+
+@pytest.mark.parametrize("name", [MODEL, CARD])
+def test_a_missing_file_is_said(name: str, damaged: Callable[..., Path]) -> None:
+    folder = damaged(name, lambda content: content)
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=rf"is not a bundle.*{name}"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda content: b"", lambda content: content[:-1], lambda content: content[:9] + b"!" + content[10:]]
+)
+def test_a_damaged_model_is_said(change: Callable[[bytes], bytes], damaged: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match=r"model\.onnx has SHA-256 \w{64}, bundle\.json says \w{64}"):
+        Bundle(damaged(MODEL, change))
+
+
+def edited(**changes: Any) -> Callable[[bytes], bytes]:
+    return lambda content: json.dumps({**json.loads(content), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"",
+        lambda content: b"{}",
+        lambda content: content[:-20],
+        lambda content: b"\xff\xfe",
+        edited(surprise=1),
+        edited(size="large"),
+        edited(calibration={}),
+        edited(calibration={finding: {"slope": -1.0, "intercept": 0.0} for finding in FINDINGS}),
+        edited(calibration={finding: {"slope": 1.0} for finding in FINDINGS}),
+        edited(calibration=[1, 2]),
+        edited(calibration=dict.fromkeys(FINDINGS, 1.0)),
+    ],
+)
+def test_a_damaged_card_is_said(change: Callable[[bytes], bytes], damaged: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match="is not a bundle"):
+        Bundle(damaged(CARD, change))
+
+
+def test_a_card_holds_finite_numbers_only(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_card(Card(**(bundle.card.model_dump() | {"metrics": {"test": float("nan")}})), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_serves_loads_no_tensorflow_and_no_mlflow() -> None:
+    script = (
+        "import sys, chestxray.inference.bundle, chestxray.inference.heatmap, chestxray.imaging.radiograph\n"
+        "print([name for name in ('tensorflow', 'keras', 'mlflow', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

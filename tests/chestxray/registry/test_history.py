@@ -1,0 +1,69 @@
+"""The ledger: backward transfer and forgetting by hand, figures by the same functions as the reports."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.evaluation.figures import ledger_figure
+from chestxray.findings import FINDINGS
+from chestxray.metrics.comparison import Scores
+from chestxray.registry.history import ledger
+from chestxray.registry.promote import flips, report
+from chestxray.registry.version_predictions import Opinion
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.integers(2, size=(40, 14)).astype(np.int8)
+
+
+@pytest.fixture
+def test_side() -> Dataset:
+    studies = pd.DataFrame(TRUTH, columns=list(FINDINGS))
+    studies["batch"], studies["patient"] = np.repeat(["a", "b"], 20), [str(row // 2) for row in range(40)]
+    studies["image"] = [f"{row:02d}.png" for row in range(40)]
+    return Dataset(studies, {})
+
+
+def opinion(version: int, batches: tuple[str, ...], right_in: str) -> Opinion:
+    """Perfect on the batches named in `right_in`, wrong about everything elsewhere."""
+    right = np.isin(np.repeat(["a", "b"], 20), list(right_in))[:, None]
+    said = np.where(right, TRUTH, 1 - TRUTH)
+    return Opinion(version, batches, True, Scores(0.1 + 0.8 * said, said))
+
+
+def test_transfer_and_forgetting(test_side: Dataset) -> None:
+    history = [opinion(1, ("a",), "a"), opinion(2, ("a", "b"), "b"), opinion(3, ("a", "b"), "ab")]
+    table = ledger(test_side, history, champion=1).set_index(["version", "batch"])
+    assert table["mean_auroc"].tolist() == [1, 0, 0, 1, 1, 1]
+    assert table["macro_f1"].tolist() == [1, 0, 0, 1, 1, 1]
+    assert table["champion"].tolist() == [1, 1, 0, 0, 0, 0]
+    assert table["trained_on"].tolist() == [1, 0, 1, 1, 1, 1]
+    assert table["n"].tolist() == [20] * 6 and table["patients"].tolist() == [10] * 6
+    a = table.xs("a", level="batch")
+    assert a["backward_transfer"].iloc[1:].tolist() == [-1, 0] and np.isnan(a["backward_transfer"].iloc[0])
+    assert a["forgetting"].iloc[1:].tolist() == [1, 0]
+    b = table.xs("b", level="batch")
+    assert np.isnan(b["backward_transfer"].iloc[:2]).all() and b["backward_transfer"].iloc[2] == 0
+
+
+def test_a_batch_that_cannot_be_scored_is_empty(test_side: Dataset) -> None:
+    test_side.studies.loc[test_side.studies["batch"] == "b", list(FINDINGS)] = 0
+    table = ledger(test_side, [opinion(1, ("a",), "a")], None)
+    assert table["mean_auroc"].isna().tolist() == [False, True]
+    ledger_figure(table, "synthetic phantoms")
+
+
+def test_flips_put_what_went_wrong_first(test_side: Dataset) -> None:
+    table = flips(test_side.studies, opinion(1, ("a",), "a").scores, opinion(2, ("a", "b"), "b").scores)
+    assert len(table) == 40 * 14
+    assert table["change"].tolist() == ["right to wrong"] * 280 + ["wrong to right"] * 280
+    first = table.iloc[0]
+    assert first["batch"] == "a" and first["champion_decision"] == first["truth"] != first["challenger_decision"]
+    same = opinion(1, ("a",), "a").scores
+    assert flips(test_side.studies, same, same).empty
+
+
+def test_the_report_says_what_it_is() -> None:
+    verdict = {"version": 1, "champion": None, "synthetic": True, "decision": "promote", "reason": "It is the first."}
+    text = report(verdict)
+    assert text.startswith("# Version 1: promote") and "Research use only" in text

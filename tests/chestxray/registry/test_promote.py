@@ -1,0 +1,102 @@
+"""What is decided on a version without asking the gate, and what a rollback leaves when it is killed."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import draws_of_test, side_of
+from chestxray.inference.bundle import Bundle, bundle_digest, write_card
+from chestxray.params import PrepareParams
+from chestxray.registry import versions as registry
+from chestxray.registry.promote import decide_promotion
+from chestxray.registry.versions import RegistryError, holder, promote, register, rollback
+from chestxray.tracking.mlflow_runs import pipeline_run
+from tests.chestxray.conftest import PARAMS
+
+NAME = PARAMS.register_.model
+
+
+def another(
+    client: MlflowClient, bundle_folder: Path, tmp_path: Path, name: str = "another", **changes: Any
+) -> ModelVersion:
+    """One more version, with another card."""
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / name))
+    write_card(Bundle(folder).card.model_copy(update={"intended_use": name, **changes}), folder)
+    weights = tmp_path / "final.weights.h5"
+    return register(pipeline_run(client, PARAMS), folder, weights, NAME, bundle_digest(folder))
+
+
+def decided(client: MlflowClient, version: ModelVersion, test: Dataset) -> tuple[str, str]:
+    verdict = decide_promotion(client, version, test, PARAMS).verdict
+    return verdict["decision"], verdict["reason"]
+
+
+def test_an_older_version_that_is_built_again_stays_where_it_is(
+    client: MlflowClient, dataset: Dataset, bundle_folder: Path, tmp_path: Path
+) -> None:
+    promote(client, another(client, bundle_folder, tmp_path))
+    decision, reason = decided(client, client.get_model_version(NAME, "1"), dataset.side("test"))
+    assert decision == "keep" and "Version 2 was promoted after it" in reason
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "decision"),
+    [(True, False, "promote"), (False, True, "keep"), (False, False, "underpowered")],
+)
+def test_a_model_of_radiographs_comes_before_one_of_phantoms(
+    champion: bool, challenger: bool, decision: str, client: MlflowClient, dataset: Dataset, bundle_folder: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    promote(client, another(client, bundle_folder, tmp_path, synthetic=champion))
+    newest = another(client, bundle_folder, tmp_path, "newest", synthetic=challenger)
+    images = Dataset(dataset.studies.assign(synthetic=challenger), dataset.images).side("test")
+    assert decided(client, newest, images)[0] == decision
+
+
+def test_a_champion_of_another_draw_of_test_patients_is_not_compared(
+    client: MlflowClient, dataset: Dataset, bundle_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have been trained on them."""
+    promote(client, another(client, bundle_folder, tmp_path, test_draws={"b": "0" * 64}))
+    newest = another(client, bundle_folder, tmp_path, "newest")
+    decision, reason = decided(client, newest, dataset.side("test"))
+    assert decision == "keep" and "can't be compared" in reason
+    assert "version 2 is left out: it was made with test patients of batch b 000" in caplog.text
+
+
+def test_the_draw_is_the_hash_until_a_list_says_otherwise(dataset: Dataset) -> None:
+    prepare: PrepareParams = PARAMS.prepare
+    test = dataset.side("test").studies
+    assert draws_of_test(test, prepare) == {"b": "hash"}
+    assert draws_of_test(test.head(3), prepare) == {"b": "hash"}  # as if some images had not been usable
+    other = next(str(n) for n in range(100) if side_of(str(n), prepare, None) != "test")
+    listed = draws_of_test(test.assign(patient=[other, *test["patient"][1:]]), prepare)["b"]
+    assert listed != "hash" and listed != draws_of_test(test.assign(patient=other), prepare)["b"]
+
+
+def test_a_killed_rollback_loses_no_version(
+    client: MlflowClient, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(client, client.get_model_version(NAME, "1"))
+    promote(client, another(client, bundle_folder, tmp_path))
+    set_alias, calls = client.set_registered_model_alias, []
+
+    def killed(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        set_alias(*arguments)
+
+    monkeypatch.setattr(client, "set_registered_model_alias", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rollback(client, NAME)
+    monkeypatch.undo()
+    champion = holder(client, NAME, registry.CHAMPION)
+    assert champion is not None and int(champion.version) == 1
+    with pytest.raises(RegistryError, match="no previous champion"):
+        rollback(client, NAME)

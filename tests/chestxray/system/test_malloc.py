@@ -1,0 +1,28 @@
+"""What is freed goes back to the system, or stays, as it was asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import resource
+import numpy as np
+from chestxray.system.malloc import set_heap
+set_heap(kept_block={kept}, kept_end=2 * {kept})
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(8_000_000, np.uint8)
+before = faults()
+for _ in range(10):
+    np.ones(8_000_000, np.uint8)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is set")
+def test_kept_blocks_are_not_asked_for_again() -> None:
+    kept, returned = (
+        int(subprocess.run([sys.executable, "-c", MEASURE.format(kept=size)], capture_output=True, check=True).stdout)
+        for size in (30_000_000, 1_000_000)
+    )
+    assert kept < returned / 4

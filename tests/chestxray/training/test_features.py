@@ -1,0 +1,208 @@
+"""Features are what the network says of each view, whatever happened on the way to the file."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.training import features as module
+from chestxray.training.features import IMAGES_IN_FLIGHT, Features, load_features, write_features
+from chestxray.training.views import views
+from tests.chestxray.conftest import TINY, VIEWS
+
+INPUT = TINY.input_size
+IMAGES = 20 + 20
+"""To train, and to validate."""
+
+
+class Killed(BaseException):
+    """What a killed run dies of."""
+
+
+class CountedSession(ort.InferenceSession):
+    """Counts the images that went through the network, and dies when there were too many."""
+
+    images = 0
+    limit = 10**6
+    lock = threading.Lock()
+
+    def run(self, names: Any, inputs: Any, options: Any = None) -> Any:
+        if len(inputs["view"]) > 1:  # not the probe for the shapes
+            with CountedSession.lock:
+                if CountedSession.images == CountedSession.limit:
+                    raise Killed
+                CountedSession.images += 1
+        return super().run(names, inputs, options)
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountedSession]]:
+    monkeypatch.setattr(CountedSession, "images", 0)
+    monkeypatch.setattr(CountedSession, "limit", 10**6)
+    monkeypatch.setattr(module.ort, "InferenceSession", CountedSession)
+    yield CountedSession
+
+
+def killed_after(images: int, session: type[CountedSession], *arguments: Any) -> None:
+    session.limit = images
+    with pytest.raises(Killed):
+        write_features(*arguments)
+    session.limit, session.images = 10**6, 0
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    assert sorted(file.name for file in one.iterdir()) == sorted(file.name for file in other.iterdir())
+    for file in one.iterdir():
+        assert (other / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def sides(folder: Path, dataset: Dataset) -> tuple[Features, Features]:
+    return load_features([folder], dataset.studies, "train"), load_features([folder], dataset.studies, "validation")
+
+
+def test_features_are_what_the_network_says_of_each_view(dataset: Dataset, graph: bytes, features_folder: Path) -> None:
+    plain, count = ort.InferenceSession(graph), {"train": 4, "validation": 2}
+    for side, features in zip(("train", "validation"), sides(features_folder, dataset), strict=True):
+        images = dataset.side(side)  # type: ignore[arg-type] - a literal, but for the type of a tuple
+        assert features.pooled[0].shape == (20, count[side], 1280)
+        assert features.studies["image"].tolist() == images.studies["image"].tolist()
+        for place in (0, 7, 19):
+            seen = views(images.pixels(place), INPUT, count[side], VIEWS, images.studies["content_hash"][place])
+            pooled, activations = plain.run(["pooled", "activations"], {"view": seen})
+            np.testing.assert_array_equal(features.pooled[0][place], pooled.astype(np.float16))
+            np.testing.assert_array_equal(features.activations[0][place], activations.astype(np.float16))
+
+
+def test_test_images_have_no_features(features_folder: Path) -> None:
+    assert sorted(file.name for file in features_folder.iterdir()) == [
+        "train.activations.npy", "train.content_hash.npy", "train.pooled.npy",
+        "validation.activations.npy", "validation.content_hash.npy", "validation.pooled.npy",
+    ]  # fmt: skip
+
+
+def test_rows_and_chunks_run_over_the_seams_between_batches(dataset: Dataset, features_folder: Path) -> None:
+    whole, _ = sides(features_folder, dataset)
+    parts = [slice(0, 7), slice(7, 7), slice(7, 20)]
+    torn = Features(
+        [whole.pooled[0][part] for part in parts],
+        [whole.activations[0][part] for part in parts],
+        [np.arange(7), np.arange(0), np.arange(13)],
+        whole.studies,
+    )
+    indices, chosen = np.array([6, 7, 0, 19, 7]), np.array([1, 0, 3, 2, 3])
+    np.testing.assert_array_equal(torn.rows(indices, chosen), whole.activations[0][indices, chosen])
+    chunks = list(torn.pooled_chunks(5))
+    assert max(map(len, chunks)) == 5
+    np.testing.assert_array_equal(np.concatenate(chunks), whole.pooled[0])
+
+
+@pytest.mark.parametrize("images", [0, 12, 20, 33])
+def test_a_killed_run_is_taken_up_where_it_stopped(
+    images: int, dataset: Dataset, graph: bytes, features_folder: Path, tmp_path: Path, session: type[CountedSession]
+) -> None:
+    arguments = (dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    killed_after(images, session, *arguments)
+    assert not (tmp_path / "b").exists()
+    write_features(*arguments)
+    # What threads had done ahead of the slowest is lost.
+    assert IMAGES - images <= session.images <= min(IMAGES, IMAGES - images + IMAGES_IN_FLIGHT)
+    assert_same_files(tmp_path / "b", features_folder)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", [1, 1000, 5000])
+def test_rows_that_did_not_reach_the_disk_are_computed_again(
+    lost: int, dataset: Dataset, graph: bytes, features_folder: Path, tmp_path: Path, session: type[CountedSession]
+) -> None:
+    """A machine that loses power leaves files of any length, and not all of the same."""
+    arguments = (dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    killed_after(12, session, *arguments)
+    (file,) = (tmp_path / "scratch").glob("b-*/train.activations.npy")
+    with file.open("r+b") as stream:
+        stream.truncate(file.stat().st_size - lost)
+    write_features(*arguments)
+    assert_same_files(tmp_path / "b", features_folder)
+
+
+def test_a_changed_param_starts_anew_and_clears_what_is_stale(
+    dataset: Dataset, graph: bytes, tmp_path: Path, session: type[CountedSession]
+) -> None:
+    killed_after(12, session, dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    changed = VIEWS.model_copy(update={"rotation": 20.0})
+    write_features(dataset, graph, INPUT, changed, tmp_path / "b", tmp_path / "scratch")
+    assert session.images == IMAGES
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_changed_images_start_anew(
+    dataset: Dataset, graph: bytes, tmp_path: Path, session: type[CountedSession]
+) -> None:
+    killed_after(12, session, dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    other = Dataset(dataset.studies.iloc[::-1].reset_index(drop=True), dataset.images)
+    write_features(other, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    assert session.images == IMAGES
+
+
+def test_what_another_batch_has_done_is_left_alone(
+    dataset: Dataset, graph: bytes, tmp_path: Path, session: type[CountedSession]
+) -> None:
+    """Also when its name starts alike."""
+    killed_after(12, session, dataset, graph, INPUT, VIEWS, tmp_path / "b-2", tmp_path / "scratch")
+    write_features(dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    session.images = 0
+    write_features(dataset, graph, INPUT, VIEWS, tmp_path / "b-2", tmp_path / "scratch")
+    assert session.images < IMAGES
+    assert_same_files(tmp_path / "b", tmp_path / "b-2")
+
+
+def test_features_of_before_are_replaced_as_a_whole(dataset: Dataset, graph: bytes, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "old.npy").write_bytes(b"old")
+    write_features(dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    assert not (tmp_path / "b" / "old.npy").exists() and (tmp_path / "b" / "train.pooled.npy").exists()
+
+
+def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_folder: Path, tmp_path: Path) -> None:
+    only_train = dataset.studies[dataset.studies["side"] == "train"].head(5)
+    write_features(Dataset(only_train, dataset.images), graph, INPUT, VIEWS, tmp_path / "c", tmp_path / "scratch")
+    studies = dataset.studies[dataset.studies["side"] != "train"]
+    folders = [tmp_path / "c", features_folder]
+    validation = load_features(folders, module.pd.concat([only_train, studies], ignore_index=True), "validation")
+    assert [len(part) for part in validation.pooled] == [0, 20]
+    assert validation.rows(np.array([0]), np.array([1])).shape[0] == 1
+    train = load_features(folders, dataset.studies, "train")
+    assert [places.tolist() for places in train.places] == [list(range(5)), list(range(5, 20))]
+
+
+def test_features_of_other_studies_are_refused(dataset: Dataset, features_folder: Path) -> None:
+    others = dataset.studies.assign(content_hash=dataset.studies["content_hash"].str[::-1])
+    with pytest.raises(ValueError, match="features of 0 of 20 train images, or in another order: run dvc repro"):
+        load_features([features_folder], others, "train")
+    with pytest.raises(ValueError, match="of 20 of 20 train images, or in another order: run dvc repro"):
+        load_features([features_folder], dataset.studies[::-1], "train")
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, 19)), st.integers(1, 7))
+def test_features_of_left_out_images_are_passed_over(
+    dataset: Dataset, features_folder: Path, left_out: set[int], size: int
+) -> None:
+    """The second time the same folder stands for a batch of which every image is known."""
+    stay = np.array([row for row in range(20) if row not in left_out], int)
+    studies = dataset.studies[~dataset.studies.index.isin(left_out)]
+    some = load_features([features_folder, features_folder], studies, "train")
+    whole = load_features([features_folder], dataset.studies, "train")
+    chunks = list(some.pooled_chunks(size))
+    assert all(len(chunk) <= size for chunk in chunks)
+    np.testing.assert_array_equal(np.concatenate([whole.pooled[0][:0], *chunks]), whole.pooled[0][stay])
+    assert some.studies["image"].tolist() == [f"{row}.png" for row in stay]
+    if len(stay):
+        indices = np.arange(len(stay))
+        np.testing.assert_array_equal(some.rows(indices, indices % 4), whole.activations[0][stay, indices % 4])

@@ -1,0 +1,205 @@
+"""Fine-tuning on a tiny network: it learns, it repeats itself, and it never ends worse than it began."""
+
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.findings import FINDINGS
+from chestxray.models.keras_model import set_weights, trainable_part
+from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights
+from chestxray.models.onnx_graph import features_graph
+from chestxray.models.weights import HEAD
+from chestxray.params import BackboneParams, FineTuneParams
+from chestxray.training.features import load_features, write_features
+from chestxray.training.fine_tuning import Examples, FineTuned, cached_examples, fine_tune, pixel_examples
+from tests.chestxray.conftest import PARAMS, TINY, VIEWS, lively_weights
+
+TUNE = PARAMS.fine_tune.model_copy(
+    update={"from_layer": "Conv_1", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "patience": 2}
+)
+
+
+@pytest.fixture(scope="module")
+def cached(features_folder: Path, dataset: Dataset) -> tuple[Examples, Examples]:
+    sides = (load_features([features_folder], dataset.studies, side) for side in ("train", "validation"))
+    train, validation = (cached_examples(features) for features in sides)
+    return train, validation
+
+
+def tuned(
+    examples: tuple[Examples, Examples],
+    weights: LayerWeights,
+    backbone: BackboneParams = TINY,
+    class_weights: np.ndarray | None = None,
+    **changes: object,
+) -> FineTuned:
+    params = FineTuneParams.model_validate(TUNE.model_dump() | changes)
+    class_weights = np.ones(14) if class_weights is None else class_weights
+    return fine_tune(*examples, weights, class_weights, TORCHVISION, backbone, params)
+
+
+def assert_same_weights(one: LayerWeights, other: LayerWeights) -> None:
+    """Layer by layer, of the layers in `one`."""
+    for name, arrays in one.items():
+        for a, b in zip(arrays, other[name], strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_it_lowers_the_loss_repeatably(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+    first = tuned(cached, tiny_weights, epochs=4, patience=4)
+    again = tuned(cached, tiny_weights, epochs=4, patience=4)
+    assert first.curve["loss"].iloc[-1] < first.curve["loss"].iloc[1]
+    assert first.curve["epoch"].tolist() == [0, 1, 2, 3, 4]
+    pd.testing.assert_frame_equal(first.curve, again.curve)
+    assert_same_weights(first.weights, again.weights)
+
+
+def test_another_seed_goes_another_way(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+    one, other = (tuned(cached, tiny_weights, epochs=1, seed=seed).curve["loss"][1] for seed in (1, 2))
+    assert one != other
+
+
+def test_the_best_epoch_is_kept(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+    result = tuned(cached, tiny_weights, epochs=4, patience=4)
+    scores = result.curve["validation_mean_auroc"]
+    assert result.best_epoch == scores.argmax() > 0
+    shorter = tuned(cached, result.weights, epochs=0)
+    assert np.isclose(shorter.curve["validation_mean_auroc"][0], scores.max(), atol=1e-9)
+    assert result.metrics() == {
+        "start_validation_mean_auroc": pytest.approx(scores[0], abs=1e-6),
+        "validation_mean_auroc": pytest.approx(scores.max(), abs=1e-6),
+        "best_epoch": result.best_epoch,
+        "kept_fine_tuned": 1,
+    }
+
+
+def test_scale_and_shift_are_trained_and_batch_statistics_are_not(
+    cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+) -> None:
+    result = tuned(cached, tiny_weights, epochs=4, patience=4)
+    assert result.best_epoch > 0 and set(result.weights) == {"Conv_1", "Conv_1_bn", HEAD}
+    before, after = tiny_weights["Conv_1_bn"], result.weights["Conv_1_bn"]
+    assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
+    assert np.array_equal(before[2], after[2]) and np.array_equal(before[3], after[3])
+    assert not np.array_equal(tiny_weights["Conv_1"][0], result.weights["Conv_1"][0])
+
+
+def test_the_training_loss_is_that_of_inference(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+    """Batch normalisation by the batch's own statistics would give another loss on the very first step."""
+    train, _ = cached
+    one_view = Examples(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.truth, 1)
+    still = {"epochs": 1, "batch_size": 20, "warm_up": 0.0, "weight_decay": 0.0, "learning_rate": 1e-12}
+    both = Examples(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.truth, 2)
+    curve = tuned((one_view, both), tiny_weights, class_weights=np.linspace(1, 5, 14), **still).curve
+    assert np.isclose(curve["loss"][1], curve["validation_loss"][0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("learning_rate", [10.0, 1e30])
+def test_the_head_is_kept_when_training_wrecks_it(
+    learning_rate: float, cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+) -> None:
+    """Also when numbers overflow."""
+    train, validation = cached
+    # Labels of validation by what the head says: nothing can beat that.
+    perfect = Examples(validation.load, _labels_of_the_head(validation, tiny_weights), 2)
+    result = tuned((train, perfect), tiny_weights, epochs=6, learning_rate=learning_rate, warm_up=0.0)
+    assert result.best_epoch == 0 and result.metrics()["kept_fine_tuned"] == 0
+    assert result.curve["validation_mean_auroc"][0] == 1.0
+    assert len(result.curve) == 1 + TUNE.patience  # stopped early
+    assert_same_weights(result.weights, tiny_weights)
+
+
+def _labels_of_the_head(validation: Examples, weights: LayerWeights) -> np.ndarray:
+    """Positive where the logit is above its median."""
+    model = trainable_part(TINY.alpha, TORCHVISION, TINY.input_size, "Conv_1")
+    set_weights(model, weights)
+    views = [validation.load(np.arange(20), np.full(20, view)).astype(np.float32) for view in (0, 1)]
+    logits = np.mean([model.predict_on_batch(view) for view in views], axis=0)
+    return (logits > np.median(logits, axis=0)).astype(np.int8)
+
+
+def test_no_epochs_keep_the_head(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+    result = tuned(cached, tiny_weights, epochs=0)
+    assert result.best_epoch == 0 and len(result.curve) == 1
+    assert_same_weights(result.weights, tiny_weights)
+
+
+def test_every_image_is_seen_once_an_epoch_in_views_that_change(
+    cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+) -> None:
+    train, validation = cached
+    seen: list[tuple[int, int]] = []
+
+    def load(indices: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        seen.extend(zip(indices.tolist(), chosen.tolist(), strict=True))
+        return train.load(indices, chosen)
+
+    tuned((Examples(load, train.truth, train.views), validation), tiny_weights, epochs=2)
+    epochs = [seen[:20], seen[20:40]]  # a few batches more may have been fetched ahead
+    for epoch in epochs:
+        assert sorted(image for image, _ in epoch) == list(range(20))
+        assert {view for _, view in epoch} <= set(range(4))
+    assert len({view for _, view in seen[:40]}) > 1 and sorted(epochs[0]) != sorted(epochs[1])
+
+
+def test_cached_activations_and_pixels_start_from_the_same_score(
+    cached: tuple[Examples, Examples], dataset: Dataset, tiny_weights: LayerWeights
+) -> None:
+    train, validation = (pixel_examples(dataset.side(side), 64, VIEWS) for side in ("train", "validation"))
+    assert np.array_equal(train.truth, cached[0].truth) and train.views == cached[0].views == 4
+    by_cache = tuned(cached, tiny_weights, epochs=0).curve
+    by_pixels = tuned((train, validation), tiny_weights, epochs=0, from_layer="input").curve
+    for column in ("validation_loss", "validation_mean_auroc"):
+        assert np.isclose(by_cache[column][0], by_pixels[column][0], atol=2e-3)
+
+
+def small(precision: bool) -> FineTuned:
+    """One epoch of the whole network on 32 × 32 pixels."""
+    rng, backbone = np.random.default_rng(0), TINY.model_copy(update={"input_size": 32})
+    images = rng.integers(256, size=(8, 32, 32), dtype=np.uint8)
+    studies = pd.DataFrame(rng.integers(2, size=(8, 14)).astype(np.int8), columns=list(FINDINGS))
+    studies["batch"], studies["row"] = "b", range(8)
+    studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    examples = pixel_examples(Dataset(studies, {"b": images}), 32, VIEWS)
+    return tuned(
+        (examples, examples),
+        lively_weights(backbone),
+        backbone,
+        from_layer="input",
+        epochs=1,
+        mixed_precision=precision,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [False, True])
+def test_the_whole_network_is_trained_from_pixels(precision: bool) -> None:
+    before = keras.mixed_precision.dtype_policy().name
+    result = small(precision)
+    assert keras.mixed_precision.dtype_policy().name == before
+    assert len(result.curve) == 2 and np.isfinite(result.curve["loss"][1])
+    assert all(array.dtype == np.float32 for arrays in result.weights.values() for array in arrays)
+
+
+@pytest.mark.slow
+def test_a_deeper_start_does_better_than_nothing(dataset: Dataset, tiny_weights: LayerWeights, tmp_path: Path) -> None:
+    graph = features_graph(tiny_weights, TINY.alpha, TORCHVISION, 64, "block_13").SerializeToString()
+    write_features(dataset, graph, 64, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    sides = (load_features([tmp_path / "b"], dataset.studies, side) for side in ("train", "validation"))
+    train, validation = (cached_examples(features) for features in sides)
+    curve = tuned((train, validation), tiny_weights, epochs=3, patience=3, from_layer="block_13").curve
+    assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
+
+
+def test_precision_is_put_back_when_training_fails(
+    cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+) -> None:
+    before = keras.mixed_precision.dtype_policy().name
+    with pytest.raises(KeyError):
+        tuned(cached, {}, mixed_precision=True)
+    assert keras.mixed_precision.dtype_policy().name == before

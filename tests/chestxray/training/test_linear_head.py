@@ -1,0 +1,110 @@
+"""The linear head stands at its optimum, chosen by folds that never share a patient."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from chestxray.datasets.split import fold_of
+from chestxray.findings import FINDINGS
+from chestxray.params import TrainParams
+from chestxray.training import linear_head as head_module
+from chestxray.training.features import Features
+from chestxray.training.linear_head import fit_head, head_logits
+
+IMAGES, VIEWS, WIDTH = 300, 2, 6
+
+
+@pytest.fixture(scope="module")
+def features() -> Features:
+    rng = np.random.default_rng(0)
+    pooled = rng.normal(2.0, [0.1, 1, 3, 1, 1, 1], (IMAGES, VIEWS, WIDTH)).astype(np.float16)
+    odds = pooled.mean(axis=1).astype(np.float64) @ rng.normal(0, 1, (WIDTH, 14)) - 2
+    truth = rng.random((IMAGES, 14)) < 1 / (1 + np.exp(-(odds - odds.mean(axis=0) + 0.5)))
+    studies = pd.DataFrame(truth.astype(np.int8), columns=list(FINDINGS))
+    studies["patient"] = [str(row // 2) for row in range(IMAGES)]
+    return Features([pooled[:100], pooled[100:]], [], [np.arange(100), np.arange(len(pooled) - 100)], studies)
+
+
+def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.ndarray) -> np.ndarray:
+    """Logits of all images and views, N × V × 14, by scikit-learn's fit of each finding to some of the images."""
+    rows = np.concatenate(features.pooled).astype(np.float64)
+    standard = (rows - rows.mean(axis=(0, 1))) / rows.std(axis=(0, 1))
+    logits = []
+    for truth, weight in zip(features.truth.T, class_weights, strict=True):
+        labels, seen = np.repeat(truth[images], VIEWS), standard[images].reshape(-1, WIDTH)
+        model = LogisticRegression(C=1 / (l2 * len(seen)), tol=1e-10, max_iter=5000)
+        model.fit(seen, labels, np.where(labels, weight, 1.0))
+        logits.append(standard @ model.coef_[0] + model.intercept_[0])
+    return np.stack(logits, axis=-1)
+
+
+def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
+    l2, class_weights = 0.05, np.linspace(1, 4, 14)
+    head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2, warm_start=None))
+    expected = theirs(features, np.arange(IMAGES), l2, class_weights)
+    ours = np.concatenate(features.pooled).astype(np.float64) @ head.weights[:-1] + head.weights[-1]
+    np.testing.assert_allclose(ours, expected, atol=5e-3)
+    assert expected.std() > 0.5
+
+
+def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Features) -> None:
+    grid, class_weights = (10.0, 0.1, 0.001), np.linspace(1, 4, 14)
+    head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3, warm_start=None))
+    folds = np.array([fold_of(patient, 3) for patient in features.patients])
+    for l2, score in zip(head.folds["l2"], head.folds["mean_auroc"], strict=True):
+        expected = []
+        for fold in range(3):
+            logits = theirs(features, np.flatnonzero(folds != fold), l2, class_weights).mean(axis=1)[folds == fold]
+            expected.append(roc_auc_score(features.truth[folds == fold], logits, average="macro"))
+        assert np.isclose(score, np.mean(expected), atol=1e-3)
+
+
+def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
+    rng = np.random.default_rng(1)
+    groups = np.column_stack([rng.random(IMAGES) < 0.5, np.ones(IMAGES, bool)])
+    problem = head_module._Problem(features, groups, np.full(14, 2.0))
+    weights = rng.normal(0, 0.3, problem.start().shape)
+    _, gradient = problem._loss(weights, 0.1)
+    for place in ((0, 0, 0), (3, 1, 5), (WIDTH, 0, 13)):
+        step = np.zeros_like(weights)
+        step[place] = 0.05
+        slope = (problem._loss(weights + step, 0.1)[0] - problem._loss(weights - step, 0.1)[0]) / 0.1
+        assert np.isclose(slope, gradient[place], rtol=0.02, atol=1e-4)
+
+
+def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:
+    head = fit_head(features, np.ones(14), TrainParams(l2=(0.01, 100.0, 0.1), folds=3, warm_start=None))
+    table = head.folds.set_index("l2")["mean_auroc"]
+    assert sorted(table.index) == [0.01, 0.1, 100.0]
+    assert head.l2 == table.idxmax()
+    assert (np.diff(head.curve["loss"]) <= 1e-9).all()
+
+
+def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = TrainParams(l2=0.1, folds=2, warm_start=None)
+    whole = fit_head(features, np.ones(14), params).weights
+    monkeypatch.setattr(head_module, "IMAGES_AT_ONCE", 37)
+    np.testing.assert_allclose(fit_head(features, np.ones(14), params).weights, whole, atol=1e-3)
+
+
+def test_a_feature_that_never_varies_does_no_harm(features: Features) -> None:
+    dead = [np.concatenate([part, np.full_like(part[..., :1], 3.5)], axis=-1) for part in features.pooled]
+    params = TrainParams(l2=0.1, folds=2, warm_start=None)
+    expected = head_logits(features, fit_head(features, np.ones(14), params).weights)
+    with_dead = Features(dead, [], features.places, features.studies)
+    logits = head_logits(with_dead, fit_head(with_dead, np.ones(14), params).weights)
+    np.testing.assert_allclose(logits, expected, atol=2e-2)
+
+
+def test_logits_are_those_of_the_mean_of_the_prediction_views(features: Features) -> None:
+    weights = np.random.default_rng(2).normal(size=(WIDTH + 1, 14)).astype(np.float32)
+    pooled = np.concatenate(features.pooled).astype(np.float32).mean(axis=1)
+    np.testing.assert_allclose(head_logits(features, weights), pooled @ weights[:-1] + weights[-1], atol=1e-4)
+
+
+def test_too_few_patients_for_the_folds_are_said(features: Features) -> None:
+    few = Features([features.pooled[0][:2]], [], [np.arange(2)], features.studies[:2])
+    with pytest.raises(ValueError, match=r"1 patients are too few for train\.folds 3"):
+        fit_head(few, np.ones(14), TrainParams(l2=1.0, folds=3, warm_start=None))

@@ -1,0 +1,239 @@
+"""A model is served only if it proved good; a bad new one leaves the old one serving."""
+
+import errno
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from mlflow import MlflowClient
+
+from chestxray.findings import FINDINGS
+from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write_card
+from chestxray.inference.bundle_source import SOURCE
+from chestxray.registry.versions import DIGEST, promote, register
+from chestxray.tracking.mlflow_runs import Run
+from serve.model_holder import Predictor
+from serve.settings import REPOSITORY, Settings
+from tests.serve.bundles import make_bundle
+
+
+def following(uri: Path | str, **settings: str) -> Predictor:
+    return Predictor(Settings(model_uri=str(uri), inference_threads=1, **settings))  # type: ignore[arg-type] # strings
+
+
+def served(predictor: Predictor) -> str:
+    assert predictor.model
+    return predictor.model.info.sha256
+
+
+def replace_model(folder: Path, model: bytes) -> None:
+    """Another `model.onnx`, with a card that vouches for it."""
+    card = Bundle(folder).card.model_copy(update={"model_sha256": hashlib.sha256(model).hexdigest()})
+    (folder / MODEL).write_bytes(model)
+    write_card(card, folder)
+
+
+def test_a_new_bundle_in_the_folder_is_taken_up(tmp_path: Path) -> None:
+    predictor = following(make_bundle(tmp_path))
+    predictor.refresh()
+    first = served(predictor)
+    make_bundle(tmp_path, seed=1)
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(tmp_path) != first
+    assert predictor.problem is None
+
+
+def test_a_bundle_that_came_out_of_a_registry_says_which_version_it_is(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    was = {"name": "chest-xray", "version": "3", "alias": "champion", "sha256": bundle_digest(tmp_path)}
+    (tmp_path / SOURCE).write_text(json.dumps(was))
+    predictor = following(tmp_path)
+    predictor.refresh()
+    assert predictor.model and was.items() <= predictor.model.info.model_dump().items()
+    make_bundle(tmp_path, seed=1)  # of which nobody said anything
+    predictor.refresh()
+    assert predictor.model and predictor.model.info.version is None
+
+
+def damage(folder: Path) -> None:
+    make_bundle(folder, seed=1)
+    model = bytearray((folder / MODEL).read_bytes())
+    model[len(model) // 2] ^= 1
+    (folder / MODEL).write_bytes(model)
+
+
+def remove_model(folder: Path) -> None:
+    make_bundle(folder, seed=1)
+    (folder / MODEL).unlink()
+
+
+def external(folder: Path) -> None:
+    model = onnx.load(folder / MODEL)
+    onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data")
+    onnx.save(model, folder / "external.onnx")
+    replace_model(folder, (folder / "external.onnx").read_bytes())
+
+
+def not_finite(folder: Path) -> None:
+    model = onnx.load(folder / MODEL)
+    (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(14, np.nan, np.float32), "bias"))
+    replace_model(folder, model.SerializeToString())
+
+
+BAD = {
+    "damaged": (damage, "SHA-256"),
+    "no model": (remove_model, "not a bundle"),
+    "no card": (lambda folder: (folder / CARD).unlink(), "MODEL_URI"),
+    "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
+    "other labels": (lambda folder: make_bundle(folder, findings=FINDINGS[::-1]), "findings"),
+    "other size": (lambda folder: make_bundle(folder, size=96), "size"),
+    "other bias": (lambda folder: make_bundle(folder, bias=(9.0,) * 14), "add up"),
+    "tensors elsewhere": (external, "External data"),
+    "not a number": (not_finite, "add up"),
+    "not ONNX": (lambda folder: replace_model(folder, b"nonsense"), "does not run"),
+}
+
+
+def test_tensors_in_other_files_are_not_even_looked_for_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    external(make_bundle(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where ONNX Runtime would look by itself
+    with pytest.raises(Exception, match="External data"):
+        Bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -> None:
+    spoil, reason = BAD[name]
+    predictor = following(make_bundle(tmp_path))
+    predictor.refresh()
+    before = served(predictor)
+    spoil(tmp_path)
+    predictor.refresh()
+    assert served(predictor) == before
+    assert predictor.problem and reason in predictor.problem
+    make_bundle(tmp_path, seed=2)
+    predictor.refresh()
+    assert predictor.problem is None and served(predictor) != before
+
+
+def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it has changed: the disk failed."""
+    predictor, read = following(make_bundle(tmp_path)), Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == MODEL:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", failing)
+        predictor.refresh()
+        assert predictor.model is None and predictor.problem
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(tmp_path) and predictor.problem is None
+
+
+def test_a_bundle_that_was_away_for_a_while_is_no_problem(tmp_path: Path) -> None:
+    predictor = following(make_bundle(tmp_path))
+    predictor.refresh()
+    card = tmp_path / CARD
+    card.rename(tmp_path / "away")
+    predictor.refresh()
+    assert predictor.problem
+    (tmp_path / "away").rename(card)
+    predictor.refresh()
+    assert predictor.problem is None
+
+
+def test_a_refused_bundle_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = following(tmp_path)
+    damage(tmp_path)
+    predictor.refresh()
+    reason = predictor.problem
+    monkeypatch.setattr("serve.model_holder.accept", pytest.fail)
+    predictor.refresh()
+    assert reason and predictor.problem == reason
+
+
+def test_without_a_store_it_says_what_to_do(tmp_path: Path) -> None:
+    predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=f"sqlite:///{tmp_path}/none.db")
+    predictor.refresh()
+    assert predictor.model is None
+    assert predictor.problem and "make reproduce" in predictor.problem
+    assert not list(tmp_path.iterdir())
+
+
+def new_version(client: MlflowClient, folder: Path, digest: str) -> str:
+    return str(client.create_model_version("chest-xray", folder.as_uri(), tags={DIGEST: digest}).version)
+
+
+@pytest.mark.slow
+def test_an_alias_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(store)
+    client.create_registered_model("chest-xray")
+    first, second = make_bundle(tmp_path / "one"), make_bundle(tmp_path / "two", seed=1)
+    champion = new_version(client, first, bundle_digest(first))
+    client.set_registered_model_alias("chest-xray", "champion", champion)
+    predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(first)
+    assert predictor.model
+    assert (predictor.model.info.version, predictor.model.info.alias) == ("1", "champion")
+
+    client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, "0" * 64))
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(first)
+    assert predictor.problem and "SHA-256" in predictor.problem
+
+    client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, bundle_digest(second)))
+    predictor.refresh()
+    assert predictor.problem is None
+    assert served(predictor) == bundle_digest(second)
+
+    same = new_version(client, second, bundle_digest(second))
+    client.set_registered_model_alias("chest-xray", "champion", same)
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(second)
+    assert predictor.model.info.version == same
+
+    client.delete_registered_model_alias("chest-xray", "champion")
+    predictor.refresh()
+    assert served(predictor) == bundle_digest(second)
+    assert predictor.problem and "champion" in predictor.problem
+
+    monkeypatch.chdir(tmp_path)  # a relative store goes by it
+    pinned = following("models:/chest-xray/1", mlflow_tracking_uri="sqlite:///mlflow.db")
+    pinned.refresh()
+    assert served(pinned) == bundle_digest(first)
+    assert pinned.model and pinned.model.info.alias is None
+
+
+@pytest.mark.slow
+def test_what_the_pipeline_registers_can_be_served(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client, folder = MlflowClient(store), make_bundle(tmp_path / "bundle")
+    experiment = client.create_experiment("registering", artifact_location=(tmp_path / "artifacts").as_uri())
+    run = Run(client, client.create_run(experiment).info.run_id)
+    weights = tmp_path / "final.weights.h5"
+    weights.write_bytes(b"weights")
+    promote(client, register(run, folder, weights, "chest-xray", bundle_digest(folder)))
+    predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
+    predictor.refresh()
+    assert predictor.problem is None
+    assert served(predictor) == bundle_digest(folder)
+
+
+def test_the_service_imports_no_training_and_no_mlflow() -> None:
+    heavy = {"tensorflow", "keras", "mlflow", "onnx", "torch"}
+    code = f"import sys, serve.__main__, chestxray.cli.predict; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
