@@ -26,7 +26,7 @@ from chestxray.findings import FINDINGS
 from chestxray.metrics.comparison import Scores, compare
 from chestxray.params import GateParams, load_params
 from chestxray.phantom.site import PREVALENCE
-from chestxray.registry.gate import verdict_of
+from chestxray.registry.gate import reach_verdict
 
 IMAGES = (300, 1200)
 DIFFERENCES = (-0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
@@ -67,14 +67,14 @@ def retraining(
     generator = np.random.default_rng([seed, images])
     counts = generator.choice(np.arange(1, 5), size=images, p=IMAGES_OF_A_PATIENT)
     people = np.arange(images).repeat(counts)[:images]
-    truth = noise(generator, people) < ndtri([PREVALENCE[name] for name in FINDINGS])
+    labels = noise(generator, people) < ndtri([PREVALENCE[name] for name in FINDINGS])
     shared = math.sqrt(SAME_MODEL) * noise(generator, people)
     models = []
     for area in (CHAMPION, CHAMPION + difference):
-        latent = math.sqrt(2) * ndtri(area) * truth + shared + math.sqrt(1 - SAME_MODEL) * noise(generator, people)
+        latent = math.sqrt(2) * ndtri(area) * labels + shared + math.sqrt(1 - SAME_MODEL) * noise(generator, people)
         probabilities = ndtr(latent - 2)
         models.append(Scores(probabilities, probabilities > 0.5))
-    return truth, models[0], models[1], people
+    return labels, models[0], models[1], people
 
 
 def simulate(cell: Cell) -> npt.NDArray[np.intp]:
@@ -86,7 +86,7 @@ def simulate(cell: Cell) -> npt.NDArray[np.intp]:
         with redirect_stderr(io.StringIO()):  # thousands of bootstraps, each with a line of progress
             sampled = compare(*simulated, resamples=resamples, seed=seed, ranking_only=True)
         for place, policy in enumerate(cell.policies):
-            verdict = verdict_of(sampled, policy)
+            verdict = reach_verdict(sampled, policy)
             decisions = [verdict.decision == name for name in ("promote", "keep", "underpowered")]
             voters = len(FINDINGS) - verdict.standings.count("does not vote")
             counts[place] += [*decisions, "veto" in verdict.standings, voters]
@@ -99,7 +99,7 @@ def share(count: int, runs: int) -> str:
     return f"{100 * count / runs:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
-def policies_of(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
+def gate_policies(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
     """Non-inferiority and superiority, with each number of least positives."""
     return tuple(
         policy.model_copy(update={"resamples": resamples, "superiority": superiority, "min_positives": least})
@@ -107,7 +107,7 @@ def policies_of(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
     )
 
 
-def rows_of(
+def table_rows(
     images: int, difference: float, policies: tuple[GateParams, ...], counts: npt.NDArray[np.intp], runs: int
 ) -> Iterator[Row]:
     """Lines of the table of one size and true difference."""
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=200, help="of patients in each run")
     parser.add_argument("--out", type=Path, help="folder for gate.md and gate.json; printed without")
     args = parser.parse_args()
-    policies = policies_of(load_params().register_.gate, args.resamples)
+    policies = gate_policies(load_params().register_.gate, args.resamples)
     starts = range(0, args.runs, RUNS_AT_ONCE)
     setups = list(product(IMAGES, DIFFERENCES))
     cells = [
@@ -142,7 +142,9 @@ def main() -> None:
     with ProcessPoolExecutor() as pool:
         counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(policies), 5).sum(1)
     rows = [
-        row for setup, count in zip(setups, counts, strict=True) for row in rows_of(*setup, policies, count, args.runs)
+        row
+        for setup, count in zip(setups, counts, strict=True)
+        for row in table_rows(*setup, policies, count, args.runs)
     ]
     heading = (
         f"The gate on simulated retrainings: {args.runs} runs a line, {args.resamples} resamples of patients in each, "

@@ -95,7 +95,7 @@ def radiographs(count: int, size: int = 1024) -> list[bytes]:
         return [cv2.imencode(".png", cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))[1].tobytes() for file in files]
 
 
-def rows_of(scenario: str, figures: Figures) -> list[Row]:
+def table_rows(scenario: str, figures: Figures) -> list[Row]:
     """A line for each figure."""
     cells = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in figures.items()}
     return [{"scenario": scenario, "figure": name, "value": cell} for name, cell in cells.items()]
@@ -132,7 +132,7 @@ def main() -> None:
         for scenario, figures in scenarios(Path(folder), files, options):
             measured[scenario] = figures
             print(f"{scenario}: {figures}", file=sys.stderr, flush=True)
-    rows = [row for scenario, figures in measured.items() for row in rows_of(scenario, figures)]
+    rows = [row for scenario, figures in measured.items() for row in table_rows(scenario, figures)]
     publish("load", f"The service under load, synthetic phantoms; {machine()}", rows, measured, options.out)
 
 

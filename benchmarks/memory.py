@@ -88,7 +88,7 @@ def grow_batch(drawn: Path, root: Path, studies: int) -> None:
     (root / TABLE).write_text("\n".join(table) + "\n", encoding="utf-8")
 
 
-def peak_of(command: list[str], top: Path) -> Peak:
+def measure_peak(command: list[str], top: Path) -> Peak:
     """Runs a command in `top`, and watches its processes.
 
     Raises:
@@ -117,12 +117,12 @@ def measure(studies: int, stages: tuple[str, ...], drawn: Path, scratch: Path) -
     peaks = {}
     for stage in stages:
         arguments = [BATCH] if stage in STAGES_PER_BATCH else []
-        peaks[stage] = peak_of([sys.executable, "-m", f"stages.{stage}", *arguments], top)
+        peaks[stage] = measure_peak([sys.executable, "-m", f"stages.{stage}", *arguments], top)
         print(f"{studies} studies, {stage}: {peaks[stage].mebibytes:.0f} MiB", file=sys.stderr, flush=True)
     return peaks
 
 
-def row_of(stage: str, peaks: dict[int, Peak]) -> Row:
+def table_row(stage: str, peaks: dict[int, Peak]) -> Row:
     """Peaks of a stage by number of studies, and that of the most studies to that of the fewest."""
     columns = {f"MiB at {studies:,}": f"{peak.mebibytes:.0f}" for studies, peak in peaks.items()}
     columns |= {f"s at {studies:,}": f"{peak.seconds:.0f}" for studies, peak in peaks.items()}
@@ -148,7 +148,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 measured[studies] = measure(studies, stages, drawn, Path(scratch))
     by_stage = {stage: {studies: peaks[stage] for studies, peaks in measured.items()} for stage in stages}
-    rows = [row_of(stage, peaks) for stage, peaks in by_stage.items()]
+    rows = [table_row(stage, peaks) for stage, peaks in by_stage.items()]
     heading = f"Peak anonymous memory of each stage, synthetic phantoms; {machine()}"
     record = {"peaks": {stage: {n: peak._asdict() for n, peak in peaks.items()} for stage, peaks in by_stage.items()}}
     publish("memory", heading, rows, record, options.out)

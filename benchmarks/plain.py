@@ -41,20 +41,20 @@ class Plain:
         pooled = keras.layers.GlobalAveragePooling2D()(self._body.output)
         self._model = keras.Model(self._body.input, keras.layers.Dense(len(FINDINGS))(pooled))
 
-    def fit(self, files: Sequence[Path], truth: npt.NDArray[np.int8]) -> None:
+    def fit(self, files: Sequence[Path], labels: npt.NDArray[np.int8]) -> None:
         """Trains the head, then the deeper layers.
 
         Args:
             files: N images.
-            truth: int8, N × 14.
+            labels: int8, N × 14.
         """
         full = ClassWeightingParams(power=1.0, cap=1e6)
-        positive_weight = tf.constant(weight_array(class_weights(truth, full)), tf.float32)
+        positive_weight = tf.constant(weight_array(class_weights(labels, full)), tf.float32)
 
         def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             return tf.nn.weighted_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits, positive_weight)
 
-        data = self._images(files, truth, shuffled=True).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+        data = self._images(files, labels, shuffled=True).batch(BATCH).prefetch(tf.data.AUTOTUNE)
         first = [layer.name for layer in self._body.layers].index(FIRST_TRAINED)
         for learning_rate, frozen in ((1e-3, len(self._body.layers)), (1e-5, first)):
             for place, layer in enumerate(self._body.layers):
@@ -67,12 +67,12 @@ class Plain:
         blank = np.zeros((len(files), len(FINDINGS)), np.int8)
         return np.asarray(self._model.predict(self._images(files, blank, shuffled=False).batch(BATCH), verbose=0))
 
-    def _images(self, files: Sequence[Path], truth: npt.NDArray[np.int8], shuffled: bool) -> tf.data.Dataset:
+    def _images(self, files: Sequence[Path], labels: npt.NDArray[np.int8], shuffled: bool) -> tf.data.Dataset:
         def load(file: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             pixels = tf.io.decode_png(tf.io.read_file(file), channels=1)
             return tf.image.resize(pixels, (self._size, self._size), antialias=True), labels
 
-        data = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], truth))
+        data = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], labels))
         if shuffled:
             data = data.shuffle(len(files), seed=0)
         return data.map(load, num_parallel_calls=tf.data.AUTOTUNE)

@@ -41,10 +41,10 @@ def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
     set_weights(rest, bench.weights | {HEAD: head})
     prefix.trainable = False
     whole = keras.Model(prefix.input, rest(prefix.output))
-    train = dataset.side("train")
+    train = dataset.split("train")
     ways = {
-        "cached": _epoch(bench, rest, partial(_activations, features), train.truth),
-        "recomputed": _epoch(bench, whole, partial(_crops, train, params.input_size), train.truth),
+        "cached": _epoch(bench, rest, partial(_activations, features), train.labels),
+        "recomputed": _epoch(bench, whole, partial(_crops, train, params.input_size), train.labels),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(1 + ROUNDS):
@@ -66,18 +66,18 @@ def _crops(images: Dataset, size: int, part: Indices) -> npt.NDArray[np.uint8]:
     return pixels[:, offset : offset + size, offset : offset + size]
 
 
-def _epoch(bench: Bench, model: keras.Model, load: Load, truth: npt.NDArray[np.int8]) -> Callable[[], None]:
+def _epoch(bench: Bench, model: keras.Model, load: Load, labels: npt.NDArray[np.int8]) -> Callable[[], None]:
     """Compiles the model; the result trains it for an epoch."""
-    params, every = bench.params.fine_tune, np.arange(len(truth))
+    params, every = bench.params.fine_tune, np.arange(len(labels))
 
     def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
-        for start in range(0, len(truth), params.batch_size):
+        for start in range(0, len(labels), params.batch_size):
             part = every[start : start + params.batch_size]
-            yield load(part), truth[part]
+            yield load(part), labels[part]
 
     inputs = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     signature = (inputs, tf.TensorSpec((None, len(FINDINGS)), tf.float32))
-    steps = -(-len(truth) // params.batch_size)
+    steps = -(-len(labels) // params.batch_size)
     data = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
     data = data.apply(tf.data.experimental.assert_cardinality(steps))
     model.compile(keras.optimizers.AdamW(params.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True))

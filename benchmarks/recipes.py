@@ -17,8 +17,8 @@ from scipy.stats import rankdata
 
 from benchmarks.plain import Plain
 from chestxray.datasets.dataset import Dataset
-from chestxray.datasets.split import fold_of
-from chestxray.evaluation.logits import logits_of
+from chestxray.datasets.split import patient_fold
+from chestxray.evaluation.logits import predict_logits
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.mobilenet_v2 import Convention, LayerWeights, convention_of
 from chestxray.models.onnx_graph import classifier_graph, features_graph
@@ -26,7 +26,7 @@ from chestxray.models.weights import HEAD
 from chestxray.params import Params
 from chestxray.training.class_weights import class_weights, weight_array
 from chestxray.training.features import Features, load_features, write_features
-from chestxray.training.fine_tuning import cached_examples, fine_tune
+from chestxray.training.fine_tuning import cached_images, fine_tune
 from chestxray.training.linear_head import fit_head
 
 HELD_BACK = 7
@@ -74,20 +74,20 @@ class Bench:
             graph = features_graph(self.weights, backbone.alpha, self.convention, backbone.input_size, activations_at)
             content = graph.SerializeToString()
             write_features(dataset, content, backbone.input_size, params, out, self.scratch / "partial")
-        train, validation = (load_features([out], dataset.studies, side) for side in ("train", "validation"))
+        train, validation = (load_features([out], dataset.studies, split) for split in ("train", "validation"))
         return train, validation
 
     def head(self, train: Features, what: str) -> LayerWeights:
         """The backbone's weights with a trained head, timed."""
         with self.watch(what):
-            rows = class_weights(train.truth, self.params.class_weighting)
+            rows = class_weights(train.labels, self.params.class_weighting)
             head = fit_head(train, weight_array(rows), self.params.train)
         return self.weights | {HEAD: [head.weights[:-1], head.weights[-1]]}
 
     def tune(self, train: Features, validation: Features, start: LayerWeights, what: str) -> LayerWeights:
         """The network after fine-tuning on cached activations, timed."""
-        weights = weight_array(class_weights(train.truth, self.params.class_weighting))
-        examples = cached_examples(train), cached_examples(validation)
+        weights = weight_array(class_weights(train.labels, self.params.class_weighting))
+        examples = cached_images(train), cached_images(validation)
         with self.watch(what):
             tuned = fine_tune(*examples, start, weights, self.convention, self.params.backbone, self.params.fine_tune)
         return start | tuned.weights
@@ -96,7 +96,7 @@ class Bench:
         """Of the finished model."""
         size, backbone = self.params.prepare.size, self.params.backbone
         graph = classifier_graph(weights, HEAD, backbone.alpha, self.convention, size, backbone.input_size)
-        return logits_of(OnnxModel(graph.SerializeToString()), images, "predicting")
+        return predict_logits(OnnxModel(graph.SerializeToString()), images, "predicting")
 
 
 def sample(dataset: Dataset, studies: int) -> Dataset:
@@ -111,10 +111,10 @@ def sample(dataset: Dataset, studies: int) -> Dataset:
 def deal(dataset: Dataset, fold: int, folds: int) -> Dataset:
     """The data set with the patients of `fold` as test and a seventh of the others as validation."""
     patients = dataset.studies["patient"]
-    test = patients.map(lambda patient: fold_of(patient, folds) == fold)
-    back = patients.map(lambda patient: fold_of(f"held back {patient}", HELD_BACK) == 0)
-    sides = np.where(test, "test", np.where(back, "validation", "train"))
-    return Dataset(dataset.studies.assign(side=sides), dataset.images)
+    test = patients.map(lambda patient: patient_fold(patient, folds) == fold)
+    back = patients.map(lambda patient: patient_fold(f"held back {patient}", HELD_BACK) == 0)
+    splits = np.where(test, "test", np.where(back, "validation", "train"))
+    return Dataset(dataset.studies.assign(split=splits), dataset.images)
 
 
 def compare_recipes(bench: Bench, folds: list[Dataset]) -> dict[str, Scores]:
@@ -134,15 +134,15 @@ def compare_recipes(bench: Bench, folds: list[Dataset]) -> dict[str, Scores]:
 
 
 def _plain(bench: Bench, fold: Dataset) -> Single:
-    train, test = fold.side("train"), fold.side("test")
+    train, test = fold.split("train"), fold.split("test")
     plain = Plain(bench.weights, bench.params.backbone)
     with bench.watch("plain"):
-        plain.fit([bench.files[image] for image in train.studies["image"]], train.truth)
+        plain.fit([bench.files[image] for image in train.studies["image"]], train.labels)
     return plain.logits([bench.files[image] for image in test.studies["image"]])
 
 
 def _ours(bench: Bench, fold: Dataset) -> dict[str, Single]:
-    test, params = fold.side("test"), bench.params
+    test, params = fold.split("test"), bench.params
     two_train, _ = bench.features(fold, 2, None, "two views: features")
     two = bench.head(two_train, "two views: head")
     every, from_layer = params.features.views, params.fine_tune.from_layer

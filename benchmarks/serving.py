@@ -94,7 +94,7 @@ def measure(folder: Path, bundle: Path, files: list[bytes], n: int) -> dict[str,
     return found
 
 
-def rows_of(found: dict[str, Figures], n: int) -> list[Row]:
+def table_rows(found: dict[str, Figures], n: int) -> list[Row]:
     """Medians, rates and memory side by side; a ratio above 1 speaks for ours."""
     plain, mlflow, ours = found["plain"], found["mlflow"], found["ours"]
     rows: list[Row] = []
@@ -127,7 +127,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), options.bundle, radiographs(4), options.n)
     heading = f"Ours against FastAPI with Keras and against MLflow's server, synthetic phantoms; {machine()}"
-    publish("serving", heading, rows_of(found, options.n), {"figures": found}, options.out)
+    publish("serving", heading, table_rows(found, options.n), {"figures": found}, options.out)
 
 
 if __name__ == "__main__":

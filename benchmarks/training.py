@@ -39,12 +39,12 @@ def recipe_rows(seconds: dict[str, float], ranks: dict[str, Scores], tested: Dat
     plain, rows = seconds["plain"], []
     for way, name in WAYS.items():
         ours = seconds["prepare"] + sum(spent for what, spent in seconds.items() if what.startswith(way))
-        gain = paired_bootstrap(tested.truth, ranks[way], ranks["plain"], tested.patients, resamples=RESAMPLES, seed=0)
-        scores = [f"{mean_auroc(tested.truth, ranks[which]):.3f}" for which in (way, "plain")]
+        gain = paired_bootstrap(tested.labels, ranks[way], ranks["plain"], tested.patients, resamples=RESAMPLES, seed=0)
+        scores = [f"{mean_auroc(tested.labels, ranks[which]):.3f}" for which in (way, "plain")]
         rows.append(
             {
                 "measured": f"{name}, against plain",
-                "n": str(len(tested.truth)),
+                "n": str(len(tested.labels)),
                 "ours": f"{ours:.1f} s",
                 "against": f"{plain:.1f} s",
                 "ratio": f"{plain / ours:.2f}",
@@ -88,14 +88,14 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     bench = Bench(params, load_weights(params.backbone), read_batch(options.data).paths, scratch, watch)
     folds = [deal(dataset, fold, options.folds) for fold in range(options.folds)]
     ranks = compare_recipes(bench, folds)
-    tested = Dataset(pd.concat([fold.side("test").studies for fold in folds], ignore_index=True), whole.images)
+    tested = Dataset(pd.concat([fold.split("test").studies for fold in folds], ignore_index=True), whole.images)
     prefix = compare_prefix(bench, folds[0])
     write_originals(options.originals or options.data, scratch / "originals", ORIGINALS)
     decoding = {
         "1024 × 1024": compare_decoding(scratch / "originals", params.prepare, scratch),
         "the batch's files": compare_decoding(options.data, params.prepare, scratch),
     }
-    trained = len(folds[0].side("train").studies)
+    trained = len(folds[0].split("train").studies)
     name = "an epoch of fine-tuning, from cached activations against a recomputed prefix"
     rows = [
         *recipe_rows(watch.seconds, ranks, tested),

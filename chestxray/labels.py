@@ -19,7 +19,7 @@ Weights = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class Labels:
     """Checked labels of n images; where an image neither has nor lacks a finding, it has no label and counts nowhere.
 
     Attributes:
@@ -60,19 +60,19 @@ def _check_values(array: npt.NDArray[Any], allowed: tuple[int, ...], what: str) 
         raise ValueError(f"{what} must hold {listed} only, got {other.size} other values such as {other[0]!r}")
 
 
-def check_truth(truth: npt.ArrayLike) -> Truth:
+def check_labels(labels: npt.ArrayLike) -> Labels:
     """Checks labels of at least one image.
 
     Args:
-        truth: `(n, 14)` of 1 (present), 0 (absent) and -1 (not labelled), or bool, columns in the order of `FINDINGS`.
+        labels: `(n, 14)` of 1 (present), 0 (absent) and -1 (not labelled), or bool, columns in the order of `FINDINGS`.
 
     Raises:
         ValueError: another shape, no images, or other values; the text says what was given.
     """
-    array = np.asarray(truth)
+    array = np.asarray(labels)
     _check_shape(array, "truth", None)
     _check_values(array, (UNLABELLED, 0, 1), "truth")
-    return Truth(array == 1, array == 0)
+    return Labels(array == 1, array == 0)
 
 
 def check_decisions(decisions: npt.ArrayLike, what: str, images: int) -> Booleans:
@@ -128,18 +128,18 @@ def drawn_once(images: int) -> Weights:
     return np.ones((1, images), dtype=np.int32)
 
 
-def has_both_classes(truth: Truth) -> Booleans:
+def has_both_classes(labels: Labels) -> Booleans:
     """Which findings can be ranked: `(14,)`, true where some images have and some lack it."""
-    return np.asarray(truth.present.any(axis=0) & truth.absent.any(axis=0))
+    return np.asarray(labels.present.any(axis=0) & labels.absent.any(axis=0))
 
 
-def scorable(truth: Truth) -> Booleans:
+def scorable(labels: Labels) -> Booleans:
     """As `has_both_classes`, but stops where there would be nothing to score.
 
     Raises:
         ValueError: no finding has both classes.
     """
-    both = has_both_classes(truth)
+    both = has_both_classes(labels)
     if not both.any():
-        raise UserError(f"no finding has both positives and negatives in these {len(truth)} images; give more images")
+        raise UserError(f"no finding has both positives and negatives in these {len(labels)} images; give more images")
     return both

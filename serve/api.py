@@ -19,7 +19,7 @@ from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import RadiographError
 from chestxray.inference.predictions import Options, Prediction
 from serve.middleware import Doorkeeper
-from serve.model_holder import Predictor
+from serve.model_holder import ModelHolder
 from serve.problems import ProblemError, documented
 from serve.schemas import BatchPrediction, Readiness
 from serve.service import HEATMAPS, Service
@@ -62,10 +62,10 @@ async def livez() -> dict[str, str]:
 @open_to_all.get("/readyz", responses={503: {"model": Readiness}})
 async def readyz(service: Shared, response: Response) -> Readiness:
     """Whether predictions are answered, by which model, and why a newer one is not."""
-    model = service.predictor.model
+    model = service.holder.model
     ready = model is not None and not service.draining
     response.status_code = 200 if ready else 503
-    return Readiness(ready=ready, model=model and model.info, problem=service.predictor.problem)
+    return Readiness(ready=ready, model=model and model.info, problem=service.holder.problem)
 
 
 @operations.get(
@@ -74,7 +74,7 @@ async def readyz(service: Shared, response: Response) -> Readiness:
 )
 async def model_card(request: Request, service: Shared) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
-    model = service.predictor.serving()
+    model = service.holder.serving()
     headers = {"ETag": f'"{model.info.sha256}"', "Cache-Control": "no-cache"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -143,7 +143,7 @@ def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     return router
 
 
-def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAPI:
+def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI:
     """The application.
 
     Args:
@@ -151,7 +151,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
         predictor: by default one that begins without a model.
     """
     MultiPartParser.spool_max_size = SPOOLED_BYTES
-    service = Service(settings, predictor or Predictor(settings))
+    service = Service(settings, holder or ModelHolder(settings))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ from cachetools import TTLCache
 PREFIX = "chestxray-heatmaps-"
 
 
-class OverlayFiles:
+class HeatmapStore:
     """PNGs by random name, until they expire; what was not asked for the longest goes when there are too many.
 
     Files, because what lives for minutes among buffers that live for milliseconds tears holes into the heap: with

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from chestxray.inference.answer import Model
 from chestxray.inference.bundle import Bundle
-from chestxray.inference.bundle_source import Found, find_bundle, state_of
+from chestxray.inference.bundle_source import Found, find_bundle, source_state
 from chestxray.inference.predictions import ModelInfo
-from chestxray.inference.self_test import accept
+from chestxray.inference.self_test import open_tested
 from serve.problems import ProblemError
 from serve.settings import Settings
 
 log = logging.getLogger("serve.model_holder")
 
 
-class Predictor:
+class ModelHolder:
     """Holds the model being served.
 
     Attributes:
@@ -42,7 +42,7 @@ class Predictor:
     def refresh(self) -> None:
         """Takes up the model that MODEL_URI means now; if that one is not good, the old one goes on serving."""
         try:
-            state = state_of(*self._source)
+            state = source_state(*self._source)
             if state is not None and state == self._seen:
                 return
             self._seen = None
@@ -51,7 +51,7 @@ class Predictor:
                 folder, found = find_bundle(*self._source, Path(temporary), known)
                 self._seen = state  # what is refused from here on need not be asked for again
                 same = self.model.bundle if self.model and found["sha256"] == known else None
-                self._take(found, same or accept(folder, self._threads))
+                self._take(found, same or open_tested(folder, self._threads))
             self.problem = None
         except Exception as error:  # whatever is wrong with a new model, the old one goes on
             if isinstance(error, OSError):  # a disk that is full or fails, which may be over next time

@@ -62,7 +62,7 @@ class ProblemError(HTTPException):
         return JSONResponse(self.details(request_id).model_dump(), self.status_code, self.headers, MEDIA_TYPE)
 
 
-def problem_of(error: Exception) -> ProblemError:
+def to_problem(error: Exception) -> ProblemError:
     """What an error is for a client; what was given is left out: it may be a file."""
     match error:
         case ProblemError():

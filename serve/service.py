@@ -8,11 +8,11 @@ from fastapi import Request, Response, UploadFile
 
 from chestxray.inference.answer import answer
 from chestxray.inference.predictions import LinkedHeatmap, Options, Prediction
-from serve.heatmap_store import OverlayFiles
+from serve.heatmap_store import HeatmapStore
 from serve.metrics import Metrics
-from serve.model_holder import Predictor
+from serve.model_holder import ModelHolder
 from serve.pool import Pool
-from serve.problems import ProblemError, problem_of
+from serve.problems import ProblemError, to_problem
 from serve.schemas import ProblemDetails
 from serve.settings import Settings
 
@@ -29,21 +29,21 @@ class Service:
         draining: the process was told to end and takes requests for a little while only.
     """
 
-    def __init__(self, settings: Settings, predictor: Predictor) -> None:
-        self.settings, self.predictor = settings, predictor
+    def __init__(self, settings: Settings, holder: ModelHolder) -> None:
+        self.settings, self.holder = settings, holder
         self.pool = Pool(settings.concurrency, settings.queue_length)
         bounds = settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
-        self.overlays = OverlayFiles(settings.heatmap_folder, *bounds)
+        self.overlays = HeatmapStore(settings.heatmap_folder, *bounds)
         self.metrics = Metrics()
         self.draining, self.stopped = False, threading.Event()
 
     def follow(self) -> None:
         """Takes up the model, then every model that MODEL_URI comes to mean, until it is `stopped`."""
         while True:
-            self.predictor.refresh()
-            self.metrics.model_problem.set(self.predictor.problem is not None)
-            if self.predictor.model is not None:
-                info = self.predictor.model.info
+            self.holder.refresh()
+            self.metrics.model_problem.set(self.holder.problem is not None)
+            if self.holder.model is not None:
+                info = self.holder.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
             self.overlays.sweep()
             if self.stopped.wait(self.settings.model_poll_seconds):
@@ -56,7 +56,7 @@ class Service:
 
     def problem(self, error: Exception, request_id: str) -> ProblemError:
         """What an error is for a client, counted, and logged if nobody expected it."""
-        problem = problem_of(error)
+        problem = to_problem(error)
         self.metrics.refusals.labels(problem.type).inc()
         if problem.type == "internal-error":
             log.error("failed", exc_info=error, extra={"request_id": request_id})
@@ -79,7 +79,7 @@ class Service:
         Raises:
             ProblemError: there is not.
         """
-        self.predictor.serving()
+        self.holder.serving()
         self.pool.check()
 
     async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
@@ -89,7 +89,7 @@ class Service:
             ProblemError: there is no model.
             RadiographError: the file can't be used.
         """
-        model, max_pixels = self.predictor.serving(), self.settings.max_pixels
+        model, max_pixels = self.holder.serving(), self.settings.max_pixels
 
         def work() -> Prediction:
             return answer(model, file.file.read(), options, max_pixels, request_id, self.publish)

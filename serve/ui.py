@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.imaging.decode import decode
-from chestxray.inference.heatmap import heat_of, overlay
+from chestxray.inference.heatmap import overlay, upscale_maps
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction, RawHeatmap
 from serve.schemas import ProblemDetails
 
@@ -165,7 +165,7 @@ def explained(pixels: Pixels, finding: Finding, hottest: float, least: float, op
     heat = np.zeros((height, width), np.float32)
     if isinstance(finding.heatmap, RawHeatmap):
         maps = np.array(finding.heatmap.values, np.float32)[..., None]
-        square = heat_of(maps, SIDE, round(SIDE * finding.heatmap.covers.width))[..., 0]
+        square = upscale_maps(maps, SIDE, round(SIDE * finding.heatmap.covers.width))[..., 0]
         heat = np.asarray(cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     return overlay(pixels, np.where(heat >= least * hottest, heat, 0.0).astype(np.float32), hottest, opacity)
 

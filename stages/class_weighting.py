@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from chestxray.datasets.benchmark import benchmark_batches, benchmark_of, check_benchmark
+from chestxray.datasets.benchmark import benchmark_batches, benchmark_images, check_benchmark
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json
@@ -20,12 +20,12 @@ def main() -> None:
         prepared = prepared_folders(params.batches)
         dataset = load_dataset(prepared)
         batches = benchmark_batches(params)
-        yardstick = check_benchmark(benchmark_of(dataset, batches), params.evaluate.benchmark_sha256)
+        yardstick = check_benchmark(benchmark_images(dataset, batches), params.evaluate.benchmark_sha256)
         benchmark = {"batches": "+".join(batches), **yardstick}
         write_json(Path("reports/benchmark.json"), {"benchmark_set": benchmark})
         for batch, findings in dataset.unlabelled.items():
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
-        weights = class_weights(dataset.side("train").truth, params.class_weighting)
+        weights = class_weights(dataset.split("train").labels, params.class_weighting)
         write_json(Path("reports/class_weights.json"), weights)
         rejected = pd.concat([*(pd.read_csv(folder / "rejected.csv", dtype=str) for folder in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)

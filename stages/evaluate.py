@@ -7,8 +7,8 @@ import pandas as pd
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
-from chestxray.evaluation.evaluate import card_of, describe, evaluate_model
-from chestxray.evaluation.logits import answers, names_of
+from chestxray.evaluation.evaluate import describe, evaluate_model, make_card
+from chestxray.evaluation.logits import content_hashes, logits_frame
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.metrics.classification import classification_report, confusion_matrices
@@ -29,29 +29,29 @@ def main() -> None:
         model = (BUNDLE / MODEL).read_bytes()
         network = OnnxModel(model)
         result = evaluate_model(network, dataset, benchmark_batches(params), params.evaluate)
-        truth, test, note = result.test.truth, result.metrics["test"], describe(dataset, params.evaluate)
-        confusion = confusion_matrices(truth, result.decisions)
-        roc, precision_recall = curves(truth, result.probabilities)
+        labels, test, note = result.test.labels, result.metrics["test"], describe(dataset, params.evaluate)
+        confusion = confusion_matrices(labels, result.decisions)
+        roc, precision_recall = curves(labels, result.probabilities)
         write_json(REPORTS / "metrics.json", result.metrics)
         write_csv(
             REPORTS / "classification_report.csv",
-            classification_report(truth, result.decisions, result.thresholds, test),
+            classification_report(labels, result.decisions, result.thresholds, test),
         )
         write_csv(REPORTS / "confusion_matrices.csv", confusion)
         write_csv(REPORTS / "predictions.csv", result.predictions())
-        write_parquet(Path("models/test_logits.parquet"), answers(names_of(result.test), result.logits))
+        write_parquet(Path("models/test_logits.parquet"), logits_frame(content_hashes(result.test), result.logits))
         write_csv(REPORTS / "curves/roc.csv", roc)
         write_csv(REPORTS / "curves/precision_recall.csv", precision_recall)
         curve = pd.read_csv(REPORTS / "curves/fine_tune.csv")
         for name, figure in {
             "training_curves": figures.training_curves_figure(curve, f"fine-tuning on {result.test.kind}"),
-            "confusion_matrix": figures.confusion_matrix_figure(confusion, len(truth), note),
+            "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), note),
             "roc": figures.roc_figure(roc, test, note),
             "precision_recall": figures.precision_recall_figure(precision_recall, test, note),
-            "reliability": figures.reliability_figure(truth, result.uncalibrated, result.probabilities, note),
+            "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, note),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
-        write_card(card_of(network, result, dataset, params, model), BUNDLE)
+        write_card(make_card(network, result, dataset, params, model), BUNDLE)
         run.log_metrics(result.metrics)
 
 

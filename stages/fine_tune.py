@@ -11,8 +11,8 @@ from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.class_weights import weight_array
 from chestxray.training.export import export_classifier
 from chestxray.training.features import features_folders, load_features
-from chestxray.training.fine_tuning import cached_examples, fine_tune, pixel_examples
-from chestxray.training.replay import replayed
+from chestxray.training.fine_tuning import cached_images, decoded_images, fine_tune
+from chestxray.training.replay import replay_rows
 from stages import run
 
 START = Path("models/start")
@@ -26,15 +26,15 @@ def main() -> None:
         start = read_weights(START / "network.weights.h5", params.backbone, head=True)
         if params.fine_tune.from_layer == "input":
             train, validation = (
-                pixel_examples(dataset.side(side), params.backbone.input_size, params.features)
-                for side in ("train", "validation")
+                decoded_images(dataset.split(split), params.backbone.input_size, params.features)
+                for split in ("train", "validation")
             )
         else:
             train, validation = (
-                cached_examples(load_features(folders, dataset.studies, side)) for side in ("train", "validation")
+                cached_images(load_features(folders, dataset.studies, split)) for split in ("train", "validation")
             )
-        studies, seen = dataset.side("train").studies, read_json(START / "seen_batches.json")
-        rows = replayed(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
+        studies, seen = dataset.split("train").studies, read_json(START / "seen_batches.json")
+        rows = replay_rows(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         if not len(rows):
             raise SystemExit(
                 "no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay"

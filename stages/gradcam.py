@@ -22,7 +22,7 @@ def main() -> None:
     params = load_params()
     with stage_run("gradcam", params) as run:
         prepared = prepared_folders(params.batches)
-        test = load_dataset(prepared).side("test")
+        test = load_dataset(prepared).split("test")
         predictions = pd.read_csv("reports/predictions.csv")
         decisions = predictions[[f"{finding}_decision" for finding in FINDINGS]].to_numpy(bool)
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)

@@ -28,7 +28,7 @@ def main() -> None:
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
         studies = load_dataset(prepared_folders(params.batches)).studies
         if params.train.warm_start:
-            test = studies[studies["side"] == "test"]
+            test = studies[studies["split"] == "test"]
             parent = load_parent(open_store(), params.train.warm_start, params, test, start)
             start, seen = parent.weights, list(parent.batches)
         else:
@@ -51,7 +51,7 @@ def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
     weights = weight_array(read_json(Path("reports/class_weights.json")))
     head = fit_head(load_features(folders, studies, "train"), weights, params.train)
     validation = load_features(folders, studies, "validation")
-    return head, mean_auroc(validation.truth, head_logits(validation, head.weights))
+    return head, mean_auroc(validation.labels, head_logits(validation, head.weights))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from chestxray.cli.params_edit import edited
+from chestxray.cli.params_edit import apply_edits
 from chestxray.datasets.arrival import Arrival, examine
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.errors import UserError, one_line
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         arrival = examine(options.name, options.root, params)
         with PARAMS.open(encoding="utf-8", newline="") as file:
             text = file.read()
-        write_text(PARAMS, edited(text, edits_of(arrival, options.warm_start or None, params)))
+        write_text(PARAMS, apply_edits(text, params_edits(arrival, options.warm_start or None, params)))
     except (ValueError, OSError) as error:
         said = one_line(error) if isinstance(error, OSError) else str(error)
         raise UserError(f"batch {options.name} was not added: {said.rstrip('.')}. {PARAMS} is unchanged.") from error
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def edits_of(arrival: Arrival, warm_start: str | None, params: Params) -> dict[str, Any]:
+def params_edits(arrival: Arrival, warm_start: str | None, params: Params) -> dict[str, Any]:
     """The edits of `params.yaml` that add a batch, by dotted key.
 
     Args:

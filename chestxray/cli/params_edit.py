@@ -15,7 +15,7 @@ VALUE = 2
 """Where ruamel keeps the comment behind a value, among those of its key."""
 
 
-def edited(text: str, edits: Mapping[str, Any]) -> str:
+def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
     """Apply edits to the text of `params.yaml`.
 
     Args:

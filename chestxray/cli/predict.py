@@ -14,7 +14,7 @@ from chestxray.imaging.radiograph import MAX_PIXELS, RadiographError
 from chestxray.inference.answer import Model, answer
 from chestxray.inference.bundle_source import find_bundle
 from chestxray.inference.predictions import ModelInfo, Options
-from chestxray.inference.self_test import accept
+from chestxray.inference.self_test import open_tested
 
 STORE = "sqlite:///.mlflow/mlflow.db"
 """MLflow's store if MLFLOW_TRACKING_URI names none: the one that `dvc repro` makes in this folder."""
@@ -52,7 +52,7 @@ def open_model(address: str) -> Model:
     store = os.environ.get("MLFLOW_TRACKING_URI", STORE)
     with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
         folder, found = find_bundle(address, store, Path(temporary))
-        bundle = accept(folder, threads=0)
+        bundle = open_tested(folder, threads=0)
     return Model(ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic}), bundle)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from chestxray.datasets.dataset import PREPARED, unlabelled_in
+from chestxray.datasets.dataset import PREPARED, STUDIES, read_studies, unlabelled_in
 from chestxray.datasets.nih import read_batch
 from chestxray.datasets.prepare import examine_batch
-from chestxray.datasets.split import SIDES, check_split
+from chestxray.datasets.split import SPLITS, check_split
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 from chestxray.params import BatchName, Params
@@ -47,7 +47,7 @@ class Arrival:
 
     def describe(self) -> str:
         """Some lines for a person to read."""
-        patients, sides = self.studies["patient"], self.studies["side"].value_counts()
+        patients, splits = self.studies["patient"], self.studies["split"].value_counts()
         unlabelled = unlabelled_in(self.studies)
         labelled = [finding for finding in FINDINGS if finding not in unlabelled]
         counts = (self.studies[labelled] == 1).sum().sort_values(ascending=False, kind="stable")
@@ -60,7 +60,7 @@ class Arrival:
                 *([MIXED] if self.mixed else []),
                 f"studies   {len(self.studies)} new",
                 f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
-                "split     " + ", ".join(f"{sides.get(side, 0)} {side}" for side in SIDES),
+                "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS),
                 "findings  " + ", ".join(f"{name} {count}" for name, count in counts.items()),
                 "not labelled: " + (", ".join(unlabelled) or "none"),
                 f"rejected  {len(self.rejected)}",
@@ -129,10 +129,10 @@ def _check_root(root: Path, params: Params) -> str:
 
 
 def _known_studies(params: Params, prepared: Path) -> pd.DataFrame:
-    columns, tables = ["patient", "side", "content_hash", "image", "synthetic"], []
+    columns, tables = ["patient", "split", "content_hash", "image", "synthetic"], []
     for name in params.batches:
-        table = prepared / name / "studies.parquet"
-        if not table.is_file():
-            raise ArrivalError(f"batch {name} is listed but not prepared, no {table}: run dvc repro, then add this one")
-        tables.append(pd.read_parquet(table, columns=columns).assign(batch=name))
+        folder = prepared / name
+        if not (folder / STUDIES).is_file():
+            raise ArrivalError(f"batch {name} is listed but not prepared: run dvc repro, then add this one")
+        tables.append(read_studies(folder)[columns].assign(batch=name))
     return pd.concat(tables, ignore_index=True)

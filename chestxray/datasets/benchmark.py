@@ -16,9 +16,9 @@ def benchmark_batches(params: Params) -> tuple[str, ...]:
     return params.evaluate.benchmark or (next(iter(params.batches)),)
 
 
-def benchmark_of(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:
+def benchmark_images(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:
     """The fixed yardstick: the test images of some batches."""
-    test = dataset.side("test")
+    test = dataset.split("test")
     return Dataset(test.studies[test.studies["batch"].isin(batches)].reset_index(drop=True), test.images)
 
 

@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.datasets.split import Side, check_split
+from chestxray.datasets.split import Split, check_split
 from chestxray.findings import FINDINGS, UNLABELLED
 
 PREPARED = Path("data/prepared")
 """Where the stage `prepare` puts a folder for each batch."""
+STUDIES = "studies.parquet"
+FILE_COLUMNS = {"split": "side"}
+"""Columns that have another name in the file: the older one, with which data prepared before stay valid."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Dataset:
     """One or more prepared batches.
 
     Attributes:
-        studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `side`, the 14 findings (int8),
+        studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the 14 findings (int8),
             `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `synthetic`,
             and `row`, its place in the array of its batch.
         images: batch name → uint8 N × S × S, memory-mapped.
@@ -32,9 +35,9 @@ class Dataset:
     images: dict[str, npt.NDArray[np.uint8]]
     known: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["batch", "image", "reason"], dtype="str"))
 
-    def side(self, side: Side) -> "Dataset":
+    def split(self, split: Split) -> "Dataset":
         """The part of the data on one side of the split."""
-        return Dataset(self.studies[self.studies["side"] == side].reset_index(drop=True), self.images)
+        return Dataset(self.studies[self.studies["split"] == split].reset_index(drop=True), self.images)
 
     @property
     def synthetic(self) -> bool:
@@ -47,7 +50,7 @@ class Dataset:
         return "synthetic phantoms" if self.synthetic else "radiographs"
 
     @property
-    def truth(self) -> npt.NDArray[np.int8]:
+    def labels(self) -> npt.NDArray[np.int8]:
         """The labels, int8, N × 14, in the order of `FINDINGS`: 1 present, 0 absent, -1 not labelled."""
         return self.studies[list(FINDINGS)].to_numpy(np.int8)
 
@@ -96,6 +99,16 @@ def prepared_folders(batches: Iterable[str]) -> list[Path]:
     return [PREPARED / batch for batch in batches]
 
 
+def write_studies(studies: pd.DataFrame, folder: Path) -> None:
+    """Write the table of a prepared batch."""
+    studies.rename(columns=FILE_COLUMNS).to_parquet(folder / STUDIES, index=False)
+
+
+def read_studies(folder: Path) -> pd.DataFrame:
+    """Read the table of a prepared batch, as `Dataset.studies` has it, but for `batch` and `row`."""
+    return pd.read_parquet(folder / STUDIES).rename(columns={new: old for old, new in FILE_COLUMNS.items()})
+
+
 def load_dataset(prepared: Iterable[Path]) -> Dataset:
     """Opens prepared batches, in the order given, as one data set; an image that several have is the first one's.
 
@@ -104,7 +117,7 @@ def load_dataset(prepared: Iterable[Path]) -> Dataset:
     """
     tables, images = [], {}
     for folder in prepared:
-        table = pd.read_parquet(folder / "studies.parquet")
+        table = read_studies(folder)
         tables.append(table.assign(batch=folder.name, row=np.arange(len(table))))
         images[folder.name] = np.load(folder / "images.npy", mmap_mode="r")
     studies = pd.concat(tables, ignore_index=True)

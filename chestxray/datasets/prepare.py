@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from chestxray.datasets.dataset import write_studies
 from chestxray.datasets.nih import Batch, read_batch
-from chestxray.datasets.split import check_split, side_of
+from chestxray.datasets.split import check_split, patient_split
 from chestxray.errors import UserError
 from chestxray.imaging.decode import decode
 from chestxray.imaging.quality import check_scale
@@ -67,7 +68,7 @@ def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
         folder.mkdir()
         with ArrayFile(folder / "images.npy", (params.size, params.size), np.uint8) as array:
             studies, rejected = examine_batch(batch, out.name, params, lambda pixels: array.append(pixels[None]))
-        studies.to_parquet(folder / "studies.parquet", index=False)
+        write_studies(studies, folder)
         _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / "boxes.parquet", index=False)
         rejected.to_csv(folder / "rejected.csv", index=False)
     return rejected
@@ -85,7 +86,7 @@ def examine_batch(
         keep: is given the prepared pixels of each study in turn, uint8, size × size.
 
     Returns:
-        The studies, with `side`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
+        The studies, with `split`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
         `image`, `reason`.
 
     Raises:
@@ -93,8 +94,8 @@ def examine_batch(
     """
     decoded, unreadable = _decode_all(batch, params.size, name, keep)
     studies = batch.studies.merge(decoded, on="image", validate="one_to_one")
-    sides = {p: side_of(p, params, batch.official_test) for p in studies["patient"].unique()}
-    studies.insert(5, "side", studies["patient"].map(sides))
+    splits = {p: patient_split(p, params, batch.official_test) for p in studies["patient"].unique()}
+    studies.insert(5, "split", studies["patient"].map(splits))
     studies["synthetic"] = batch.synthetic
     check_split(studies)
     again = studies.pop("identical_to")

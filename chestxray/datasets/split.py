@@ -12,15 +12,15 @@ import pandas as pd
 from chestxray.errors import UserError
 from chestxray.params import PrepareParams
 
-Side = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class SplitError(UserError):
     """A patient or an image stands on two sides of the split."""
 
 
-def side_of(patient: str, params: PrepareParams, official_test: frozenset[str] | None) -> Side:
+def patient_split(patient: str, params: PrepareParams, official_test: frozenset[str] | None) -> Split:
     """The side of a patient.
 
     Args:
@@ -41,14 +41,14 @@ def check_split(studies: pd.DataFrame) -> None:
     """Makes sure that no patient and no image stands on two sides.
 
     Args:
-        studies: a row an image with the columns `patient`, `side`, `content_hash` and `image`.
+        studies: a row an image with the columns `patient`, `split`, `content_hash` and `image`.
 
     Raises:
         SplitError: naming the patients, or the images with identical pixels, that do.
     """
     for column, what in (("patient", "patients"), ("content_hash", "identical images")):
-        sides = studies.groupby(column)["side"].nunique()
-        torn = studies[studies[column].isin(sides.index[sides > 1])]
+        splits = studies.groupby(column)["split"].nunique()
+        torn = studies[studies[column].isin(splits.index[splits > 1])]
         if len(torn):
             shown = "patient" if column == "patient" else "image"
             names = torn.sort_values([column, "image"])[shown].drop_duplicates()
@@ -60,7 +60,7 @@ def check_split(studies: pd.DataFrame) -> None:
             )
 
 
-def draws_of_test(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:
+def split_fingerprint(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:
     """By what the test patients of each batch were drawn: another draw may have trained on some of them.
 
     Args:
@@ -73,11 +73,11 @@ def draws_of_test(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:
     draws = {}
     for batch, patients in test.groupby("batch", sort=False)["patient"]:
         ids = sorted(set(patients))
-        drawn = all(side_of(patient, params, None) == "test" for patient in ids)
+        drawn = all(patient_split(patient, params, None) == "test" for patient in ids)
         draws[str(batch)] = "hash" if drawn else hashlib.sha256("\n".join(ids).encode()).hexdigest()
     return draws
 
 
-def fold_of(patient: str, folds: int) -> int:
+def patient_fold(patient: str, folds: int) -> int:
     """The fold, 0 to `folds` − 1, of a patient: a hash of the id, so that folds never share a patient."""
     return int.from_bytes(hashlib.sha256(f"fold:{patient}".encode()).digest()[:8], "big") % folds

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from chestxray.findings import FINDINGS
 from chestxray.inference.platt import Platt
-from chestxray.labels import Booleans, Floats, check_scores, check_truth, has_both_classes
+from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes
 
 MINIMUM_SLOPE = 0.01
 """Calibration never turns a ranking over: a fitted slope is at least this, in log odds per standard deviation."""
@@ -50,7 +50,7 @@ def _fit_curve(logits: Floats, positive: Booleans) -> tuple[float, float]:
     return float(slope / deviation), float(intercept - slope * mean / deviation)
 
 
-def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
+def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
     """Fits Platt scaling on validation logits, each finding by itself.
 
     Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his smoothed targets
@@ -62,7 +62,7 @@ def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
 
     Args:
         logits: `(n, 14)`, finite.
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
 
     Returns:
         The curves; slope 1 and intercept 0 for a finding that lacks positives or negatives.
@@ -70,10 +70,10 @@ def fit_platt(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Platt:
     Raises:
         ValueError: wrong shapes or values.
     """
-    labels = check_truth(truth)
-    scores = check_scores(logits, "logits", images=len(labels))
+    checked = check_labels(labels)
+    scores = check_scores(logits, "logits", images=len(checked))
     slope, intercept = np.ones(len(FINDINGS)), np.zeros(len(FINDINGS))
-    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
-        rows, positive = labels.of(finding)
+    for finding in np.flatnonzero(has_both_classes(checked)).tolist():
+        rows, positive = checked.of(finding)
         slope[finding], intercept[finding] = _fit_curve(scores[rows, finding], positive)
     return Platt(slope, intercept)

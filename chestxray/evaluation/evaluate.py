@@ -9,17 +9,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset, label_cells
-from chestxray.datasets.split import draws_of_test
+from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
-from chestxray.evaluation.logits import logits_of
+from chestxray.evaluation.logits import predict_logits
 from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
-from chestxray.labels import check_truth, has_both_classes, scorable
+from chestxray.labels import check_labels, has_both_classes, scorable
 from chestxray.metrics.calibration_error import calibration_error
 from chestxray.metrics.classification import evaluate
 from chestxray.params import EvaluateParams, Params
@@ -81,20 +81,20 @@ def evaluate_model(
     Raises:
         ValueError: validation or test has no images, or test no finding with both classes.
     """
-    validation, test = dataset.side("validation"), dataset.side("test")
-    for side, images in (("validation", validation), ("test", test)):
+    validation, test = dataset.split("validation"), dataset.split("test")
+    for split, images in (("validation", validation), ("test", test)):
         if images.studies.empty:
-            raise UserError(f"no {side} images: give more patients, or raise prepare.{side}")
-    logits = logits_of(network, validation, "predicting validation")
-    platt = fit_platt(logits, validation.truth)
-    thresholds = fit_thresholds(validation.truth, platt.probabilities(logits), params.threshold_policy)
-    logits = logits_of(network, test, "predicting test")
+            raise UserError(f"no {split} images: give more patients, or raise prepare.{split}")
+    logits = predict_logits(network, validation, "predicting validation")
+    platt = fit_platt(logits, validation.labels)
+    thresholds = fit_thresholds(validation.labels, platt.probabilities(logits), params.threshold_policy)
+    logits = predict_logits(network, test, "predicting test")
     before, after = Platt.identity().probabilities(logits), platt.probabilities(logits)
     decisions = decide(after, thresholds)
-    scorable(check_truth(test.truth))
+    scorable(check_labels(test.labels))
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        return _metrics(test.truth[part], before[part], after[part], decisions[part], test.patients[part], params)
+        return _metrics(test.labels[part], before[part], after[part], decisions[part], test.patients[part], params)
 
     batch = test.studies["batch"].to_numpy()
     parts = {name: batch == name for name in dataset.studies["batch"].unique()}
@@ -107,7 +107,7 @@ def evaluate_model(
 
 
 def _metrics(
-    truth: npt.NDArray[np.int8],
+    labels: npt.NDArray[np.int8],
     before: npt.NDArray[np.float32],
     after: npt.NDArray[np.float32],
     decisions: npt.NDArray[np.bool_],
@@ -116,11 +116,11 @@ def _metrics(
 ) -> dict[str, Any]:
     """Metrics of some test images, calibration `before` and `after`; counts alone where nothing can be scored."""
     people = len(set(patients))
-    if people < 2 or not has_both_classes(check_truth(truth)).any():
-        return {"n": len(truth), "patients": people, "findings_scored": 0}
-    metrics = evaluate(truth, after, decisions, patients, resamples=params.resamples, seed=params.seed)
+    if people < 2 or not has_both_classes(check_labels(labels)).any():
+        return {"n": len(labels), "patients": people, "findings_scored": 0}
+    metrics = evaluate(labels, after, decisions, patients, resamples=params.resamples, seed=params.seed)
     for name, values in (("calibration_error_before", before), ("calibration_error", after)):
-        metrics[name] = round(calibration_error(truth, values)["mean"], 6)
+        metrics[name] = round(calibration_error(labels, values)["mean"], 6)
     return metrics
 
 
@@ -134,7 +134,7 @@ def describe(dataset: Dataset, params: EvaluateParams) -> str:
     return f"{dataset.kind}, test side, operating points by {params.threshold_policy} on validation"
 
 
-def card_of(network: OnnxModel, evaluation: Evaluation, dataset: Dataset, params: Params, model: bytes) -> Card:
+def make_card(network: OnnxModel, evaluation: Evaluation, dataset: Dataset, params: Params, model: bytes) -> Card:
     """The card of the bundle.
 
     Args:
@@ -148,9 +148,9 @@ def card_of(network: OnnxModel, evaluation: Evaluation, dataset: Dataset, params
         calibration=evaluation.platt.to_dict(),
         thresholds=tuple(evaluation.thresholds.tolist()),
         model_sha256=hashlib.sha256(model).hexdigest(),
-        data_sha256=dataset.side("train").digest,
+        data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,
-        test_draws=draws_of_test(dataset.side("test").studies, params.prepare),
+        test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
             **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.labels import check_scores, check_truth, has_both_classes
+from chestxray.labels import check_labels, check_scores, has_both_classes
 from chestxray.metrics.calibration_error import calibration_error, reliability
 from chestxray.system.files import atomic_write
 
@@ -183,11 +183,11 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
     return figure
 
 
-def reliability_figure(truth: npt.ArrayLike, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
+def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
     """Draws how often a finding was there against how probable it was called, before and after calibration.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         before: `(n, 14)` in 0..1, the plain sigmoid of the logits.
         after: `(n, 14)` in 0..1, calibrated.
         note: what the images are; says "synthetic" when they are.
@@ -195,15 +195,15 @@ def reliability_figure(truth: npt.ArrayLike, before: npt.ArrayLike, after: npt.A
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_truth(truth)
-    both = dict(zip(FINDINGS, has_both_classes(labels), strict=True))
+    checked = check_labels(labels)
+    both = dict(zip(FINDINGS, has_both_classes(checked), strict=True))
     series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
-    errors = [calibration_error(truth, scores) for scores, _, _ in series.values()]
+    errors = [calibration_error(labels, scores) for scores, _, _ in series.values()]
     said = "mean calibration error {:.3f} before, {:.3f} after calibration".format(*(error["mean"] for error in errors))
-    figure, panels, key = _panels(10.5, f"Reliability, n = {len(labels):,} images, {said}", note)
+    figure, panels, key = _panels(10.5, f"Reliability, n = {len(checked):,} images, {said}", note)
     for column, (finding, axes) in enumerate(panels.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
-        rows, positive = labels.of(column)
+        rows, positive = checked.of(column)
         if not both[finding]:
             _not_scored(axes, len(rows))
             continue
@@ -246,21 +246,21 @@ def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
     return figure
 
 
-def ledger_figure(ledger: pd.DataFrame, note: str) -> Figure:
+def history_figure(history: pd.DataFrame, note: str) -> Figure:
     """Mean AUROC of every registered version on every batch's test part.
 
     A filled marker: the version was trained on that batch. A vertical line: the champion.
 
     Args:
-        ledger: as `ledger.ledger` gives it.
+        history: as `history.version_history` gives it.
         note: for the title.
     """
     figure = _figure(7.0, "Registered versions on every batch's test part", note)
     axes = figure.subplots()
-    versions = sorted(ledger["version"].unique())
+    versions = sorted(history["version"].unique())
     axes.set(xticks=versions, xlabel="version", ylabel="mean AUROC", xlim=(versions[0] - 0.5, versions[-1] + 0.5))
     axes.grid(color="#dddddd", linewidth=0.6)
-    for place, (batch, rows) in enumerate(ledger.groupby("batch", sort=False)):
+    for place, (batch, rows) in enumerate(history.groupby("batch", sort=False)):
         style: dict[str, Any] = {
             "color": PALETTE[place % len(PALETTE)],
             "marker": MARKERS[place % len(MARKERS)],
@@ -271,7 +271,7 @@ def ledger_figure(ledger: pd.DataFrame, note: str) -> Figure:
         )
         seen = rows[rows["trained_on"] == 1]
         axes.plot(seen["version"], seen["mean_auroc"], **style, linestyle="none")
-    for version in ledger.loc[ledger["champion"] == 1, "version"].unique():
+    for version in history.loc[history["champion"] == 1, "version"].unique():
         axes.axvline(version, color=GREY, linestyle=":", label=f"champion before this run: version {version}")
     axes.legend(title="batch; filled: trained on it", fontsize=11)
     return figure

@@ -14,7 +14,7 @@ IMAGES_AT_ONCE = 8
 """64 are 5 % faster and take eight times the memory; the logits are the same."""
 
 
-def logits_of(network: OnnxModel, images: Dataset, what: str) -> Single:
+def predict_logits(network: OnnxModel, images: Dataset, what: str) -> Single:
     """Logits of at least one image, float32 N × 14, of each the same whatever goes with it; says how far it is.
 
     Args:
@@ -27,12 +27,12 @@ def logits_of(network: OnnxModel, images: Dataset, what: str) -> Single:
     return np.concatenate([network.logits(chunk) for chunk in chunks])
 
 
-def names_of(images: Dataset) -> pd.Index:
+def content_hashes(images: Dataset) -> pd.Index:
     """The SHA-256 of the prepared pixels of each image, N."""
     pixels = (images.pixels(row).tobytes() for row in range(len(images.studies)))
     return pd.Index([hashlib.sha256(image).hexdigest() for image in pixels], dtype="str")
 
 
-def answers(names: pd.Index, logits: Single) -> pd.DataFrame:
+def logits_frame(names: pd.Index, logits: Single) -> pd.DataFrame:
     """What a model says, by the name of the image and by finding; an image that is there twice has one row."""
     return pd.DataFrame(logits, names, list(FINDINGS))[~names.duplicated()]

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.inference.bundle import Bundle
-from chestxray.inference.heatmap import heat_of, overlay, png_of
+from chestxray.inference.heatmap import encode_png, overlay, upscale_maps
 from chestxray.params import GradcamParams
 from chestxray.tracking.progress import progress
 
@@ -71,7 +71,7 @@ def write_overlays(
     for index in progress(chosen, "Grad-CAM", len(chosen), "studie"):
         overlays = list(_overlays(bundle, test, index, boxes, params))
         for row, picture in overlays:
-            (out / row["file"]).write_bytes(png_of(picture))
+            (out / row["file"]).write_bytes(encode_png(picture))
         rows += [row for row, _ in overlays]
         shown += [picture for _, picture in overlays[:1]]
     table = pd.DataFrame(rows, columns=list(INDEX))
@@ -83,7 +83,7 @@ def _overlays(
 ) -> Iterator[tuple[dict[str, Any], Pixels]]:
     study, pixels, card = test.studies.iloc[index], np.asarray(test.pixels(index)), bundle.card
     (probabilities,), (maps,) = bundle.predict(pixels[None, ..., None])
-    heat = heat_of(maps, card.size, card.input_size)
+    heat = upscale_maps(maps, card.size, card.input_size)
     called = np.flatnonzero(probabilities >= bundle.thresholds)
     called = called[np.argsort(-heat[..., called].max(axis=(0, 1)), kind="stable")]  # the hottest first
     # One scale for all findings of an image, so that their colours can be compared.

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Booleans, Floats, check_scores, check_truth, has_both_classes
+from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes
 
 UNFITTED_THRESHOLD = 0.5
 """For a finding whose validation lacks positives or negatives."""
@@ -57,7 +57,7 @@ def _threshold(positive: Booleans, probability: Floats, policy: str) -> float:
     return float(middle if middle > below else above)
 
 
-def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: str) -> Floats:
+def fit_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike, policy: str) -> Floats:
     """Chooses each finding's threshold on validation, exactly, over all cuts between neighbouring probabilities.
 
     `f1` reaches the greatest F1; `youden` the greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950);
@@ -66,7 +66,7 @@ def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: s
     probability of exactly 1, which calibration never gives, is always called).
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
         policy: see `check_policy`.
 
@@ -78,10 +78,10 @@ def fit_thresholds(truth: npt.ArrayLike, probabilities: npt.ArrayLike, policy: s
         ValueError: wrong shapes, values or policy.
     """
     check_policy(policy)
-    labels = check_truth(truth)
-    scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
-    thresholds = np.where(labels.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
-    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
-        rows, positive = labels.of(finding)
+    checked = check_labels(labels)
+    scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)
+    thresholds = np.where(checked.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
+    for finding in np.flatnonzero(has_both_classes(checked)).tolist():
+        rows, positive = checked.of(finding)
         thresholds[finding] = _threshold(positive, scores[rows, finding], policy)
     return thresholds

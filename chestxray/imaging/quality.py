@@ -36,7 +36,7 @@ def check_scale(radiograph: Radiograph) -> None:
         raise RadiographError(reason, "not-a-radiograph")
 
 
-def doubts(radiograph: Radiograph, size: int) -> list[str]:
+def image_warnings(radiograph: Radiograph, size: int) -> list[str]:
     """What a reader of the answer should know, in words.
 
     Args:

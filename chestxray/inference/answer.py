@@ -13,7 +13,7 @@ from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import Bundle, Card
 from chestxray.inference.heatmap import overlay_pngs
-from chestxray.inference.predict import Reading, read
+from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.predictions import (
     Finding,
     Heatmap,
@@ -61,24 +61,24 @@ def answer(
         ValueError: links are asked for, and there is nobody to make them.
         RadiographError: the file can't be used.
     """
-    reading, card = read(model.bundle, data, max_pixels, options.threshold), model.bundle.card
+    prediction, card = predict_file(model.bundle, data, max_pixels, options.threshold), model.bundle.card
     start = time.perf_counter()
     findings = [
         Finding(name=name, probability=float(p), threshold=float(t), positive=bool(called))
         for name, p, t, called in zip(
-            FINDINGS, reading.probabilities, reading.thresholds, reading.positive, strict=True
+            FINDINGS, prediction.probabilities, prediction.thresholds, prediction.positive, strict=True
         )
     ]
     if options.heatmaps != "none":
-        wanted = np.flatnonzero(reading.positive | (options.heatmaps_for == "all"))
-        for place, heatmap in zip(wanted, _heatmaps(reading, wanted, options, card, publish), strict=True):
+        wanted = np.flatnonzero(prediction.positive | (options.heatmaps_for == "all"))
+        for place, heatmap in zip(wanted, _heatmaps(prediction, wanted, options, card, publish), strict=True):
             findings[place].heatmap = heatmap
-    seconds = {"decode": reading.decode, "inference": reading.inference, "heatmaps": time.perf_counter() - start}
+    seconds = {"decode": prediction.decode, "inference": prediction.inference, "heatmaps": time.perf_counter() - start}
     findings.sort(key=lambda finding: -finding.probability)
     return Prediction(
         request_id=request_id,
         model=model.info,
-        image=_image_info(data, reading),
+        image=_image_info(data, prediction),
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
         timing_ms=Timing(queue=0.0, **{step: round(1000 * taken, 2) for step, taken in seconds.items()}),
@@ -87,17 +87,17 @@ def answer(
 
 
 def _heatmaps(
-    reading: Reading, wanted: npt.NDArray[np.intp], options: Options, card: Card, publish: Publish | None
+    prediction: FilePrediction, wanted: npt.NDArray[np.intp], options: Options, card: Card, publish: Publish | None
 ) -> Iterator[Heatmap]:
     """One for each wanted finding."""
-    maps = reading.maps[..., wanted]
+    maps = prediction.maps[..., wanted]
     if options.heatmaps == "raw":
         inset, side = (card.size - card.input_size) / 2 / card.size, card.input_size / card.size
         covers = Rectangle(left=inset, top=inset, width=side, height=side)
         for values in np.moveaxis(maps, -1, 0).astype(float):
             yield RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
         return
-    pixels, covered = reading.radiograph.pixels, OVERLAY_SIZE * card.input_size // card.size
+    pixels, covered = prediction.radiograph.pixels, OVERLAY_SIZE * card.input_size // card.size
     height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
     pngs = overlay_pngs(resize(pixels, OVERLAY_SIZE), maps, covered, OPACITY, (height, width))
     if options.heatmaps == "link":
@@ -108,8 +108,8 @@ def _heatmaps(
         yield from (InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
 
 
-def _image_info(data: bytes, reading: Reading) -> ImageInfo:
-    radiograph, (height, width) = reading.radiograph, reading.radiograph.pixels.shape
+def _image_info(data: bytes, prediction: FilePrediction) -> ImageInfo:
+    radiograph, (height, width) = prediction.radiograph, prediction.radiograph.pixels.shape
     return ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
@@ -117,5 +117,5 @@ def _image_info(data: bytes, reading: Reading) -> ImageInfo:
         height=height,
         bit_depth=radiograph.bit_depth,
         view_position=radiograph.view_position,
-        warnings=reading.doubts,
+        warnings=prediction.image_warnings,
     )

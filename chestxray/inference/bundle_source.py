@@ -18,7 +18,7 @@ SOURCE = "source.json"
 Found = dict[str, str | None]
 
 
-def state_of(address: str, store: str) -> object:
+def source_state(address: str, store: str) -> object:
     """Changes whenever what an address means may have changed; None if only asking can tell.
 
     Asking MLflow costs seconds, looking at the file of a local store or at those of a bundle next to nothing.

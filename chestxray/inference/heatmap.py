@@ -24,7 +24,7 @@ QUICK_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 """A seventh smaller and no slower than what OpenCV takes by itself; more compression doubles the time."""
 
 
-def heat_of(maps: Single, size: int, input_size: int) -> Single:
+def upscale_maps(maps: Single, size: int, input_size: int) -> Single:
     """Maps brought to the size of the prepared image: what speaks against a finding is cut at zero.
 
     Args:
@@ -86,13 +86,13 @@ def overlay_pngs(
     full_scale = float(maps.max(initial=0.0))
 
     def draw(place: int) -> bytes:
-        heat = heat_of(maps[..., [place]], len(pixels), input_size)[..., 0]
+        heat = upscale_maps(maps[..., [place]], len(pixels), input_size)[..., 0]
         picture = overlay(pixels, heat, full_scale, opacity)
-        return png_of(np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8))
+        return encode_png(np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8))
 
     yield from parallel_map(draw, range(maps.shape[-1]), in_flight=2 * (os.cpu_count() or 1))
 
 
-def png_of(picture: Pixels) -> bytes:
+def encode_png(picture: Pixels) -> bytes:
     """A PNG file of uint8 H × W × 3, RGB; five times as fast as Pillow, for a file that is a little larger."""
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), QUICK_PNG)[1].tobytes()

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.imaging.decode import decode
-from chestxray.imaging.quality import check_plausible, doubts
+from chestxray.imaging.quality import check_plausible, image_warnings
 from chestxray.imaging.radiograph import Radiograph, resize
 from chestxray.inference.bundle import Bundle
 
 
 @dataclass(frozen=True)
-class Reading:
+class FilePrediction:
     """What a model says of a file.
 
     Attributes:
@@ -27,7 +27,7 @@ class Reading:
     """
 
     radiograph: Radiograph
-    doubts: list[str]
+    image_warnings: list[str]
     probabilities: npt.NDArray[np.float32]
     thresholds: npt.NDArray[np.float64]
     positive: npt.NDArray[np.bool_]
@@ -36,7 +36,7 @@ class Reading:
     inference: float
 
 
-def read(bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None = None) -> Reading:
+def predict_file(bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None = None) -> FilePrediction:
     """Decodes a file and predicts.
 
     Args:
@@ -56,9 +56,9 @@ def read(bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None =
     (probabilities,), (maps,) = bundle.predict(pixels[None, ..., None])
     inferred = time.perf_counter()
     thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
-    return Reading(
+    return FilePrediction(
         radiograph=radiograph,
-        doubts=doubts(radiograph, bundle.card.size),
+        image_warnings=image_warnings(radiograph, bundle.card.size),
         probabilities=probabilities,
         thresholds=thresholds,
         positive=probabilities >= thresholds,

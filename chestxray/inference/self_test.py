@@ -8,7 +8,7 @@ from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError
 
 
-def accept(folder: Path, threads: int) -> Bundle:
+def open_tested(folder: Path, threads: int) -> Bundle:
     """Opens a bundle and runs it once.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Weights, check_scores, check_truth, drawn_once, scorable
+from chestxray.labels import Floats, Weights, check_labels, check_scores, drawn_once, scorable
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
 from chestxray.tracking.progress import progress
 
@@ -100,7 +100,7 @@ def interval(samples: Floats) -> tuple[float, float]:
 
 
 def paired_bootstrap(
-    truth: npt.ArrayLike,
+    labels: npt.ArrayLike,
     scores_a: npt.ArrayLike,
     scores_b: npt.ArrayLike,
     patients: npt.ArrayLike,
@@ -111,7 +111,7 @@ def paired_bootstrap(
     """Is a better than b on the same images? Mean AUROC of a minus that of b, both on the same resampled patients.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         scores_a: `(n, 14)`, finite.
         scores_b: `(n, 14)`, finite.
         patients: `(n,)` ids.
@@ -124,11 +124,11 @@ def paired_bootstrap(
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_truth(truth)
-    people = check_patients(patients, len(labels))
-    scorable(labels)
-    rankings_a = rank_findings(labels, check_scores(scores_a, "scores_a", images=len(labels)))
-    rankings_b = rank_findings(labels, check_scores(scores_b, "scores_b", images=len(labels)))
+    checked = check_labels(labels)
+    people = check_patients(patients, len(checked))
+    scorable(checked)
+    rankings_a = rank_findings(checked, check_scores(scores_a, "scores_a", images=len(checked)))
+    rankings_b = rank_findings(checked, check_scores(scores_b, "scores_b", images=len(checked)))
 
     def difference(weights: Weights) -> dict[str, Floats]:
         a, b = (mean_over_findings(ranking_scores(rankings, weights)[0]) for rankings in (rankings_a, rankings_b))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, Truth, Weights, check_scores, check_truth, drawn_once, scorable
+from chestxray.labels import Floats, Labels, Weights, check_labels, check_scores, drawn_once, scorable
 
 BINS = 10
 
@@ -72,18 +72,18 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
 
 
-def calibration_errors(truth: Truth, probabilities: Floats) -> Callable[[Weights], Floats]:
+def calibration_errors(labels: Labels, probabilities: Floats) -> Callable[[Weights], Floats]:
     """Expected calibration error of each finding under weights, for a bootstrap; see `calibration_error`.
 
     Args:
-        truth: of n images.
+        labels: of n images.
         probabilities: `(n, 14)`, checked.
 
     Returns:
         A function from weights `(b, n)` to errors `(b, 14)`, 0..1; NaN where no image that labels the finding is drawn.
     """
-    bins = [_Bins.of(p, truth.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
-    gaps, labelled = (probabilities - truth.present).T, truth.labelled
+    bins = [_Bins.of(p, labels.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
+    gaps, labelled = (probabilities - labels.present).T, labels.labelled
 
     def errors(weights: Weights) -> Floats:
         distances = [np.abs(b.sums(gap, weights)).sum(axis=1) for b, gap in zip(bins, gaps, strict=True)]
@@ -93,14 +93,14 @@ def calibration_errors(truth: Truth, probabilities: Floats) -> Callable[[Weights
     return errors
 
 
-def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
+def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
     """Expected calibration error: the mean distance between what was said and what was seen, over bins.
 
     Source: Naeini, Cooper and Hauskrecht, AAAI 2015, with the bins of equal mass of Nixon et al., "Measuring
     Calibration in Deep Learning", CVPR workshops 2019 (bins of equal width leave most empty at low prevalence).
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
 
     Returns:
@@ -109,8 +109,8 @@ def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> dic
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_truth(truth)
-    scores = check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1)
-    errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
-    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(labels))}
+    checked = check_labels(labels)
+    scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)
+    errors = calibration_errors(checked, scores)(drawn_once(len(checked)))[0]
+    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(checked))}
     return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

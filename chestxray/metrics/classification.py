@@ -11,11 +11,11 @@ from chestxray.findings import FINDINGS
 from chestxray.labels import (
     Booleans,
     Floats,
-    Truth,
+    Labels,
     Weights,
     check_decisions,
+    check_labels,
     check_scores,
-    check_truth,
     has_both_classes,
     scorable,
 )
@@ -32,45 +32,45 @@ from chestxray.metrics.ranking import (
 AVERAGES = ("micro", "macro", "weighted")
 
 
-def f1_scores(truth: Truth, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
+def f1_scores(labels: Labels, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
     """F1 of each finding `(b, 14)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
-    as_float, called = weights.astype(float), decisions & truth.labelled
-    hits = as_float @ (truth.present & called)
-    called_and_true = as_float @ (truth.present.astype(float) + called)
+    as_float, called = weights.astype(float), decisions & labels.labelled
+    hits = as_float @ (labels.present & called)
+    called_and_true = as_float @ (labels.present.astype(float) + called)
     return ratio(2 * hits, called_and_true), ratio(2 * hits.sum(axis=1), called_and_true.sum(axis=1))
 
 
-def confusion_matrices(truth: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
+def confusion_matrices(labels: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
     """Counts of images, a row a finding: `finding, tn, fp, fn, tp`, which add up to the images that label it.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         decisions: `(n, 14)` of 0 and 1.
 
     Raises:
         ValueError: wrong shapes or values.
     """
-    labels = check_truth(truth)
-    return _confusion(labels, check_decisions(decisions, "decisions", images=len(labels)))
+    checked = check_labels(labels)
+    return _confusion(checked, check_decisions(decisions, "decisions", images=len(checked)))
 
 
-def _confusion(labels: Truth, called: Booleans) -> pd.DataFrame:
-    present, absent = labels.present, labels.absent
+def _confusion(checked: Labels, called: Booleans) -> pd.DataFrame:
+    present, absent = checked.present, checked.absent
     cells = {"tn": absent & ~called, "fp": absent & called, "fn": present & ~called, "tp": present & called}
     return pd.DataFrame({"finding": FINDINGS, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
-def _operating_table(labels: Truth, called: Booleans) -> pd.DataFrame:
+def _operating_table(checked: Labels, called: Booleans) -> pd.DataFrame:
     """Precision, recall, specificity and F1 by finding, then their averages `micro`, `macro` and `weighted`.
 
     A finding without both classes is NaN and left out of macro and weighted (by positives); micro pools every label.
     """
-    counts = _confusion(labels, called).set_index("finding")
+    counts = _confusion(checked, called).set_index("finding")
     counts.loc["micro"] = counts.sum()
     tn, fp, fn, tp = counts.to_numpy(dtype=float).T
     columns = {"precision": (tp, fp), "recall": (tp, fn), "specificity": (tn, fp), "f1": (2 * tp, fp + fn)}
     table = pd.DataFrame({name: ratio(a, a + b) for name, (a, b) in columns.items()}, index=counts.index)
-    scored = has_both_classes(labels)
+    scored = has_both_classes(checked)
     table.loc[[name for name, both in zip(FINDINGS, scored, strict=True) if not both]] = np.nan
     by_finding, positives = table.loc[list(FINDINGS)].to_numpy()[scored], (tp + fn)[:-1][scored]
     table.loc["macro"] = by_finding.mean(axis=0)
@@ -78,10 +78,10 @@ def _operating_table(labels: Truth, called: Booleans) -> pd.DataFrame:
     return table
 
 
-def _scores(rankings: list[Ranking], truth: Truth, decisions: Booleans, weights: Weights) -> dict[str, Floats]:
+def _scores(rankings: list[Ranking], labels: Labels, decisions: Booleans, weights: Weights) -> dict[str, Floats]:
     """All that has an interval, under each row of `weights (b, n)`: `(b, 14)` by finding, `(b,)` for the means."""
     area, precision = ranking_scores(rankings, weights)
-    f1, micro_f1 = f1_scores(truth, decisions, weights)
+    f1, micro_f1 = f1_scores(labels, decisions, weights)
     return {
         "auroc": area,
         "average_precision": precision,
@@ -100,7 +100,7 @@ def _finite(value: Any) -> Any:
 
 
 def evaluate(
-    truth: npt.ArrayLike,
+    labels: npt.ArrayLike,
     probabilities: npt.ArrayLike,
     decisions: npt.ArrayLike,
     patients: npt.ArrayLike,
@@ -116,7 +116,7 @@ def evaluate(
     accuracy is the share of images whose labels are all decided right, Hamming loss the share of labels decided wrong.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
         decisions: `(n, 14)` of 0 and 1.
         patients: `(n,)` ids; whole patients are resampled.
@@ -132,27 +132,27 @@ def evaluate(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    labels = check_truth(truth)
-    called = check_decisions(decisions, "decisions", images=len(labels))
-    people = check_patients(patients, len(labels))
-    rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels), low=0, high=1))
-    counts = {"n": len(labels), "patients": len(np.unique(people)), "findings_scored": int(scorable(labels).sum())}
-    point, drawn = resample(lambda weights: _scores(rankings, labels, called, weights), people, resamples, seed)
-    return dict(_finite({**counts, **_at_operating_points(labels, called), **_with_intervals(point, drawn)}))
+    checked = check_labels(labels)
+    called = check_decisions(decisions, "decisions", images=len(checked))
+    people = check_patients(patients, len(checked))
+    rankings = rank_findings(checked, check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1))
+    counts = {"n": len(checked), "patients": len(np.unique(people)), "findings_scored": int(scorable(checked).sum())}
+    point, drawn = resample(lambda weights: _scores(rankings, checked, called, weights), people, resamples, seed)
+    return dict(_finite({**counts, **_at_operating_points(checked, called), **_with_intervals(point, drawn)}))
 
 
-def _at_operating_points(labels: Truth, called: Booleans) -> dict[str, Any]:
+def _at_operating_points(checked: Labels, called: Booleans) -> dict[str, Any]:
     """What `evaluate` says of the decisions alone, and the counts by finding."""
-    table, wrong = _operating_table(labels, called), labels.labelled & (labels.present != called)
+    table, wrong = _operating_table(checked, called), checked.labelled & (checked.present != called)
     by_finding = {
         "f1": table["f1"].loc[list(FINDINGS)],
-        "positives": labels.present.sum(axis=0).tolist(),
-        "labelled": labels.labelled.sum(axis=0).tolist(),
+        "positives": checked.present.sum(axis=0).tolist(),
+        "labelled": checked.labelled.sum(axis=0).tolist(),
     }
     return {
         **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
         "subset_accuracy": np.mean(~wrong.any(axis=1)),
-        "hamming_loss": wrong.sum() / labels.labelled.sum(),
+        "hamming_loss": wrong.sum() / checked.labelled.sum(),
         **{name: dict(zip(FINDINGS, values, strict=True)) for name, values in by_finding.items()},
     }
 
@@ -174,12 +174,12 @@ def _with_intervals(point: Mapping[str, Any], drawn: Mapping[str, Floats]) -> di
 
 
 def classification_report(
-    truth: npt.ArrayLike, decisions: npt.ArrayLike, thresholds: npt.ArrayLike, metrics: Mapping[str, Any]
+    labels: npt.ArrayLike, decisions: npt.ArrayLike, thresholds: npt.ArrayLike, metrics: Mapping[str, Any]
 ) -> pd.DataFrame:
     """The table a reader looks at first: a row a finding, then the `micro`, `macro` and `weighted` averages.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         decisions: `(n, 14)` of 0 and 1.
         thresholds: `(14,)`, those that made the decisions.
         metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
@@ -192,14 +192,14 @@ def classification_report(
     Raises:
         ValueError: wrong shapes or values.
     """
-    labels = check_truth(truth)
-    table = _operating_table(labels, check_decisions(decisions, "decisions", images=len(labels)))
+    checked = check_labels(labels)
+    table = _operating_table(checked, check_decisions(decisions, "decisions", images=len(checked)))
     for name in ("auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"):
         table[name] = pd.Series(metrics[name], dtype=float)
         table.loc["macro", name] = metrics[f"mean_{name}"]
     cuts = check_scores(np.asarray(thresholds)[None], "thresholds", images=1, low=0, high=1)[0]
     table["threshold"] = pd.Series(cuts, index=FINDINGS)
-    table["n"] = [*labels.labelled.sum(axis=0), *[len(labels)] * len(AVERAGES)]
-    positives = labels.present.sum(axis=0)
+    table["n"] = [*checked.labelled.sum(axis=0), *[len(checked)] * len(AVERAGES)]
+    positives = checked.present.sum(axis=0)
     table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]
     return table.round(DECIMALS).rename_axis("finding").reset_index()

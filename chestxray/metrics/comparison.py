@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Truth, Weights, check_decisions, check_scores, check_truth, scorable
+from chestxray.labels import Floats, Labels, Weights, check_decisions, check_labels, check_scores, scorable
 from chestxray.metrics.bootstrap import check_patients, resample
 from chestxray.metrics.calibration_error import calibration_errors
 from chestxray.metrics.classification import f1_scores
@@ -46,18 +46,20 @@ class Comparison:
     patients: int
 
 
-def _statistics(labels: Truth, scores: Scores, name: str, ranking_only: bool) -> Callable[[Weights], dict[str, Floats]]:
-    n = len(labels)
+def _statistics(
+    checked: Labels, scores: Scores, name: str, ranking_only: bool
+) -> Callable[[Weights], dict[str, Floats]]:
+    n = len(checked)
     probabilities = check_scores(scores.probabilities, f"{name} probabilities", images=n, low=0, high=1)
     decisions = check_decisions(scores.decisions, f"{name} decisions", images=n)
-    rankings, errors = rank_findings(labels, probabilities), calibration_errors(labels, probabilities)
+    rankings, errors = rank_findings(checked, probabilities), calibration_errors(checked, probabilities)
 
     def statistics(weights: Weights) -> dict[str, Floats]:
         """Each metric by finding, `(b, 14)`, a row per row of `weights (b, n)`."""
         area, precision = ranking_scores(rankings, weights)
         if ranking_only:
             return dict(zip(RANKING, (area, precision), strict=True))
-        f1, error = f1_scores(labels, decisions, weights)[0], errors(weights)
+        f1, error = f1_scores(checked, decisions, weights)[0], errors(weights)
         known = np.isfinite(area)
         values = (area, precision, np.where(known, f1, np.nan), np.where(known, error, np.nan))
         return dict(zip(METRICS, values, strict=True))
@@ -66,7 +68,7 @@ def _statistics(labels: Truth, scores: Scores, name: str, ranking_only: bool) ->
 
 
 def compare(
-    truth: npt.ArrayLike,
+    labels: npt.ArrayLike,
     champion: Scores,
     challenger: Scores,
     patients: npt.ArrayLike,
@@ -78,7 +80,7 @@ def compare(
     """Compares two models by a paired bootstrap over patients.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         champion: the model in use.
         challenger: the model that would replace it, on the same images in the same order.
         patients: `(n,)` ids.
@@ -89,12 +91,12 @@ def compare(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    labels = check_truth(truth)
-    people = check_patients(patients, len(labels))
-    scorable(labels)
+    checked = check_labels(labels)
+    people = check_patients(patients, len(checked))
+    scorable(checked)
     names = RANKING if ranking_only else METRICS
-    old = _statistics(labels, champion, "champion", ranking_only)
-    new = _statistics(labels, challenger, "challenger", ranking_only)
+    old = _statistics(checked, champion, "champion", ranking_only)
+    new = _statistics(checked, challenger, "challenger", ranking_only)
 
     def both(weights: Weights) -> dict[str, Floats]:
         a, b = old(weights), new(weights)
@@ -105,13 +107,13 @@ def compare(
         champion={name: point[f"old {name}"] for name in names},
         challenger={name: point[f"new {name}"] for name in names},
         drawn={name: drawn[f"new {name}"] - drawn[f"old {name}"] for name in names},
-        positives=labels.present.sum(axis=0),
+        positives=checked.present.sum(axis=0),
         rarer_patients=np.array(
             [
                 min(len(np.unique(people[part])) for part in (present, labelled & ~present))
-                for present, labelled in zip(labels.present.T, labels.labelled.T, strict=True)
+                for present, labelled in zip(checked.present.T, checked.labelled.T, strict=True)
             ]
         ),
-        images=len(labels),
+        images=len(checked),
         patients=len(np.unique(people)),
     )

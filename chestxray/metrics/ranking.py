@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, Truth, Weights, check_scores, check_truth, drawn_once, scorable
+from chestxray.labels import Booleans, Floats, Labels, Weights, check_labels, check_scores, drawn_once, scorable
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -46,9 +46,9 @@ def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats
     return Ranking(rows[order], rows[order[positive[order]]], ranked[:, step], found[:, step])
 
 
-def rank_findings(truth: Truth, scores: Floats) -> list[Ranking]:
+def rank_findings(labels: Labels, scores: Floats) -> list[Ranking]:
     """Ranks the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
-    known = (truth.of(finding) for finding in range(len(FINDINGS)))
+    known = (labels.of(finding) for finding in range(len(FINDINGS)))
     return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
 
 
@@ -98,11 +98,11 @@ def mean_over_findings(values: Floats) -> Floats:
     return np.where(count > 0, ratio(total, count), np.nan)
 
 
-def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
     """Area under the ROC curve of each finding.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         scores: `(n, 14)`, finite; higher means more likely.
 
     Returns:
@@ -111,28 +111,28 @@ def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
     Raises:
         ValueError: wrong shapes or values.
     """
-    return _point_scores(truth, scores)[0]
+    return _point_scores(labels, scores)[0]
 
 
-def mean_auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+def mean_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Mean over the findings that have both classes.
 
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    scorable(check_truth(truth))
-    return float(np.nanmean(auroc(truth, scores)))
+    scorable(check_labels(labels))
+    return float(np.nanmean(auroc(labels, scores)))
 
 
-def average_precision(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
     """Average precision of each finding: as `auroc`, equal to scikit-learn's `average_precision_score`."""
-    return _point_scores(truth, scores)[1]
+    return _point_scores(labels, scores)[1]
 
 
-def _point_scores(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
-    labels = check_truth(truth)
-    rankings = rank_findings(labels, check_scores(scores, "scores", images=len(labels)))
-    area, precision = ranking_scores(rankings, drawn_once(len(labels)))
+def _point_scores(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+    checked = check_labels(labels)
+    rankings = rank_findings(checked, check_scores(scores, "scores", images=len(checked)))
+    area, precision = ranking_scores(rankings, drawn_once(len(checked)))
     return area[0], precision[0]
 
 
@@ -143,14 +143,14 @@ def _curve(finding: str, **columns: Floats) -> pd.DataFrame:
     return points.iloc[kept]
 
 
-def curves(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataFrame, pd.DataFrame]:
+def curves(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataFrame, pd.DataFrame]:
     """ROC and precision-recall curves, as points to plot, at most 200 a finding.
 
     ROC points are the corners of the curve. Precision-recall points are those where recall grows, with the first
     carried back to recall 0; drawn as steps, precision holding to the left, they enclose the average precision.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)`, finite.
 
     Returns:
@@ -160,10 +160,10 @@ def curves(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataF
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    labels = check_truth(truth)
-    rankings = rank_findings(labels, check_scores(probabilities, "probabilities", images=len(labels)))
+    checked = check_labels(labels)
+    rankings = rank_findings(checked, check_scores(probabilities, "probabilities", images=len(checked)))
     roc, precision_recall = [], []
-    for finding in np.flatnonzero(scorable(labels)):
+    for finding in np.flatnonzero(scorable(checked)):
         ranking, name = rankings[finding], FINDINGS[finding]
         positives = len(ranking.positives)
         alarms = (ranking.ranked - ranking.found).T.ravel() / (len(ranking.order) - positives)

@@ -140,7 +140,7 @@ def _decide(
     )
 
 
-def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
+def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
     """Judges a comparison by a policy; see `judge`."""
     c, patients = comparison, comparison.patients
     known = np.isfinite(c.champion["auroc"])
@@ -178,12 +178,12 @@ def verdict_of(comparison: Comparison, policy: GateParams) -> Verdict:
 
 
 def judge(
-    truth: npt.ArrayLike, champion: Scores, challenger: Scores, patients: npt.ArrayLike, policy: GateParams
+    labels: npt.ArrayLike, champion: Scores, challenger: Scores, patients: npt.ArrayLike, policy: GateParams
 ) -> Verdict:
     """Decides whether the challenger replaces the champion.
 
     Args:
-        truth: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         champion: the model in use.
         challenger: on the same images in the same order.
         patients: `(n,)` ids.
@@ -192,5 +192,5 @@ def judge(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    sampled = compare(truth, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
-    return verdict_of(sampled, policy)
+    sampled = compare(labels, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
+    return reach_verdict(sampled, policy)

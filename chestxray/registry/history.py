@@ -7,16 +7,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.labels import check_truth, drawn_once, has_both_classes
+from chestxray.labels import check_labels, drawn_once, has_both_classes
 from chestxray.metrics.classification import f1_scores
 from chestxray.metrics.comparison import Scores
 from chestxray.metrics.ranking import auroc
-from chestxray.registry.version_predictions import Opinion
+from chestxray.registry.version_predictions import VersionPredictions
 
 COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_auroc", "macro_f1")
 
 
-def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> pd.DataFrame:
+def version_history(test: Dataset, predictions: Sequence[VersionPredictions], champion: int | None) -> pd.DataFrame:
     """A row a version and batch.
 
     Backward transfer and forgetting are those of the continual-learning literature. With R the mean AUROC of a version
@@ -26,7 +26,7 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
 
     Args:
         test: the test images of all batches.
-        opinions: of the registered versions, the oldest first.
+        predictions: of the registered versions, the oldest first.
         champion: number of the champion.
 
     Returns:
@@ -35,16 +35,16 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
     """
     batches = list(dict.fromkeys(test.studies["batch"]))
     rows = []
-    for opinion in opinions:
+    for each in predictions:
         for batch in batches:
             part = (test.studies["batch"] == batch).to_numpy()
-            mean_auroc, macro_f1 = _scores(test.truth[part], opinion.at(part))
+            mean_auroc, macro_f1 = _scores(test.labels[part], each.at(part))
             rows.append(
                 {
-                    "version": opinion.version,
-                    "champion": int(opinion.version == champion),
+                    "version": each.version,
+                    "champion": int(each.version == champion),
                     "batch": batch,
-                    "trained_on": int(batch in opinion.batches),
+                    "trained_on": int(batch in each.batches),
                     "n": int(part.sum()),
                     "patients": len(set(test.patients[part])),
                     "mean_auroc": mean_auroc,
@@ -54,13 +54,13 @@ def ledger(test: Dataset, opinions: Sequence[Opinion], champion: int | None) -> 
     return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _scores(truth: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
-    labels = check_truth(truth)
-    both = has_both_classes(labels)
+def _scores(labels: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
+    checked = check_labels(labels)
+    both = has_both_classes(checked)
     if not both.any():
         return np.nan, np.nan
-    f1 = f1_scores(labels, np.asarray(scores.decisions).astype(bool), drawn_once(len(labels)))[0][0]
-    return float(np.nanmean(auroc(truth, scores.probabilities))), float(f1[both].mean())
+    f1 = f1_scores(checked, np.asarray(scores.decisions).astype(bool), drawn_once(len(checked)))[0][0]
+    return float(np.nanmean(auroc(labels, scores.probabilities))), float(f1[both].mean())
 
 
 def _with_transfer(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.metrics.comparison import METRICS, Scores
 from chestxray.params import Params
 from chestxray.registry.gate import judge
-from chestxray.registry.history import ledger
-from chestxray.registry.version_predictions import Opinion, opinions
+from chestxray.registry.history import version_history
+from chestxray.registry.version_predictions import VersionPredictions, predict_versions
 from chestxray.registry.versions import (
     CHAMPION,
     DIGEST,
@@ -26,9 +26,9 @@ from chestxray.registry.versions import (
     VERDICT,
     VERDICT_FOLDER,
     RegistryError,
-    holder,
-    place_of,
+    artifact_path,
     promote,
+    version_with_alias,
 )
 from chestxray.system.files import read_json
 from chestxray.tracking.mlflow_runs import Run
@@ -59,7 +59,7 @@ class Promotion:
 
     verdict: dict[str, Any]
     flips: pd.DataFrame
-    ledger: pd.DataFrame
+    version_history: pd.DataFrame
 
 
 def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset, params: Params) -> Promotion:
@@ -73,11 +73,11 @@ def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset,
         test: the test images of all batches.
         params: names the benchmark's batches and the gate's policy.
     """
-    holding, every = holder(client, version.name, CHAMPION), opinions(client, test, params)
+    holding, every = version_with_alias(client, version.name, CHAMPION), predict_versions(client, test, params)
     number, champion = int(version.version), int(holding.version) if holding else None
     if number not in every:
         raise RegistryError(f"version {number} can't be opened; delete it from the registry and run dvc repro again")
-    table = ledger(test, list(every.values()), champion)
+    table = version_history(test, list(every.values()), champion)
     if number == champion:
         return Promotion(*_kept_verdict(client, version, test.synthetic), table)
     rival = every.get(champion) if champion else None
@@ -87,7 +87,12 @@ def decide_promotion(client: MlflowClient, version: ModelVersion, test: Dataset,
 
 
 def _decision(
-    version: ModelVersion, champion: int | None, rival: Opinion | None, own: Opinion, test: Dataset, params: Params
+    version: ModelVersion,
+    champion: int | None,
+    rival: VersionPredictions | None,
+    own: VersionPredictions,
+    test: Dataset,
+    params: Params,
 ) -> dict[str, Any]:
     """What is decided and why; the gate is asked where nothing else settles it."""
     decision, by_hand = "keep", "to replace it, move the alias in MLflow by hand"
@@ -109,11 +114,13 @@ def _decision(
     return {"decision": decision, "reason": reason}
 
 
-def _judged(test: Dataset, champion: Opinion, challenger: Opinion, params: Params) -> dict[str, Any]:
+def _judged(
+    test: Dataset, champion: VersionPredictions, challenger: VersionPredictions, params: Params
+) -> dict[str, Any]:
     part = test.studies["batch"].isin(benchmark_batches(params)).to_numpy()
     people, policy = test.patients[part], params.register_.gate
     try:
-        return judge(test.truth[part], champion.at(part), challenger.at(part), people, policy).to_dict()
+        return judge(test.labels[part], champion.at(part), challenger.at(part), people, policy).to_dict()
     except ValueError as error:
         return {"decision": "underpowered", "reason": f"The benchmark can't tell models apart: {error}."}
 
@@ -121,7 +128,7 @@ def _judged(test: Dataset, champion: Opinion, challenger: Opinion, params: Param
 def _kept_verdict(client: MlflowClient, version: ModelVersion, synthetic: bool) -> tuple[dict[str, Any], pd.DataFrame]:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kept = place_of(version.tags[DIGEST], VERDICT_FOLDER)
+            kept = artifact_path(version.tags[DIGEST], VERDICT_FOLDER)
             files = Path(client.download_artifacts(version.run_id, kept, folder))
             return dict(read_json(files / VERDICT_FILE)), pd.read_csv(files / FLIPS_FILE, dtype={"patient": str})
         except (MlflowException, OSError):
@@ -142,20 +149,20 @@ def flips(test: pd.DataFrame, champion: Scores, challenger: Scores) -> pd.DataFr
     rows = []
     for place, finding in enumerate(FINDINGS):
         old, new = (np.asarray(scores.decisions)[:, place].astype(bool) for scores in (champion, challenger))
-        truth = test[finding].to_numpy()
-        changed = (old != new) & (truth != UNLABELLED)
+        labels = test[finding].to_numpy()
+        changed = (old != new) & (labels != UNLABELLED)
         part = test.loc[changed, ["batch", "image", "patient"]].assign(finding=finding)
         for name, scores, said in (("champion", champion, old), ("challenger", challenger, new)):
             part[f"{name}_probability"] = np.asarray(scores.probabilities)[changed, place]
             part[f"{name}_decision"] = said[changed].astype(int)
-        part.insert(4, "truth", truth[changed].astype(int))
-        part.insert(0, "change", np.where(old == truth, "right to wrong", "wrong to right")[changed])
+        part.insert(4, "truth", labels[changed].astype(int))
+        part.insert(0, "change", np.where(old == labels, "right to wrong", "wrong to right")[changed])
         rows.append(part)
     table: pd.DataFrame = pd.concat(rows)[list(FLIP_COLUMNS)]
     return table.sort_values(["change", "finding", "batch", "image"], ignore_index=True)
 
 
-def settle(client: MlflowClient, version: ModelVersion, verdict: dict[str, Any], reports: Path) -> None:
+def apply_verdict(client: MlflowClient, version: ModelVersion, verdict: dict[str, Any], reports: Path) -> None:
     """Keeps the verdict with the version, tags it, and moves the alias if the verdict is `promote`.
 
     The alias comes last: a run that is killed before is judged again, with the same result. Who is champion already is
@@ -167,10 +174,10 @@ def settle(client: MlflowClient, version: ModelVersion, verdict: dict[str, Any],
         verdict: content of `promotion.json`.
         reports: the folder that holds `promotion.json` and `flips.csv`.
     """
-    champion = holder(client, version.name, CHAMPION)
+    champion = version_with_alias(client, version.name, CHAMPION)
     if champion is not None and champion.version == version.version:
         return
-    run, kept = Run(client, version.run_id), place_of(version.tags[DIGEST], VERDICT_FOLDER)
+    run, kept = Run(client, version.run_id), artifact_path(version.tags[DIGEST], VERDICT_FOLDER)
     for name in (VERDICT_FILE, FLIPS_FILE):
         run.log_artifact(reports / name, kept)
     if version.tags.get(VERDICT) != ROLLED_BACK:

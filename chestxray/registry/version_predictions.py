@@ -16,24 +16,24 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.datasets.split import draws_of_test
-from chestxray.evaluation.logits import IMAGES_AT_ONCE, answers, logits_of, names_of
+from chestxray.datasets.split import split_fingerprint
+from chestxray.evaluation.logits import IMAGES_AT_ONCE, content_hashes, logits_frame, predict_logits
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import BundleError
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.metrics.comparison import Scores
 from chestxray.params import Params
-from chestxray.registry.versions import DIGEST, RegistryError, fetch_bundle, place_of, versions
+from chestxray.registry.versions import DIGEST, RegistryError, artifact_path, fetch_bundle, versions
 from chestxray.tracking.mlflow_runs import Run
 
-OPINION_DIGEST = "chestxray.opinions_sha256"
-OPINION_FOLDER, OPINION_FILE = "opinions", "logits.parquet"
+PREDICTIONS_DIGEST = "chestxray.opinions_sha256"
+PREDICTIONS_FOLDER, PREDICTIONS_FILE = "opinions", "logits.parquet"
 """Where a version keeps what it said before; without it, it is asked again, with the same result."""
 
 
 @dataclass(frozen=True)
-class Opinion:
+class VersionPredictions:
     """What a version says of the test images.
 
     Attributes:
@@ -53,7 +53,7 @@ class Opinion:
         return Scores(np.asarray(self.scores.probabilities)[part], np.asarray(self.scores.decisions)[part])
 
 
-def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, Opinion]:
+def predict_versions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, VersionPredictions]:
     """What every registered version that takes the test images says of them; says which ones do not.
 
     A version is asked about an image once: the logits are kept beside its bundle, by the SHA-256 of the prepared image.
@@ -71,7 +71,7 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
         By number, the oldest first.
     """
     found = {}
-    names = names_of(test)
+    names = content_hashes(test)
     for version in versions(client, params.register_.model):
         try:
             found[int(version.version)] = _ask(client, version, test, names, params)
@@ -80,11 +80,15 @@ def opinions(client: MlflowClient, test: Dataset, params: Params) -> dict[int, O
     return found
 
 
-def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, names: pd.Index, params: Params) -> Opinion:
+def _ask(
+    client: MlflowClient, version: ModelVersion, test: Dataset, names: pd.Index, params: Params
+) -> VersionPredictions:
     with tempfile.TemporaryDirectory() as folder:
         bundle = fetch_bundle(client, version, folder)
         card, trained_on = bundle.card, tuple(bundle.card.param("batches"))
-        facts = card.split_facts(params.prepare.model_dump(mode="json"), draws_of_test(test.studies, params.prepare))
+        facts = card.split_facts(
+            params.prepare.model_dump(mode="json"), split_fingerprint(test.studies, params.prepare)
+        )
         facts["prepare.size"] = (card.param("prepare.size"), params.prepare.size)
         facts["findings"] = (card.findings, FINDINGS)
         for name, (then, now) in facts.items():
@@ -92,7 +96,7 @@ def _ask(client: MlflowClient, version: ModelVersion, test: Dataset, names: pd.I
                 raise RegistryError(f"it was made with {name} {then}, this run has {now}")
         probabilities = bundle.platt.probabilities(_logits(client, version, bundle.network, test, names))
     scores = Scores(probabilities, decide(probabilities, bundle.thresholds))
-    return Opinion(int(version.version), trained_on, card.synthetic, scores)
+    return VersionPredictions(int(version.version), trained_on, card.synthetic, scores)
 
 
 def _logits(
@@ -107,9 +111,9 @@ def _logits(
             kept = kept.iloc[:0]
     missing = np.flatnonzero(~names.isin(kept.index) & ~names.duplicated())
     if len(missing):
-        said = logits_of(network, _at(test, missing), f"version {version.version}")
-        kept = pd.concat([kept, answers(names[missing], said)])
-        keep_opinion(client, version, kept)
+        said = predict_logits(network, _at(test, missing), f"version {version.version}")
+        kept = pd.concat([kept, logits_frame(names[missing], said)])
+        keep_predictions(client, version, kept)
     return kept.loc[names].to_numpy(np.float32)
 
 
@@ -119,16 +123,16 @@ def _at(images: Dataset, rows: npt.NDArray[np.intp]) -> Dataset:
 
 def _kept(client: MlflowClient, version: ModelVersion) -> pd.DataFrame:
     """What the version is known to have said: logits by the name of the image; none if the file is lost or damaged."""
-    place = f"{place_of(version.tags[DIGEST], OPINION_FOLDER)}/{OPINION_FILE}"
+    place = f"{artifact_path(version.tags[DIGEST], PREDICTIONS_FOLDER)}/{PREDICTIONS_FILE}"
     with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError):
-        if OPINION_DIGEST in version.tags:
+        if PREDICTIONS_DIGEST in version.tags:
             content = Path(client.download_artifacts(version.run_id, place, folder)).read_bytes()
-            if hashlib.sha256(content).hexdigest() == version.tags[OPINION_DIGEST]:
+            if hashlib.sha256(content).hexdigest() == version.tags[PREDICTIONS_DIGEST]:
                 return pd.read_parquet(BytesIO(content))
     return pd.DataFrame(columns=list(FINDINGS), dtype=np.float32)
 
 
-def keep_opinion(client: MlflowClient, version: ModelVersion, said: pd.DataFrame) -> None:
+def keep_predictions(client: MlflowClient, version: ModelVersion, said: pd.DataFrame) -> None:
     """Keeps beside a version what it said; where that fails, it is asked again another time.
 
     The digest comes last: until then, and if another process writes at the same time, the file does not count.
@@ -140,11 +144,11 @@ def keep_opinion(client: MlflowClient, version: ModelVersion, said: pd.DataFrame
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, OPINION_FILE)
+            file = Path(folder, PREDICTIONS_FILE)
             said.to_parquet(file)
-            Run(client, version.run_id).log_artifact(file, place_of(version.tags[DIGEST], OPINION_FOLDER))
+            Run(client, version.run_id).log_artifact(file, artifact_path(version.tags[DIGEST], PREDICTIONS_FOLDER))
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        client.set_model_version_tag(version.name, version.version, OPINION_DIGEST, digest)
+        client.set_model_version_tag(version.name, version.version, PREDICTIONS_DIGEST, digest)
     except (MlflowException, OSError) as error:
         message = "what version %s says can't be kept, it will be asked again: %s"
         logging.getLogger(__name__).warning(message, version.version, error)

@@ -76,13 +76,13 @@ def versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     return sorted((version for version in found if DIGEST in version.tags), key=lambda version: int(version.version))
 
 
-def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+def version_with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The version that has an alias, if any has."""
     number = client.get_registered_model(name).aliases.get(alias)
     return None if number is None else client.get_model_version(name, number)
 
 
-def place_of(digest: str, what: str) -> str:
+def artifact_path(digest: str, what: str) -> str:
     """Folder of a version's files among the artifacts of its run, which may have made several bundles."""
     return f"versions/{digest[:16]}/{what}"
 
@@ -97,7 +97,7 @@ def fetch_bundle(client: MlflowClient, version: ModelVersion, folder: str) -> Bu
     digest = version.tags[DIGEST]
     mend = f"delete version {version.version} of {version.name} from the registry"
     try:
-        path = Path(client.download_artifacts(version.run_id, place_of(digest, MODEL_FOLDER), folder))
+        path = Path(client.download_artifacts(version.run_id, artifact_path(digest, MODEL_FOLDER), folder))
         same = bundle_digest(path) == digest
     except (MlflowException, OSError) as error:
         raise RegistryError(f"the files of version {version.version} are gone ({error}): {mend}") from error
@@ -108,7 +108,7 @@ def fetch_bundle(client: MlflowClient, version: ModelVersion, folder: str) -> Bu
 
 def promote(client: MlflowClient, version: ModelVersion) -> None:
     """Makes a version the champion and the one before it `previous`; whoever is champion already stays it."""
-    old = holder(client, version.name, CHAMPION)
+    old = version_with_alias(client, version.name, CHAMPION)
     if old is not None and old.version == version.version:
         return
     if old is not None:
@@ -126,7 +126,7 @@ def rollback(client: MlflowClient, name: str) -> tuple[ModelVersion, ModelVersio
         RegistryError: no version was champion before.
     """
     try:
-        champion, previous = holder(client, name, CHAMPION), holder(client, name, PREVIOUS)
+        champion, previous = version_with_alias(client, name, CHAMPION), version_with_alias(client, name, PREVIOUS)
     except MlflowException as error:
         raise RegistryError(f"there is no registered model {name}: run dvc repro") from error
     if champion is None or previous is None or champion.version == previous.version:
@@ -166,12 +166,12 @@ def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
 
 
 def _new_version(run: Run, folder: Path, weights: Path, name: str, digest: str) -> ModelVersion:
-    run.log_artifact(weights, place_of(digest, WEIGHTS_FOLDER))
+    run.log_artifact(weights, artifact_path(digest, WEIGHTS_FOLDER))
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary, MODEL_FOLDER)
         _save_flavour(folder, model)
-        run.log_artifact(model, place_of(digest, MODEL_FOLDER))
-    source = f"{run.client.get_run(run.run_id).info.artifact_uri}/{place_of(digest, MODEL_FOLDER)}"
+        run.log_artifact(model, artifact_path(digest, MODEL_FOLDER))
+    source = f"{run.client.get_run(run.run_id).info.artifact_uri}/{artifact_path(digest, MODEL_FOLDER)}"
     tags = {DIGEST: digest, WEIGHTS_DIGEST: hashlib.sha256(weights.read_bytes()).hexdigest()}
     return run.client.create_model_version(name, source, run.run_id, tags=tags)
 

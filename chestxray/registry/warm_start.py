@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from chestxray.datasets.split import draws_of_test
+from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, BundleError, Card
@@ -21,7 +21,7 @@ from chestxray.inference.model_uri import ModelURI
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between
 from chestxray.models.weights import WeightsError, read_weights
 from chestxray.params import Params
-from chestxray.registry.versions import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, place_of
+from chestxray.registry.versions import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, artifact_path
 from chestxray.system.files import read_json
 
 
@@ -64,7 +64,7 @@ def load_parent(
     with tempfile.TemporaryDirectory() as folder:
         try:
             version = client.get_model_version(uri.name, uri.version)
-            model, weights = (place_of(version.tags[DIGEST], what) for what in (MODEL_FOLDER, WEIGHTS_FOLDER))
+            model, weights = (artifact_path(version.tags[DIGEST], what) for what in (MODEL_FOLDER, WEIGHTS_FOLDER))
             content = read_json(Path(client.download_artifacts(version.run_id, f"{model}/{CARD}", folder)))
             card = Card.model_validate(content)
             (file,) = Path(client.download_artifacts(version.run_id, weights, folder)).iterdir()
@@ -86,7 +86,7 @@ def load_parent(
 
 def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame) -> None:
     # Another split would put patients that the parent was trained on into validation or test.
-    facts = card.split_facts(params.prepare.model_dump(mode="json"), draws_of_test(test, params.prepare)) | {
+    facts = card.split_facts(params.prepare.model_dump(mode="json"), split_fingerprint(test, params.prepare)) | {
         "findings": (card.findings, FINDINGS),
         "prepare.size": (card.size, params.prepare.size),
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),

@@ -116,7 +116,7 @@ def one_at_a_time(uri: str, what: str) -> Iterator[None]:
     Raises:
         OSError: the file beside the store can't be written.
     """
-    store = _file_of(uri)
+    store = _store_file(uri)
     with _acquired(FileLock(f"{store}.{what}.lock")) if store else nullcontext():
         yield
 
@@ -222,7 +222,7 @@ def flatten(nested: Nested, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _file_of(uri: str) -> Path | None:
+def _store_file(uri: str) -> Path | None:
     """The file of an SQLite store, the same one for all ways to write it; None for a store on a server."""
     return Path(uri.removeprefix(SQLITE).partition("?")[0]).resolve() if uri.startswith(SQLITE) else None
 
@@ -244,7 +244,7 @@ def _experiment(client: MlflowClient) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found:
         return str(found.experiment_id)
-    file = _file_of(client.tracking_uri)
+    file = _store_file(client.tracking_uri)
     location = (file.parent / "artifacts").as_uri() if file else None  # without a server, artifacts lie beside it
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=location))

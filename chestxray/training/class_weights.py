@@ -10,18 +10,18 @@ from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.params import ClassWeightingParams
 
 
-def class_weights(truth: npt.NDArray[np.int8], params: ClassWeightingParams) -> dict[str, dict[str, Any]]:
+def class_weights(labels: npt.NDArray[np.int8], params: ClassWeightingParams) -> dict[str, dict[str, Any]]:
     """Weights of positives: min(cap, (negatives / positives) ^ power).
 
     Args:
-        truth: labels of the training side, N × 14, as `Dataset.truth` has them.
+        labels: labels of the training side, N × 14, as `Dataset.truth` has them.
         params: power and cap.
 
     Returns:
         Per finding `n` (images that label it), `positives`, `prevalence` among them (0 without any) and `weight`;
         weight 1, with a warning, where all or none of them are positive.
     """
-    rows, counts = {}, [(truth != UNLABELLED).sum(axis=0).tolist(), (truth == 1).sum(axis=0).tolist()]
+    rows, counts = {}, [(labels != UNLABELLED).sum(axis=0).tolist(), (labels == 1).sum(axis=0).tolist()]
     for finding, n, positives in zip(FINDINGS, *counts, strict=True):
         both = 0 < positives < n
         if not both:

@@ -19,7 +19,7 @@ import onnxruntime as ort
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.datasets.split import Side
+from chestxray.datasets.split import Split
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 from chestxray.params import FeaturesParams
@@ -51,7 +51,7 @@ class Features:
     studies: pd.DataFrame
 
     @property
-    def truth(self) -> npt.NDArray[np.int8]:
+    def labels(self) -> npt.NDArray[np.int8]:
         """The labels, int8, N × 14, as `Dataset.truth` has them."""
         return self.studies[list(FINDINGS)].to_numpy(np.int8)
 
@@ -97,8 +97,8 @@ def write_features(
         graph: the ONNX model of `onnx_graph.features_graph`.
         input_size: side of a view in pixels.
         params: the views.
-        out: the folder to make: `<side>.pooled.npy`, `<side>.activations.npy` if the graph gives them, and
-            `<side>.content_hash.npy`, which says whose they are.
+        out: the folder to make: `<split>.pooled.npy`, `<split>.activations.npy` if the graph gives them, and
+            `<split>.content_hash.npy`, which says whose they are.
         scratch: a folder that DVC doesn't know.
     """
     state = _state(dataset, graph, params)
@@ -110,9 +110,9 @@ def write_features(
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # an image a core is a little faster than all cores on one image
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    sides: tuple[tuple[Side, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
-    for side, count in sides:
-        _write_side(dataset.side(side), session, input_size, count, params, partial / side)
+    splits: tuple[tuple[Split, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
+    for split, count in splits:
+        _write_side(dataset.split(split), session, input_size, count, params, partial / split)
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
@@ -121,9 +121,9 @@ def write_features(
 def _state(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
     """SHA-256 of everything that the features depend on, but for the code."""
     digest = hashlib.sha256(graph + params.model_dump_json().encode())
-    for row, (name, side) in enumerate(zip(dataset.studies["content_hash"], dataset.studies["side"], strict=True)):
-        if side != "test":
-            digest.update(f"{name}{side}".encode() + dataset.pixels(row).tobytes())
+    for row, (name, split) in enumerate(zip(dataset.studies["content_hash"], dataset.studies["split"], strict=True)):
+        if split != "test":
+            digest.update(f"{name}{split}".encode() + dataset.pixels(row).tobytes())
     return digest.hexdigest()
 
 
@@ -159,25 +159,25 @@ def features_folders(batches: Iterable[str]) -> list[Path]:
     return [FEATURES / batch for batch in batches]
 
 
-def load_features(folders: list[Path], studies: pd.DataFrame, side: Side) -> Features:
+def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> Features:
     """Opens the features of one side over several batches.
 
     Args:
         folders: as `write_features` made them, in the order of the batches.
         studies: of the whole data set, in the same order; no image twice. Features of other images are passed over.
-        side: "train" or "validation".
+        split: "train" or "validation".
 
     Raises:
         ValueError: a study has no features here.
     """
-    pooled = [np.load(folder / f"{side}.pooled.npy", mmap_mode="r") for folder in folders]
-    files = [folder / f"{side}.activations.npy" for folder in folders]
+    pooled = [np.load(folder / f"{split}.pooled.npy", mmap_mode="r") for folder in folders]
+    files = [folder / f"{split}.activations.npy" for folder in folders]
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
-    rows = studies[studies["side"] == side].reset_index(drop=True)
-    hashes = [np.load(folder / f"{side}.content_hash.npy") for folder in folders]
+    rows = studies[studies["split"] == split].reset_index(drop=True)
+    hashes = [np.load(folder / f"{split}.content_hash.npy") for folder in folders]
     every, wanted = pd.Series(np.concatenate(hashes)), rows["content_hash"].to_numpy("S64")
     kept = (every.isin(wanted) & ~every.duplicated()).to_numpy()
     if not np.array_equal(every[kept], wanted):
-        raise UserError(f"features of {kept.sum()} of {len(rows)} {side} images, or in another order: run dvc repro")
+        raise UserError(f"features of {kept.sum()} of {len(rows)} {split} images, or in another order: run dvc repro")
     parts = np.split(kept, np.cumsum([len(part) for part in hashes])[:-1])
     return Features(pooled, activations, [np.flatnonzero(part) for part in parts], rows)

@@ -26,22 +26,22 @@ Load = Callable[[Indices, Indices], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Examples:
+class TrainingImages:
     """Images as the trained part takes them, whether they come from cached activations or from pixels.
 
     Attributes:
         load: (m images, m views) → m × input shape.
-        truth: int8, N × 14, as `Dataset.truth` has it.
+        labels: int8, N × 14, as `Dataset.truth` has it.
         views: how many views an image has.
     """
 
     load: Load
-    truth: npt.NDArray[np.int8]
+    labels: npt.NDArray[np.int8]
     views: int
 
-    def at(self, rows: Indices) -> "Examples":
+    def at(self, rows: Indices) -> "TrainingImages":
         """Some of the images, by their numbers."""
-        return Examples(lambda indices, chosen: self.load(rows[indices], chosen), self.truth[rows], self.views)
+        return TrainingImages(lambda indices, chosen: self.load(rows[indices], chosen), self.labels[rows], self.views)
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class FineTuned:
         }
 
 
-def cached_examples(features: Features) -> Examples:
+def cached_images(features: Features) -> TrainingImages:
     """Cached activations, float16 m × h × w × c."""
-    return Examples(features.rows, features.truth, features.pooled[0].shape[1])
+    return TrainingImages(features.rows, features.labels, features.pooled[0].shape[1])
 
 
-def pixel_examples(images: Dataset, input_size: int, params: FeaturesParams) -> Examples:
+def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> TrainingImages:
     """Views made from the prepared pixels, uint8 m × S × S × 1."""
     hashes = images.studies["content_hash"]
 
@@ -82,12 +82,12 @@ def pixel_examples(images: Dataset, input_size: int, params: FeaturesParams) -> 
         pairs = zip(indices, chosen, strict=True)
         return np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs])
 
-    return Examples(load, images.truth, params.views)
+    return TrainingImages(load, images.labels, params.views)
 
 
 def fine_tune(
-    train: Examples,
-    validation: Examples,
+    train: TrainingImages,
+    validation: TrainingImages,
     weights: LayerWeights,
     class_weights: npt.NDArray[np.float64],
     convention: Convention,
@@ -104,13 +104,13 @@ def fine_tune(
     """
     keras.utils.set_random_seed(params.seed)
     tf.config.experimental.enable_op_determinism()
-    steps = -(-len(train.truth) // params.batch_size)
+    steps = -(-len(train.labels) // params.batch_size)
     with _strategy().scope(), _precision("mixed_float16" if params.mixed_precision else "float32"):
         model = trainable_part(backbone.alpha, convention, backbone.input_size, params.from_layer)
         set_weights(model, weights)
         loss = cross_entropy(class_weights)
         model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
-    watch = _Watch(model, validation, loss, params.patience, params.batch_size)
+    watch = BestWeights(model, validation, loss, params.patience, params.batch_size)
     data = _epochs(train, model.input_shape[1:], params)
     if params.epochs:
         model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[watch], shuffle=False, verbose=2)
@@ -131,10 +131,10 @@ def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor
     """
     positive_weight = tf.constant(class_weights, tf.float32)
 
-    def loss(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        labelled = tf.cast(tf.not_equal(truth, UNLABELLED), tf.float32)
+    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        labelled = tf.cast(tf.not_equal(labels, UNLABELLED), tf.float32)
         scale = tf.math.divide_no_nan(tf.cast(tf.size(labelled), tf.float32), tf.reduce_sum(labelled))
-        entropy = tf.nn.weighted_cross_entropy_with_logits(tf.cast(truth, tf.float32), logits, positive_weight)
+        entropy = tf.nn.weighted_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits, positive_weight)
         return entropy * labelled * scale
 
     return loss
@@ -170,28 +170,30 @@ def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer
     return optimizer
 
 
-def _epochs(train: Examples, shape: tuple[int, ...], params: FineTuneParams) -> tf.data.Dataset:
+def _epochs(train: TrainingImages, shape: tuple[int, ...], params: FineTuneParams) -> tf.data.Dataset:
     """Shuffled batches without end: every epoch sees each image once, in one of its views."""
     rng = np.random.default_rng(params.seed)
 
     def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
         """Inputs float16 b × shape, and truth int8 b × 14."""
         while True:
-            order = rng.permutation(len(train.truth))
+            order = rng.permutation(len(train.labels))
             chosen = rng.integers(train.views, size=len(order))
             for start in range(0, len(order), params.batch_size):
                 # In the order of the file, which the disk likes; within a batch order means nothing.
                 part = np.sort(order[start : start + params.batch_size])
-                yield train.load(part, chosen[part]).astype(np.float16), train.truth[part]
+                yield train.load(part, chosen[part]).astype(np.float16), train.labels[part]
 
     signature = (tf.TensorSpec((None, *shape), tf.float16), tf.TensorSpec((None, len(FINDINGS)), tf.int8))
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
-class _Watch(keras.callbacks.Callback):
+class BestWeights(keras.callbacks.Callback):
     """Scores validation before the first and after every epoch, keeps the best weights, stops when nothing improves."""
 
-    def __init__(self, model: keras.Model, validation: Examples, loss: Any, patience: int, batch_size: int) -> None:
+    def __init__(
+        self, model: keras.Model, validation: TrainingImages, loss: Any, patience: int, batch_size: int
+    ) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
         self.best_epoch, self._best = 0, -1.0
@@ -208,8 +210,8 @@ class _Watch(keras.callbacks.Callback):
     def _score(self, epoch: int, loss: float) -> None:
         logits = self._logits()
         diverged = not np.isfinite(logits).all()
-        score = 0.0 if diverged else mean_auroc(self._validation.truth, logits)
-        validation_loss = float(tf.reduce_mean(self._loss(self._validation.truth, logits)))
+        score = 0.0 if diverged else mean_auroc(self._validation.labels, logits)
+        validation_loss = float(tf.reduce_mean(self._loss(self._validation.labels, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self.rows.append(row)
         logging.getLogger(__name__).info("epoch %d: validation mean AUROC %.4f", epoch, score)
@@ -218,7 +220,7 @@ class _Watch(keras.callbacks.Callback):
 
     def _logits(self) -> npt.NDArray[np.float32]:
         """Mean over the prediction views."""
-        count, size = len(self._validation.truth), self._batch_size
+        count, size = len(self._validation.labels), self._batch_size
         parts = []
         for start in range(0, count, size):
             part = np.arange(start, min(start + size, count))

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from chestxray.datasets.split import fold_of
+from chestxray.datasets.split import patient_fold
 from chestxray.errors import UserError
 from chestxray.findings import UNLABELLED
 from chestxray.metrics.ranking import mean_auroc
@@ -63,7 +63,7 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
     Raises:
         ValueError: fewer patients than folds.
     """
-    folds = np.array([fold_of(patient, params.folds) for patient in features.patients])
+    folds = np.array([patient_fold(patient, params.folds) for patient in features.patients])
     if len(np.unique(folds)) < params.folds:
         raise UserError(
             f"{len(set(features.patients))} patients are too few for train.folds {params.folds}: none falls on fold "
@@ -109,7 +109,7 @@ def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.i
     count = weights.shape[1] - 1
     logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
     logits = logits.reshape(len(logits), count + 1, -1)
-    scores = [mean_auroc(features.truth[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
+    scores = [mean_auroc(features.labels[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
     return float(np.mean(scores))
 
 
@@ -118,7 +118,7 @@ class _Problem:
 
     def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats) -> None:
         self._features, self._groups, self._class_weights = features, groups, class_weights.astype(np.float32)
-        self._truth = features.truth
+        self._truth = features.labels
         labelled = groups.T.astype(int) @ (self._truth != UNLABELLED)  # images, groups × findings
         self._labelled = np.maximum(labelled, 1)
         self._mean, self._deviation = _moments(features)
@@ -190,11 +190,11 @@ class _Problem:
 
 
 def _cross_entropy(
-    logits: Single, truth: npt.NDArray[np.int8], class_weights: Single, share: Single
+    logits: Single, labels: npt.NDArray[np.int8], class_weights: Single, share: Single
 ) -> tuple[float, Single]:
     """Weighted cross-entropy and its derivative by the logits: p·w·softplus(−z) + (1−p)·softplus(z); 0 unlabelled."""
-    positive = (truth == 1) * class_weights
-    negative = (truth == 0).astype(np.float32)
+    positive = (labels == 1) * class_weights
+    negative = (labels == 0).astype(np.float32)
     softplus = np.logaddexp(0.0, logits, dtype=np.float32)
     loss = float((share * (positive * (softplus - logits) + negative * softplus)).sum(dtype=np.float64))
     probability = expit(logits)

@@ -7,7 +7,7 @@ import pandas as pd
 from chestxray.findings import FINDINGS
 
 
-def replayed(studies: pd.DataFrame, seen_batches: list[str], share: float, seed: int) -> npt.NDArray[np.intp]:
+def replay_rows(studies: pd.DataFrame, seen_batches: list[str], share: float, seed: int) -> npt.NDArray[np.intp]:
     """All images that the parent has not seen, and a share of those it has, so that it does not forget them.
 
     Source: Rolnick et al., "Experience Replay for Continual Learning", NeurIPS 2019. The share is drawn without

@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.datasets.split import side_of
-from chestxray.evaluation.evaluate import card_of, evaluate_model
+from chestxray.datasets.split import patient_split
+from chestxray.evaluation.evaluate import evaluate_model, make_card
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -57,12 +57,12 @@ def tiny_weights() -> LayerWeights:
 def dataset() -> Dataset:
     """Noise whose brightness says which findings it has: 20 images to train, 20 to validate, 20 to test."""
     rng = np.random.default_rng(0)
-    truth = rng.integers(2, size=(60, 14)).astype(np.int8)
-    images = rng.integers(120, size=(60, SIZE, SIZE), dtype=np.uint8) + (truth[:, :1, None] * 90).astype(np.uint8)
-    studies = pd.DataFrame(truth, columns=list(FINDINGS))
-    studies["batch"], studies["row"], studies["side"] = "b", range(60), np.repeat(["train", "validation", "test"], 20)
-    drawn = pd.Series({str(patient): side_of(str(patient), PARAMS.prepare, None) for patient in range(1000)})
-    studies["patient"] = np.concatenate([drawn.index[drawn == side][:20] for side in ("train", "validation", "test")])
+    labels = rng.integers(2, size=(60, 14)).astype(np.int8)
+    images = rng.integers(120, size=(60, SIZE, SIZE), dtype=np.uint8) + (labels[:, :1, None] * 90).astype(np.uint8)
+    studies = pd.DataFrame(labels, columns=list(FINDINGS))
+    studies["batch"], studies["row"], studies["split"] = "b", range(60), np.repeat(["train", "validation", "test"], 20)
+    drawn = pd.Series({str(patient): patient_split(str(patient), PARAMS.prepare, None) for patient in range(1000)})
+    studies["patient"] = np.concatenate([drawn.index[drawn == split][:20] for split in ("train", "validation", "test")])
     studies["image"] = [f"{row}.png" for row in range(60)]
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True
@@ -89,7 +89,7 @@ def bundle_folder(dataset: Dataset, tiny_weights: LayerWeights, tmp_path_factory
     export_classifier(tiny_weights, TORCHVISION, TINY, dataset, SIZE, out / MODEL)
     network = OnnxModel(out / MODEL)
     evaluation = evaluate_model(network, dataset, ("b",), EVALUATE)
-    write_card(card_of(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)
+    write_card(make_card(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)
     return out
 
 

@@ -13,7 +13,7 @@ def columns(values):
 def sample(seed, n=300, patients=150, decimals=2):
     """Truth, probabilities with ties, decisions, patients."""
     generator = np.random.default_rng(seed)
-    truth = generator.random((n, 14)) < PREVALENCE
-    probabilities = (1 / (1 + np.exp(1 - truth - generator.normal(size=(n, 14))))).round(decimals)
+    labels = generator.random((n, 14)) < PREVALENCE
+    probabilities = (1 / (1 + np.exp(1 - labels - generator.normal(size=(n, 14))))).round(decimals)
     people = np.array([f"{patient:05d}" for patient in generator.integers(patients, size=n)])
-    return truth, probabilities, probabilities > 0.4, people
+    return labels, probabilities, probabilities > 0.4, people

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chestxray.labels import check_decisions, check_scores, check_truth, has_both_classes, scorable
+from chestxray.labels import check_decisions, check_labels, check_scores, has_both_classes, scorable
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from chestxray.labels import check_decisions, check_scores, check_truth, has_bot
 )
 def test_labels_other_than_1_0_and_unlabelled_in_14_columns_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        check_truth(labels)
+        check_labels(labels)
 
 
 def test_a_decision_is_always_one_way_or_the_other():
@@ -42,28 +42,28 @@ def test_a_wrong_score_is_named_by_finding_and_row():
 
 @pytest.mark.parametrize("kind", [bool, np.int8, np.int64, float])
 def test_labels_and_decisions_of_any_type_come_out_as_bool(kind):
-    labels = np.eye(14)[:3].astype(kind)
-    truth = check_truth(labels)
-    for checked in (check_decisions(labels, "decisions", images=3), truth.present, ~truth.absent):
+    given = np.eye(14)[:3].astype(kind)
+    labels = check_labels(given)
+    for checked in (check_decisions(given, "decisions", images=3), labels.present, ~labels.absent):
         assert checked.dtype == bool
-        np.testing.assert_array_equal(checked, labels == 1)
-    assert truth.labelled.all() and len(truth) == 3
+        np.testing.assert_array_equal(checked, given == 1)
+    assert labels.labelled.all() and len(labels) == 3
 
 
 def test_an_image_without_a_label_neither_has_nor_lacks_the_finding():
-    labels = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
-    labels[:, 5] = -1
-    truth = check_truth(labels)
-    assert truth.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
-    rows, positive = truth.of(0)
+    checked = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
+    checked[:, 5] = -1
+    labels = check_labels(labels)
+    assert labels.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
+    rows, positive = labels.of(0)
     assert (rows.tolist(), positive.tolist()) == ([0, 1], [True, False])
-    assert has_both_classes(truth).tolist() == [place != 5 for place in range(14)]
+    assert has_both_classes(labels).tolist() == [place != 5 for place in range(14)]
 
 
 def test_a_finding_is_scorable_with_positives_and_negatives():
-    truth = np.zeros((5, 14), bool)
-    truth[0, 1:3], truth[:, 3] = True, True
+    labels = np.zeros((5, 14), bool)
+    labels[0, 1:3], labels[:, 3] = True, True
     both = [False, True, True] + [False] * 11
-    assert has_both_classes(check_truth(truth)).tolist() == scorable(check_truth(truth)).tolist() == both
+    assert has_both_classes(check_labels(labels)).tolist() == scorable(check_labels(labels)).tolist() == both
     with pytest.raises(ValueError, match="no finding has both positives and negatives in these 5 images"):
-        scorable(check_truth(truth[:, [0, 3] * 7]))
+        scorable(check_labels(labels[:, [0, 3] * 7]))

@@ -19,22 +19,22 @@ from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.labels import check_truth
+from chestxray.labels import check_labels
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
 from chestxray.metrics.classification import classification_report, confusion_matrices, evaluate, f1_scores
 from chestxray.metrics.comparison import Scores, compare
 from chestxray.metrics.ranking import auroc, average_precision, curves, mean_auroc, rank_findings, ranking_scores
 from chestxray.params import ClassWeightingParams, GateParams, TrainParams
 from chestxray.registry.gate import judge
-from chestxray.registry.history import ledger
+from chestxray.registry.history import version_history
 from chestxray.registry.promote import flips
-from chestxray.registry.version_predictions import Opinion
+from chestxray.registry.version_predictions import VersionPredictions
 from chestxray.training import linear_head as head_module
 from chestxray.training.class_weights import class_weights
 from chestxray.training.features import Features
 from chestxray.training.fine_tuning import cross_entropy
 from chestxray.training.linear_head import fit_head, head_logits
-from chestxray.training.replay import replayed
+from chestxray.training.replay import replay_rows
 from tests.chestxray.conftest import EVALUATE, PARAMS
 from tests.chestxray.sample import sample
 from tests.nih_batch import plain_batch
@@ -45,10 +45,10 @@ LATE = np.arange(300) >= 180
 """The images of a second batch, that does not label Mass."""
 
 
-def masked(truth: np.ndarray, late: np.ndarray = LATE) -> np.ndarray:
-    labels = truth.astype(np.int8)
-    labels[late, MASS] = UNLABELLED
-    return labels
+def masked(labels: np.ndarray, late: np.ndarray = LATE) -> np.ndarray:
+    checked = labels.astype(np.int8)
+    checked[late, MASS] = UNLABELLED
+    return checked
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,15 @@ def images() -> tuple[np.ndarray, ...]:
 
 
 def test_rankings_and_their_curves_are_of_the_images_that_label_the_finding(images: tuple[np.ndarray, ...]) -> None:
-    truth, scores, _, _ = images
+    labels, scores, _, _ = images
     for score in (auroc, average_precision):
-        one, whole, part = (score(labels, p) for labels, p in (
-            (masked(truth), scores), (truth, scores), (truth[~LATE], scores[~LATE])
+        one, whole, part = (score(checked, p) for checked, p in (
+            (masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE])
         ))  # fmt: skip
         assert one[MASS] == part[MASS] != whole[MASS]
         np.testing.assert_array_equal(one[OTHERS], whole[OTHERS])
     for one, whole, part in zip(
-        curves(masked(truth), scores), curves(truth, scores), curves(truth[~LATE], scores[~LATE]), strict=True
+        curves(masked(labels), scores), curves(labels, scores), curves(labels[~LATE], scores[~LATE]), strict=True
     ):
         mass = one["finding"] == "Mass"
         expected = part[part["finding"] == "Mass"].reset_index(drop=True)
@@ -75,46 +75,46 @@ def test_rankings_and_their_curves_are_of_the_images_that_label_the_finding(imag
 
 
 def test_every_resample_scores_a_finding_on_the_images_that_label_it(images: tuple[np.ndarray, ...]) -> None:
-    truth, scores, decisions, _ = images
+    labels, scores, decisions, _ = images
     weights = np.random.default_rng(0).poisson(1, (20, 300)).astype(np.int32)
     weights[0, ~LATE] = 0  # none that labels Mass is drawn
 
-    def statistics(labels: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        checked, drawn = check_truth(labels[rows]), weights[:, rows]
+    def statistics(checked: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+        checked, drawn = check_labels(checked[rows]), weights[:, rows]
         area, precision = ranking_scores(rank_findings(checked, scores[rows]), drawn)
         f1 = f1_scores(checked, decisions[rows], drawn)[0]
         return [area, precision, f1, calibration_errors(checked, scores[rows])(drawn)]
 
     every = np.ones(300, bool)
     with np.errstate(all="raise"):
-        ones, wholes = statistics(masked(truth), every), statistics(truth, every)
-    for one, whole, part in zip(ones, wholes, statistics(truth, ~LATE), strict=True):
+        ones, wholes = statistics(masked(labels), every), statistics(labels, every)
+    for one, whole, part in zip(ones, wholes, statistics(labels, ~LATE), strict=True):
         np.testing.assert_allclose(one[1:, MASS], part[1:, MASS], atol=1e-12)
         np.testing.assert_array_equal(one[:, OTHERS], whole[:, OTHERS])
     assert np.isnan([ones[0][0, MASS], ones[1][0, MASS], ones[3][0, MASS]]).all()
 
 
 def test_counts_are_of_labels(images: tuple[np.ndarray, ...]) -> None:
-    truth, scores, decisions, people = images
-    labels = masked(truth)
+    labels, scores, decisions, people = images
+    checked = masked(labels)
     counts, whole, part = (
         confusion_matrices(y, d).set_index("finding")
-        for y, d in ((labels, decisions), (truth, decisions), (truth[~LATE], decisions[~LATE]))
+        for y, d in ((checked, decisions), (labels, decisions), (labels[~LATE], decisions[~LATE]))
     )
     assert counts.loc["Mass"].tolist() == part.loc["Mass"].tolist() and counts.loc["Mass"].sum() == 180
     assert counts.drop(index="Mass").equals(whole.drop(index="Mass"))
-    result = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
-    known = labels != UNLABELLED
-    assert result["n"] == 300 and result["positives"]["Mass"] == truth[~LATE, MASS].sum()
+    result = evaluate(checked, scores, decisions, people, resamples=20, seed=0)
+    known = checked != UNLABELLED
+    assert result["n"] == 300 and result["positives"]["Mass"] == labels[~LATE, MASS].sum()
     assert result["labelled"]["Mass"] == (~LATE).sum() and result["labelled"]["Edema"] == 300
-    assert result["hamming_loss"] == pytest.approx((labels != decisions)[known].mean(), abs=1e-6)
-    agree = [(y == d)[k].all() for y, d, k in zip(labels, decisions, known, strict=True)]
+    assert result["hamming_loss"] == pytest.approx((checked != decisions)[known].mean(), abs=1e-6)
+    agree = [(y == d)[k].all() for y, d, k in zip(checked, decisions, known, strict=True)]
     assert result["subset_accuracy"] == pytest.approx(np.mean(agree), abs=1e-6)
-    assert result["mean_auroc"] == pytest.approx(mean_auroc(labels, scores), abs=1e-6)
-    hits = (decisions & (labels == 1)).sum()
-    expected = 2 * hits / ((decisions & known).sum() + (labels == 1).sum())
+    assert result["mean_auroc"] == pytest.approx(mean_auroc(checked, scores), abs=1e-6)
+    hits = (decisions & (checked == 1)).sum()
+    expected = 2 * hits / ((decisions & known).sum() + (checked == 1).sum())
     assert result["micro_f1"] == pytest.approx(expected, abs=1e-6)
-    report = classification_report(labels, decisions, np.full(14, 0.4), result).set_index("finding")
+    report = classification_report(checked, decisions, np.full(14, 0.4), result).set_index("finding")
     assert (report.loc["Mass", "n"], report.loc["Edema", "n"], report.loc["macro", "n"]) == (180, 300, 300)
     assert report.loc["Mass", "f1"] == result["f1"]["Mass"] == pytest.approx(
         2 * part.loc["Mass", "tp"] / (2 * part.loc["Mass", "tp"] + part.loc["Mass", "fp"] + part.loc["Mass", "fn"]),
@@ -123,12 +123,12 @@ def test_counts_are_of_labels(images: tuple[np.ndarray, ...]) -> None:
 
 
 def test_a_finding_that_no_image_labels_is_left_out_and_the_keys_stay(images: tuple[np.ndarray, ...]) -> None:
-    truth, scores, decisions, people = images
-    nowhere = masked(truth, np.ones(300, bool))
+    labels, scores, decisions, people = images
+    nowhere = masked(labels, np.ones(300, bool))
     with np.errstate(all="raise"):
         result = evaluate(nowhere, scores, decisions, people, resamples=20, seed=0)
         errors = calibration_error(nowhere, scores)
-    whole = evaluate(truth, scores, decisions, people, resamples=20, seed=0)
+    whole = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
     assert list(result) == list(whole)
     assert (result["findings_scored"], result["positives"]["Mass"]) == (13, 0)
     for name in ("auroc", "auroc_ci_low", "average_precision", "f1"):
@@ -141,49 +141,49 @@ def test_a_finding_that_no_image_labels_is_left_out_and_the_keys_stay(images: tu
 def test_calibration_and_thresholds_are_of_the_images_that_label_the_finding(
     policy: str, images: tuple[np.ndarray, ...]
 ) -> None:
-    truth, scores, _, _ = images
+    labels, scores, _, _ = images
     logits = 8 * scores - 5
     one, whole, part = (
-        fit_platt(z, y) for z, y in ((logits, masked(truth)), (logits, truth), (logits[~LATE], truth[~LATE]))
+        fit_platt(z, y) for z, y in ((logits, masked(labels)), (logits, labels), (logits[~LATE], labels[~LATE]))
     )
     for name in ("slope", "intercept"):
         assert getattr(one, name)[MASS] == getattr(part, name)[MASS] != getattr(whole, name)[MASS]
         np.testing.assert_array_equal(getattr(one, name)[OTHERS], getattr(whole, name)[OTHERS])
     one, whole, part = (
         fit_thresholds(y, p, policy)
-        for y, p in ((masked(truth), scores), (truth, scores), (truth[~LATE], scores[~LATE]))
+        for y, p in ((masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE]))
     )
     assert one[MASS] == part[MASS]
     np.testing.assert_array_equal(one[OTHERS], whole[OTHERS])
-    error = calibration_error(masked(truth), scores)["Mass"]
-    assert error == pytest.approx(calibration_error(truth[~LATE], scores[~LATE])["Mass"], abs=1e-12)
-    said, seen = reliability(truth[~LATE, MASS], scores[~LATE, MASS]).T
+    error = calibration_error(masked(labels), scores)["Mass"]
+    assert error == pytest.approx(calibration_error(labels[~LATE], scores[~LATE])["Mass"], abs=1e-12)
+    said, seen = reliability(labels[~LATE, MASS], scores[~LATE, MASS]).T
     assert error == pytest.approx(np.abs(said - seen).mean(), abs=1e-12)
 
 
 def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.ndarray, ...]) -> None:
-    truth, scores, decisions, people = images
-    old, new = Scores(scores, decisions), Scores(np.clip(scores + 0.1 * truth, 0, 1), decisions)
-    one, whole = (compare(labels, old, new, people, resamples=30, seed=0) for labels in (masked(truth), truth))
-    positive = truth[:, MASS] & ~LATE
+    labels, scores, decisions, people = images
+    old, new = Scores(scores, decisions), Scores(np.clip(scores + 0.1 * labels, 0, 1), decisions)
+    one, whole = (compare(checked, old, new, people, resamples=30, seed=0) for checked in (masked(labels), labels))
+    positive = labels[:, MASS] & ~LATE
     assert one.positives[MASS] == positive.sum() and one.rarer_patients[MASS] == len(set(people[positive]))
-    assert one.champion["auroc"][MASS] == auroc(truth[~LATE], scores[~LATE])[MASS]
+    assert one.champion["auroc"][MASS] == auroc(labels[~LATE], scores[~LATE])[MASS]
     for name, drawn in one.drawn.items():
         np.testing.assert_array_equal(drawn[:, OTHERS], whole.drawn[name][:, OTHERS])
     policy = GateParams(
         margin=0.01, finding_margin=0.05, min_positives=5, superiority=False, level=0.05, resamples=100, seed=0
     )
-    nowhere = judge(masked(truth, np.ones(300, bool)), old, new, people, policy)
+    nowhere = judge(masked(labels, np.ones(300, bool)), old, new, people, policy)
     assert nowhere.standings[MASS] == "does not vote" and nowhere.positives[MASS] == 0
     assert nowhere.decision == "promote"
 
 
 def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytest.LogCaptureFixture) -> None:
-    truth = np.zeros((100, 14), np.int8)
-    truth[:20] = 1
-    truth[60:, MASS], truth[:, HERNIA] = UNLABELLED, UNLABELLED
+    labels = np.zeros((100, 14), np.int8)
+    labels[:20] = 1
+    labels[60:, MASS], labels[:, HERNIA] = UNLABELLED, UNLABELLED
     with caplog.at_level(logging.WARNING):
-        rows = class_weights(truth, ClassWeightingParams(power=1.0, cap=50.0))
+        rows = class_weights(labels, ClassWeightingParams(power=1.0, cap=50.0))
     assert rows["Mass"] == {"n": 60, "positives": 20, "prevalence": 0.333333, "weight": 2.0}
     assert rows["Edema"] == {"n": 100, "positives": 20, "prevalence": 0.2, "weight": 4.0}
     assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 1.0}
@@ -193,12 +193,12 @@ def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytes
 @pytest.fixture(scope="module")
 def features(images: tuple[np.ndarray, ...]) -> Features:
     """Four features with a view, of the sample's truth; the later images do not label Mass, none labels Hernia."""
-    truth = images[0]
-    labels = masked(truth)
-    labels[:, HERNIA] = UNLABELLED
+    labels = images[0]
+    checked = masked(labels)
+    checked[:, HERNIA] = UNLABELLED
     pooled = np.random.default_rng(3).normal(0, 1, (300, 1, 4)).astype(np.float16)
-    pooled[:, 0, :3] += (truth[:, [MASS, 0, 1]] * 1.5).astype(np.float16)
-    studies = pd.DataFrame(labels, columns=list(FINDINGS)).assign(patient=[str(row) for row in range(300)])
+    pooled[:, 0, :3] += (labels[:, [MASS, 0, 1]] * 1.5).astype(np.float16)
+    studies = pd.DataFrame(checked, columns=list(FINDINGS)).assign(patient=[str(row) for row in range(300)])
     return Features([pooled], [], [np.arange(300)], studies)
 
 
@@ -210,10 +210,10 @@ def test_the_head_is_the_optimum_of_the_images_that_label_the_finding(features: 
         Features([features.pooled[0].repeat(2, axis=1)], [], features.places, features.studies), head.weights
     )
     for place in (MASS, 0, 1):
-        labels = features.truth[:, place]
-        known = labels != UNLABELLED
+        checked = features.labels[:, place]
+        known = checked != UNLABELLED
         model = LogisticRegression(C=1 / (0.05 * known.sum()), tol=1e-10, max_iter=5000)
-        model.fit(standard[known], labels[known], np.where(labels[known], 2.0, 1.0))
+        model.fit(standard[known], checked[known], np.where(checked[known], 2.0, 1.0))
         np.testing.assert_allclose(logits[:, place], standard @ model.coef_[0] + model.intercept_[0], atol=1e-2)
     assert not head.weights[:, HERNIA].any()  # nothing to learn from: a probability of one half
 
@@ -229,18 +229,18 @@ def test_a_label_that_is_not_there_pulls_at_nothing(features: Features) -> None:
 
 
 def test_the_loss_of_fine_tuning_is_the_mean_over_labels(images: tuple[np.ndarray, ...]) -> None:
-    truth, scores, _, _ = images
-    labels, logits, weights = masked(truth), tf.Variable(4 * scores - 2.01, dtype=tf.float32), np.linspace(1, 5, 14)
-    known = labels != UNLABELLED
+    labels, scores, _, _ = images
+    checked, logits, weights = masked(labels), tf.Variable(4 * scores - 2.01, dtype=tf.float32), np.linspace(1, 5, 14)
+    known = checked != UNLABELLED
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(cross_entropy(weights)(labels, logits))
+        loss = tf.reduce_mean(cross_entropy(weights)(checked, logits))
     z = logits.numpy().astype(np.float64)
-    expected = np.where(truth, weights * np.logaddexp(0, -z), np.logaddexp(0, z))[known].mean()
+    expected = np.where(labels, weights * np.logaddexp(0, -z), np.logaddexp(0, z))[known].mean()
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     gradient = tape.gradient(loss, logits).numpy()
     assert not gradient[~known].any() and gradient[known].all()
-    plain = tf.nn.weighted_cross_entropy_with_logits(truth.astype(np.float32), logits, weights.astype(np.float32))
-    np.testing.assert_array_equal(cross_entropy(weights)(truth.astype(np.int8), logits), plain)
+    plain = tf.nn.weighted_cross_entropy_with_logits(labels.astype(np.float32), logits, weights.astype(np.float32))
+    np.testing.assert_array_equal(cross_entropy(weights)(labels.astype(np.int8), logits), plain)
     nothing = cross_entropy(weights)(np.full((300, 14), UNLABELLED, np.int8), logits)
     assert not nothing.numpy().any()
 
@@ -249,13 +249,13 @@ def test_no_finding_is_replayed_as_what_none_is_known_of() -> None:
     studies = pd.DataFrame(UNLABELLED, index=range(20), columns=list(FINDINGS)).assign(batch="a")
     studies.loc[:9, "Mass"] = 0
     with np.errstate(all="raise"):
-        assert len(replayed(studies, ["a"], 0.5, 0)) == 10
+        assert len(replay_rows(studies, ["a"], 0.5, 0)) == 10
 
 
 @pytest.fixture(scope="module")
 def two(dataset: Dataset) -> Dataset:
     """The first half of every side is batch `b`, the other `c`, which does not label Mass."""
-    late = dataset.studies.groupby("side").cumcount() >= 10
+    late = dataset.studies.groupby("split").cumcount() >= 10
     studies = dataset.studies.assign(batch=np.where(late, "c", "b"))
     studies.loc[late, "Mass"] = UNLABELLED
     return Dataset(studies, {"b": dataset.images["b"], "c": dataset.images["b"]})
@@ -279,15 +279,15 @@ def test_evaluation_copes_and_predictions_leave_the_truth_empty(
     )
     for name in OTHERS:
         assert result.thresholds[name] == whole.thresholds[name]
-    table, late = result.predictions(), (two.side("test").studies["batch"] == "c").to_numpy()
+    table, late = result.predictions(), (two.split("test").studies["batch"] == "c").to_numpy()
     assert table["Mass_truth"].isna().tolist() == late.tolist()
     line = table[["Mass_truth", "Edema_truth"]].to_csv(index=False, header=False).splitlines()[-1]
-    assert line == f",{two.side('test').truth[-1, FINDINGS.index('Edema')]}"
+    assert line == f",{two.split('test').labels[-1, FINDINGS.index('Edema')]}"
     assert whole.predictions().to_csv() == whole.predictions().astype({"Mass_truth": int}).to_csv()
 
 
 def test_overlays_say_that_the_truth_is_not_labelled(two: Dataset, bundle_folder: Path, tmp_path: Path) -> None:
-    bundle, test = Bundle(bundle_folder), two.side("test")
+    bundle, test = Bundle(bundle_folder), two.split("test")
     boxes = pd.DataFrame(columns=["batch", "image", "finding", "x", "y", "w", "h"])
     index, _ = write_overlays(bundle, test, list(range(20)), boxes, PARAMS.gradcam, tmp_path / "out")
     mass = index[index["finding"] == "Mass"]
@@ -301,14 +301,14 @@ def test_overlays_say_that_the_truth_is_not_labelled(two: Dataset, bundle_folder
 
 
 def test_flips_and_the_ledger_know_no_right_and_wrong_without_a_label(two: Dataset) -> None:
-    test = two.side("test")
-    said = (test.truth == 1).astype(np.int8)
+    test = two.split("test")
+    said = (test.labels == 1).astype(np.int8)
     old, new = Scores(0.1 + 0.8 * said, said), Scores(0.9 - 0.8 * said, 1 - said)
     table = flips(test.studies, old, new)
     assert len(table) == 20 * 14 - 10 and set(table["change"]) == {"right to wrong"}
     assert set(table["truth"]) == {0, 1}
     assert not ((table["batch"] == "c") & (table["finding"] == "Mass")).any()
-    rows = ledger(test, [Opinion(1, ("b",), True, old)], None)
+    rows = version_history(test, [VersionPredictions(1, ("b",), True, old)], None)
     assert rows["mean_auroc"].tolist() == rows["macro_f1"].tolist() == [1, 1]
 
 
@@ -318,4 +318,4 @@ def test_the_notice_reaches_the_prepared_studies(tmp_path: Path) -> None:
     prepare_batch(root, tmp_path / "b", PARAMS.prepare)
     dataset = load_dataset([tmp_path / "b"])
     assert dataset.unlabelled == {"b": ("Hernia",)} and dataset.studies["Hernia"].dtype == np.int8
-    assert (dataset.truth[:, HERNIA] == UNLABELLED).all() and set(dataset.truth[:, MASS]) == {0, 1}
+    assert (dataset.labels[:, HERNIA] == UNLABELLED).all() and set(dataset.labels[:, MASS]) == {0, 1}

@@ -12,16 +12,16 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from serve.api import create_app
-from serve.model_holder import Predictor
+from serve.model_holder import ModelHolder
 from serve.settings import Settings
 from tests.serve.bundles import make_bundle
 
 
 def ready_app(bundle: Path, **settings: Any) -> FastAPI:
     chosen = Settings(model_uri=str(bundle), inference_threads=1, **settings)
-    predictor = Predictor(chosen)
-    predictor.refresh()
-    return create_app(chosen, predictor)
+    holder = ModelHolder(chosen)
+    holder.refresh()
+    return create_app(chosen, holder)
 
 
 @pytest.fixture(scope="session")

@@ -238,8 +238,8 @@ def test_a_full_queue_is_answered_at_once(service: Service) -> None:
 
 def test_without_a_model_it_lives_but_is_not_ready(service: Service, tmp_path: Path) -> None:
     client = service()
-    predictor = client.app.state.service.predictor  # type: ignore[attr-defined] # ours
-    predictor.model = None
+    holder = client.app.state.service.holder  # type: ignore[attr-defined] # ours
+    holder.model = None
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == 503
     for path in ("/predict", "/predict/batch"):

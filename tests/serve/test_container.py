@@ -22,12 +22,12 @@ import sys
 from pathlib import Path
 from fastapi.testclient import TestClient
 from serve.api import create_app
-from serve.model_holder import Predictor
+from serve.model_holder import ModelHolder
 from serve.settings import Settings
 settings = Settings()
-predictor = Predictor(settings)
-predictor.refresh()
-with TestClient(create_app(settings, predictor)) as client:
+holder = ModelHolder(settings)
+holder.refresh()
+with TestClient(create_app(settings, holder)) as client:
     for kind in ("inline", "link", "raw"):
         options = {"heatmaps": kind, "heatmaps_for": "all"}
         client.post("/predict", params=options, files={"file": Path(sys.argv[1]).read_bytes()}).raise_for_status()

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from serve.heatmap_store import OverlayFiles
+from serve.heatmap_store import HeatmapStore
 
 
-def kept_in(folder: Path, **settings: Any) -> OverlayFiles:
-    return OverlayFiles(folder, **{"seconds": 10, "max_bytes": 100, "max_count": 200, **settings})
+def kept_in(folder: Path, **settings: Any) -> HeatmapStore:
+    return HeatmapStore(folder, **{"seconds": 10, "max_bytes": 100, "max_count": 200, **settings})
 
 
 def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def add(overlays: OverlayFiles, png: bytes) -> str:
+def add(overlays: HeatmapStore, png: bytes) -> str:
     [name] = overlays.add([png])
     return name
 

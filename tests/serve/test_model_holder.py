@@ -17,18 +17,18 @@ from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write
 from chestxray.inference.bundle_source import SOURCE
 from chestxray.registry.versions import DIGEST, promote, register
 from chestxray.tracking.mlflow_runs import Run
-from serve.model_holder import Predictor
+from serve.model_holder import ModelHolder
 from serve.settings import REPOSITORY, Settings
 from tests.serve.bundles import make_bundle
 
 
-def following(uri: Path | str, **settings: str) -> Predictor:
-    return Predictor(Settings(model_uri=str(uri), inference_threads=1, **settings))  # type: ignore[arg-type] # strings
+def following(uri: Path | str, **settings: str) -> ModelHolder:
+    return ModelHolder(Settings(model_uri=str(uri), inference_threads=1, **settings))  # type: ignore[arg-type] # strings
 
 
-def served(predictor: Predictor) -> str:
-    assert predictor.model
-    return predictor.model.info.sha256
+def served(holder: ModelHolder) -> str:
+    assert holder.model
+    return holder.model.info.sha256
 
 
 def replace_model(folder: Path, model: bytes) -> None:
@@ -39,25 +39,25 @@ def replace_model(folder: Path, model: bytes) -> None:
 
 
 def test_a_new_bundle_in_the_folder_is_taken_up(tmp_path: Path) -> None:
-    predictor = following(make_bundle(tmp_path))
-    predictor.refresh()
-    first = served(predictor)
+    holder = following(make_bundle(tmp_path))
+    holder.refresh()
+    first = served(holder)
     make_bundle(tmp_path, seed=1)
-    predictor.refresh()
-    assert served(predictor) == bundle_digest(tmp_path) != first
-    assert predictor.problem is None
+    holder.refresh()
+    assert served(holder) == bundle_digest(tmp_path) != first
+    assert holder.problem is None
 
 
 def test_a_bundle_that_came_out_of_a_registry_says_which_version_it_is(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     was = {"name": "chest-xray", "version": "3", "alias": "champion", "sha256": bundle_digest(tmp_path)}
     (tmp_path / SOURCE).write_text(json.dumps(was))
-    predictor = following(tmp_path)
-    predictor.refresh()
-    assert predictor.model and was.items() <= predictor.model.info.model_dump().items()
+    holder = following(tmp_path)
+    holder.refresh()
+    assert holder.model and was.items() <= holder.model.info.model_dump().items()
     make_bundle(tmp_path, seed=1)  # of which nobody said anything
-    predictor.refresh()
-    assert predictor.model and predictor.model.info.version is None
+    holder.refresh()
+    assert holder.model and holder.model.info.version is None
 
 
 def damage(folder: Path) -> None:
@@ -112,21 +112,21 @@ def test_tensors_in_other_files_are_not_even_looked_for_where_they_lie(
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -> None:
     spoil, reason = BAD[name]
-    predictor = following(make_bundle(tmp_path))
-    predictor.refresh()
-    before = served(predictor)
+    holder = following(make_bundle(tmp_path))
+    holder.refresh()
+    before = served(holder)
     spoil(tmp_path)
-    predictor.refresh()
-    assert served(predictor) == before
-    assert predictor.problem and reason in predictor.problem
+    holder.refresh()
+    assert served(holder) == before
+    assert holder.problem and reason in holder.problem
     make_bundle(tmp_path, seed=2)
-    predictor.refresh()
-    assert predictor.problem is None and served(predictor) != before
+    holder.refresh()
+    assert holder.problem is None and served(holder) != before
 
 
 def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it has changed: the disk failed."""
-    predictor, read = following(make_bundle(tmp_path)), Path.read_bytes
+    holder, read = following(make_bundle(tmp_path)), Path.read_bytes
 
     def failing(path: Path) -> bytes:
         if path.name == MODEL:
@@ -135,39 +135,39 @@ def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", failing)
-        predictor.refresh()
-        assert predictor.model is None and predictor.problem
-    predictor.refresh()
-    assert served(predictor) == bundle_digest(tmp_path) and predictor.problem is None
+        holder.refresh()
+        assert holder.model is None and holder.problem
+    holder.refresh()
+    assert served(holder) == bundle_digest(tmp_path) and holder.problem is None
 
 
 def test_a_bundle_that_was_away_for_a_while_is_no_problem(tmp_path: Path) -> None:
-    predictor = following(make_bundle(tmp_path))
-    predictor.refresh()
+    holder = following(make_bundle(tmp_path))
+    holder.refresh()
     card = tmp_path / CARD
     card.rename(tmp_path / "away")
-    predictor.refresh()
-    assert predictor.problem
+    holder.refresh()
+    assert holder.problem
     (tmp_path / "away").rename(card)
-    predictor.refresh()
-    assert predictor.problem is None
+    holder.refresh()
+    assert holder.problem is None
 
 
 def test_a_refused_bundle_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = following(tmp_path)
+    holder = following(tmp_path)
     damage(tmp_path)
-    predictor.refresh()
-    reason = predictor.problem
-    monkeypatch.setattr("serve.model_holder.accept", pytest.fail)
-    predictor.refresh()
-    assert reason and predictor.problem == reason
+    holder.refresh()
+    reason = holder.problem
+    monkeypatch.setattr("serve.model_holder.open_tested", pytest.fail)
+    holder.refresh()
+    assert reason and holder.problem == reason
 
 
 def test_without_a_store_it_says_what_to_do(tmp_path: Path) -> None:
-    predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=f"sqlite:///{tmp_path}/none.db")
-    predictor.refresh()
-    assert predictor.model is None
-    assert predictor.problem and "make reproduce" in predictor.problem
+    holder = following("models:/chest-xray@champion", mlflow_tracking_uri=f"sqlite:///{tmp_path}/none.db")
+    holder.refresh()
+    assert holder.model is None
+    assert holder.problem and "make reproduce" in holder.problem
     assert not list(tmp_path.iterdir())
 
 
@@ -183,32 +183,32 @@ def test_an_alias_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     first, second = make_bundle(tmp_path / "one"), make_bundle(tmp_path / "two", seed=1)
     champion = new_version(client, first, bundle_digest(first))
     client.set_registered_model_alias("chest-xray", "champion", champion)
-    predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
-    predictor.refresh()
-    assert served(predictor) == bundle_digest(first)
-    assert predictor.model
-    assert (predictor.model.info.version, predictor.model.info.alias) == ("1", "champion")
+    holder = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
+    holder.refresh()
+    assert served(holder) == bundle_digest(first)
+    assert holder.model
+    assert (holder.model.info.version, holder.model.info.alias) == ("1", "champion")
 
     client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, "0" * 64))
-    predictor.refresh()
-    assert served(predictor) == bundle_digest(first)
-    assert predictor.problem and "SHA-256" in predictor.problem
+    holder.refresh()
+    assert served(holder) == bundle_digest(first)
+    assert holder.problem and "SHA-256" in holder.problem
 
     client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, bundle_digest(second)))
-    predictor.refresh()
-    assert predictor.problem is None
-    assert served(predictor) == bundle_digest(second)
+    holder.refresh()
+    assert holder.problem is None
+    assert served(holder) == bundle_digest(second)
 
     same = new_version(client, second, bundle_digest(second))
     client.set_registered_model_alias("chest-xray", "champion", same)
-    predictor.refresh()
-    assert served(predictor) == bundle_digest(second)
-    assert predictor.model.info.version == same
+    holder.refresh()
+    assert served(holder) == bundle_digest(second)
+    assert holder.model.info.version == same
 
     client.delete_registered_model_alias("chest-xray", "champion")
-    predictor.refresh()
-    assert served(predictor) == bundle_digest(second)
-    assert predictor.problem and "champion" in predictor.problem
+    holder.refresh()
+    assert served(holder) == bundle_digest(second)
+    assert holder.problem and "champion" in holder.problem
 
     monkeypatch.chdir(tmp_path)  # a relative store goes by it
     pinned = following("models:/chest-xray/1", mlflow_tracking_uri="sqlite:///mlflow.db")
@@ -226,10 +226,10 @@ def test_what_the_pipeline_registers_can_be_served(tmp_path: Path) -> None:
     weights = tmp_path / "final.weights.h5"
     weights.write_bytes(b"weights")
     promote(client, register(run, folder, weights, "chest-xray", bundle_digest(folder)))
-    predictor = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
-    predictor.refresh()
-    assert predictor.problem is None
-    assert served(predictor) == bundle_digest(folder)
+    holder = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
+    holder.refresh()
+    assert holder.problem is None
+    assert served(holder) == bundle_digest(folder)
 
 
 def test_the_service_imports_no_training_and_no_mlflow() -> None:

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from chestxray.datasets.dataset import read_studies
 from chestxray.findings import FINDINGS
 from tests.stages.conftest import Clone, ran
 
@@ -93,8 +94,8 @@ def test_metrics_are_finite_numbers_with_their_n_and_interval(history: History) 
     flat = [v for value in metrics.values() for v in (value.values() if isinstance(value, dict) else [value])]
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in flat)
     assert metrics["mean_auroc_ci_low"] <= metrics["mean_auroc"] <= metrics["mean_auroc_ci_high"]
-    studies = pd.read_parquet(history.clone.top / "data/prepared/phantom/studies.parquet")
-    assert metrics["n"] == (studies["side"] == "test").sum()
+    studies = read_studies(history.clone.top / "data/prepared/phantom")
+    assert metrics["n"] == (studies["split"] == "test").sum()
     assert {"micro_f1", "macro_f1", "weighted_f1", "subset_accuracy", "hamming_loss", "calibration_error"} < set(
         metrics
     )
@@ -105,8 +106,8 @@ def test_predictions_have_a_row_per_test_image_and_agree_with_the_confusion_matr
     predictions = pd.read_csv(reports / "predictions.csv")
     confusion = pd.read_csv(reports / "confusion_matrices.csv").set_index("finding")
     for finding in FINDINGS:
-        truth, decision = predictions[f"{finding}_truth"] == 1, predictions[f"{finding}_decision"] == 1
-        assert confusion.loc[finding, "tp"] == (truth & decision).sum()
+        labels, decision = predictions[f"{finding}_truth"] == 1, predictions[f"{finding}_decision"] == 1
+        assert confusion.loc[finding, "tp"] == (labels & decision).sum()
         assert confusion.loc[finding].sum() == len(predictions)
 
 
@@ -240,6 +241,6 @@ def test_wrong_params_stop_a_stage_before_any_work(make_clone: Callable[[], Clon
 
 def test_parquet_and_arrays_agree(history: History) -> None:
     prepared = history.clone.top / "data/prepared/phantom"
-    images, studies = np.load(prepared / "images.npy", mmap_mode="r"), pd.read_parquet(prepared / "studies.parquet")
+    images, studies = np.load(prepared / "images.npy", mmap_mode="r"), read_studies(prepared)
     assert images.shape == (len(studies), 64, 64) and images.dtype == np.uint8
-    assert studies.groupby("patient")["side"].nunique().max() == 1
+    assert studies.groupby("patient")["split"].nunique().max() == 1

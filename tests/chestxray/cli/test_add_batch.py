@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 
 from chestxray.batch_layout import SYNTHETIC_NOTICE, TABLE, UNLABELLED_NOTICE
 from chestxray.cli.main import main
-from chestxray.cli.params_edit import edited
+from chestxray.cli.params_edit import apply_edits
 from chestxray.datasets.prepare import prepare_batch
-from chestxray.datasets.split import side_of
+from chestxray.datasets.split import patient_split
 from chestxray.params import ParamsError, load_params
 from tests.nih_batch import noise, plain_batch, png, write_batch
 from tests.repository import TOP
@@ -57,9 +57,9 @@ def test_what_it_brings_is_said_and_only_its_lines_are_added(here: Path, capsys:
     said = capsys.readouterr().out
     assert "studies   2 new" in said and "patients  2, 1 of them known" in said
     assert "Hernia 1" in said and "Mass 1" in said and "rejected  0" in said and "not labelled: none" in said
-    sides = [side_of(patient, load_params().prepare, None) for patient in ("1", "101")]
-    for side in ("train", "validation", "test"):
-        assert f"{sides.count(side)} {side}" in said
+    splits = [patient_split(patient, load_params().prepare, None) for patient in ("1", "101")]
+    for split in ("train", "validation", "test"):
+        assert f"{splits.count(split)} {split}" in said
     assert Path("params.yaml").read_text() == ADDED
     assert list(load_params().batches) == ["phantom", "b2"]
 
@@ -119,12 +119,12 @@ def test_too_many_bad_images_change_nothing(here: Path, capsys: pytest.CaptureFi
 
 
 def test_a_patient_or_an_image_on_two_sides_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    official = "" if side_of("1", load_params().prepare, None) == "test" else "00000001_001.png"
+    official = "" if patient_split("1", load_params().prepare, None) == "test" else "00000001_001.png"
     Path("new/test_list.txt").write_text(official)
     assert "patients on two sides of the split: 1" in refused(capsys, "b2", "new")
     Path("new/test_list.txt").unlink()
     params = load_params().prepare
-    other = next(p for p in range(200, 300) if side_of(str(p), params, None) != side_of("1", params, None))
+    other = next(p for p in range(200, 300) if patient_split(str(p), params, None) != patient_split("1", params, None))
     add_to_table(Path("new"), f"{other:08d}_000.png", other, png(noise(0)))
     assert "identical images on two sides" in refused(capsys, "b2", "new")
 
@@ -167,7 +167,7 @@ def test_it_needs_no_terminal(here: Path) -> None:
 
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=30))
 def test_any_printable_folder_is_read_back_and_no_other_line_changes(root: str) -> None:
-    text = edited(SHIPPED, {"batches.b2": root})
+    text = apply_edits(SHIPPED, {"batches.b2": root})
     added = [line for line in text.split("\n") if line not in SHIPPED.split("\n")]
     assert added[0] == "  b2:" and added[1].startswith("    root: ") and len(added) == 2
     assert text.replace("\n".join(added) + "\n", "") == SHIPPED
@@ -176,7 +176,7 @@ def test_any_printable_folder_is_read_back_and_no_other_line_changes(root: str) 
 def test_batches_on_one_line_stay_on_one_line() -> None:
     block = SHIPPED[SHIPPED.index("batches:") : SHIPPED.index("phantom:                   #")]
     flow = "batches: {phantom: {root: data/raw/phantom}}\n"
-    text = edited(SHIPPED.replace(block, flow), {"batches.b2": "new"})
+    text = apply_edits(SHIPPED.replace(block, flow), {"batches.b2": "new"})
     assert text == SHIPPED.replace(block, "batches: {phantom: {root: data/raw/phantom}, b2: {root: new}}\n")
 
 
@@ -185,7 +185,7 @@ def test_batches_on_one_line_stay_on_one_line() -> None:
 )
 def test_a_style_that_would_be_lost_is_left_to_a_person(style: Callable[[str], str]) -> None:
     with pytest.raises(ParamsError, match="by hand"):
-        edited(style(SHIPPED), {"batches.b2": "new"})
+        apply_edits(style(SHIPPED), {"batches.b2": "new"})
 
 
 def test_radiographs_and_phantoms_together_are_warned_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

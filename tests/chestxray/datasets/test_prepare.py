@@ -18,9 +18,9 @@ from pydicom import uid
 
 from chestxray.batch_layout import TABLE
 from chestxray.datasets import prepare as preparation
-from chestxray.datasets.dataset import load_boxes, load_dataset
+from chestxray.datasets.dataset import load_boxes, load_dataset, read_studies
 from chestxray.datasets.prepare import BatchError, prepare_batch
-from chestxray.datasets.split import SplitError, side_of
+from chestxray.datasets.split import SplitError, patient_split
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.params import PrepareParams, load_params
@@ -40,12 +40,12 @@ def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path) 
     root = plain_batch(tmp_path / "raw")
     prepare_batch(root, tmp_path / "out", PARAMS)
     images = np.load(tmp_path / "out/images.npy", mmap_mode="r")
-    studies = pd.read_parquet(tmp_path / "out/studies.parquet")
+    studies = read_studies(tmp_path / "out")
     assert images.shape == (12, 32, 32) and images.dtype == np.uint8
     for image, row in zip(studies["image"], images, strict=True):
         assert np.array_equal(row, resize(decode((root / "images" / image).read_bytes()).pixels, 32))
     assert studies["Mass"].sum() == 6
-    assert set(studies["side"]) <= {"train", "validation", "test"}
+    assert set(studies["split"]) <= {"train", "validation", "test"}
 
 
 def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Pa
     assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]
     assert {names["missing"], names["orphan"]} < set(rejected.index)
     assert len(rejected) == 6
-    assert pd.read_parquet(tmp_path / "out/studies.parquet")["image"].tolist() == [names["good"]]
+    assert read_studies(tmp_path / "out")["image"].tolist() == [names["good"]]
     assert len(pd.read_csv(tmp_path / "out/rejected.csv")) == 6
 
 
@@ -162,13 +162,13 @@ def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path) ->
     (root / "test_list.txt").write_text("00000003_000.png\n00000007_000.png")
     prepare_batch(root, tmp_path / "b", PARAMS)
     studies = load_dataset([tmp_path / "b"]).studies
-    assert set(studies.loc[studies["side"] == "test", "patient"]) == {"3", "7"}
+    assert set(studies.loc[studies["split"] == "test", "patient"]) == {"3", "7"}
 
 
 def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path) -> None:
-    sides = {str(p): side_of(str(p), PARAMS, None) for p in range(1, 40)}
-    one = next(p for p, side in sides.items() if side == "train")
-    other = next(p for p, side in sides.items() if side == "test")
+    splits = {str(p): patient_split(str(p), PARAMS, None) for p in range(1, 40)}
+    one = next(p for p, split in splits.items() if split == "train")
+    other = next(p for p, split in splits.items() if split == "test")
     rows = [("00000001_000.png", "Mass", int(one)), ("00000002_000.png", "Mass", int(other))]
     # The same pixels in another encoding: red, green and blue instead of grey.
     coloured = png(np.dstack([noise(1)] * 3))
@@ -227,7 +227,7 @@ def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: 
 def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path) -> None:
     prepare_batch(plain_batch(tmp_path / "raw1"), tmp_path / "b1", PARAMS)
     other = write_batch(tmp_path / "raw2", [("00000099_000.png", "Mass", 5)], {"00000099_000.png": png(noise(99))})
-    official = "" if side_of("5", PARAMS, None) == "test" else "00000099_000.png"
+    official = "" if patient_split("5", PARAMS, None) == "test" else "00000099_000.png"
     (other / "test_list.txt").write_text(official)
     prepare_batch(other, tmp_path / "b2", PARAMS)
     with pytest.raises(SplitError, match="patients on two sides of the split: 5"):

@@ -15,7 +15,7 @@ from scipy.special import expit
 from chestxray.evaluation.calibration import MINIMUM_SLOPE, fit_platt
 from chestxray.findings import FINDINGS
 from chestxray.inference.platt import Platt
-from chestxray.labels import check_truth
+from chestxray.labels import check_labels
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
 from chestxray.metrics.ranking import auroc
 
@@ -31,17 +31,17 @@ def simulated(seed, slope=1.0, intercept=0.0, shape=SHAPE):
 
 def test_platt_recovers_the_curve_the_truth_was_drawn_from():
     slope, intercept = np.linspace(0.3, 2, 14), np.linspace(-2, 1, 14)
-    logits, truth = simulated(0, slope, intercept, (40_000, 14))
-    fitted = fit_platt(logits, truth)
+    logits, labels = simulated(0, slope, intercept, (40_000, 14))
+    fitted = fit_platt(logits, labels)
     np.testing.assert_allclose(fitted.slope, slope, rtol=0.08)
     np.testing.assert_allclose(fitted.intercept, intercept, atol=0.08)
 
 
 def test_platt_minimises_the_cross_entropy_of_his_smoothed_targets():
-    logits, truth = simulated(1, 0.7, -1.5, (200, 14))
-    fitted = fit_platt(logits, truth)
+    logits, labels = simulated(1, 0.7, -1.5, (200, 14))
+    fitted = fit_platt(logits, labels)
     for finding in range(14):
-        z, y = logits[:, finding], truth[:, finding]
+        z, y = logits[:, finding], labels[:, finding]
         targets = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
 
         def loss(curve, z=z, targets=targets):
@@ -55,20 +55,20 @@ def test_platt_minimises_the_cross_entropy_of_his_smoothed_targets():
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e6])
 @pytest.mark.parametrize("positives", [1, 3, 50, 99])
 def test_separable_logits_of_any_scale_get_a_finite_curve(scale, positives):
-    truth = np.repeat((np.arange(100) >= 100 - positives)[:, None], 14, axis=1)
-    logits = scale * (np.linspace(-3, 3, 100)[:, None] + 5 * truth)
-    fitted = fit_platt(logits, truth)
+    labels = np.repeat((np.arange(100) >= 100 - positives)[:, None], 14, axis=1)
+    logits = scale * (np.linspace(-3, 3, 100)[:, None] + 5 * labels)
+    fitted = fit_platt(logits, labels)
     assert np.isfinite(fitted.slope).all()
     p = fitted.probabilities(logits)
-    assert p[truth].min() > p[~truth].max()
-    unscaled = fit_platt(logits / scale, truth).probabilities(logits / scale)
+    assert p[labels].min() > p[~labels].max()
+    unscaled = fit_platt(logits / scale, labels).probabilities(logits / scale)
     np.testing.assert_allclose(p, unscaled, rtol=1e-4)
 
 
 def test_calibration_mends_distorted_logits_without_touching_the_auroc():
-    logits, truth = simulated(2)
+    logits, labels = simulated(2)
     distorted = 3 * logits + 4
-    fitted = fit_platt(distorted, truth)
+    fitted = fit_platt(distorted, labels)
     fresh_logits, fresh_truth = simulated(3)
     before = calibration_error(fresh_truth, Platt.identity().probabilities(3 * fresh_logits + 4))
     after = calibration_error(fresh_truth, fitted.probabilities(3 * fresh_logits + 4))
@@ -80,26 +80,26 @@ def test_calibration_mends_distorted_logits_without_touching_the_auroc():
 
 
 def test_a_ranking_that_is_wrong_on_validation_is_flattened_to_the_prevalence_not_turned_over():
-    logits, truth = simulated(4, slope=-1.0, intercept=-1.0)
-    fitted = fit_platt(logits, truth)
+    logits, labels = simulated(4, slope=-1.0, intercept=-1.0)
+    fitted = fit_platt(logits, labels)
     np.testing.assert_allclose(fitted.slope * logits.std(axis=0), MINIMUM_SLOPE)
     p = fitted.probabilities(logits)
-    np.testing.assert_allclose(p.mean(axis=0), truth.mean(axis=0), atol=2e-3)
+    np.testing.assert_allclose(p.mean(axis=0), labels.mean(axis=0), atol=2e-3)
     assert np.ptp(p, axis=0).max() < 0.05
     np.testing.assert_array_equal(np.diff(p[np.argsort(logits[:, 0]), 0]) >= 0, True)
 
 
 def test_a_constant_logit_is_given_the_smoothed_prevalence():
-    truth = np.zeros((100, 14), bool)
-    truth[:20] = True
-    p = fit_platt(np.full((100, 14), 0.7), truth).probabilities(np.full((1, 14), 0.7))
+    labels = np.zeros((100, 14), bool)
+    labels[:20] = True
+    p = fit_platt(np.full((100, 14), 0.7), labels).probabilities(np.full((1, 14), 0.7))
     np.testing.assert_allclose(p, (20 * 21 / 22 + 80 / 82) / 100, rtol=1e-5)
 
 
 def test_a_finding_without_both_classes_keeps_its_plain_sigmoid():
-    logits, truth = simulated(5)
-    truth[:, 0], truth[:, 1] = False, True
-    fitted = fit_platt(logits, truth)
+    logits, labels = simulated(5)
+    labels[:, 0], labels[:, 1] = False, True
+    fitted = fit_platt(logits, labels)
     np.testing.assert_array_equal(fitted.slope[:2], 1)
     np.testing.assert_array_equal(fitted.intercept[:2], 0)
     assert (fitted.slope[2:] != 1).all()
@@ -180,19 +180,19 @@ def test_an_image_that_a_cut_falls_into_counts_on_both_sides():
 
 
 def test_an_image_drawn_twice_counts_as_two():
-    logits, truth = simulated(8, shape=(203, 14))
+    logits, labels = simulated(8, shape=(203, 14))
     probabilities = expit(logits).round(2)
     weights = np.random.default_rng(0).poisson(1, (20, 203)).astype(np.int32)
-    errors = calibration_errors(check_truth(truth), probabilities)(weights)
+    errors = calibration_errors(check_labels(labels), probabilities)(weights)
     for row, error in zip(weights, errors, strict=True):
-        spelled_out = calibration_error(truth.repeat(row, axis=0), probabilities.repeat(row, axis=0))
+        spelled_out = calibration_error(labels.repeat(row, axis=0), probabilities.repeat(row, axis=0))
         np.testing.assert_allclose(error, [spelled_out[name] for name in FINDINGS])
 
 
 def test_calibration_error_leaves_out_findings_without_both_classes():
-    logits, truth = simulated(7)
-    truth[:, 3] = False
-    error = calibration_error(truth, Platt.identity().probabilities(logits))
+    logits, labels = simulated(7)
+    labels[:, 3] = False
+    error = calibration_error(labels, Platt.identity().probabilities(logits))
     assert FINDINGS[3] not in error
     assert error["mean"] == pytest.approx(np.mean([error[name] for name in FINDINGS if name in error]))
     with pytest.raises(ValueError, match="no finding has both"):
@@ -216,7 +216,7 @@ def test_the_service_can_calibrate_and_decide_with_numpy_alone():
 def test_logits_that_differ_in_the_last_bit_only_give_everyone_about_the_prevalence():
     logits = np.full((25, len(FINDINGS)), np.float32(-8.848554), np.float32)
     logits[::2] = np.nextafter(logits[::2], np.float32(0))
-    truth = np.zeros((25, len(FINDINGS)), np.int8)
-    truth[0] = 1
-    probabilities = fit_platt(logits, truth).probabilities(logits)
+    labels = np.zeros((25, len(FINDINGS)), np.int8)
+    labels[0] = 1
+    probabilities = fit_platt(logits, labels).probabilities(logits)
     assert np.allclose(probabilities, 2 / 27, atol=0.03)

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chestxray.datasets.benchmark import BenchmarkError, benchmark_of, check_benchmark
+from chestxray.datasets.benchmark import BenchmarkError, benchmark_images, check_benchmark
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.evaluate import (
     Evaluation,
-    card_of,
     describe,
     evaluate_model,
+    make_card,
 )
 from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS
@@ -35,10 +35,10 @@ def evaluation(network: OnnxModel, dataset: Dataset) -> Evaluation:
     return evaluate_model(network, dataset, ("b",), EVALUATE)
 
 
-def flipped(dataset: Dataset, side: str) -> Dataset:
+def flipped(dataset: Dataset, split: str) -> Dataset:
     """The labels of one side turned over."""
     studies = dataset.studies.copy()
-    of_side = studies["side"] == side
+    of_side = studies["split"] == split
     studies.loc[of_side, list(FINDINGS)] = 1 - studies.loc[of_side, list(FINDINGS)]
     return Dataset(studies, dataset.images)
 
@@ -71,9 +71,9 @@ def test_labels_of_training_change_nothing(network: OnnxModel, dataset: Dataset,
 def test_thresholds_are_those_of_calibrated_probabilities_of_validation(
     network: OnnxModel, dataset: Dataset, evaluation: Evaluation
 ) -> None:
-    validation = dataset.side("validation")
+    validation = dataset.split("validation")
     probabilities = evaluation.platt.probabilities(network.logits(next(validation.chunks(20))))
-    assert np.array_equal(fit_thresholds(validation.truth, probabilities, "f1"), evaluation.thresholds)
+    assert np.array_equal(fit_thresholds(validation.labels, probabilities, "f1"), evaluation.thresholds)
 
 
 def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
@@ -83,27 +83,27 @@ def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
     (tmp_path / "params.yaml").write_text(shipped.replace("_policy: f1 ", "_policy: sensitivity@0.9 "))
     params = load_params(tmp_path / "params.yaml")
     result = evaluate_model(network, dataset, ("b",), params.evaluate)
-    write_card(card_of(network, result, dataset, params, (bundle_folder / MODEL).read_bytes()), tmp_path)
+    write_card(make_card(network, result, dataset, params, (bundle_folder / MODEL).read_bytes()), tmp_path)
     shutil.copy(bundle_folder / MODEL, tmp_path)
-    bundle, validation = Bundle(tmp_path), dataset.side("validation")
+    bundle, validation = Bundle(tmp_path), dataset.split("validation")
     called = bundle.predict(np.concatenate(list(validation.chunks(20))))[0] >= bundle.thresholds
-    positive = validation.truth == 1
+    positive = validation.labels == 1
     assert ((called & positive).sum(axis=0) >= 0.9 * positive.sum(axis=0)).all()
     assert "sensitivity@0.9" in describe(dataset, params.evaluate)
 
 
 def test_calibration_makes_the_error_smaller_where_it_was_fitted(network: OnnxModel, dataset: Dataset) -> None:
-    studies = dataset.studies[dataset.studies["side"] == "validation"]
-    twice = Dataset(pd.concat([studies, studies.assign(side="test")], ignore_index=True), dataset.images)
+    studies = dataset.studies[dataset.studies["split"] == "validation"]
+    twice = Dataset(pd.concat([studies, studies.assign(split="test")], ignore_index=True), dataset.images)
     metrics = evaluate_model(network, twice, ("b",), EVALUATE).metrics["test"]
     assert metrics["calibration_error"] < metrics["calibration_error_before"]
 
 
 def test_predictions_are_a_row_an_image_in_the_order_of_the_test_side(dataset: Dataset, evaluation: Evaluation) -> None:
-    table, test = evaluation.predictions(), dataset.side("test")
+    table, test = evaluation.predictions(), dataset.split("test")
     assert table["image"].tolist() == test.studies["image"].tolist() and table.shape == (20, 3 + 3 * 14)
     for place, finding in enumerate(FINDINGS):
-        assert np.array_equal(table[f"{finding}_truth"], test.truth[:, place])
+        assert np.array_equal(table[f"{finding}_truth"], test.labels[:, place])
         called = table[f"{finding}_probability"].to_numpy() >= evaluation.thresholds[place]
         assert np.array_equal(table[f"{finding}_decision"].astype(bool), called)
 
@@ -116,16 +116,16 @@ def test_metrics_are_finite_and_figures_say_synthetic(dataset: Dataset, evaluati
     assert "synthetic" not in describe(real, EVALUATE)
 
 
-@pytest.mark.parametrize("side", ["validation", "test"])
-def test_a_side_without_images_is_said(side: str, network: OnnxModel, dataset: Dataset) -> None:
-    without = Dataset(dataset.studies[dataset.studies["side"] != side].reset_index(drop=True), dataset.images)
-    with pytest.raises(ValueError, match=f"no {side} images"):
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_side_without_images_is_said(split: str, network: OnnxModel, dataset: Dataset) -> None:
+    without = Dataset(dataset.studies[dataset.studies["split"] != split].reset_index(drop=True), dataset.images)
+    with pytest.raises(ValueError, match=f"no {split} images"):
         evaluate_model(network, without, ("b",), EVALUATE)
 
 
 def two_batches(dataset: Dataset) -> Dataset:
     """The first half of every side arrives as batch `b`, the other as `c`."""
-    late = dataset.studies.groupby("side").cumcount() >= 10
+    late = dataset.studies.groupby("split").cumcount() >= 10
     return Dataset(
         dataset.studies.assign(batch=np.where(late, "c", "b")), {"b": dataset.images["b"], "c": dataset.images["b"]}
     )
@@ -134,7 +134,9 @@ def two_batches(dataset: Dataset) -> Dataset:
 def test_the_benchmark_does_not_change_when_a_batch_arrives(network: OnnxModel, dataset: Dataset) -> None:
     both = two_batches(dataset)
     first = Dataset(both.studies[both.studies["batch"] == "b"].reset_index(drop=True), both.images)
-    assert check_benchmark(benchmark_of(first, ("b",)), None) == check_benchmark(benchmark_of(both, ("b",)), None)
+    assert check_benchmark(benchmark_images(first, ("b",)), None) == check_benchmark(
+        benchmark_images(both, ("b",)), None
+    )
     metrics = evaluate_model(network, both, ("b",), EVALUATE).metrics
     assert (metrics["test"]["n"], metrics["benchmark"]["n"]) == (20, 10)
     assert {name: part["n"] for name, part in metrics["batch"].items()} == {"b": 10, "c": 10}
@@ -150,7 +152,7 @@ def test_a_batch_that_cannot_be_scored_has_counts_alone(network: OnnxModel, data
 
 
 def test_another_benchmark_is_an_error_unless_it_is_wanted(dataset: Dataset) -> None:
-    benchmark = benchmark_of(dataset, ("b",))
+    benchmark = benchmark_images(dataset, ("b",))
     digest = check_benchmark(benchmark, None)["sha256"]
     assert check_benchmark(benchmark, digest)["n"] == 20
     with pytest.raises(BenchmarkError, match=r"evaluate\.benchmark_sha256"):

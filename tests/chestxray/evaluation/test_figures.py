@@ -33,21 +33,21 @@ EPOCHS = pd.DataFrame({
 def drawn():
     """One of each figure, of a sample in which Hernia never occurs."""
     generator = np.random.default_rng(0)
-    truth = generator.random((200, 14)) < np.linspace(0.3, 0.05, 14)
-    truth[:, 13] = False
-    logits = generator.normal(size=(200, 14)) + 2 * truth
-    before, after = Platt.identity().probabilities(logits), fit_platt(logits, truth).probabilities(logits)
+    labels = generator.random((200, 14)) < np.linspace(0.3, 0.05, 14)
+    labels[:, 13] = False
+    logits = generator.normal(size=(200, 14)) + 2 * labels
+    before, after = Platt.identity().probabilities(logits), fit_platt(logits, labels).probabilities(logits)
     decisions = after > 0.3
-    metrics = evaluate(truth, after, decisions, np.arange(200) // 2, resamples=10, seed=0)
-    roc, precision_recall = curves(truth, after)
-    counts = confusion_matrices(truth, decisions)
+    metrics = evaluate(labels, after, decisions, np.arange(200) // 2, resamples=10, seed=0)
+    roc, precision_recall = curves(labels, after)
+    counts = confusion_matrices(labels, decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, NOTE),
         "roc": roc_figure(roc, metrics, NOTE),
         "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
-        "reliability": reliability_figure(truth, before, after, NOTE),
+        "reliability": reliability_figure(labels, before, after, NOTE),
         "training": training_curves_figure(EPOCHS, NOTE),
-    }, (truth, decisions, metrics)
+    }, (labels, decisions, metrics)
 
 
 def texts(axes):
@@ -62,17 +62,17 @@ def panels(figure):
 def partly_labelled():
     """One of each figure of a test side, of a sample in which half of the images label Edema and none labels Hernia."""
     generator = np.random.default_rng(1)
-    truth = (generator.random((200, 14)) < 0.3).astype(np.int8)
-    truth[:100, 9], truth[:, 13] = -1, -1
-    probabilities = 1 / (1 + np.exp(1 - 2 * truth - generator.normal(size=(200, 14))))
+    labels = (generator.random((200, 14)) < 0.3).astype(np.int8)
+    labels[:100, 9], labels[:, 13] = -1, -1
+    probabilities = 1 / (1 + np.exp(1 - 2 * labels - generator.normal(size=(200, 14))))
     decisions = probabilities > 0.4
-    metrics = evaluate(truth, probabilities, decisions, np.arange(200), resamples=10, seed=0)
-    (roc, precision_recall), counts = curves(truth, probabilities), confusion_matrices(truth, decisions)
+    metrics = evaluate(labels, probabilities, decisions, np.arange(200), resamples=10, seed=0)
+    (roc, precision_recall), counts = curves(labels, probabilities), confusion_matrices(labels, decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, NOTE),
         "roc": roc_figure(roc, metrics, NOTE),
         "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
-        "reliability": reliability_figure(truth, probabilities, probabilities, NOTE),
+        "reliability": reliability_figure(labels, probabilities, probabilities, NOTE),
     }, metrics
 
 
@@ -129,9 +129,9 @@ def test_no_panel_runs_into_another_and_no_text_into_another(drawn):
 
 
 def test_confusion_panels_hold_counts_row_fractions_and_named_axes(drawn):
-    figures, (truth, decisions, _) = drawn
+    figures, (labels, decisions, _) = drawn
     axes = panels(figures["confusion"])["Mass"]
-    y, called = truth[:, 4], decisions[:, 4]
+    y, called = labels[:, 4], decisions[:, 4]
     hits, positives = np.count_nonzero(y & called), np.count_nonzero(y)
     cells = [text.get_text() for text in axes.texts]
     assert cells[3] == f"{hits}\n{hits / positives:.1%}"
@@ -171,8 +171,8 @@ def test_a_note_is_text_not_mathematics(tmp_path):
 
 
 def test_counts_that_do_not_add_up_are_refused(drawn):
-    truth, decisions, _ = drawn[1]
-    counts = confusion_matrices(truth, decisions)
+    labels, decisions, _ = drawn[1]
+    counts = confusion_matrices(labels, decisions)
     with pytest.raises(ValueError, match="at most 199"):
         confusion_matrix_figure(counts, 199, NOTE)
     with pytest.raises(ValueError, match="14 findings"):

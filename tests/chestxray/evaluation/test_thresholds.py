@@ -16,15 +16,15 @@ def columns(values):
     return np.repeat(np.asarray(values)[:, None], 14, axis=1)
 
 
-def counts(truth, called):
+def counts(labels, called):
     return tuple(
-        np.count_nonzero(cell) for cell in (truth & called, ~truth & called, truth & ~called, ~truth & ~called)
+        np.count_nonzero(cell) for cell in (labels & called, ~labels & called, labels & ~called, ~labels & ~called)
     )
 
 
-def merit(policy, truth, called):
+def merit(policy, labels, called):
     """What the policy wants most, written out plainly, with the highest specificity among equals."""
-    tp, fp, fn, tn = counts(truth, called)
+    tp, fp, fn, tn = counts(labels, called)
     value = {
         "f1": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         "youden": tp * (tn + fp) - fp * (tp + fn),
@@ -35,17 +35,17 @@ def merit(policy, truth, called):
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(
-    truth=arrays.arrays(bool, (25, 14)),
+    labels=arrays.arrays(bool, (25, 14)),
     probability=arrays.arrays(
         np.float32, (25, 14), elements=st.sampled_from(np.linspace(0, 0.96, 9, dtype=np.float32))
     ),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_cut_is_better_and_none_as_good_is_more_specific(policy, truth, probability):
-    thresholds = fit_thresholds(truth, probability, policy)
+def test_no_cut_is_better_and_none_as_good_is_more_specific(policy, labels, probability):
+    thresholds = fit_thresholds(labels, probability, policy)
     decisions = decide(probability, thresholds)
     for finding in range(14):
-        y, p = truth[:, finding], probability[:, finding]
+        y, p = labels[:, finding], probability[:, finding]
         if y.any() and not y.all():
             best = max(merit(policy, y, p >= cut) for cut in [*np.unique(p), 2.0])
             assert merit(policy, y, decisions[:, finding]) == best
@@ -54,16 +54,16 @@ def test_no_cut_is_better_and_none_as_good_is_more_specific(policy, truth, proba
 
 
 def test_the_threshold_stands_midway_between_neighbours():
-    truth, p = columns([0, 0, 1, 1]), columns([0.1, 0.2, 0.6, 0.9])
-    np.testing.assert_allclose(fit_thresholds(truth, p, "f1"), 0.4)
-    np.testing.assert_allclose(fit_thresholds(truth, p, "youden"), 0.4)
-    np.testing.assert_allclose(fit_thresholds(truth, p, "sensitivity@0.5"), 0.75)
+    labels, p = columns([0, 0, 1, 1]), columns([0.1, 0.2, 0.6, 0.9])
+    np.testing.assert_allclose(fit_thresholds(labels, p, "f1"), 0.4)
+    np.testing.assert_allclose(fit_thresholds(labels, p, "youden"), 0.4)
+    np.testing.assert_allclose(fit_thresholds(labels, p, "sensitivity@0.5"), 0.75)
     np.testing.assert_allclose(fit_thresholds(columns([1, 1, 0, 1]), p, "sensitivity@1"), 0.05)
 
 
 def test_youden_decides_nothing_where_every_cut_is_worse_than_chance():
-    truth, p = columns([1, 1, 0, 0]), columns([0.1, 0.2, 0.6, 0.9])
-    thresholds = fit_thresholds(truth, p, "youden")
+    labels, p = columns([1, 1, 0, 0]), columns([0.1, 0.2, 0.6, 0.9])
+    thresholds = fit_thresholds(labels, p, "youden")
     np.testing.assert_allclose(thresholds, 0.95)
     assert not decide(p, thresholds).any()
 
@@ -75,19 +75,21 @@ def test_neighbours_with_nothing_between_them_are_still_told_apart(below):
 
 
 def test_one_positive_is_enough():
-    truth = np.zeros((50, 14), bool)
-    truth[17] = True
+    labels = np.zeros((50, 14), bool)
+    labels[17] = True
     p = np.random.default_rng(0).random((50, 14)) * 0.5
     p[17] = 0.8
-    np.testing.assert_array_equal(decide(p, fit_thresholds(truth, p, "f1")), truth)
+    np.testing.assert_array_equal(decide(p, fit_thresholds(labels, p, "f1")), labels)
 
 
 def test_thresholds_do_not_hang_on_the_order_of_images():
     generator = np.random.default_rng(1)
-    truth, p = generator.random((300, 14)) < 0.2, generator.random((300, 14)).round(2)
+    labels, p = generator.random((300, 14)) < 0.2, generator.random((300, 14)).round(2)
     order = generator.permutation(300)
     for policy in POLICIES:
-        np.testing.assert_array_equal(fit_thresholds(truth, p, policy), fit_thresholds(truth[order], p[order], policy))
+        np.testing.assert_array_equal(
+            fit_thresholds(labels, p, policy), fit_thresholds(labels[order], p[order], policy)
+        )
 
 
 @pytest.mark.parametrize("policy", ["", "f2", "F1", "sensitivity", "sensitivity@", "sensitivity@0", "sensitivity@1.1",
@@ -109,7 +111,7 @@ def test_wrong_arrays_are_refused():
 
 
 def test_a_finding_that_nobody_labels_is_never_called():
-    truth, p = np.repeat([[0], [1]], 14, axis=1).repeat(10, axis=0), np.full((20, 14), 0.5)
-    truth[:, 3] = -1
-    thresholds = fit_thresholds(truth, p, "f1")
+    labels, p = np.repeat([[0], [1]], 14, axis=1).repeat(10, axis=0), np.full((20, 14), 0.5)
+    labels[:, 3] = -1
+    thresholds = fit_thresholds(labels, p, "f1")
     assert thresholds[3] == 1.0 and not decide(p, thresholds)[:, 3].any()

@@ -34,7 +34,7 @@ def damaged(bundle_folder: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_probabilities_are_calibrated_logits_and_maps_add_up_to_them(bundle: Bundle, dataset: Dataset) -> None:
-    images = next(dataset.side("test").chunks(32))
+    images = next(dataset.split("test").chunks(32))
     probabilities, maps = bundle.predict(images)
     logits = maps.mean(axis=(1, 2)) + np.array(bundle.card.bias)
     np.testing.assert_allclose(bundle.network.logits(images), logits, rtol=1e-4, atol=1e-4)
@@ -45,7 +45,7 @@ def test_probabilities_are_calibrated_logits_and_maps_add_up_to_them(bundle: Bun
 
 
 def test_images_come_out_the_same_alone_and_together(bundle: Bundle, dataset: Dataset) -> None:
-    images = next(dataset.side("test").chunks(32))
+    images = next(dataset.split("test").chunks(32))
     together = bundle.network.logits(images)
     apart = [bundle.network.logits(part) for part in (images[:3], images[3:4], images[4:])]
     np.testing.assert_array_equal(np.concatenate(apart), together)
@@ -56,7 +56,7 @@ def test_the_card_says_what_the_model_is(bundle: Bundle, bundle_folder: Path, da
     assert card.findings == FINDINGS and (card.size, card.input_size) == (SIZE, TINY.input_size)
     assert card.bias == bundle.network.bias and len(card.thresholds) == 14
     assert card.synthetic and RESEARCH_USE_ONLY in card.intended_use
-    assert card.data_sha256 == dataset.side("train").digest
+    assert card.data_sha256 == dataset.split("train").digest
     assert set(card.params) == {
         "batches", "prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "evaluate",
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_a_damaged_model_is_said(change: Callable[[bytes], bytes], damaged: Call
         Bundle(damaged(MODEL, change))
 
 
-def edited(**changes: Any) -> Callable[[bytes], bytes]:
+def apply_edits(**changes: Any) -> Callable[[bytes], bytes]:
     return lambda content: json.dumps({**json.loads(content), **changes}).encode()
 
 
@@ -97,13 +97,13 @@ def edited(**changes: Any) -> Callable[[bytes], bytes]:
         lambda content: b"{}",
         lambda content: content[:-20],
         lambda content: b"\xff\xfe",
-        edited(surprise=1),
-        edited(size="large"),
-        edited(calibration={}),
-        edited(calibration={finding: {"slope": -1.0, "intercept": 0.0} for finding in FINDINGS}),
-        edited(calibration={finding: {"slope": 1.0} for finding in FINDINGS}),
-        edited(calibration=[1, 2]),
-        edited(calibration=dict.fromkeys(FINDINGS, 1.0)),
+        apply_edits(surprise=1),
+        apply_edits(size="large"),
+        apply_edits(calibration={}),
+        apply_edits(calibration={finding: {"slope": -1.0, "intercept": 0.0} for finding in FINDINGS}),
+        apply_edits(calibration={finding: {"slope": 1.0} for finding in FINDINGS}),
+        apply_edits(calibration=[1, 2]),
+        apply_edits(calibration=dict.fromkeys(FINDINGS, 1.0)),
     ],
 )
 def test_a_damaged_card_is_said(change: Callable[[bytes], bytes], damaged: Callable[..., Path]) -> None:

@@ -4,13 +4,13 @@ import numpy as np
 from matplotlib import colormaps
 
 from chestxray.evaluation.overlays import captioned, contact_sheet
-from chestxray.inference.heatmap import COLOURS, heat_of, overlay
+from chestxray.inference.heatmap import COLOURS, overlay, upscale_maps
 
 
 def test_a_hot_cell_lands_in_its_part_of_the_central_square() -> None:
     maps = np.full((7, 7, 1), -1.0, np.float32)
     maps[1, 5] = 4.0
-    heat = heat_of(maps, 256, 224)[..., 0]
+    heat = upscale_maps(maps, 256, 224)[..., 0]
     y, x = np.unravel_index(int(heat.argmax()), heat.shape)
     assert 16 + 32 <= y < 16 + 64 and 16 + 160 <= x < 16 + 192
     assert np.isclose(heat.max(), 4.0, rtol=0.05)
@@ -19,7 +19,7 @@ def test_a_hot_cell_lands_in_its_part_of_the_central_square() -> None:
 
 def test_negatives_never_look_hot() -> None:
     pixels = np.random.default_rng(0).integers(256, size=(64, 64), dtype=np.uint8)
-    heat = heat_of(np.full((2, 2, 1), -3.0, np.float32), 64, 64)[..., 0]
+    heat = upscale_maps(np.full((2, 2, 1), -3.0, np.float32), 64, 64)[..., 0]
     assert np.array_equal(overlay(pixels, heat, 1.0, 0.5), np.dstack([pixels] * 3))
     assert np.array_equal(overlay(pixels, heat, 0.0, 0.5), np.dstack([pixels] * 3))
 

@@ -10,7 +10,7 @@ from PIL import Image
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import MAX_PIXELS, RadiographError, resize
 from chestxray.inference.bundle import Bundle
-from chestxray.inference.predict import read
+from chestxray.inference.predict import predict_file
 from tests.serve.bundles import SIZE, make_bundle
 from tests.serve.files import PNG
 
@@ -21,23 +21,23 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def test_it_is_what_the_bundle_says_of_the_resized_pixels(bundle: Bundle) -> None:
-    reading = read(bundle, PNG, MAX_PIXELS)
+    prediction = predict_file(bundle, PNG, MAX_PIXELS)
     (probabilities,), (maps,) = bundle.predict(resize(decode(PNG).pixels, SIZE)[None, ..., None])
-    assert np.array_equal(reading.probabilities, probabilities) and np.array_equal(reading.maps, maps)
-    assert np.array_equal(reading.positive, probabilities >= bundle.thresholds)
-    assert reading.doubts == [] and reading.decode > 0 and reading.inference > 0
+    assert np.array_equal(prediction.probabilities, probabilities) and np.array_equal(prediction.maps, maps)
+    assert np.array_equal(prediction.positive, probabilities >= bundle.thresholds)
+    assert prediction.image_warnings == [] and prediction.decode > 0 and prediction.inference > 0
 
 
 @pytest.mark.parametrize(("threshold", "called"), [(0.0, 14), (1.0, 0)])
 def test_a_threshold_overrides_every_operating_point(bundle: Bundle, threshold: float, called: int) -> None:
-    reading = read(bundle, PNG, MAX_PIXELS, threshold)
-    assert set(reading.thresholds) == {threshold} and reading.positive.sum() == called
+    prediction = predict_file(bundle, PNG, MAX_PIXELS, threshold)
+    assert set(prediction.thresholds) == {threshold} and prediction.positive.sum() == called
 
 
 @pytest.mark.parametrize("data", [b"garbage", PNG[:80]])
 def test_what_can_not_be_used_is_refused(bundle: Bundle, data: bytes) -> None:
     with pytest.raises(RadiographError):
-        read(bundle, data, MAX_PIXELS)
+        predict_file(bundle, data, MAX_PIXELS)
 
 
 def sixteen_bits(highest: int) -> bytes:
@@ -50,7 +50,7 @@ def sixteen_bits(highest: int) -> bytes:
 
 def test_twelve_bits_left_in_the_lower_part_of_sixteen_are_not_read_as_a_black_image(bundle: Bundle) -> None:
     with pytest.raises(RadiographError, match="grey levels fill 12 bits or fewer; scale them to 0–65535"):
-        read(bundle, sixteen_bits(4095), MAX_PIXELS)
-    (doubt,) = read(bundle, sixteen_bits(16383), MAX_PIXELS).doubts
+        predict_file(bundle, sixteen_bits(4095), MAX_PIXELS)
+    (doubt,) = predict_file(bundle, sixteen_bits(16383), MAX_PIXELS).image_warnings
     assert "less than a quarter of the scale" in doubt
-    assert read(bundle, sixteen_bits(65535), MAX_PIXELS).doubts == []
+    assert predict_file(bundle, sixteen_bits(65535), MAX_PIXELS).image_warnings == []

@@ -40,30 +40,30 @@ def test_an_interval_leaves_out_what_does_not_exist():
 
 
 def test_a_paired_comparison_knows_better_same_and_worse():
-    truth, scores, _, people = sample(6, n=400, patients=200)
+    labels, scores, _, people = sample(6, n=400, patients=200)
     worse = scores + np.random.default_rng(0).normal(0, 0.5, scores.shape)
-    same = paired_bootstrap(truth, scores, np.log(scores + 1), people, resamples=100, seed=0)
+    same = paired_bootstrap(labels, scores, np.log(scores + 1), people, resamples=100, seed=0)
     assert same == (0, 0, 0)
-    better = paired_bootstrap(truth, scores, worse, people, resamples=200, seed=0)
+    better = paired_bootstrap(labels, scores, worse, people, resamples=200, seed=0)
     assert 0 < better.low < better.value < better.high
-    assert better.value == pytest.approx(np.mean(auroc(truth, scores) - auroc(truth, worse)))
-    swapped = paired_bootstrap(truth, worse, scores, people, resamples=200, seed=0)
+    assert better.value == pytest.approx(np.mean(auroc(labels, scores) - auroc(labels, worse)))
+    swapped = paired_bootstrap(labels, worse, scores, people, resamples=200, seed=0)
     np.testing.assert_allclose(swapped, [-better.value, -better.high, -better.low])
 
 
 def test_pairing_is_sharper_than_two_separate_intervals():
-    truth, scores, decisions, people = sample(7)
+    labels, scores, decisions, people = sample(7)
     other = (scores + np.random.default_rng(0).normal(0, 0.02, scores.shape)).clip(0, 1)
-    paired = paired_bootstrap(truth, scores, other, people, resamples=200, seed=0)
-    alone = evaluate(truth, scores, decisions, people, resamples=200, seed=0)
+    paired = paired_bootstrap(labels, scores, other, people, resamples=200, seed=0)
+    alone = evaluate(labels, scores, decisions, people, resamples=200, seed=0)
     assert paired.high - paired.low < 0.3 * (alone["mean_auroc_ci_high"] - alone["mean_auroc_ci_low"])
 
 
 def test_wrong_input_is_refused():
-    truth, scores, _, people = sample(0)
+    labels, scores, _, people = sample(0)
     with pytest.raises(ValueError, match="scores_b"):
-        paired_bootstrap(truth, scores, scores * np.nan, people, resamples=5, seed=0)
+        paired_bootstrap(labels, scores, scores * np.nan, people, resamples=5, seed=0)
     with pytest.raises(ValueError, match="at least 2 patients"):
-        paired_bootstrap(truth, scores, scores, np.zeros(300), resamples=5, seed=0)
+        paired_bootstrap(labels, scores, scores, np.zeros(300), resamples=5, seed=0)
     with pytest.raises(ValueError, match="no finding has both"):
-        paired_bootstrap(np.ones_like(truth), scores, scores, people, resamples=5, seed=0)
+        paired_bootstrap(np.ones_like(labels), scores, scores, people, resamples=5, seed=0)

@@ -20,9 +20,9 @@ def leaves(nested):
 
 
 def test_counts_by_hand():
-    truth, decisions = columns([0, 0, 0, 1, 1, 1]), columns([0, 0, 1, 1, 1, 0])
-    truth[:, 1], decisions[:, 1] = 0, 1
-    counts = confusion_matrices(truth, decisions).set_index("finding")
+    labels, decisions = columns([0, 0, 0, 1, 1, 1]), columns([0, 0, 1, 1, 1, 0])
+    labels[:, 1], decisions[:, 1] = 0, 1
+    counts = confusion_matrices(labels, decisions).set_index("finding")
     assert list(counts.index) == list(FINDINGS)
     assert dict(counts.loc["Atelectasis"]) == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
     assert dict(counts.loc["Cardiomegaly"]) == {"tn": 0, "fp": 6, "fn": 0, "tp": 0}
@@ -30,27 +30,27 @@ def test_counts_by_hand():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_averages_equal_scikit_learn(seed):
-    truth, scores, decisions, people = sample(seed)
+    labels, scores, decisions, people = sample(seed)
     decisions[:, 4] = False  # precision is nothing of nothing there
-    result = evaluate(truth, scores, decisions, people, resamples=5, seed=0)
+    result = evaluate(labels, scores, decisions, people, resamples=5, seed=0)
     for average in ("micro", "macro", "weighted"):
         for name in ("precision", "recall", "f1"):
-            score = getattr(sklearn_metrics, f"{name}_score")(truth, decisions, average=average, zero_division=0)
+            score = getattr(sklearn_metrics, f"{name}_score")(labels, decisions, average=average, zero_division=0)
             assert result[f"{average}_{name}"] == pytest.approx(score, abs=1e-6), (average, name)
-    assert result["subset_accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(truth, decisions), abs=1e-6)
-    assert result["hamming_loss"] == pytest.approx(sklearn_metrics.hamming_loss(truth, decisions), abs=1e-6)
-    by_finding = sklearn_metrics.f1_score(truth, decisions, average=None, zero_division=0)
+    assert result["subset_accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, decisions), abs=1e-6)
+    assert result["hamming_loss"] == pytest.approx(sklearn_metrics.hamming_loss(labels, decisions), abs=1e-6)
+    by_finding = sklearn_metrics.f1_score(labels, decisions, average=None, zero_division=0)
     np.testing.assert_allclose(list(result["f1"].values()), by_finding, atol=1e-6)
-    matrices = sklearn_metrics.multilabel_confusion_matrix(truth, decisions)
-    counts = confusion_matrices(truth, decisions)[["tn", "fp", "fn", "tp"]]
+    matrices = sklearn_metrics.multilabel_confusion_matrix(labels, decisions)
+    counts = confusion_matrices(labels, decisions)[["tn", "fp", "fn", "tp"]]
     np.testing.assert_array_equal(counts, matrices.reshape(14, 4))
 
 
-def explicit(function, weights, truth, scores):
+def explicit(function, weights, labels, scores):
     """Each resample spelled out, image by image, and scored by scikit-learn; findings that lost a class left out."""
     values = []
     for row in weights:
-        y, p = truth.repeat(row, axis=0), scores.repeat(row, axis=0)
+        y, p = labels.repeat(row, axis=0), scores.repeat(row, axis=0)
         values.append([
             function(y[:, finding], p[:, finding]) if 0 < y[:, finding].sum() < len(y) else np.nan
             for finding in range(14)
@@ -58,17 +58,17 @@ def explicit(function, weights, truth, scores):
     return np.array(values)
 
 
-def f1(truth, decisions):
-    return sklearn_metrics.f1_score(truth, decisions, zero_division=0)
+def f1(labels, decisions):
+    return sklearn_metrics.f1_score(labels, decisions, zero_division=0)
 
 
 def test_intervals_equal_those_of_explicit_resampling():
-    truth, scores, decisions, people = sample(4, n=80, patients=30)
-    truth[:, 2] = False
-    truth[:3, 2] = True  # so rare that some resamples lose it
-    result = evaluate(truth, scores, decisions, people, resamples=60, seed=5)
+    labels, scores, decisions, people = sample(4, n=80, patients=30)
+    labels[:, 2] = False
+    labels[:3, 2] = True  # so rare that some resamples lose it
+    result = evaluate(labels, scores, decisions, people, resamples=60, seed=5)
     weights = np.concatenate(list(bootstrap_weights(people, 60, seed=5)))
-    area = explicit(sklearn_metrics.roc_auc_score, weights, truth, scores)
+    area = explicit(sklearn_metrics.roc_auc_score, weights, labels, scores)
     assert np.isnan(area[:, 2]).any()
 
     def bounds(samples):
@@ -77,13 +77,13 @@ def test_intervals_equal_those_of_explicit_resampling():
     for finding, name in enumerate(FINDINGS):
         given_bounds = [result["auroc_ci_low"][name], result["auroc_ci_high"][name]]
         np.testing.assert_allclose(given_bounds, bounds(area[:, finding]), atol=1e-6)
-    pooled = [f1(truth.repeat(row, axis=0).ravel(), decisions.repeat(row, axis=0).ravel()) for row in weights]
+    pooled = [f1(labels.repeat(row, axis=0).ravel(), decisions.repeat(row, axis=0).ravel()) for row in weights]
     expected = {
         "mean_auroc": np.nanmean(area, axis=1),
         "mean_average_precision": np.nanmean(
-            explicit(sklearn_metrics.average_precision_score, weights, truth, scores), axis=1
+            explicit(sklearn_metrics.average_precision_score, weights, labels, scores), axis=1
         ),
-        "macro_f1": np.nanmean(explicit(f1, weights, truth, decisions), axis=1),
+        "macro_f1": np.nanmean(explicit(f1, weights, labels, decisions), axis=1),
         "micro_f1": pooled,
     }
     for name, samples in expected.items():
@@ -95,10 +95,10 @@ def test_the_interval_covers_the_true_auroc_about_as_often_as_it_says():
     covered = 0
     for seed in range(100):
         generator = np.random.default_rng(seed)
-        truth = (generator.random((120, 1)) < 0.4).repeat(14, axis=1)  # every image twice: a patient has two of them
-        scores = (generator.normal(size=(120, 1)) + truth[:, :1]).repeat(14, axis=1)
+        labels = (generator.random((120, 1)) < 0.4).repeat(14, axis=1)  # every image twice: a patient has two of them
+        scores = (generator.normal(size=(120, 1)) + labels[:, :1]).repeat(14, axis=1)
         scores = 1 / (1 + np.exp(-scores))
-        twice = [np.concatenate([array, array]) for array in (truth, scores, scores > 0.5, np.arange(120))]
+        twice = [np.concatenate([array, array]) for array in (labels, scores, scores > 0.5, np.arange(120))]
         result = evaluate(*twice, resamples=200, seed=seed)
         covered += result["mean_auroc_ci_low"] <= true_auroc <= result["mean_auroc_ci_high"]
     assert 88 <= covered <= 99  # 96 as measured; resampling images instead of patients gives 85
@@ -121,21 +121,21 @@ def test_the_metrics_are_finite_json_with_the_same_keys_every_time():
 
 
 def test_a_finding_without_both_classes_is_counted_out_never_guessed():
-    truth, scores, decisions, people = sample(0)
-    truth[:, 5], truth[:, 13] = False, True
-    result = evaluate(truth, scores, decisions, people, resamples=20, seed=0)
+    labels, scores, decisions, people = sample(0)
+    labels[:, 5], labels[:, 13] = False, True
+    result = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
     json.dumps(result, allow_nan=False)
     assert result["findings_scored"] == 12
     assert (result["positives"]["Nodule"], result["positives"]["Hernia"]) == (0, 300)
     for name in ("auroc", "auroc_ci_low", "auroc_ci_high", "average_precision", "f1"):
         assert set(FINDINGS) - set(result[name]) == {"Nodule", "Hernia"}
     kept = [finding for finding in range(14) if finding not in (5, 13)]
-    expected = sklearn_metrics.roc_auc_score(truth[:, kept], scores[:, kept], average="macro")
+    expected = sklearn_metrics.roc_auc_score(labels[:, kept], scores[:, kept], average="macro")
     assert result["mean_auroc"] == pytest.approx(expected, abs=1e-6)
     for average in ("macro", "weighted"):
-        expected = sklearn_metrics.f1_score(truth[:, kept], decisions[:, kept], average=average)
+        expected = sklearn_metrics.f1_score(labels[:, kept], decisions[:, kept], average=average)
         assert result[f"{average}_f1"] == pytest.approx(expected, abs=1e-6)
-    pooled = sklearn_metrics.f1_score(truth, decisions, average="micro")
+    pooled = sklearn_metrics.f1_score(labels, decisions, average="micro")
     assert result["micro_f1"] == pytest.approx(pooled, abs=1e-6)  # false alarms on an absent finding still count
 
 
@@ -148,10 +148,10 @@ def test_the_seed_decides_the_intervals_and_nothing_else():
 
 
 def test_the_report_says_what_the_metrics_say():
-    truth, scores, decisions, people = sample(0)
-    truth[:, 5] = False
-    result = evaluate(truth, scores, decisions, people, resamples=20, seed=0)
-    report = classification_report(truth, decisions, np.full(14, 0.4), result)
+    labels, scores, decisions, people = sample(0)
+    labels[:, 5] = False
+    result = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
+    report = classification_report(labels, decisions, np.full(14, 0.4), result)
     assert list(report["finding"]) == [*FINDINGS, "micro", "macro", "weighted"]
     rates = ["precision", "recall", "specificity", "f1"]
     ranks = ["auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"]
@@ -162,25 +162,25 @@ def test_the_report_says_what_the_metrics_say():
     for average in ("micro", "macro", "weighted"):
         assert rows.loc[average, "f1"] == result[f"{average}_f1"]
     assert rows.loc["Nodule", ["precision", "f1", "auroc"]].isna().all()
-    specificity = sklearn_metrics.recall_score(~truth[:, 4], ~decisions[:, 4])
+    specificity = sklearn_metrics.recall_score(~labels[:, 4], ~decisions[:, 4])
     assert rows.loc["Mass", "specificity"] == pytest.approx(specificity, abs=1e-6)
     assert (report["n"] == 300).all()
-    assert rows.loc["micro", "positives"] == truth.sum() == rows["positives"].iloc[:14].sum()
+    assert rows.loc["micro", "positives"] == labels.sum() == rows["positives"].iloc[:14].sum()
     assert rows["threshold"].isna().sum() == 3
 
 
 def test_wrong_input_is_refused_before_any_work():
-    truth, scores, decisions, people = sample(0)
+    labels, scores, decisions, people = sample(0)
 
     def refused(message, *arrays_given, resamples=10):
         with pytest.raises(ValueError, match=message):
             evaluate(*arrays_given, resamples=resamples, seed=0)
 
-    refused(r"truth must be .* got \(300, 13\)", truth[:, 1:], scores, decisions, people)
-    refused(r"probabilities must be \(300, 14\).*got \(299, 14\)", truth, scores[1:], decisions, people)
-    refused("between 0 and 1", truth, scores + 1, decisions, people)
-    refused("decisions must hold 0 and 1", truth, scores, scores, people)
-    refused(r"patients must be \(300,\)", truth, scores, decisions, people[1:])
-    refused("at least 2 patients", truth, scores, decisions, np.full(300, "00001"))
-    refused("no finding has both", np.zeros_like(truth), scores, decisions, people)
-    refused("at least 1 resample", truth, scores, decisions, people, resamples=0)
+    refused(r"truth must be .* got \(300, 13\)", labels[:, 1:], scores, decisions, people)
+    refused(r"probabilities must be \(300, 14\).*got \(299, 14\)", labels, scores[1:], decisions, people)
+    refused("between 0 and 1", labels, scores + 1, decisions, people)
+    refused("decisions must hold 0 and 1", labels, scores, scores, people)
+    refused(r"patients must be \(300,\)", labels, scores, decisions, people[1:])
+    refused("at least 2 patients", labels, scores, decisions, np.full(300, "00001"))
+    refused("no finding has both", np.zeros_like(labels), scores, decisions, people)
+    refused("at least 1 resample", labels, scores, decisions, people, resamples=0)

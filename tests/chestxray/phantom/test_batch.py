@@ -248,8 +248,8 @@ def upright(size: int = 160) -> Canvas:
     return Canvas.posed(size, zoom=1.0, degrees=0.0, shift=(0.0, 0.0))
 
 
-def lesion(side: int = RIGHT, strength: float = 0.8, variant: float = 0.2, seed: int = 11) -> Lesion:
-    return Lesion(side, strength, variant, seed)
+def lesion(split: int = RIGHT, strength: float = 0.8, variant: float = 0.2, seed: int = 11) -> Lesion:
+    return Lesion(split, strength, variant, seed)
 
 
 def with_sign(finding: str, what: Lesion, seed: int = 1, size: int = 160) -> tuple[Chest, Shadow]:
@@ -322,14 +322,14 @@ class TestSigns:
         assert clear > 1.3 * faint > 0
 
     @pytest.mark.parametrize("finding", ["Atelectasis", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"])
-    @pytest.mark.parametrize("side", [RIGHT, LEFT])
-    def test_its_box_is_on_its_side_and_covers_what_changed(self, finding: str, side: int) -> None:
-        chest, shadow = with_sign(finding, lesion(side, variant=0.0))
+    @pytest.mark.parametrize("split", [RIGHT, LEFT])
+    def test_its_box_is_on_its_side_and_covers_what_changed(self, finding: str, split: int) -> None:
+        chest, shadow = with_sign(finding, lesion(split, variant=0.0))
         change = np.abs(absorption(chest, [shadow]) - absorption(chest, []))
         box = phantom.box_around(shadow.extent)
         assert box is not None
         x, y, w, h = box
-        assert (x + w / 2 - 80) * side > 0
+        assert (x + w / 2 - 80) * split > 0
         assert change[y : y + h, x : x + w].mean() > 3 * change.mean()
 
     def test_nothing_seen_no_box(self) -> None:
@@ -399,7 +399,7 @@ class TestSigns:
         (x, y), opacity = chest.canvas.grid, shadow.opacity
         assert opacity is not None
         near = np.abs(y - chest.anatomy.hilum) < 3
-        right, left = (opacity[near & (x * side > 3.5) & (x * side < 8)].mean() for side in (RIGHT, LEFT))
+        right, left = (opacity[near & (x * split > 3.5) & (x * split < 8)].mean() for split in (RIGHT, LEFT))
         assert min(right, left) > 0.2
         assert opacity[(y < chest.anatomy.apex + 2)].max() < 0.5 * min(right, left)
 

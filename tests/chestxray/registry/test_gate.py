@@ -10,7 +10,7 @@ from scipy.stats import norm
 from chestxray.findings import FINDINGS
 from chestxray.metrics.comparison import Scores, compare
 from chestxray.params import GateParams
-from chestxray.registry.gate import judge, verdict_of
+from chestxray.registry.gate import judge, reach_verdict
 
 POLICY = GateParams(
     margin=0.01, finding_margin=0.05, min_positives=20, superiority=False, level=0.05, resamples=400, seed=0
@@ -28,21 +28,21 @@ def cohort(seed, patients, images=1, old=1.5, new=1.5, prevalence=0.3):
             size=(len(people), 14)
         )
 
-    truth = noise(0.5) < norm.ppf(prevalence)
+    labels = noise(0.5) < norm.ppf(prevalence)
     common = math.sqrt(0.8) * noise(0.5)
     models = []
     for shift in (old, new):
-        probabilities = norm.cdf(shift * (truth - 0.5) + common + math.sqrt(0.2) * noise(0.5))
+        probabilities = norm.cdf(shift * (labels - 0.5) + common + math.sqrt(0.2) * noise(0.5))
         models.append(Scores(probabilities, probabilities > 0.5))
-    return truth, *models, people
+    return labels, *models, people
 
 
 def mirrored(seed, patients):
     """Two models that are equal on these very images, whatever the seed: one half's scores are swapped in the other."""
-    truth, old, new, people = cohort(seed, patients)
+    labels, old, new, people = cohort(seed, patients)
     halves = (old.probabilities, new.probabilities)
     models = [Scores(both, both > 0.5) for both in (np.concatenate(halves), np.concatenate(halves[::-1]))]
-    return np.concatenate([truth, truth]), *models, np.concatenate([people, people + patients])
+    return np.concatenate([labels, labels]), *models, np.concatenate([people, people + patients])
 
 
 def delong(positive, a, b):
@@ -53,16 +53,16 @@ def delong(positive, a, b):
 
 
 def test_the_standard_error_is_that_of_delong():
-    truth, old, new, people = cohort(0, 400)
-    verdict = judge(truth, old, new, people, POLICY.model_copy(update={"resamples": 4000}))
-    expected = [math.sqrt(delong(truth[:, f], old.probabilities[:, f], new.probabilities[:, f])) for f in range(14)]
+    labels, old, new, people = cohort(0, 400)
+    verdict = judge(labels, old, new, people, POLICY.model_copy(update={"resamples": 4000}))
+    expected = [math.sqrt(delong(labels[:, f], old.probabilities[:, f], new.probabilities[:, f])) for f in range(14)]
     np.testing.assert_allclose([d.standard_error for d in verdict.findings["auroc"]], expected, rtol=0.06)
 
 
 def test_the_same_model_is_not_inferior_and_not_superior():
-    truth, old, _, people = cohort(1, 200)
-    assert judge(truth, old, old, people, POLICY).decision == "promote"
-    verdict = judge(truth, old, old, people, STRICT)
+    labels, old, _, people = cohort(1, 200)
+    assert judge(labels, old, old, people, POLICY).decision == "promote"
+    verdict = judge(labels, old, old, people, STRICT)
     assert verdict.decision == "keep"
     assert set(verdict.means["auroc"][2:]) == {0}
 
@@ -81,25 +81,25 @@ def test_better_worse_and_too_few():
 
 
 def test_one_ruined_finding_is_a_veto_whatever_the_mean():
-    truth, old, new, people = cohort(4, 400, new=2.0)
+    labels, old, new, people = cohort(4, 400, new=2.0)
     new.probabilities[:, 3] = np.random.default_rng(0).random(400)
-    verdict = judge(truth, old, new, people, POLICY)
+    verdict = judge(labels, old, new, people, POLICY)
     assert verdict.means["auroc"].low > 0
     assert verdict.decision == "keep"
     assert [FINDINGS[f] for f in range(14) if verdict.standings[f] == "veto"] == ["Infiltration"]
 
 
 def test_a_rare_finding_has_no_vote_and_an_absent_one_no_number():
-    truth, old, new, people = cohort(5, 200)
-    truth[:, 0] = False
-    truth[:, 1] = np.arange(200) < 19
-    verdict = judge(truth, old, new, people, POLICY)
+    labels, old, new, people = cohort(5, 200)
+    labels[:, 0] = False
+    labels[:, 1] = np.arange(200) < 19
+    verdict = judge(labels, old, new, people, POLICY)
     assert verdict.standings[:2] == ("does not vote", "does not vote")
     written = verdict.to_dict()
     assert json.loads(json.dumps(written, allow_nan=False)) == written
     assert list(written["findings"]) == list(FINDINGS)
     assert written["findings"]["Atelectasis"]["auroc"]["difference"] is None
-    nobody = judge(truth, old, new, people, POLICY.model_copy(update={"min_positives": 500}))
+    nobody = judge(labels, old, new, people, POLICY.model_copy(update={"min_positives": 500}))
     assert nobody.decision == "underpowered"
     assert nobody.to_dict().keys() == written.keys()
 
@@ -116,16 +116,16 @@ def test_a_comparison_of_rankings_alone_says_the_same_of_them():
 @pytest.mark.parametrize(("new", "superiority"), [(1.5, True), (1.4, False)], ids=["equal", "worse by the margin"])
 def test_error_rates_hold_with_several_images_a_patient(new, superiority):
     # Each bound misses the truth in 5 % of runs. At 8 % they would miss it 96 ± 9 times instead of 60 ± 7.3.
-    runs, truth = 600, norm.cdf(new / math.sqrt(2)) - norm.cdf(1.5 / math.sqrt(2))
+    runs, labels = 600, norm.cdf(new / math.sqrt(2)) - norm.cdf(1.5 / math.sqrt(2))
     policy = POLICY.model_copy(
-        update={"margin": max(-truth, 0.01), "finding_margin": 0.5, "min_positives": 2, "superiority": superiority}
+        update={"margin": max(-labels, 0.01), "finding_margin": 0.5, "min_positives": 2, "superiority": superiority}
     )
     promoted = below = 0
     for seed in range(runs):
         images = cohort(seed, 75, 2, new=new, prevalence=0.15)
-        verdict = verdict_of(compare(*images, resamples=100, seed=seed, ranking_only=True), policy)
+        verdict = reach_verdict(compare(*images, resamples=100, seed=seed, ranking_only=True), policy)
         promoted += verdict.decision == "promote"
-        below += verdict.means["auroc"].high < truth
+        below += verdict.means["auroc"].high < labels
     deviation = math.sqrt(runs * 0.05 * 0.95)
     assert max(promoted, below) <= 0.05 * runs + 2.8 * deviation
     assert promoted + below <= 0.1 * runs + 2.5 * math.sqrt(runs * 0.1 * 0.9)

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.evaluation.figures import ledger_figure
+from chestxray.evaluation.figures import history_figure
 from chestxray.findings import FINDINGS
 from chestxray.metrics.comparison import Scores
-from chestxray.registry.history import ledger
+from chestxray.registry.history import version_history
 from chestxray.registry.promote import flips, report
-from chestxray.registry.version_predictions import Opinion
+from chestxray.registry.version_predictions import VersionPredictions
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(2, size=(40, 14)).astype(np.int8)
@@ -24,16 +24,16 @@ def test_side() -> Dataset:
     return Dataset(studies, {})
 
 
-def opinion(version: int, batches: tuple[str, ...], right_in: str) -> Opinion:
+def predictions(version: int, batches: tuple[str, ...], right_in: str) -> VersionPredictions:
     """Perfect on the batches named in `right_in`, wrong about everything elsewhere."""
     right = np.isin(np.repeat(["a", "b"], 20), list(right_in))[:, None]
     said = np.where(right, TRUTH, 1 - TRUTH)
-    return Opinion(version, batches, True, Scores(0.1 + 0.8 * said, said))
+    return VersionPredictions(version, batches, True, Scores(0.1 + 0.8 * said, said))
 
 
 def test_transfer_and_forgetting(test_side: Dataset) -> None:
-    history = [opinion(1, ("a",), "a"), opinion(2, ("a", "b"), "b"), opinion(3, ("a", "b"), "ab")]
-    table = ledger(test_side, history, champion=1).set_index(["version", "batch"])
+    history = [predictions(1, ("a",), "a"), predictions(2, ("a", "b"), "b"), predictions(3, ("a", "b"), "ab")]
+    table = version_history(test_side, history, champion=1).set_index(["version", "batch"])
     assert table["mean_auroc"].tolist() == [1, 0, 0, 1, 1, 1]
     assert table["macro_f1"].tolist() == [1, 0, 0, 1, 1, 1]
     assert table["champion"].tolist() == [1, 1, 0, 0, 0, 0]
@@ -48,18 +48,18 @@ def test_transfer_and_forgetting(test_side: Dataset) -> None:
 
 def test_a_batch_that_cannot_be_scored_is_empty(test_side: Dataset) -> None:
     test_side.studies.loc[test_side.studies["batch"] == "b", list(FINDINGS)] = 0
-    table = ledger(test_side, [opinion(1, ("a",), "a")], None)
+    table = version_history(test_side, [predictions(1, ("a",), "a")], None)
     assert table["mean_auroc"].isna().tolist() == [False, True]
-    ledger_figure(table, "synthetic phantoms")
+    history_figure(table, "synthetic phantoms")
 
 
 def test_flips_put_what_went_wrong_first(test_side: Dataset) -> None:
-    table = flips(test_side.studies, opinion(1, ("a",), "a").scores, opinion(2, ("a", "b"), "b").scores)
+    table = flips(test_side.studies, predictions(1, ("a",), "a").scores, predictions(2, ("a", "b"), "b").scores)
     assert len(table) == 40 * 14
     assert table["change"].tolist() == ["right to wrong"] * 280 + ["wrong to right"] * 280
     first = table.iloc[0]
     assert first["batch"] == "a" and first["champion_decision"] == first["truth"] != first["challenger_decision"]
-    same = opinion(1, ("a",), "a").scores
+    same = predictions(1, ("a",), "a").scores
     assert flips(test_side.studies, same, same).empty
 
 

@@ -9,12 +9,12 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.datasets.split import draws_of_test, side_of
+from chestxray.datasets.split import patient_split, split_fingerprint
 from chestxray.inference.bundle import Bundle, bundle_digest, write_card
 from chestxray.params import PrepareParams
 from chestxray.registry import versions as registry
 from chestxray.registry.promote import decide_promotion
-from chestxray.registry.versions import RegistryError, holder, promote, register, rollback
+from chestxray.registry.versions import RegistryError, promote, register, rollback, version_with_alias
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import PARAMS
 
@@ -40,7 +40,7 @@ def test_an_older_version_that_is_built_again_stays_where_it_is(
     client: MlflowClient, dataset: Dataset, bundle_folder: Path, tmp_path: Path
 ) -> None:
     promote(client, another(client, bundle_folder, tmp_path))
-    decision, reason = decided(client, client.get_model_version(NAME, "1"), dataset.side("test"))
+    decision, reason = decided(client, client.get_model_version(NAME, "1"), dataset.split("test"))
     assert decision == "keep" and "Version 2 was promoted after it" in reason
 
 
@@ -54,7 +54,7 @@ def test_a_model_of_radiographs_comes_before_one_of_phantoms(
 ) -> None:  # fmt: skip
     promote(client, another(client, bundle_folder, tmp_path, synthetic=champion))
     newest = another(client, bundle_folder, tmp_path, "newest", synthetic=challenger)
-    images = Dataset(dataset.studies.assign(synthetic=challenger), dataset.images).side("test")
+    images = Dataset(dataset.studies.assign(synthetic=challenger), dataset.images).split("test")
     assert decided(client, newest, images)[0] == decision
 
 
@@ -64,19 +64,19 @@ def test_a_champion_of_another_draw_of_test_patients_is_not_compared(
     """It may have been trained on them."""
     promote(client, another(client, bundle_folder, tmp_path, test_draws={"b": "0" * 64}))
     newest = another(client, bundle_folder, tmp_path, "newest")
-    decision, reason = decided(client, newest, dataset.side("test"))
+    decision, reason = decided(client, newest, dataset.split("test"))
     assert decision == "keep" and "can't be compared" in reason
     assert "version 2 is left out: it was made with test patients of batch b 000" in caplog.text
 
 
 def test_the_draw_is_the_hash_until_a_list_says_otherwise(dataset: Dataset) -> None:
     prepare: PrepareParams = PARAMS.prepare
-    test = dataset.side("test").studies
-    assert draws_of_test(test, prepare) == {"b": "hash"}
-    assert draws_of_test(test.head(3), prepare) == {"b": "hash"}  # as if some images had not been usable
-    other = next(str(n) for n in range(100) if side_of(str(n), prepare, None) != "test")
-    listed = draws_of_test(test.assign(patient=[other, *test["patient"][1:]]), prepare)["b"]
-    assert listed != "hash" and listed != draws_of_test(test.assign(patient=other), prepare)["b"]
+    test = dataset.split("test").studies
+    assert split_fingerprint(test, prepare) == {"b": "hash"}
+    assert split_fingerprint(test.head(3), prepare) == {"b": "hash"}  # as if some images had not been usable
+    other = next(str(n) for n in range(100) if patient_split(str(n), prepare, None) != "test")
+    listed = split_fingerprint(test.assign(patient=[other, *test["patient"][1:]]), prepare)["b"]
+    assert listed != "hash" and listed != split_fingerprint(test.assign(patient=other), prepare)["b"]
 
 
 def test_a_killed_rollback_loses_no_version(
@@ -96,7 +96,7 @@ def test_a_killed_rollback_loses_no_version(
     with pytest.raises(KeyboardInterrupt):
         rollback(client, NAME)
     monkeypatch.undo()
-    champion = holder(client, NAME, registry.CHAMPION)
+    champion = version_with_alias(client, NAME, registry.CHAMPION)
     assert champion is not None and int(champion.version) == 1
     with pytest.raises(RegistryError, match="no previous champion"):
         rollback(client, NAME)

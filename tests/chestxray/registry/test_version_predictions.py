@@ -10,8 +10,13 @@ from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Bundle, bundle_digest
-from chestxray.registry.version_predictions import OPINION_DIGEST, OPINION_FILE, OPINION_FOLDER, opinions
-from chestxray.registry.versions import place_of
+from chestxray.registry.version_predictions import (
+    PREDICTIONS_DIGEST,
+    PREDICTIONS_FILE,
+    PREDICTIONS_FOLDER,
+    predict_versions,
+)
+from chestxray.registry.versions import artifact_path
 from tests.chestxray.conftest import PARAMS, register_without
 
 NAME = PARAMS.register_.model
@@ -19,7 +24,7 @@ NAME = PARAMS.register_.model
 
 @pytest.fixture
 def test_side(dataset: Dataset) -> Dataset:
-    return dataset.side("test")
+    return dataset.split("test")
 
 
 def part(images: Dataset, rows: slice) -> Dataset:
@@ -27,8 +32,8 @@ def part(images: Dataset, rows: slice) -> Dataset:
 
 
 def said(client: MlflowClient, images: Dataset) -> np.ndarray:
-    (opinion,) = opinions(client, images, PARAMS).values()
-    return np.asarray(opinion.scores.probabilities)
+    (predictions,) = predict_versions(client, images, PARAMS).values()
+    return np.asarray(predictions.scores.probabilities)
 
 
 def asked(capsys: pytest.CaptureFixture[str]) -> bool:
@@ -37,7 +42,7 @@ def asked(capsys: pytest.CaptureFixture[str]) -> bool:
 
 
 def kept(client: MlflowClient, tmp_path: Path) -> Path:
-    (file,) = tmp_path.rglob(OPINION_FILE)
+    (file,) = tmp_path.rglob(PREDICTIONS_FILE)
     return file
 
 
@@ -82,7 +87,7 @@ def test_a_damaged_file_is_made_again(
 def test_the_answers_of_another_model_are_noticed(client: MlflowClient, test_side: Dataset, tmp_path: Path) -> None:
     expected, file = said(client, test_side), kept(client, tmp_path)
     (pd.read_parquet(file) + np.float32(0.001)).to_parquet(file)
-    client.set_model_version_tag(NAME, "1", OPINION_DIGEST, hashlib.sha256(file.read_bytes()).hexdigest())
+    client.set_model_version_tag(NAME, "1", PREDICTIONS_DIGEST, hashlib.sha256(file.read_bytes()).hexdigest())
     np.testing.assert_array_equal(said(client, test_side), expected)
 
 
@@ -91,7 +96,7 @@ def test_where_nothing_can_be_kept_the_answer_is_the_same_and_it_is_said(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     place = tmp_path / "artifacts" / client.get_model_version(NAME, "1").run_id / "artifacts"
-    (place / place_of(bundle_digest(bundle_folder), OPINION_FOLDER)).write_bytes(b"in the way")
+    (place / artifact_path(bundle_digest(bundle_folder), PREDICTIONS_FOLDER)).write_bytes(b"in the way")
     expected = Bundle(bundle_folder).predict(next(test_side.chunks(20)))[0]
     for _ in range(2):
         np.testing.assert_array_equal(said(client, test_side), expected)
@@ -105,5 +110,5 @@ def test_a_version_that_does_not_say_how_it_was_made_is_left_out_and_the_others_
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     register_without(name, client, bundle_folder, tmp_path)
-    assert list(opinions(client, part(test_side, slice(0, 2)), PARAMS)) == [1]
+    assert list(predict_versions(client, part(test_side, slice(0, 2)), PARAMS)) == [1]
     assert f"version 2 is left out: bundle.json has no params.{name}" in caplog.text

@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from chestxray.datasets.dataset import Dataset
-from chestxray.evaluation.logits import answers, logits_of, names_of
+from chestxray.datasets.dataset import Dataset, write_studies
+from chestxray.evaluation.logits import content_hashes, logits_frame, predict_logits
 from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.registry.versions import DIGEST, VERDICT, register, versions
@@ -38,14 +38,14 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     yaml.dump(params, top / "params.yaml")
     prepared = top / "data/prepared/b"
     prepared.mkdir(parents=True)
-    dataset.studies.drop(columns=["batch", "row"]).to_parquet(prepared / "studies.parquet")
+    write_studies(dataset.studies.drop(columns=["batch", "row"]), prepared)
     np.save(prepared / "images.npy", dataset.images["b"])
     shutil.copytree(bundle, top / "models/bundle")
     card = Card.model_validate(read_json(bundle / CARD))
     write_card(card.model_copy(update={"thresholds": (threshold,) * 14}), top / "models/bundle")
     (top / "models/final.weights.h5").write_bytes(b"weights")
-    test = dataset.side("test")
-    said = answers(names_of(test), logits_of(OnnxModel(bundle / MODEL), test, "predicting"))
+    test = dataset.split("test")
+    said = logits_frame(content_hashes(test), predict_logits(OnnxModel(bundle / MODEL), test, "predicting"))
     said.to_parquet(top / "models/test_logits.parquet")
     for name in ("metrics", "train", "fine_tune", "class_weights"):
         write_json(top / f"reports/{name}.json", {name: 1})

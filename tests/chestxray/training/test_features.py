@@ -63,18 +63,18 @@ def assert_same_files(one: Path, other: Path) -> None:
         assert (other / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def sides(folder: Path, dataset: Dataset) -> tuple[Features, Features]:
+def splits(folder: Path, dataset: Dataset) -> tuple[Features, Features]:
     return load_features([folder], dataset.studies, "train"), load_features([folder], dataset.studies, "validation")
 
 
 def test_features_are_what_the_network_says_of_each_view(dataset: Dataset, graph: bytes, features_folder: Path) -> None:
     plain, count = ort.InferenceSession(graph), {"train": 4, "validation": 2}
-    for side, features in zip(("train", "validation"), sides(features_folder, dataset), strict=True):
-        images = dataset.side(side)  # type: ignore[arg-type] - a literal, but for the type of a tuple
-        assert features.pooled[0].shape == (20, count[side], 1280)
+    for split, features in zip(("train", "validation"), splits(features_folder, dataset), strict=True):
+        images = dataset.split(split)  # type: ignore[arg-type] - a literal, but for the type of a tuple
+        assert features.pooled[0].shape == (20, count[split], 1280)
         assert features.studies["image"].tolist() == images.studies["image"].tolist()
         for place in (0, 7, 19):
-            seen = views(images.pixels(place), INPUT, count[side], VIEWS, images.studies["content_hash"][place])
+            seen = views(images.pixels(place), INPUT, count[split], VIEWS, images.studies["content_hash"][place])
             pooled, activations = plain.run(["pooled", "activations"], {"view": seen})
             np.testing.assert_array_equal(features.pooled[0][place], pooled.astype(np.float16))
             np.testing.assert_array_equal(features.activations[0][place], activations.astype(np.float16))
@@ -88,7 +88,7 @@ def test_test_images_have_no_features(features_folder: Path) -> None:
 
 
 def test_rows_and_chunks_run_over_the_seams_between_batches(dataset: Dataset, features_folder: Path) -> None:
-    whole, _ = sides(features_folder, dataset)
+    whole, _ = splits(features_folder, dataset)
     parts = [slice(0, 7), slice(7, 7), slice(7, 20)]
     torn = Features(
         [whole.pooled[0][part] for part in parts],
@@ -170,9 +170,9 @@ def test_features_of_before_are_replaced_as_a_whole(dataset: Dataset, graph: byt
 
 
 def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_folder: Path, tmp_path: Path) -> None:
-    only_train = dataset.studies[dataset.studies["side"] == "train"].head(5)
+    only_train = dataset.studies[dataset.studies["split"] == "train"].head(5)
     write_features(Dataset(only_train, dataset.images), graph, INPUT, VIEWS, tmp_path / "c", tmp_path / "scratch")
-    studies = dataset.studies[dataset.studies["side"] != "train"]
+    studies = dataset.studies[dataset.studies["split"] != "train"]
     folders = [tmp_path / "c", features_folder]
     validation = load_features(folders, module.pd.concat([only_train, studies], ignore_index=True), "validation")
     assert [len(part) for part in validation.pooled] == [0, 20]

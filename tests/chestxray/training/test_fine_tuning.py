@@ -16,7 +16,7 @@ from chestxray.models.onnx_graph import features_graph
 from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, FineTuneParams
 from chestxray.training.features import load_features, write_features
-from chestxray.training.fine_tuning import Examples, FineTuned, cached_examples, fine_tune, pixel_examples
+from chestxray.training.fine_tuning import FineTuned, TrainingImages, cached_images, decoded_images, fine_tune
 from tests.chestxray.conftest import PARAMS, TINY, VIEWS, lively_weights
 
 TUNE = PARAMS.fine_tune.model_copy(
@@ -25,14 +25,14 @@ TUNE = PARAMS.fine_tune.model_copy(
 
 
 @pytest.fixture(scope="module")
-def cached(features_folder: Path, dataset: Dataset) -> tuple[Examples, Examples]:
-    sides = (load_features([features_folder], dataset.studies, side) for side in ("train", "validation"))
-    train, validation = (cached_examples(features) for features in sides)
+def cached(features_folder: Path, dataset: Dataset) -> tuple[TrainingImages, TrainingImages]:
+    splits = (load_features([features_folder], dataset.studies, split) for split in ("train", "validation"))
+    train, validation = (cached_images(features) for features in splits)
     return train, validation
 
 
 def tuned(
-    examples: tuple[Examples, Examples],
+    examples: tuple[TrainingImages, TrainingImages],
     weights: LayerWeights,
     backbone: BackboneParams = TINY,
     class_weights: np.ndarray | None = None,
@@ -50,7 +50,9 @@ def assert_same_weights(one: LayerWeights, other: LayerWeights) -> None:
             np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-def test_it_lowers_the_loss_repeatably(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+def test_it_lowers_the_loss_repeatably(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
     first = tuned(cached, tiny_weights, epochs=4, patience=4)
     again = tuned(cached, tiny_weights, epochs=4, patience=4)
     assert first.curve["loss"].iloc[-1] < first.curve["loss"].iloc[1]
@@ -59,12 +61,14 @@ def test_it_lowers_the_loss_repeatably(cached: tuple[Examples, Examples], tiny_w
     assert_same_weights(first.weights, again.weights)
 
 
-def test_another_seed_goes_another_way(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+def test_another_seed_goes_another_way(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
     one, other = (tuned(cached, tiny_weights, epochs=1, seed=seed).curve["loss"][1] for seed in (1, 2))
     assert one != other
 
 
-def test_the_best_epoch_is_kept(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+def test_the_best_epoch_is_kept(cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights) -> None:
     result = tuned(cached, tiny_weights, epochs=4, patience=4)
     scores = result.curve["validation_mean_auroc"]
     assert result.best_epoch == scores.argmax() > 0
@@ -79,7 +83,7 @@ def test_the_best_epoch_is_kept(cached: tuple[Examples, Examples], tiny_weights:
 
 
 def test_scale_and_shift_are_trained_and_batch_statistics_are_not(
-    cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:
     result = tuned(cached, tiny_weights, epochs=4, patience=4)
     assert result.best_epoch > 0 and set(result.weights) == {"Conv_1", "Conv_1_bn", HEAD}
@@ -89,24 +93,26 @@ def test_scale_and_shift_are_trained_and_batch_statistics_are_not(
     assert not np.array_equal(tiny_weights["Conv_1"][0], result.weights["Conv_1"][0])
 
 
-def test_the_training_loss_is_that_of_inference(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+def test_the_training_loss_is_that_of_inference(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
     """Batch normalisation by the batch's own statistics would give another loss on the very first step."""
     train, _ = cached
-    one_view = Examples(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.truth, 1)
+    one_view = TrainingImages(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.labels, 1)
     still = {"epochs": 1, "batch_size": 20, "warm_up": 0.0, "weight_decay": 0.0, "learning_rate": 1e-12}
-    both = Examples(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.truth, 2)
+    both = TrainingImages(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.labels, 2)
     curve = tuned((one_view, both), tiny_weights, class_weights=np.linspace(1, 5, 14), **still).curve
     assert np.isclose(curve["loss"][1], curve["validation_loss"][0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("learning_rate", [10.0, 1e30])
 def test_the_head_is_kept_when_training_wrecks_it(
-    learning_rate: float, cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+    learning_rate: float, cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:
     """Also when numbers overflow."""
     train, validation = cached
     # Labels of validation by what the head says: nothing can beat that.
-    perfect = Examples(validation.load, _labels_of_the_head(validation, tiny_weights), 2)
+    perfect = TrainingImages(validation.load, _labels_of_the_head(validation, tiny_weights), 2)
     result = tuned((train, perfect), tiny_weights, epochs=6, learning_rate=learning_rate, warm_up=0.0)
     assert result.best_epoch == 0 and result.metrics()["kept_fine_tuned"] == 0
     assert result.curve["validation_mean_auroc"][0] == 1.0
@@ -114,7 +120,7 @@ def test_the_head_is_kept_when_training_wrecks_it(
     assert_same_weights(result.weights, tiny_weights)
 
 
-def _labels_of_the_head(validation: Examples, weights: LayerWeights) -> np.ndarray:
+def _labels_of_the_head(validation: TrainingImages, weights: LayerWeights) -> np.ndarray:
     """Positive where the logit is above its median."""
     model = trainable_part(TINY.alpha, TORCHVISION, TINY.input_size, "Conv_1")
     set_weights(model, weights)
@@ -123,14 +129,14 @@ def _labels_of_the_head(validation: Examples, weights: LayerWeights) -> np.ndarr
     return (logits > np.median(logits, axis=0)).astype(np.int8)
 
 
-def test_no_epochs_keep_the_head(cached: tuple[Examples, Examples], tiny_weights: LayerWeights) -> None:
+def test_no_epochs_keep_the_head(cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights) -> None:
     result = tuned(cached, tiny_weights, epochs=0)
     assert result.best_epoch == 0 and len(result.curve) == 1
     assert_same_weights(result.weights, tiny_weights)
 
 
 def test_every_image_is_seen_once_an_epoch_in_views_that_change(
-    cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:
     train, validation = cached
     seen: list[tuple[int, int]] = []
@@ -139,7 +145,7 @@ def test_every_image_is_seen_once_an_epoch_in_views_that_change(
         seen.extend(zip(indices.tolist(), chosen.tolist(), strict=True))
         return train.load(indices, chosen)
 
-    tuned((Examples(load, train.truth, train.views), validation), tiny_weights, epochs=2)
+    tuned((TrainingImages(load, train.labels, train.views), validation), tiny_weights, epochs=2)
     epochs = [seen[:20], seen[20:40]]  # a few batches more may have been fetched ahead
     for epoch in epochs:
         assert sorted(image for image, _ in epoch) == list(range(20))
@@ -148,10 +154,10 @@ def test_every_image_is_seen_once_an_epoch_in_views_that_change(
 
 
 def test_cached_activations_and_pixels_start_from_the_same_score(
-    cached: tuple[Examples, Examples], dataset: Dataset, tiny_weights: LayerWeights
+    cached: tuple[TrainingImages, TrainingImages], dataset: Dataset, tiny_weights: LayerWeights
 ) -> None:
-    train, validation = (pixel_examples(dataset.side(side), 64, VIEWS) for side in ("train", "validation"))
-    assert np.array_equal(train.truth, cached[0].truth) and train.views == cached[0].views == 4
+    train, validation = (decoded_images(dataset.split(split), 64, VIEWS) for split in ("train", "validation"))
+    assert np.array_equal(train.labels, cached[0].labels) and train.views == cached[0].views == 4
     by_cache = tuned(cached, tiny_weights, epochs=0).curve
     by_pixels = tuned((train, validation), tiny_weights, epochs=0, from_layer="input").curve
     for column in ("validation_loss", "validation_mean_auroc"):
@@ -165,7 +171,7 @@ def small(precision: bool) -> FineTuned:
     studies = pd.DataFrame(rng.integers(2, size=(8, 14)).astype(np.int8), columns=list(FINDINGS))
     studies["batch"], studies["row"] = "b", range(8)
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-    examples = pixel_examples(Dataset(studies, {"b": images}), 32, VIEWS)
+    examples = decoded_images(Dataset(studies, {"b": images}), 32, VIEWS)
     return tuned(
         (examples, examples),
         lively_weights(backbone),
@@ -190,14 +196,14 @@ def test_the_whole_network_is_trained_from_pixels(precision: bool) -> None:
 def test_a_deeper_start_does_better_than_nothing(dataset: Dataset, tiny_weights: LayerWeights, tmp_path: Path) -> None:
     graph = features_graph(tiny_weights, TINY.alpha, TORCHVISION, 64, "block_13").SerializeToString()
     write_features(dataset, graph, 64, VIEWS, tmp_path / "b", tmp_path / "scratch")
-    sides = (load_features([tmp_path / "b"], dataset.studies, side) for side in ("train", "validation"))
-    train, validation = (cached_examples(features) for features in sides)
+    splits = (load_features([tmp_path / "b"], dataset.studies, split) for split in ("train", "validation"))
+    train, validation = (cached_images(features) for features in splits)
     curve = tuned((train, validation), tiny_weights, epochs=3, patience=3, from_layer="block_13").curve
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
 
 
 def test_precision_is_put_back_when_training_fails(
-    cached: tuple[Examples, Examples], tiny_weights: LayerWeights
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:
     before = keras.mixed_precision.dtype_policy().name
     with pytest.raises(KeyError):

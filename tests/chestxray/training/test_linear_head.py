@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from chestxray.datasets.split import fold_of
+from chestxray.datasets.split import patient_fold
 from chestxray.findings import FINDINGS
 from chestxray.params import TrainParams
 from chestxray.training import linear_head as head_module
@@ -21,8 +21,8 @@ def features() -> Features:
     rng = np.random.default_rng(0)
     pooled = rng.normal(2.0, [0.1, 1, 3, 1, 1, 1], (IMAGES, VIEWS, WIDTH)).astype(np.float16)
     odds = pooled.mean(axis=1).astype(np.float64) @ rng.normal(0, 1, (WIDTH, 14)) - 2
-    truth = rng.random((IMAGES, 14)) < 1 / (1 + np.exp(-(odds - odds.mean(axis=0) + 0.5)))
-    studies = pd.DataFrame(truth.astype(np.int8), columns=list(FINDINGS))
+    labels = rng.random((IMAGES, 14)) < 1 / (1 + np.exp(-(odds - odds.mean(axis=0) + 0.5)))
+    studies = pd.DataFrame(labels.astype(np.int8), columns=list(FINDINGS))
     studies["patient"] = [str(row // 2) for row in range(IMAGES)]
     return Features([pooled[:100], pooled[100:]], [], [np.arange(100), np.arange(len(pooled) - 100)], studies)
 
@@ -32,8 +32,9 @@ def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.
     rows = np.concatenate(features.pooled).astype(np.float64)
     standard = (rows - rows.mean(axis=(0, 1))) / rows.std(axis=(0, 1))
     logits = []
-    for truth, weight in zip(features.truth.T, class_weights, strict=True):
-        labels, seen = np.repeat(truth[images], VIEWS), standard[images].reshape(-1, WIDTH)
+    for column, weight in zip(features.labels.T, class_weights, strict=True):
+        labels = np.repeat(column[images], VIEWS)
+        seen = standard[images].reshape(-1, WIDTH)
         model = LogisticRegression(C=1 / (l2 * len(seen)), tol=1e-10, max_iter=5000)
         model.fit(seen, labels, np.where(labels, weight, 1.0))
         logits.append(standard @ model.coef_[0] + model.intercept_[0])
@@ -52,12 +53,12 @@ def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
 def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Features) -> None:
     grid, class_weights = (10.0, 0.1, 0.001), np.linspace(1, 4, 14)
     head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3, warm_start=None))
-    folds = np.array([fold_of(patient, 3) for patient in features.patients])
+    folds = np.array([patient_fold(patient, 3) for patient in features.patients])
     for l2, score in zip(head.folds["l2"], head.folds["mean_auroc"], strict=True):
         expected = []
         for fold in range(3):
             logits = theirs(features, np.flatnonzero(folds != fold), l2, class_weights).mean(axis=1)[folds == fold]
-            expected.append(roc_auc_score(features.truth[folds == fold], logits, average="macro"))
+            expected.append(roc_auc_score(features.labels[folds == fold], logits, average="macro"))
         assert np.isclose(score, np.mean(expected), atol=1e-3)
 
 

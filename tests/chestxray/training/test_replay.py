@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chestxray.findings import FINDINGS
-from chestxray.training.replay import replayed
+from chestxray.training.replay import replay_rows
 
 
 def studies_of(batches: list[str], positive: list[int]) -> pd.DataFrame:
@@ -19,19 +19,19 @@ def studies_of(batches: list[str], positive: list[int]) -> pd.DataFrame:
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0, 1), st.integers(0, 5))
 def test_all_that_is_new_and_a_share_of_what_is_old(batches: list[str], share: float, seed: int) -> None:
     studies = studies_of(batches, [0])
-    rows = replayed(studies, ["a", "b"], share, seed)
+    rows = replay_rows(studies, ["a", "b"], share, seed)
     old = studies["batch"].isin(["a", "b"]).to_numpy()
     assert set(np.flatnonzero(~old)) <= set(rows)
     assert old[rows].sum() == np.ceil(share * old.sum())
     assert (np.diff(rows) > 0).all()
-    assert np.array_equal(rows, replayed(studies, ["a", "b"], share, seed))
+    assert np.array_equal(rows, replay_rows(studies, ["a", "b"], share, seed))
 
 
 def test_a_cold_start_takes_everything() -> None:
-    assert replayed(studies_of(["a"] * 5, []), [], 0.0, 0).tolist() == [0, 1, 2, 3, 4]
+    assert replay_rows(studies_of(["a"] * 5, []), [], 0.0, 0).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_rare_findings_come_back_more_often() -> None:
     studies = studies_of(["a"] * 400, list(range(20)))
-    drawn = [np.isin(replayed(studies, ["a"], 0.1, seed), range(20)).mean() for seed in range(50)]
+    drawn = [np.isin(replay_rows(studies, ["a"], 0.1, seed), range(20)).mean() for seed in range(50)]
     assert 0.3 < np.mean(drawn) < 0.7  # 5 % of the studies, half of the weight
