@@ -53,7 +53,7 @@ def test_labels_and_decisions_of_any_type_come_out_as_bool(kind):
 def test_an_image_without_a_label_neither_has_nor_lacks_the_finding():
     checked = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
     checked[:, 5] = -1
-    labels = check_labels(labels)
+    labels = check_labels(checked)
     assert labels.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
     rows, positive = labels.of(0)
     assert (rows.tolist(), positive.tolist()) == ([0, 1], [True, False])
