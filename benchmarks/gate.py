@@ -1,7 +1,7 @@
 """How often the gate errs, and what it can see: simulated retrainings whose true difference is known.
 
-Scores are binormal: a finding adds d to a normal variable of variance 1, so the true AUROC is Φ(d / √2). Images of a
-patient, findings of an image and both models on an image resemble each other. The challenger's AUROC differs from the
+Predictions are binormal: a finding adds d to a normal variable of variance 1, so the true AUROC is Φ(d / √2). Images of
+a patient, findings of an image and both models on an image resemble each other. The challenger's AUROC differs from the
 champion's by the same at every finding, therefore the true difference of the mean is that, whichever findings vote.
 """
 
@@ -23,7 +23,8 @@ from scipy.stats import binomtest
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.findings import FINDINGS
-from chestxray.metrics.comparison import Scores, compare
+from chestxray.metrics.comparison import compare
+from chestxray.metrics.table import BY_FINDING, Predictions
 from chestxray.params import GateParams, load_params
 from chestxray.phantom.site import PREVALENCE
 from chestxray.registry.gate import reach_verdict
@@ -62,7 +63,7 @@ def noise(generator: np.random.Generator, people: npt.NDArray[np.intp]) -> npt.N
 
 def retraining(
     seed: int, images: int, difference: float
-) -> tuple[npt.NDArray[np.bool_], Scores, Scores, npt.NDArray[np.intp]]:
+) -> tuple[npt.NDArray[np.bool_], Predictions, Predictions, npt.NDArray[np.intp]]:
     """Truth, champion and challenger of `images` simulated images, and whose they are."""
     generator = np.random.default_rng([seed, images])
     counts = generator.choice(np.arange(1, 5), size=images, p=IMAGES_OF_A_PATIENT)
@@ -73,7 +74,7 @@ def retraining(
     for area in (CHAMPION, CHAMPION + difference):
         latent = math.sqrt(2) * ndtri(area) * labels + shared + math.sqrt(1 - SAME_MODEL) * noise(generator, people)
         probabilities = ndtr(latent - 2)
-        models.append(Scores(probabilities, probabilities > 0.5))
+        models.append(Predictions(probabilities, probabilities > 0.5))
     return labels, models[0], models[1], people
 
 
@@ -84,7 +85,7 @@ def simulate(cell: Cell) -> npt.NDArray[np.intp]:
         resamples = cell.policies[0].resamples
         simulated = retraining(seed, cell.images, cell.difference)
         with redirect_stderr(io.StringIO()):  # thousands of bootstraps, each with a line of progress
-            sampled = compare(*simulated, resamples=resamples, seed=seed, ranking_only=True)
+            sampled = compare(*simulated, resamples=resamples, seed=seed, metrics=BY_FINDING[:2])
         for place, policy in enumerate(cell.policies):
             verdict = reach_verdict(sampled, policy)
             decisions = [verdict.decision == name for name in ("promote", "keep", "underpowered")]

@@ -23,8 +23,8 @@ from benchmarks.machine import machine
 from benchmarks.process import TOP, Server, running, serving
 from benchmarks.table import Row, publish
 from benchmarks.throughput import MLFLOW, OURS, per_second
-from chestxray.inference.bundle import MODEL, Bundle, bundle_digest
-from chestxray.registry.versions import promote, register
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.registry.versions import Registry
 from chestxray.tracking.mlflow_runs import Run
 
 MAPS = "?heatmaps=inline&heatmaps_for=all"
@@ -60,7 +60,8 @@ def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
     client = MlflowClient(store)
     experiment = client.create_experiment(NAME, artifact_location=(folder / "artifacts").as_uri())
     run, weights = Run(client, client.create_run(experiment).info.run_id), bundle / MODEL  # nobody reads the weights
-    promote(client, register(run, bundle, weights, NAME, bundle_digest(bundle)))
+    registry = Registry(client, NAME)
+    registry.promote(registry.save(run, bundle, weights))
     options = ["-m", f"models:/{NAME}@champion", "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
     command = [sys.executable, "-m", "mlflow", "models", "serve", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn there

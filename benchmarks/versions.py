@@ -15,7 +15,8 @@ from chestxray.findings import FINDINGS
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import MODEL, Bundle, bundle_digest, write_card
-from chestxray.registry.versions import CHAMPION, DIGEST
+from chestxray.registry.registered_version import DIGEST
+from chestxray.registry.versions import CHAMPION
 
 NAME = "chest-xray"
 

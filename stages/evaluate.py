@@ -11,8 +11,9 @@ from chestxray.evaluation.evaluate import describe, evaluate_model, make_card
 from chestxray.evaluation.logits import content_hashes, logits_frame
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.metrics.classification import classification_report, confusion_matrices
+from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import curves
+from chestxray.metrics.report import classification_report
 from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json, write_parquet
 from chestxray.tracking.mlflow_runs import stage_run

@@ -6,11 +6,12 @@ import pandas as pd
 
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
-from chestxray.inference.bundle import bundle_digest
+from chestxray.inference.bundle import CARD
 from chestxray.params import load_params
-from chestxray.registry.promote import apply_verdict, decide_promotion, report
-from chestxray.registry.version_predictions import PREDICTIONS_DIGEST, keep_predictions
-from chestxray.registry.versions import register
+from chestxray.registry.promote import apply_verdict, decide_promotion
+from chestxray.registry.promotion_report import report
+from chestxray.registry.registered_version import FLIPS_FILE, VERDICT_FILE
+from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_csv, write_json, write_text
 from chestxray.tracking.mlflow_runs import log_pipeline, one_at_a_time, open_store, pipeline_run, stage_run
 from stages import run
@@ -25,21 +26,22 @@ def main() -> None:
     client = open_store()
     # Another clone that registers in the same store waits here, and is judged against what this one leaves.
     with stage_run("register", params), one_at_a_time(client.tracking_uri, "registry"):
-        pipeline, digest, name = pipeline_run(client, params), bundle_digest(BUNDLE), params.register_.model
+        pipeline = pipeline_run(client, params)
+        registry = Registry(client, params.register_.model)
         test = load_dataset(prepared_folders(params.batches)).split("test")
-        version = register(pipeline, BUNDLE, Path("models/final.weights.h5"), name, digest)
-        if PREDICTIONS_DIGEST not in version.tags:
-            keep_predictions(client, version, pd.read_parquet("models/test_logits.parquet"))
-        promotion = decide_promotion(client, version, test, params)
-        write_json(REPORTS / "promotion.json", promotion.verdict)
+        logits = pd.read_parquet("models/test_logits.parquet")
+        version = registry.save(pipeline, BUNDLE, Path("models/final.weights.h5"), logits)
+        promotion = decide_promotion(registry, version, test, params)
+        write_json(REPORTS / VERDICT_FILE, promotion.verdict)
         write_text(REPORTS / "promotion.md", report(promotion.verdict))
-        write_csv(REPORTS / "flips.csv", promotion.flips)
-        write_csv(REPORTS / "updates.csv", promotion.version_history)
-        figures.save(figures.history_figure(promotion.version_history, test.kind), REPORTS / "updates.png")
-        log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / "bundle.json"))
-        apply_verdict(client, version, promotion.verdict, REPORTS)
-        print(f"{name} version {version.version}: {promotion.verdict['decision']}. {promotion.verdict['reason']}")
-        write_json(MARKER, {"model": name, "bundle_sha256": digest})
+        write_csv(REPORTS / FLIPS_FILE, promotion.flips)
+        write_csv(REPORTS / "updates.csv", promotion.history)
+        figures.save(figures.history_figure(promotion.history, test.kind), REPORTS / "updates.png")
+        log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / CARD))
+        apply_verdict(registry, version, promotion.verdict, REPORTS)
+        verdict = promotion.verdict
+        print(f"{registry.name} version {version.number}: {verdict['decision']}. {verdict['reason']}")
+        write_json(MARKER, {"model": registry.name, "bundle_sha256": version.digest})
 
 
 if __name__ == "__main__":

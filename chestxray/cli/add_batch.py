@@ -9,7 +9,7 @@ from chestxray.datasets.arrival import Arrival, examine
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.errors import UserError, one_line
 from chestxray.params import Params, load_params
-from chestxray.registry.versions import pinned_version
+from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_text
 from chestxray.tracking.mlflow_runs import open_store
 
@@ -56,7 +56,7 @@ def params_edits(arrival: Arrival, warm_start: str | None, params: Params) -> di
     if warm_start == "none":
         edits["train.warm_start"] = None
     elif warm_start is not None:
-        edits["train.warm_start"] = pinned_version(open_store(), params.register_.model, warm_start)
+        edits["train.warm_start"] = str(Registry(open_store(), params.register_.model).pin(warm_start))
     benchmark = read_json(BENCHMARK)["benchmark_set"] if BENCHMARK.is_file() else {}
     if params.evaluate.benchmark_sha256 is None and benchmark.get("batches") == "+".join(benchmark_batches(params)):
         edits["evaluate.benchmark_sha256"] = benchmark["sha256"]  # from now on the yardstick is fixed

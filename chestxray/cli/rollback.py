@@ -3,7 +3,7 @@
 import argparse
 
 from chestxray.params import load_params
-from chestxray.registry.versions import PREVIOUS, rollback
+from chestxray.registry.versions import PREVIOUS, Registry
 from chestxray.tracking.mlflow_runs import one_at_a_time, open_store
 
 
@@ -16,6 +16,6 @@ def run(options: argparse.Namespace) -> int:
     name = load_params().register_.model
     store = open_store()
     with one_at_a_time(store.tracking_uri, "registry"):
-        before, now = rollback(store, name)
-    print(f"{now.name}: champion is version {now.version} again, version {before.version} is {PREVIOUS}")
+        before, now = Registry(store, name).rollback()
+    print(f"{now.name}: champion is version {now.number} again, version {before.number} is {PREVIOUS}")
     return 0

@@ -8,8 +8,8 @@ import pandas as pd
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Bundle
+from chestxray.metrics.table import HEADLINES
 
-HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1")
 COLUMNS = ["finding", "positives", "auroc", "auroc_ci_low", "auroc_ci_high", "average_precision", "f1", "threshold"]
 
 WHERE_NEXT = """Where to look next
@@ -40,9 +40,10 @@ def summary(bundle: Path, report: Path) -> str:
     test: dict[str, Any] = card.metrics["test"]
     kind = "SYNTHETIC phantoms, no clinical meaning" if card.synthetic else "radiographs"
     lines = [f"Test side: {test['n']} images of {test['patients']} patients ({kind}). {RESEARCH_USE_ONLY}", ""]
-    for name in HEADLINES:
-        low, high = test[f"{name}_ci_low"], test[f"{name}_ci_high"]
-        lines.append(f"  {name.replace('_', ' '):<24}{test[name]:.3f}   95 % interval {low:.3f} – {high:.3f}")
+    for metric in HEADLINES:
+        low = test[f"{metric.name}_ci_low"]
+        high = test[f"{metric.name}_ci_high"]
+        lines.append(f"  {metric.title:<24}{test[metric.name]:.3f}   95 % interval {low:.3f} – {high:.3f}")
     table = pd.read_csv(report)[COLUMNS].dropna(subset="threshold")
     rows = table.to_string(index=False, float_format="{:.3f}".format, na_rep="–")
     return "\n".join([*lines, "", rows, "", WHERE_NEXT])

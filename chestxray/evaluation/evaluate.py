@@ -21,7 +21,9 @@ from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
 from chestxray.labels import check_labels, has_both_classes, scorable
 from chestxray.metrics.calibration_error import calibration_error
-from chestxray.metrics.classification import evaluate
+from chestxray.metrics.ranking import DECIMALS
+from chestxray.metrics.report import evaluate
+from chestxray.metrics.table import HEADLINES
 from chestxray.params import EvaluateParams, Params
 
 INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
@@ -119,8 +121,7 @@ def _metrics(
     if people < 2 or not has_both_classes(check_labels(labels)).any():
         return {"n": len(labels), "patients": people, "findings_scored": 0}
     metrics = evaluate(labels, after, decisions, patients, resamples=params.resamples, seed=params.seed)
-    for name, values in (("calibration_error_before", before), ("calibration_error", after)):
-        metrics[name] = round(calibration_error(labels, values)["mean"], 6)
+    metrics["calibration_error_before"] = round(calibration_error(labels, before)["mean"], DECIMALS)
     return metrics
 
 
@@ -157,6 +158,7 @@ def make_card(network: OnnxModel, evaluation: Evaluation, dataset: Dataset, para
             **params.model_dump(mode="json", include={"train", "fine_tune", "evaluate"}),
         },
         metrics=evaluation.metrics,
+        headlines={metric.name: metric.title for metric in HEADLINES},
         intended_use=INTENDED_USE,
         licences=LICENCES,
     )

@@ -19,6 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.labels import check_labels, check_scores, has_both_classes
 from chestxray.metrics.calibration_error import calibration_error, reliability
+from chestxray.metrics.table import headline
 from chestxray.system.files import atomic_write
 
 DOTS_PER_INCH = 100
@@ -131,8 +132,7 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
         ValueError: missing columns.
     """
     _check_columns(roc, {"finding", "fpr", "tpr"}, "an ROC figure")
-    mean, low, high = (metrics[f"mean_auroc{end}"] for end in ("", "_ci_low", "_ci_high"))
-    title = f"ROC curves, n = {metrics['n']:,} images, mean AUROC {mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    title = f"ROC curves, n = {metrics['n']:,} images, {headline(metrics, 'mean_auroc')}"
     figure, panels, key = _panels(10.5, title, note)
     curves, labelled = dict(iter(roc.groupby("finding"))), metrics["labelled"]
     for finding, axes in panels.items():
@@ -164,9 +164,8 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
         ValueError: missing columns.
     """
     _check_columns(precision_recall, {"finding", "recall", "precision"}, "a precision-recall figure")
-    mean, low, high = (metrics[f"mean_average_precision{end}"] for end in ("", "_ci_low", "_ci_high"))
-    title = f"Precision-recall curves, n = {metrics['n']:,} images, mean average precision {mean:.3f}"
-    figure, panels, key = _panels(10.5, f"{title} (95 % interval {low:.3f} to {high:.3f})", note)
+    title = f"Precision-recall curves, n = {metrics['n']:,} images, {headline(metrics, 'mean_average_precision')}"
+    figure, panels, key = _panels(10.5, title, note)
     curves, labelled = dict(iter(precision_recall.groupby("finding"))), metrics["labelled"]
     for finding, axes in panels.items():
         _unit_square(axes, "recall", "precision")

@@ -37,7 +37,8 @@ class Card(BaseModel):
         synthetic: trained on phantoms.
         test_draws: by batch, how its test patients were drawn, as `split.draws_of_test` says.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
-        metrics: of the test side, as in `reports/metrics.json`.
+        metrics: of the test images, as in `reports/metrics.json`.
+        headlines: those of `metrics` that are shown first, with their titles; older bundles name none.
         intended_use, licences: for people.
     """
 
@@ -55,6 +56,7 @@ class Card(BaseModel):
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
+    headlines: dict[str, str] = {}
     intended_use: str
     licences: tuple[str, ...]
 
@@ -123,7 +125,7 @@ class Bundle:
         digest = hashlib.sha256(model).hexdigest()
         if digest != self.card.model_sha256:
             raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")
-        self.network = OnnxModel(model, threads)
+        self.model = OnnxModel(model, threads)
         self.thresholds = np.array(self.card.thresholds)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
@@ -135,5 +137,5 @@ class Bundle:
         Returns:
             float32 N × 14 in 0–1, and float32 N × h × w × 14 (parts of the logit, before calibration).
         """
-        logits, maps = self.network.logits_and_maps(images)
+        logits, maps = self.model.logits_and_maps(images)
         return self.platt.probabilities(logits), maps

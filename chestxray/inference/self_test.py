@@ -31,7 +31,7 @@ def open_tested(folder: Path, threads: int) -> Bundle:
 
 def _try(bundle: Bundle) -> None:
     """One inference, checked: labels in our order, finite numbers, and maps that add up to the logits."""
-    card, network = bundle.card, bundle.network
+    card, network = bundle.card, bundle.model
     if card.findings != FINDINGS or len(card.thresholds) != len(FINDINGS):
         raise BundleError(f"the model's findings are {', '.join(card.findings)}; expected {', '.join(FINDINGS)}")
     if (card.size, card.input_size) != (network.size, network.input_size):

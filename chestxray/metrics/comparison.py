@@ -1,40 +1,29 @@
-"""Two models on the same images: how far they differ, and how sure that is, by resampling whole patients."""
+"""Compare two models on the same images: how far they differ, and how sure that is, by resampling whole patients."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Labels, Weights, check_decisions, check_labels, check_scores, scorable
+from chestxray.labels import Floats, Labels, Weights, check_labels, scorable
 from chestxray.metrics.bootstrap import check_patients, resample
-from chestxray.metrics.calibration_error import calibration_errors
-from chestxray.metrics.classification import f1_scores
-from chestxray.metrics.ranking import rank_findings, ranking_scores
-
-RANKING = ("auroc", "average_precision")
-METRICS = (*RANKING, "f1", "calibration_error")
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """What a model says of n images: `probabilities (n, 14)` in 0..1 and `decisions (n, 14)` of 0 and 1."""
-
-    probabilities: npt.ArrayLike
-    decisions: npt.ArrayLike
+from chestxray.metrics.table import BY_FINDING, Metric, Predictions, Sample
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Each of `METRICS` (or of `RANKING`) by finding, NaN where a finding lacks a class.
+    """Metrics of two models by finding, NaN where a finding lacks a class.
 
     Attributes:
-        champion, challenger: name → `(14,)`.
-        drawn: name → `(resamples, 14)`, challenger minus champion on the same resampled patients.
+        champion: metric → `(14,)`.
+        challenger: metric → `(14,)`.
+        drawn: metric → `(resamples, 14)`, challenger minus champion on the same resampled patients.
         positives: `(14,)` images with each finding.
         rarer_patients: `(14,)` patients with it, or patients with an image that is labelled without it, if these are
             fewer.
-        images, patients: how many.
+        images: how many.
+        patients: how many.
     """
 
     champion: dict[str, Floats]
@@ -46,47 +35,26 @@ class Comparison:
     patients: int
 
 
-def _statistics(
-    checked: Labels, scores: Scores, name: str, ranking_only: bool
-) -> Callable[[Weights], dict[str, Floats]]:
-    n = len(checked)
-    probabilities = check_scores(scores.probabilities, f"{name} probabilities", images=n, low=0, high=1)
-    decisions = check_decisions(scores.decisions, f"{name} decisions", images=n)
-    rankings, errors = rank_findings(checked, probabilities), calibration_errors(checked, probabilities)
-
-    def statistics(weights: Weights) -> dict[str, Floats]:
-        """Each metric by finding, `(b, 14)`, a row per row of `weights (b, n)`."""
-        area, precision = ranking_scores(rankings, weights)
-        if ranking_only:
-            return dict(zip(RANKING, (area, precision), strict=True))
-        f1, error = f1_scores(checked, decisions, weights)[0], errors(weights)
-        known = np.isfinite(area)
-        values = (area, precision, np.where(known, f1, np.nan), np.where(known, error, np.nan))
-        return dict(zip(METRICS, values, strict=True))
-
-    return statistics
-
-
 def compare(
     labels: npt.ArrayLike,
-    champion: Scores,
-    challenger: Scores,
+    champion: Predictions,
+    challenger: Predictions,
     patients: npt.ArrayLike,
     *,
     resamples: int,
     seed: int,
-    ranking_only: bool = False,
+    metrics: Sequence[Metric] = BY_FINDING,
 ) -> Comparison:
-    """Compares two models by a paired bootstrap over patients.
+    """Compare two models by a paired bootstrap over patients.
 
     Args:
         labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        champion: the model in use.
-        challenger: the model that would replace it, on the same images in the same order.
+        champion: predictions of the model in use.
+        challenger: those of the model that would replace it, for the same images in the same order.
         patients: `(n,)` ids.
         resamples: of patients.
         seed: of the resampling.
-        ranking_only: for simulations: `RANKING` alone, which decides and is several times faster.
+        metrics: some of those by finding; a simulation takes few, which is several times faster.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
@@ -94,26 +62,28 @@ def compare(
     checked = check_labels(labels)
     people = check_patients(patients, len(checked))
     scorable(checked)
-    names = RANKING if ranking_only else METRICS
-    old = _statistics(checked, champion, "champion", ranking_only)
-    new = _statistics(checked, challenger, "challenger", ranking_only)
+    chosen = tuple(metrics)
+    old = Sample(checked, champion, "champion")
+    new = Sample(checked, challenger, "challenger")
 
     def both(weights: Weights) -> dict[str, Floats]:
-        a, b = old(weights), new(weights)
-        return {f"old {name}": a[name] for name in names} | {f"new {name}": b[name] for name in names}
+        champions = {f"champion {name}": values for name, values in old.scores(chosen, weights).items()}
+        return champions | {f"challenger {name}": values for name, values in new.scores(chosen, weights).items()}
 
     point, drawn = resample(both, people, resamples, seed)
+    names = [metric.name for metric in chosen]
     return Comparison(
-        champion={name: point[f"old {name}"] for name in names},
-        challenger={name: point[f"new {name}"] for name in names},
-        drawn={name: drawn[f"new {name}"] - drawn[f"old {name}"] for name in names},
+        champion={name: point[f"champion {name}"] for name in names},
+        challenger={name: point[f"challenger {name}"] for name in names},
+        drawn={name: drawn[f"challenger {name}"] - drawn[f"champion {name}"] for name in names},
         positives=checked.present.sum(axis=0),
-        rarer_patients=np.array(
-            [
-                min(len(np.unique(people[part])) for part in (present, labelled & ~present))
-                for present, labelled in zip(checked.present.T, checked.labelled.T, strict=True)
-            ]
-        ),
+        rarer_patients=_rarer_patients(checked, people),
         images=len(checked),
         patients=len(np.unique(people)),
     )
+
+
+def _rarer_patients(labels: Labels, patients: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+    """Count the patients of the rarer class of each finding."""
+    classes = zip(labels.present.T, labels.absent.T, strict=True)
+    return np.array([min(len(np.unique(patients[images])) for images in pair) for pair in classes])

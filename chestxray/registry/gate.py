@@ -28,8 +28,9 @@ from scipy.special import stdtrit
 
 from chestxray.findings import FINDINGS
 from chestxray.labels import Booleans, Floats
-from chestxray.metrics.comparison import METRICS, Comparison, Scores, compare
+from chestxray.metrics.comparison import Comparison, compare
 from chestxray.metrics.ranking import DECIMALS, mean_over_findings
+from chestxray.metrics.table import BY_FINDING, Predictions
 from chestxray.params import GateParams
 
 POWER = 0.8
@@ -83,7 +84,7 @@ class Verdict:
             name: {
                 "positives": self.positives[place],
                 "standing": self.standings[place],
-                **{metric: _finite(self.findings[metric][place]) for metric in METRICS},
+                **{metric.name: _finite(self.findings[metric.name][place]) for metric in BY_FINDING},
             }
             for place, name in enumerate(FINDINGS)
         }
@@ -96,7 +97,7 @@ class Verdict:
             "detectable": None if self.detectable is None else round(self.detectable, DECIMALS),
             "patients_needed": self.patients_needed,
             "policy": self.policy.model_dump(mode="json"),
-            "mean": {metric: _finite(self.means.get(metric, nothing)) for metric in METRICS},
+            "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in BY_FINDING},
             "findings": findings,
         }
 
@@ -178,7 +179,7 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
 
 
 def judge(
-    labels: npt.ArrayLike, champion: Scores, challenger: Scores, patients: npt.ArrayLike, policy: GateParams
+    labels: npt.ArrayLike, champion: Predictions, challenger: Predictions, patients: npt.ArrayLike, policy: GateParams
 ) -> Verdict:
     """Decides whether the challenger replaces the champion.
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.labels import check_labels, drawn_once, has_both_classes
-from chestxray.metrics.classification import f1_scores
-from chestxray.metrics.comparison import Scores
+from chestxray.metrics.confusion import f1_scores
 from chestxray.metrics.ranking import auroc
+from chestxray.metrics.table import Predictions
 from chestxray.registry.version_predictions import VersionPredictions
 
 COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_auroc", "macro_f1")
@@ -38,7 +38,7 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
     for each in predictions:
         for batch in batches:
             part = (test.studies["batch"] == batch).to_numpy()
-            mean_auroc, macro_f1 = _scores(test.labels[part], each.at(part))
+            mean_auroc, macro_f1 = _scores(test.labels[part], each.predictions.at(part))
             rows.append(
                 {
                     "version": each.version,
@@ -54,7 +54,7 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
     return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _scores(labels: npt.NDArray[np.int8], scores: Scores) -> tuple[float, float]:
+def _scores(labels: npt.NDArray[np.int8], scores: Predictions) -> tuple[float, float]:
     checked = check_labels(labels)
     both = has_both_classes(checked)
     if not both.any():

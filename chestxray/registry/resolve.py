@@ -21,7 +21,7 @@ from chestxray.errors import UserError
 from chestxray.inference.bundle import CARD, MODEL, bundle_digest
 from chestxray.inference.bundle_source import SOURCE
 from chestxray.inference.model_uri import ModelURI
-from chestxray.registry.versions import DIGEST
+from chestxray.registry.registered_version import DIGEST
 
 
 def resolve(client: MlflowClient, address: str, folder: Path, known: str | None = None) -> dict[str, str | None]:

@@ -3,9 +3,7 @@
 The version is named by its number in `params.yaml`, so the run stays a function of its params and inputs.
 """
 
-import hashlib
 import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +14,12 @@ from mlflow.exceptions import MlflowException
 from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import CARD, BundleError, Card
+from chestxray.inference.bundle import BundleError, Card
 from chestxray.inference.model_uri import ModelURI
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between
 from chestxray.models.weights import WeightsError, read_weights
 from chestxray.params import Params
-from chestxray.registry.versions import DIGEST, MODEL_FOLDER, WEIGHTS_DIGEST, WEIGHTS_FOLDER, artifact_path
-from chestxray.system.files import read_json
+from chestxray.registry.versions import Registry
 
 
 class WarmStartError(UserError):
@@ -63,17 +60,13 @@ def load_parent(
     uri = ModelURI.parse(address)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            version = client.get_model_version(uri.name, uri.version)
-            model, weights = (artifact_path(version.tags[DIGEST], what) for what in (MODEL_FOLDER, WEIGHTS_FOLDER))
-            content = read_json(Path(client.download_artifacts(version.run_id, f"{model}/{CARD}", folder)))
-            card = Card.model_validate(content)
-            (file,) = Path(client.download_artifacts(version.run_id, weights, folder)).iterdir()
+            version = Registry(client, uri.name).version(int(uri.version or 0))
+            card = version.card(folder)
+            file = version.weights(folder)
         except (MlflowException, OSError, ValueError, KeyError) as error:
             raise WarmStartError(
                 f"train.warm_start: {address} can't be had from the registry: {error}. {mend}"
             ) from error
-        if hashlib.sha256(file.read_bytes()).hexdigest() != version.tags.get(WEIGHTS_DIGEST):
-            raise WarmStartError(f"train.warm_start: the weights of {address} are not those registered. {mend}")
         try:
             batches = tuple(card.param("batches"))
             _check_card(address, card, params, test)

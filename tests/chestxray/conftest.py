@@ -15,14 +15,14 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.split import patient_split
 from chestxray.evaluation.evaluate import evaluate_model, make_card
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
+from chestxray.inference.bundle import CARD, MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights, blocks
 from chestxray.models.onnx_graph import features_graph
 from chestxray.models.pretrained import load_weights
 from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, load_params
-from chestxray.registry.versions import register
+from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json
 from chestxray.tracking.mlflow_runs import open_store, pipeline_run
 from chestxray.training.export import export_classifier
@@ -33,6 +33,7 @@ TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
 SIZE = 72
 """Side of the prepared images; the network sees the central 64."""
 PARAMS = load_params(TOP / "params.yaml")
+NAME = PARAMS.register_.model
 VIEWS = PARAMS.features.model_copy(update={"views": 4})
 EVALUATE = PARAMS.evaluate.model_copy(update={"resamples": 100})
 
@@ -108,17 +109,21 @@ def client(tmp_path: Path, empty_store: Path, bundle_folder: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     (tmp_path / "final.weights.h5").write_bytes(b"weights")
     client = open_store()
-    run, name = pipeline_run(client, PARAMS), PARAMS.register_.model
-    register(run, bundle_folder, tmp_path / "final.weights.h5", name, bundle_digest(bundle_folder))
+    Registry(client, NAME).save(pipeline_run(client, PARAMS), bundle_folder, tmp_path / "final.weights.h5")
     return client
 
 
+@pytest.fixture
+def registry(client: MlflowClient) -> Registry:
+    """The model with one version."""
+    return Registry(client, NAME)
+
+
 def register_without(param: str, client: MlflowClient, bundle: Path, folder: Path) -> None:
-    """Registers the bundle once more, less one of its card's params, named as "prepare.salt"."""
+    """Register the bundle once more, less one of its card's params, named as "prepare.salt"."""
     made = Path(shutil.copytree(bundle, folder / "without"))
     content = read_json(made / CARD)
     *sections, key = param.split(".")
     del reduce(getitem, sections, content["params"])[key]
     write_card(Card.model_validate(content), made)
-    run, name = pipeline_run(client, PARAMS), PARAMS.register_.model
-    register(run, made, folder / "final.weights.h5", name, bundle_digest(made))
+    Registry(client, NAME).save(pipeline_run(client, PARAMS), made, folder / "final.weights.h5")

@@ -21,13 +21,15 @@ from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.labels import check_labels
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
-from chestxray.metrics.classification import classification_report, confusion_matrices, evaluate, f1_scores
-from chestxray.metrics.comparison import Scores, compare
+from chestxray.metrics.comparison import compare
+from chestxray.metrics.confusion import confusion_matrices, f1_scores
 from chestxray.metrics.ranking import auroc, average_precision, curves, mean_auroc, rank_findings, ranking_scores
+from chestxray.metrics.report import classification_report, evaluate
+from chestxray.metrics.table import Predictions
 from chestxray.params import ClassWeightingParams, GateParams, TrainParams
+from chestxray.registry.flips import flips
 from chestxray.registry.gate import judge
 from chestxray.registry.history import version_history
-from chestxray.registry.promote import flips
 from chestxray.registry.version_predictions import VersionPredictions
 from chestxray.training import linear_head as head_module
 from chestxray.training.class_weights import class_weights
@@ -163,7 +165,7 @@ def test_calibration_and_thresholds_are_of_the_images_that_label_the_finding(
 
 def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, decisions, people = images
-    old, new = Scores(scores, decisions), Scores(np.clip(scores + 0.1 * labels, 0, 1), decisions)
+    old, new = Predictions(scores, decisions), Predictions(np.clip(scores + 0.1 * labels, 0, 1), decisions)
     one, whole = (compare(checked, old, new, people, resamples=30, seed=0) for checked in (masked(labels), labels))
     positive = labels[:, MASS] & ~LATE
     assert one.positives[MASS] == positive.sum() and one.rarer_patients[MASS] == len(set(people[positive]))
@@ -303,7 +305,7 @@ def test_overlays_say_that_the_truth_is_not_labelled(two: Dataset, bundle_folder
 def test_flips_and_the_ledger_know_no_right_and_wrong_without_a_label(two: Dataset) -> None:
     test = two.split("test")
     said = (test.labels == 1).astype(np.int8)
-    old, new = Scores(0.1 + 0.8 * said, said), Scores(0.9 - 0.8 * said, 1 - said)
+    old, new = Predictions(0.1 + 0.8 * said, said), Predictions(0.9 - 0.8 * said, 1 - said)
     table = flips(test.studies, old, new)
     assert len(table) == 20 * 14 - 10 and set(table["change"]) == {"right to wrong"}
     assert set(table["truth"]) == {0, 1}

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.process import serving
 from chestxray.inference.bundle import CARD, bundle_digest
-from chestxray.registry.versions import CHAMPION, DIGEST
+from chestxray.registry.registered_version import DIGEST
+from chestxray.registry.versions import CHAMPION
 from serve.settings import REPOSITORY
 from tests.serve.files import encoded
 

@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write_card
 from chestxray.inference.bundle_source import SOURCE
-from chestxray.registry.versions import DIGEST, promote, register
+from chestxray.registry.registered_version import DIGEST
+from chestxray.registry.versions import Registry
 from chestxray.tracking.mlflow_runs import Run
 from serve.model_holder import ModelHolder
 from serve.settings import REPOSITORY, Settings
@@ -225,7 +226,8 @@ def test_what_the_pipeline_registers_can_be_served(tmp_path: Path) -> None:
     run = Run(client, client.create_run(experiment).info.run_id)
     weights = tmp_path / "final.weights.h5"
     weights.write_bytes(b"weights")
-    promote(client, register(run, folder, weights, "chest-xray", bundle_digest(folder)))
+    registry = Registry(client, "chest-xray")
+    registry.promote(registry.save(run, folder, weights))
     holder = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
     holder.refresh()
     assert holder.problem is None

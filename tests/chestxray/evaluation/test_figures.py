@@ -19,8 +19,9 @@ from chestxray.evaluation.figures import (
 )
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.platt import Platt
-from chestxray.metrics.classification import confusion_matrices, evaluate
+from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import curves
+from chestxray.metrics.report import evaluate
 
 NOTE = "synthetic phantoms, thresholds by f1"
 EPOCHS = pd.DataFrame({

@@ -37,7 +37,7 @@ def test_probabilities_are_calibrated_logits_and_maps_add_up_to_them(bundle: Bun
     images = next(dataset.split("test").chunks(32))
     probabilities, maps = bundle.predict(images)
     logits = maps.mean(axis=(1, 2)) + np.array(bundle.card.bias)
-    np.testing.assert_allclose(bundle.network.logits(images), logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(bundle.model.logits(images), logits, rtol=1e-4, atol=1e-4)
     curves = [bundle.card.calibration[finding] for finding in FINDINGS]
     slope, intercept = (np.array([curve[key] for curve in curves]) for key in ("slope", "intercept"))
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-(slope * logits + intercept))), atol=1e-4)
@@ -46,15 +46,15 @@ def test_probabilities_are_calibrated_logits_and_maps_add_up_to_them(bundle: Bun
 
 def test_images_come_out_the_same_alone_and_together(bundle: Bundle, dataset: Dataset) -> None:
     images = next(dataset.split("test").chunks(32))
-    together = bundle.network.logits(images)
-    apart = [bundle.network.logits(part) for part in (images[:3], images[3:4], images[4:])]
+    together = bundle.model.logits(images)
+    apart = [bundle.model.logits(part) for part in (images[:3], images[3:4], images[4:])]
     np.testing.assert_array_equal(np.concatenate(apart), together)
 
 
 def test_the_card_says_what_the_model_is(bundle: Bundle, bundle_folder: Path, dataset: Dataset) -> None:
     card = bundle.card
     assert card.findings == FINDINGS and (card.size, card.input_size) == (SIZE, TINY.input_size)
-    assert card.bias == bundle.network.bias and len(card.thresholds) == 14
+    assert card.bias == bundle.model.bias and len(card.thresholds) == 14
     assert card.synthetic and RESEARCH_USE_ONLY in card.intended_use
     assert card.data_sha256 == dataset.split("train").digest
     assert set(card.params) == {

@@ -6,8 +6,8 @@ import pytest
 
 from chestxray.metrics import bootstrap
 from chestxray.metrics.bootstrap import bootstrap_weights, interval, paired_bootstrap
-from chestxray.metrics.classification import evaluate
 from chestxray.metrics.ranking import auroc
+from chestxray.metrics.report import evaluate
 from tests.chestxray.sample import sample
 
 

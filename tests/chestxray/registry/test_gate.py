@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import norm
 
 from chestxray.findings import FINDINGS
-from chestxray.metrics.comparison import Scores, compare
+from chestxray.metrics.comparison import compare
+from chestxray.metrics.table import BY_FINDING, Predictions
 from chestxray.params import GateParams
 from chestxray.registry.gate import judge, reach_verdict
 
@@ -33,7 +34,7 @@ def cohort(seed, patients, images=1, old=1.5, new=1.5, prevalence=0.3):
     models = []
     for shift in (old, new):
         probabilities = norm.cdf(shift * (labels - 0.5) + common + math.sqrt(0.2) * noise(0.5))
-        models.append(Scores(probabilities, probabilities > 0.5))
+        models.append(Predictions(probabilities, probabilities > 0.5))
     return labels, *models, people
 
 
@@ -41,7 +42,7 @@ def mirrored(seed, patients):
     """Two models that are equal on these very images, whatever the seed: one half's scores are swapped in the other."""
     labels, old, new, people = cohort(seed, patients)
     halves = (old.probabilities, new.probabilities)
-    models = [Scores(both, both > 0.5) for both in (np.concatenate(halves), np.concatenate(halves[::-1]))]
+    models = [Predictions(both, both > 0.5) for both in (np.concatenate(halves), np.concatenate(halves[::-1]))]
     return np.concatenate([labels, labels]), *models, np.concatenate([people, people + patients])
 
 
@@ -106,7 +107,8 @@ def test_a_rare_finding_has_no_vote_and_an_absent_one_no_number():
 
 def test_a_comparison_of_rankings_alone_says_the_same_of_them():
     images = cohort(6, 60)
-    full, short = (compare(*images, resamples=20, seed=0, ranking_only=only) for only in (False, True))
+    full = compare(*images, resamples=20, seed=0)
+    short = compare(*images, resamples=20, seed=0, metrics=BY_FINDING[:2])
     assert set(short.drawn) == {"auroc", "average_precision"}
     for name in short.drawn:
         np.testing.assert_array_equal(short.drawn[name], full.drawn[name])
@@ -123,7 +125,7 @@ def test_error_rates_hold_with_several_images_a_patient(new, superiority):
     promoted = below = 0
     for seed in range(runs):
         images = cohort(seed, 75, 2, new=new, prevalence=0.15)
-        verdict = reach_verdict(compare(*images, resamples=100, seed=seed, ranking_only=True), policy)
+        verdict = reach_verdict(compare(*images, resamples=100, seed=seed, metrics=BY_FINDING[:1]), policy)
         promoted += verdict.decision == "promote"
         below += verdict.means["auroc"].high < labels
     deviation = math.sqrt(runs * 0.05 * 0.95)

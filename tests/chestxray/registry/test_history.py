@@ -7,9 +7,10 @@ import pytest
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.figures import history_figure
 from chestxray.findings import FINDINGS
-from chestxray.metrics.comparison import Scores
+from chestxray.metrics.table import Predictions
+from chestxray.registry.flips import flips
 from chestxray.registry.history import version_history
-from chestxray.registry.promote import flips, report
+from chestxray.registry.promotion_report import report
 from chestxray.registry.version_predictions import VersionPredictions
 
 RNG = np.random.default_rng(0)
@@ -28,7 +29,7 @@ def predictions(version: int, batches: tuple[str, ...], right_in: str) -> Versio
     """Perfect on the batches named in `right_in`, wrong about everything elsewhere."""
     right = np.isin(np.repeat(["a", "b"], 20), list(right_in))[:, None]
     said = np.where(right, TRUTH, 1 - TRUTH)
-    return VersionPredictions(version, batches, True, Scores(0.1 + 0.8 * said, said))
+    return VersionPredictions(version, batches, True, Predictions(0.1 + 0.8 * said, said))
 
 
 def test_transfer_and_forgetting(test_side: Dataset) -> None:
@@ -54,12 +55,14 @@ def test_a_batch_that_cannot_be_scored_is_empty(test_side: Dataset) -> None:
 
 
 def test_flips_put_what_went_wrong_first(test_side: Dataset) -> None:
-    table = flips(test_side.studies, predictions(1, ("a",), "a").scores, predictions(2, ("a", "b"), "b").scores)
+    table = flips(
+        test_side.studies, predictions(1, ("a",), "a").predictions, predictions(2, ("a", "b"), "b").predictions
+    )
     assert len(table) == 40 * 14
     assert table["change"].tolist() == ["right to wrong"] * 280 + ["wrong to right"] * 280
     first = table.iloc[0]
     assert first["batch"] == "a" and first["champion_decision"] == first["truth"] != first["challenger_decision"]
-    same = predictions(1, ("a",), "a").scores
+    same = predictions(1, ("a",), "a").predictions
     assert flips(test_side.studies, same, same).empty
 
 

@@ -6,41 +6,37 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.split import patient_split, split_fingerprint
-from chestxray.inference.bundle import Bundle, bundle_digest, write_card
+from chestxray.inference.bundle import Bundle, write_card
 from chestxray.params import PrepareParams
-from chestxray.registry import versions as registry
 from chestxray.registry.promote import decide_promotion
-from chestxray.registry.versions import RegistryError, promote, register, rollback, version_with_alias
+from chestxray.registry.registered_version import RegisteredVersion, RegistryError
+from chestxray.registry.versions import CHAMPION, Registry
 from chestxray.tracking.mlflow_runs import pipeline_run
-from tests.chestxray.conftest import PARAMS
-
-NAME = PARAMS.register_.model
+from tests.chestxray.conftest import NAME, PARAMS
 
 
 def another(
     client: MlflowClient, bundle_folder: Path, tmp_path: Path, name: str = "another", **changes: Any
-) -> ModelVersion:
+) -> RegisteredVersion:
     """One more version, with another card."""
     folder = Path(shutil.copytree(bundle_folder, tmp_path / name))
     write_card(Bundle(folder).card.model_copy(update={"intended_use": name, **changes}), folder)
-    weights = tmp_path / "final.weights.h5"
-    return register(pipeline_run(client, PARAMS), folder, weights, NAME, bundle_digest(folder))
+    return Registry(client, NAME).save(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
 
 
-def decided(client: MlflowClient, version: ModelVersion, test: Dataset) -> tuple[str, str]:
-    verdict = decide_promotion(client, version, test, PARAMS).verdict
+def decided(registry: Registry, version: RegisteredVersion, test: Dataset) -> tuple[str, str]:
+    verdict = decide_promotion(registry, version, test, PARAMS).verdict
     return verdict["decision"], verdict["reason"]
 
 
 def test_an_older_version_that_is_built_again_stays_where_it_is(
-    client: MlflowClient, dataset: Dataset, bundle_folder: Path, tmp_path: Path
+    client: MlflowClient, registry: Registry, dataset: Dataset, bundle_folder: Path, tmp_path: Path
 ) -> None:
-    promote(client, another(client, bundle_folder, tmp_path))
-    decision, reason = decided(client, client.get_model_version(NAME, "1"), dataset.split("test"))
+    registry.promote(another(client, bundle_folder, tmp_path))
+    decision, reason = decided(registry, registry.version(1), dataset.split("test"))
     assert decision == "keep" and "Version 2 was promoted after it" in reason
 
 
@@ -49,22 +45,27 @@ def test_an_older_version_that_is_built_again_stays_where_it_is(
     [(True, False, "promote"), (False, True, "keep"), (False, False, "underpowered")],
 )
 def test_a_model_of_radiographs_comes_before_one_of_phantoms(
-    champion: bool, challenger: bool, decision: str, client: MlflowClient, dataset: Dataset, bundle_folder: Path,
-    tmp_path: Path,
+    champion: bool, challenger: bool, decision: str, client: MlflowClient, registry: Registry, dataset: Dataset,
+    bundle_folder: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
-    promote(client, another(client, bundle_folder, tmp_path, synthetic=champion))
+    registry.promote(another(client, bundle_folder, tmp_path, synthetic=champion))
     newest = another(client, bundle_folder, tmp_path, "newest", synthetic=challenger)
     images = Dataset(dataset.studies.assign(synthetic=challenger), dataset.images).split("test")
-    assert decided(client, newest, images)[0] == decision
+    assert decided(registry, newest, images)[0] == decision
 
 
 def test_a_champion_of_another_draw_of_test_patients_is_not_compared(
-    client: MlflowClient, dataset: Dataset, bundle_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    client: MlflowClient,
+    registry: Registry,
+    dataset: Dataset,
+    bundle_folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It may have been trained on them."""
-    promote(client, another(client, bundle_folder, tmp_path, test_draws={"b": "0" * 64}))
+    registry.promote(another(client, bundle_folder, tmp_path, test_draws={"b": "0" * 64}))
     newest = another(client, bundle_folder, tmp_path, "newest")
-    decision, reason = decided(client, newest, dataset.split("test"))
+    decision, reason = decided(registry, newest, dataset.split("test"))
     assert decision == "keep" and "can't be compared" in reason
     assert "version 2 is left out: it was made with test patients of batch b 000" in caplog.text
 
@@ -80,10 +81,10 @@ def test_the_draw_is_the_hash_until_a_list_says_otherwise(dataset: Dataset) -> N
 
 
 def test_a_killed_rollback_loses_no_version(
-    client: MlflowClient, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, registry: Registry, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    promote(client, client.get_model_version(NAME, "1"))
-    promote(client, another(client, bundle_folder, tmp_path))
+    registry.promote(registry.version(1))
+    registry.promote(another(client, bundle_folder, tmp_path))
     set_alias, calls = client.set_registered_model_alias, []
 
     def killed(*arguments: Any) -> None:
@@ -94,9 +95,9 @@ def test_a_killed_rollback_loses_no_version(
 
     monkeypatch.setattr(client, "set_registered_model_alias", killed)
     with pytest.raises(KeyboardInterrupt):
-        rollback(client, NAME)
+        registry.rollback()
     monkeypatch.undo()
-    champion = version_with_alias(client, NAME, registry.CHAMPION)
-    assert champion is not None and int(champion.version) == 1
+    champion = registry.version_with_alias(CHAMPION)
+    assert champion is not None and champion.number == 1
     with pytest.raises(RegistryError, match="no previous champion"):
-        rollback(client, NAME)
+        registry.rollback()

@@ -10,16 +10,10 @@ from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Bundle, bundle_digest
-from chestxray.registry.version_predictions import (
-    PREDICTIONS_DIGEST,
-    PREDICTIONS_FILE,
-    PREDICTIONS_FOLDER,
-    predict_versions,
-)
-from chestxray.registry.versions import artifact_path
-from tests.chestxray.conftest import PARAMS, register_without
-
-NAME = PARAMS.register_.model
+from chestxray.registry.registered_version import LOGITS_DIGEST, LOGITS_FILE, artifact_path
+from chestxray.registry.version_predictions import predict_versions
+from chestxray.registry.versions import Registry
+from tests.chestxray.conftest import NAME, PARAMS, register_without
 
 
 @pytest.fixture
@@ -32,8 +26,8 @@ def part(images: Dataset, rows: slice) -> Dataset:
 
 
 def said(client: MlflowClient, images: Dataset) -> np.ndarray:
-    (predictions,) = predict_versions(client, images, PARAMS).values()
-    return np.asarray(predictions.scores.probabilities)
+    (version,) = predict_versions(Registry(client, NAME), images, PARAMS).values()
+    return np.asarray(version.predictions.probabilities)
 
 
 def asked(capsys: pytest.CaptureFixture[str]) -> bool:
@@ -42,7 +36,7 @@ def asked(capsys: pytest.CaptureFixture[str]) -> bool:
 
 
 def kept(client: MlflowClient, tmp_path: Path) -> Path:
-    (file,) = tmp_path.rglob(PREDICTIONS_FILE)
+    (file,) = tmp_path.rglob(Path(LOGITS_FILE).name)
     return file
 
 
@@ -87,7 +81,7 @@ def test_a_damaged_file_is_made_again(
 def test_the_answers_of_another_model_are_noticed(client: MlflowClient, test_side: Dataset, tmp_path: Path) -> None:
     expected, file = said(client, test_side), kept(client, tmp_path)
     (pd.read_parquet(file) + np.float32(0.001)).to_parquet(file)
-    client.set_model_version_tag(NAME, "1", PREDICTIONS_DIGEST, hashlib.sha256(file.read_bytes()).hexdigest())
+    client.set_model_version_tag(NAME, "1", LOGITS_DIGEST, hashlib.sha256(file.read_bytes()).hexdigest())
     np.testing.assert_array_equal(said(client, test_side), expected)
 
 
@@ -96,12 +90,12 @@ def test_where_nothing_can_be_kept_the_answer_is_the_same_and_it_is_said(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     place = tmp_path / "artifacts" / client.get_model_version(NAME, "1").run_id / "artifacts"
-    (place / artifact_path(bundle_digest(bundle_folder), PREDICTIONS_FOLDER)).write_bytes(b"in the way")
+    (place / artifact_path(bundle_digest(bundle_folder), str(Path(LOGITS_FILE).parent))).write_bytes(b"in the way")
     expected = Bundle(bundle_folder).predict(next(test_side.chunks(20)))[0]
     for _ in range(2):
         np.testing.assert_array_equal(said(client, test_side), expected)
         assert asked(capsys)
-    assert "what version 1 says can't be kept, it will be asked again: " in caplog.text
+    assert "logits of version 1 can't be kept, they will be computed again: " in caplog.text
 
 
 @pytest.mark.parametrize("name", ["batches", "prepare", "prepare.salt"])
@@ -110,5 +104,5 @@ def test_a_version_that_does_not_say_how_it_was_made_is_left_out_and_the_others_
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     register_without(name, client, bundle_folder, tmp_path)
-    assert list(predict_versions(client, part(test_side, slice(0, 2)), PARAMS)) == [1]
+    assert list(predict_versions(Registry(client, NAME), part(test_side, slice(0, 2)), PARAMS)) == [1]
     assert f"version 2 is left out: bundle.json has no params.{name}" in caplog.text

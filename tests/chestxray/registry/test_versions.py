@@ -16,14 +16,14 @@ from chestxray.datasets.dataset import Dataset, write_studies
 from chestxray.evaluation.logits import content_hashes, logits_frame, predict_logits
 from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.registry.versions import DIGEST, VERDICT, register, versions
+from chestxray.registry.registered_version import DIGEST, VERDICT
+from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_json
 from chestxray.tracking.mlflow_runs import PARENT, STAGE, STATE, pipeline_run
 from stages.register import main
-from tests.chestxray.conftest import PARAMS
+from tests.chestxray.conftest import NAME, PARAMS
 from tests.repository import TOP
 
-NAME = PARAMS.register_.model
 ROUNDS = 4
 
 
@@ -104,9 +104,9 @@ def check_runs(client: MlflowClient, parents: int) -> None:
 
 
 def test_registering_again_makes_no_version(client: MlflowClient, bundle_folder: Path, tmp_path: Path) -> None:
-    run, digest = pipeline_run(client, PARAMS), bundle_digest(bundle_folder)
-    assert register(run, bundle_folder, tmp_path / "final.weights.h5", NAME, digest).version == 1
-    assert len(versions(client, NAME)) == 1
+    registry = Registry(client, NAME)
+    again = registry.save(pipeline_run(client, PARAMS), bundle_folder, tmp_path / "final.weights.h5")
+    assert again.number == 1 and len(registry.versions()) == 1
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from chestxray.inference.bundle import Bundle, bundle_digest, write_card
+from chestxray.inference.bundle import Bundle, write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import write_weights
-from chestxray.registry.versions import register
+from chestxray.registry.versions import Registry
 from chestxray.registry.warm_start import WarmStartError, load_parent
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import PARAMS, SIZE, TINY, register_without
@@ -28,7 +28,7 @@ def test_a_version_that_fits_is_gone_on_from(
     said = params.model_dump(mode="json", include={"prepare", "backbone"}) | {"batches": ["a", "b"]}
     write_card(Bundle(made).card.model_copy(update={"params": said}), made)
     write_weights(tiny_weights, weights)
-    register(pipeline_run(client, params), made, weights, "chest-xray", bundle_digest(made))
+    Registry(client, "chest-xray").save(pipeline_run(client, params), made, weights)
     parent = load_parent(client, "models:/chest-xray/2", params, TEST, tiny_weights)
     assert parent.batches == ("a", "b") and parent.weights.keys() == tiny_weights.keys()
     for layer, arrays in tiny_weights.items():

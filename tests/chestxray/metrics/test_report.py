@@ -10,7 +10,8 @@ from sklearn import metrics as sklearn_metrics
 
 from chestxray.findings import FINDINGS
 from chestxray.metrics.bootstrap import bootstrap_weights
-from chestxray.metrics.classification import classification_report, confusion_matrices, evaluate
+from chestxray.metrics.confusion import confusion_matrices
+from chestxray.metrics.report import classification_report, evaluate
 from tests.chestxray.sample import columns, sample
 
 

@@ -1,0 +1,77 @@
+"""Count right and wrong decisions: confusion matrices, F1, and the rates at the operating points."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.findings import FINDINGS
+from chestxray.labels import Booleans, Floats, Labels, Weights, check_decisions, check_labels, has_both_classes
+from chestxray.metrics.ranking import ratio
+
+AVERAGES = ("micro", "macro", "weighted")
+
+
+def f1_scores(labels: Labels, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
+    """Compute F1 of each finding `(b, 14)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
+    drawn = weights.astype(float)
+    positive = decisions & labels.labelled
+    hits = drawn @ (labels.present & positive)
+    present_and_positive = drawn @ (labels.present.astype(float) + positive)
+    return ratio(2 * hits, present_and_positive), ratio(2 * hits.sum(axis=1), present_and_positive.sum(axis=1))
+
+
+def confusion_matrices(labels: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
+    """Count images, a row a finding: `finding, tn, fp, fn, tp`, which add up to the images that label it.
+
+    Args:
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
+        decisions: `(n, 14)` of 0 and 1.
+
+    Raises:
+        ValueError: wrong shapes or values.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.zeros((3, 14), int)
+        >>> labels[0] = 1
+        >>> confusion_matrices(labels, labels == 0).iloc[0].tolist()
+        ['Atelectasis', 0, 2, 1, 0]
+    """
+    checked = check_labels(labels)
+    return count_decisions(checked, check_decisions(decisions, "decisions", images=len(checked)))
+
+
+def count_decisions(labels: Labels, decisions: Booleans) -> pd.DataFrame:
+    """Count as `confusion_matrices` does, from checked arrays."""
+    cells = {
+        "tn": labels.absent & ~decisions,
+        "fp": labels.absent & decisions,
+        "fn": labels.present & ~decisions,
+        "tp": labels.present & decisions,
+    }
+    return pd.DataFrame({"finding": FINDINGS, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
+
+
+def operating_table(labels: Labels, decisions: Booleans) -> pd.DataFrame:
+    """Compute the rates of each finding, then their averages `micro`, `macro` and `weighted`.
+
+    Args:
+        labels: of n images.
+        decisions: `(n, 14)`.
+
+    Returns:
+        Columns `precision`, `recall`, `specificity` and `f1`, index the findings and `AVERAGES`. A finding without both
+        classes is NaN and left out of macro and weighted (by positives); micro pools every label.
+    """
+    counts = count_decisions(labels, decisions).set_index("finding")
+    counts.loc["micro"] = counts.sum()
+    tn, fp, fn, tp = counts.to_numpy(dtype=float).T
+    columns = {"precision": (tp, fp), "recall": (tp, fn), "specificity": (tn, fp), "f1": (2 * tp, fp + fn)}
+    table = pd.DataFrame({name: ratio(a, a + b) for name, (a, b) in columns.items()}, index=counts.index)
+    scored = has_both_classes(labels)
+    table.loc[[name for name, both in zip(FINDINGS, scored, strict=True) if not both]] = np.nan
+    by_finding = table.loc[list(FINDINGS)].to_numpy()[scored]
+    positives = (tp + fn)[:-1][scored]
+    table.loc["macro"] = by_finding.mean(axis=0)
+    table.loc["weighted"] = positives @ by_finding / positives.sum()
+    return table

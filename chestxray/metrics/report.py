@@ -1,0 +1,126 @@
+"""Report how good a classifier is on a set of images, and how sure that is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.findings import FINDINGS
+from chestxray.labels import Floats, check_decisions, check_labels, check_scores, drawn_once, scorable
+from chestxray.metrics.bootstrap import check_patients, interval, resample
+from chestxray.metrics.confusion import AVERAGES, operating_table
+from chestxray.metrics.ranking import DECIMALS
+from chestxray.metrics.table import BY_FINDING, REPORTED, Metric, Predictions, Sample
+
+
+def evaluate(
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    decisions: npt.ArrayLike,
+    patients: npt.ArrayLike,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Compute the metrics of one set of images: finite JSON numbers of 6 decimals, the same keys every time.
+
+    A finding is scored on the images that label it. One without both classes there has no AUROC, average precision or
+    F1: it is absent from those, left out of the macro and weighted means (micro pools every label), and not among
+    `findings_scored`. A resample in which a finding loses a class leaves that finding out of its own means. Subset
+    accuracy is the share of images whose labels are all decided right, Hamming loss the share of labels decided wrong.
+
+    Args:
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
+        probabilities: `(n, 14)` in 0..1.
+        decisions: `(n, 14)` of 0 and 1.
+        patients: `(n,)` ids; whole patients are resampled.
+        resamples: for the 95 % percentile intervals.
+        seed: of the resampling.
+
+    Returns:
+        Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
+        `hamming_loss`; with `_ci_low` and `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and
+        `micro_f1`; and dictionaries by finding: `auroc`, `auroc_ci_low`, `auroc_ci_high`, `average_precision`, `f1`,
+        and of all 14 `positives` and `labelled`, the n of the finding.
+
+    Raises:
+        ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
+    """
+    checked = check_labels(labels)
+    people = check_patients(patients, len(checked))
+    sample = Sample(checked, Predictions(probabilities, decisions))
+    counts = {"n": len(checked), "patients": len(np.unique(people)), "findings_scored": int(scorable(checked).sum())}
+    with_interval = tuple(metric for metric in REPORTED if metric.interval)
+    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(checked))).items()}
+    drawn = resample(lambda weights: sample.scores(with_interval, weights), people, resamples, seed)[1]
+    values = {key: value for metric in REPORTED for key, value in _reported(metric, point, drawn).items()}
+    return dict(_finite({**counts, **_at_operating_points(sample), **values}))
+
+
+def _reported(metric: Metric, point: Mapping[str, Floats], drawn: Mapping[str, Floats]) -> dict[str, Any]:
+    """Name a metric's value, and the ends of its interval if it has one; by finding if it has a value for each."""
+    name = metric.name
+    values = {name: point[name]}
+    if metric.interval:
+        ends = np.array([interval(column) for column in np.atleast_2d(drawn[name].T)]).T
+        values |= {f"{name}_ci_low": ends[0], f"{name}_ci_high": ends[1]}
+    if metric.by_finding:
+        return {key: dict(zip(FINDINGS, value, strict=True)) for key, value in values.items()}
+    return {key: np.ravel(value)[0] for key, value in values.items()}
+
+
+def _at_operating_points(sample: Sample) -> dict[str, Any]:
+    """Compute what `evaluate` says of the decisions alone, and count by finding."""
+    labels = sample.labels
+    table = operating_table(labels, sample.decisions)
+    wrong = labels.labelled & (labels.present != sample.decisions)
+    return {
+        **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
+        "subset_accuracy": np.mean(~wrong.any(axis=1)),
+        "hamming_loss": wrong.sum() / labels.labelled.sum(),
+        "positives": dict(zip(FINDINGS, labels.present.sum(axis=0).tolist(), strict=True)),
+        "labelled": dict(zip(FINDINGS, labels.labelled.sum(axis=0).tolist(), strict=True)),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Round to 6 decimals, through nested dictionaries; leave out what is not finite, for JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items() if isinstance(inner, dict) or np.isfinite(inner)}
+    return value if isinstance(value, int) else round(float(value), DECIMALS)
+
+
+def classification_report(
+    labels: npt.ArrayLike, decisions: npt.ArrayLike, thresholds: npt.ArrayLike, metrics: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Tabulate what a reader looks at first: a row a finding, then the `micro`, `macro` and `weighted` averages.
+
+    Args:
+        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
+        decisions: `(n, 14)` of 0 and 1.
+        thresholds: `(14,)`, those that made the decisions.
+        metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
+
+    Returns:
+        Columns `finding, precision, recall, specificity, f1, auroc, auroc_ci_low, auroc_ci_high, average_precision,
+        threshold, n, positives`; empty (NaN) where a value does not exist. The macro row holds the mean AUROC and mean
+        average precision.
+
+    Raises:
+        ValueError: wrong shapes or values.
+    """
+    checked = check_labels(labels)
+    table = operating_table(checked, check_decisions(decisions, "decisions", images=len(checked)))
+    for metric in (metric for metric in BY_FINDING if metric.reported and metric.name not in table):
+        for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high"):
+            if name in metrics:
+                table[name] = pd.Series(metrics[name], dtype=float)
+                table.loc["macro", name] = metrics[f"mean_{name}"]
+    cuts = check_scores(np.asarray(thresholds)[None], "thresholds", images=1, low=0, high=1)[0]
+    table["threshold"] = pd.Series(cuts, index=FINDINGS)
+    table["n"] = [*checked.labelled.sum(axis=0), *[len(checked)] * len(AVERAGES)]
+    positives = checked.present.sum(axis=0)
+    table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]
+    return table.round(DECIMALS).rename_axis("finding").reset_index()

@@ -1,0 +1,177 @@
+"""List the metrics: what each is called, which way is better, and how it is computed under weights.
+
+`METRICS` is the one table of them: `metrics.json`, the reports, the figures, the page and the gate go by it. A metric
+more is one entry there and one function here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.labels import Booleans, Floats, Labels, Weights, check_decisions, check_scores
+from chestxray.metrics.calibration_error import calibration_errors
+from chestxray.metrics.confusion import f1_scores
+from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model predicts for n images: `probabilities (n, 14)` in 0..1 and `decisions (n, 14)` of 0 and 1."""
+
+    probabilities: npt.ArrayLike
+    decisions: npt.ArrayLike
+
+    def at(self, images: npt.NDArray[np.bool_]) -> Self:
+        """Return the predictions for some of the images, `(n,)` bool."""
+        return type(self)(np.asarray(self.probabilities)[images], np.asarray(self.decisions)[images])
+
+
+class Sample:
+    """Labelled images with predictions, checked and ranked once, so that thousands of resamples are scored quickly.
+
+    Args:
+        labels: of n images.
+        predictions: for the same images.
+        name: of the model in an error.
+
+    Raises:
+        ValueError: wrong shapes or values.
+    """
+
+    def __init__(self, labels: Labels, predictions: Predictions, name: str = "") -> None:
+        prefix = f"{name} " if name else ""
+        probabilities = predictions.probabilities
+        self.labels = labels
+        self.probabilities: Floats = check_scores(probabilities, f"{prefix}probabilities", len(labels), low=0, high=1)
+        self.decisions: Booleans = check_decisions(predictions.decisions, f"{prefix}decisions", len(labels))
+        self.rankings = rank_findings(labels, self.probabilities)
+
+    @cached_property
+    def calibration_errors(self) -> Callable[[Weights], Floats]:
+        """The calibration error of each finding as a function of weights."""
+        return calibration_errors(self.labels, self.probabilities)
+
+    def scores(self, metrics: tuple["Metric", ...], weights: Weights) -> dict[str, Floats]:
+        """Compute metrics under each row of `weights (b, n)`: name → `(b, 14)`, or `(b,)`."""
+        resampled = Resamples(self, weights)
+        return {metric.name: metric.compute(resampled) for metric in metrics}
+
+
+class Resamples:
+    """A sample under b rows of weights, with what several metrics share computed once.
+
+    Args:
+        sample: of n images.
+        weights: `(b, n)`, how often each image was drawn.
+    """
+
+    def __init__(self, sample: Sample, weights: Weights) -> None:
+        self.sample = sample
+        self.weights = weights
+
+    @cached_property
+    def ranking(self) -> Floats:
+        """AUROC and average precision, `(2, b, 14)`; NaN where a finding lacks a class."""
+        return ranking_scores(self.sample.rankings, self.weights)
+
+    @cached_property
+    def f1(self) -> tuple[Floats, Floats]:
+        """F1 of each finding, `(b, 14)`, and of all pooled, `(b,)`."""
+        return f1_scores(self.sample.labels, self.sample.decisions, self.weights)
+
+    def where_scored(self, values: Floats) -> Floats:
+        """Return `values (b, 14)`, NaN where a finding lacks a class."""
+        return np.where(np.isfinite(self.ranking[0]), values, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A metric as a value.
+
+    Attributes:
+        name: key in `metrics.json`.
+        title: for people.
+        compute: resamples → `(b, 14)`, NaN where a finding lacks a class, if `by_finding`; else `(b,)`.
+        by_finding: it has a value for each finding, and is compared by the gate; else one value for all.
+        interval: it is reported with a 95 % interval.
+        reported: `metrics.json` has it.
+        higher_is_better: which way is better.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Resamples], Floats]
+    by_finding: bool = False
+    interval: bool = False
+    reported: bool = True
+    higher_is_better: bool = True
+
+
+def _auroc(resamples: Resamples) -> Floats:
+    return np.asarray(resamples.ranking[0])
+
+
+def _average_precision(resamples: Resamples) -> Floats:
+    return np.asarray(resamples.ranking[1])
+
+
+def _f1(resamples: Resamples) -> Floats:
+    return resamples.where_scored(resamples.f1[0])
+
+
+def _calibration_error(resamples: Resamples) -> Floats:
+    return resamples.where_scored(resamples.sample.calibration_errors(resamples.weights))
+
+
+def _micro_f1(resamples: Resamples) -> Floats:
+    return resamples.f1[1]
+
+
+def _mean(compute: Callable[[Resamples], Floats]) -> Callable[[Resamples], Floats]:
+    """Return a function that computes the mean over findings."""
+    return lambda resamples: mean_over_findings(compute(resamples))
+
+
+METRICS = (
+    Metric("mean_auroc", "mean AUROC", _mean(_auroc), interval=True),
+    Metric("mean_average_precision", "mean average precision", _mean(_average_precision), interval=True),
+    Metric("macro_f1", "macro F1", _mean(_f1), interval=True),
+    Metric("micro_f1", "micro F1", _micro_f1, interval=True),
+    Metric("calibration_error", "mean calibration error", _mean(_calibration_error), higher_is_better=False),
+    Metric("auroc", "AUROC", _auroc, by_finding=True, interval=True),
+    Metric("average_precision", "average precision", _average_precision, by_finding=True),
+    Metric("f1", "F1", _f1, by_finding=True),
+    # In metrics.json its mean has the name.
+    Metric(
+        "calibration_error",
+        "calibration error",
+        _calibration_error,
+        by_finding=True,
+        reported=False,
+        higher_is_better=False,
+    ),
+)
+"""In the order in which reports show them."""
+
+REPORTED = tuple(metric for metric in METRICS if metric.reported)
+BY_FINDING = tuple(metric for metric in METRICS if metric.by_finding)
+HEADLINES = tuple(metric for metric in METRICS if metric.interval and not metric.by_finding)
+"""One number for all findings, with its interval."""
+
+
+def headline(metrics: Mapping[str, Any], name: str) -> str:
+    """Say a headline metric as figures and tables do, such as "mean AUROC 0.903 (95 % interval 0.878 to 0.925)".
+
+    Args:
+        metrics: as `report.evaluate` gives them.
+        name: of one of `HEADLINES`.
+    """
+    (metric,) = (each for each in HEADLINES if each.name == name)
+    value = metrics[name]
+    low = metrics[f"{name}_ci_low"]
+    high = metrics[f"{name}_ci_high"]
+    return f"{metric.title} {value:.3f} (95 % interval {low:.3f} to {high:.3f})"
