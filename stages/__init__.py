@@ -10,7 +10,7 @@ from chestxray.system.telemetry import forbid_telemetry
 forbid_telemetry()  # before a stage imports ONNX Runtime or MLflow
 
 
-def run(main: Callable[..., None]) -> None:
+def run_stage(main: Callable[..., None]) -> None:
     """Run a stage with the words of the command line; what a person can mend ends it with one line and exit 1."""
     given = sys.argv[1:]
     wanted = list(inspect.signature(main).parameters)

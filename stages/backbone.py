@@ -1,4 +1,4 @@
-"""Brings the weights of MobileNetV2."""
+"""Bring the weights of MobileNetV2."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from chestxray.models.pretrained import load_weights
 from chestxray.models.weights import write_weights
 from chestxray.params import load_params
 from chestxray.tracking.mlflow_runs import stage_run
-from stages import run
+from stages import run_stage
 
 
 def main() -> None:
@@ -16,4 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

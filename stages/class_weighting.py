@@ -1,4 +1,4 @@
-"""Weighs the findings by their prevalence; the first stage that sees all batches, so it checks split and benchmark."""
+"""Weigh the findings by their prevalence; check split and benchmark, as the first stage that sees all batches."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.class_weights import class_weights
-from stages import run
+from stages import run_stage
 
 
 def main() -> None:
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,4 +1,4 @@
-"""Fits calibration and operating points on validation, measures on test, completes the bundle."""
+"""Fit calibration and operating points on validation, measure on test, complete the bundle."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
-from chestxray.evaluation.evaluate import describe, evaluate_model, make_card
+from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card
 from chestxray.evaluation.logits import content_hashes, logits_frame
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -17,7 +17,7 @@ from chestxray.metrics.report import classification_report
 from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json, write_parquet
 from chestxray.tracking.mlflow_runs import stage_run
-from stages import run
+from stages import run_stage
 
 BUNDLE = Path("models/bundle")
 REPORTS = Path("reports")
@@ -27,10 +27,12 @@ def main() -> None:
     params = load_params()
     with stage_run("evaluate", params) as run:
         dataset = load_dataset(prepared_folders(params.batches))
-        model = (BUNDLE / MODEL).read_bytes()
-        network = OnnxModel(model)
-        result = evaluate_model(network, dataset, benchmark_batches(params), params.evaluate)
-        labels, test, note = result.test.labels, result.metrics["test"], describe(dataset, params.evaluate)
+        content = (BUNDLE / MODEL).read_bytes()
+        model = OnnxModel(content)
+        result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
+        labels = result.test.labels
+        test = result.metrics["test"]
+        note = evaluation_note(dataset, params.evaluate)
         confusion = confusion_matrices(labels, result.decisions)
         roc, precision_recall = curves(labels, result.probabilities)
         write_json(REPORTS / "metrics.json", result.metrics)
@@ -52,9 +54,9 @@ def main() -> None:
             "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, note),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
-        write_card(make_card(network, result, dataset, params, model), BUNDLE)
+        write_card(make_card(model, result, dataset, params, content), BUNDLE)
         run.log_metrics(result.metrics)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,4 +1,4 @@
-"""Passes one batch through the frozen part of the network: `python -m stages.features <batch>`."""
+"""Pass one batch through the frozen part of the network: `python -m stages.features <batch>`."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from chestxray.models.weights import read_weights
 from chestxray.params import load_params
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.features import FEATURES, write_features
-from stages import run
+from stages import run_stage
 
 
 def main(batch: str) -> None:
@@ -35,4 +35,4 @@ def main(batch: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,8 +1,9 @@
-"""Trains the deeper layers from the start on, keeps the better of both, and exports it to ONNX."""
+"""Train the deeper layers from the start on, keep the better of both, and export it to ONNX."""
 
 from pathlib import Path
 
 from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.errors import UserError
 from chestxray.models.mobilenet_v2 import convention_of
 from chestxray.models.weights import read_weights, write_weights
 from chestxray.params import load_params
@@ -13,7 +14,7 @@ from chestxray.training.export import export_classifier
 from chestxray.training.features import features_folders, load_features
 from chestxray.training.fine_tuning import cached_images, decoded_images, fine_tune
 from chestxray.training.replay import replay_rows
-from stages import run
+from stages import run_stage
 
 START = Path("models/start")
 
@@ -33,17 +34,18 @@ def main() -> None:
             train, validation = (
                 cached_images(load_features(folders, dataset.studies, split)) for split in ("train", "validation")
             )
-        studies, seen = dataset.split("train").studies, read_json(START / "seen_batches.json")
+        studies = dataset.split("train").studies
+        seen = read_json(START / "seen_batches.json")
         rows = replay_rows(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         if not len(rows):
-            raise SystemExit(
-                "no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay"
-            )
+            raise UserError("no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay")
         convention = convention_of(params.backbone.weights)
         weights = weight_array(read_json(Path("reports/class_weights.json")))
         tuned = fine_tune(train.at(rows), validation, start, weights, convention, params.backbone, params.fine_tune)
-        final, size = start | tuned.weights, params.prepare.size
-        export_classifier(final, convention, params.backbone, dataset, size, Path("models/bundle/model.onnx"))
+        final = start | tuned.weights
+        export_classifier(
+            final, convention, params.backbone, dataset, params.prepare.size, Path("models/bundle/model.onnx")
+        )
         write_weights(final, Path("models/final.weights.h5"))
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
         metrics = {**tuned.metrics(), "images": len(rows)}
@@ -53,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,4 +1,4 @@
-"""Explains test studies: overlays, their index, and a contact sheet."""
+"""Explain test studies: overlays, their index, and a contact sheet."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from chestxray.inference.bundle import Bundle
 from chestxray.params import load_params
 from chestxray.system.files import atomic_write, write_csv
 from chestxray.tracking.mlflow_runs import stage_run
-from stages import run
+from stages import run_stage
 
 OUT = Path("reports/gradcam")
 
@@ -27,7 +27,8 @@ def main() -> None:
         decisions = predictions[[f"{finding}_decision" for finding in FINDINGS]].to_numpy(bool)
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)
         shutil.rmtree(OUT / "overlays", ignore_errors=True)
-        bundle, boxes = Bundle(Path("models/bundle")), load_boxes(prepared)
+        bundle = Bundle(Path("models/bundle"))
+        boxes = load_boxes(prepared)
         index, sheet = write_overlays(bundle, test, chosen, boxes, params.gradcam, OUT / "overlays")
         write_csv(OUT / "index.csv", index)
         with atomic_write(OUT / "overview.png") as partial:
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,4 +1,4 @@
-"""Draws the embedded synthetic data: `data/raw/phantom` and, from another site, `data/raw/update`, in NIH layout."""
+"""Draw the embedded synthetic data: `data/raw/phantom` and, from another site, `data/raw/update`, in NIH layout."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from chestxray.batch_layout import PHANTOM_ROOT, UPDATE_ROOT
 from chestxray.params import load_params
 from chestxray.phantom.batch import write_batch, write_update
 from chestxray.tracking.mlflow_runs import stage_run
-from stages import run
+from stages import run_stage
 
 
 def main() -> None:
@@ -17,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

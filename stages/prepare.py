@@ -1,13 +1,14 @@
-"""Decodes one batch: `python -m stages.prepare <batch>`."""
+"""Decode one batch: `python -m stages.prepare <batch>`."""
 
 from pathlib import Path
 
 from chestxray.datasets.dataset import PREPARED, load_dataset
 from chestxray.datasets.prepare import BatchError, prepare_batch
+from chestxray.errors import UserError
 from chestxray.params import load_params
 from chestxray.system.files import write_csv
 from chestxray.tracking.mlflow_runs import stage_run
-from stages import run
+from stages import run_stage
 
 REJECTED = Path("reports/rejected.csv")
 
@@ -20,10 +21,10 @@ def main(batch: str) -> None:
             rejected = prepare_batch(Path(params.batch(batch).root), out, params.prepare)
         except BatchError as error:
             write_csv(REJECTED, error.rejected)
-            raise SystemExit(f"batch {batch}: {error}. The list: {REJECTED}") from error
+            raise UserError(f"batch {batch}: {error}. The list: {REJECTED}") from error
         run.log_metrics({"rejected": len(rejected)})
         run.log_tags({"data_sha256": load_dataset([out]).digest})
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

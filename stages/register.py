@@ -1,4 +1,4 @@
-"""Registers the bundle, holds it against the champion, completes the MLflow run, moves the alias if it is earned."""
+"""Register the bundle, judge it against the champion, complete the MLflow run, and move the alias if it is earned."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from chestxray.registry.registered_version import FLIPS_FILE, VERDICT_FILE
 from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_csv, write_json, write_text
 from chestxray.tracking.mlflow_runs import log_pipeline, one_at_a_time, open_store, pipeline_run, stage_run
-from stages import run
+from stages import run_stage
 
 BUNDLE = Path("models/bundle")
 REPORTS = Path("reports")
@@ -45,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

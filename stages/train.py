@@ -1,4 +1,4 @@
-"""Writes where fine-tuning starts: the backbone with a head at its optimum, or a registered version."""
+"""Write where fine-tuning starts: the backbone with a head at its optimum, or a registered version."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from chestxray.tracking.mlflow_runs import open_store, stage_run
 from chestxray.training.class_weights import weight_array
 from chestxray.training.features import features_folders, load_features
 from chestxray.training.linear_head import Head, fit_head, head_logits
-from stages import run
+from stages import run_stage
 
 START = Path("models/start")
 
@@ -22,18 +22,22 @@ START = Path("models/start")
 def main() -> None:
     params = load_params()
     with stage_run("train", params) as run:
-        start, seen = read_weights(Path("models/backbone.weights.h5"), params.backbone), []
+        start = read_weights(Path("models/backbone.weights.h5"), params.backbone)
+        seen: list[str] = []
         # A warm start fits no head: no rows.
-        folds, curve = pd.DataFrame(columns=["l2", "mean_auroc"]), pd.DataFrame(columns=["iteration", "loss"])
+        folds = pd.DataFrame(columns=["l2", "mean_auroc"])
+        curve = pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
         studies = load_dataset(prepared_folders(params.batches)).studies
         if params.train.warm_start:
             test = studies[studies["split"] == "test"]
             parent = load_parent(open_store(), params.train.warm_start, params, test, start)
-            start, seen = parent.weights, list(parent.batches)
+            start = parent.weights
+            seen = list(parent.batches)
         else:
             head, score = _fit(studies, params)
-            folds, curve = head.folds, head.curve
+            folds = head.folds
+            curve = head.curve
             start[HEAD] = [head.weights[:-1], head.weights[-1]]
             metrics |= {"l2": head.l2, "validation_mean_auroc": round(score, 6)}
         write_weights(start, START / "network.weights.h5")
@@ -46,7 +50,7 @@ def main() -> None:
 
 
 def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
-    """The head, and its mean AUROC on validation."""
+    """Fit the head; returns it and its mean AUROC on validation."""
     folders = features_folders(params.batches)
     weights = weight_array(read_json(Path("reports/class_weights.json")))
     head = fit_head(load_features(folders, studies, "train"), weights, params.train)
@@ -55,4 +59,4 @@ def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -51,7 +51,7 @@ def _fit_curve(logits: Floats, positive: Booleans) -> tuple[float, float]:
 
 
 def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
-    """Fits Platt scaling on validation logits, each finding by itself.
+    """Fit Platt scaling on validation logits, each finding by itself.
 
     Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his smoothed targets
     (N+ + 1)/(N+ + 2) and 1/(N- + 2); minimised by L-BFGS-B (Byrd, Lu, Nocedal and Zhu, SIAM Journal on Scientific

@@ -1,4 +1,4 @@
-"""From logits to honest numbers: calibration and operating points from validation, metrics from test."""
+"""Evaluate a model: calibration and operating points from validation, metrics from test."""
 
 import hashlib
 from dataclasses import dataclass
@@ -35,14 +35,15 @@ LICENCES = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluating a model on a data set gives.
+    """The result of evaluating a model on a data set.
 
     Attributes:
         platt: fitted on validation.
         thresholds: on calibrated probabilities, fitted on validation, 14.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`.
         logits: of the test images, N × 14.
-        uncalibrated, probabilities: what they mean before and after calibration, N × 14.
+        uncalibrated: probabilities before calibration, N × 14.
+        probabilities: calibrated, N × 14.
         decisions: bool, N × 14.
         test: the test images.
     """
@@ -57,7 +58,7 @@ class Evaluation:
     test: Dataset
 
     def predictions(self) -> pd.DataFrame:
-        """A row a test image: batch, image, patient, then truth, probability and decision of each finding.
+        """Tabulate a row a test image: batch, image, patient, then truth, probability and decision of each finding.
 
         Truth is empty where the image does not label the finding.
         """
@@ -70,12 +71,12 @@ class Evaluation:
 
 
 def evaluate_model(
-    network: OnnxModel, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams
+    model: OnnxModel, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams
 ) -> Evaluation:
-    """Fits calibration and operating points on validation, then looks at test, once.
+    """Fit calibration and operating points on validation, then looks at test, once.
 
     Args:
-        network: the model.
+        model: to evaluate.
         dataset: all batches.
         benchmark: batches whose test images are the fixed yardstick.
         params: of the operating points and the bootstrap.
@@ -83,15 +84,17 @@ def evaluate_model(
     Raises:
         ValueError: validation or test has no images, or test no finding with both classes.
     """
-    validation, test = dataset.split("validation"), dataset.split("test")
+    validation = dataset.split("validation")
+    test = dataset.split("test")
     for split, images in (("validation", validation), ("test", test)):
         if images.studies.empty:
             raise UserError(f"no {split} images: give more patients, or raise prepare.{split}")
-    logits = predict_logits(network, validation, "predicting validation")
+    logits = predict_logits(model, validation, "predicting validation")
     platt = fit_platt(logits, validation.labels)
     thresholds = fit_thresholds(validation.labels, platt.probabilities(logits), params.threshold_policy)
-    logits = predict_logits(network, test, "predicting test")
-    before, after = Platt.identity().probabilities(logits), platt.probabilities(logits)
+    logits = predict_logits(model, test, "predicting test")
+    before = Platt.identity().probabilities(logits)
+    after = platt.probabilities(logits)
     decisions = decide(after, thresholds)
     scorable(check_labels(test.labels))
 
@@ -116,7 +119,7 @@ def _metrics(
     patients: npt.NDArray[np.str_],
     params: EvaluateParams,
 ) -> dict[str, Any]:
-    """Metrics of some test images, calibration `before` and `after`; counts alone where nothing can be scored."""
+    """Compute the metrics of some test images, before and after calibration; counts alone where none can be scored."""
     people = len(set(patients))
     if people < 2 or not has_both_classes(check_labels(labels)).any():
         return {"n": len(labels), "patients": people, "findings_scored": 0}
@@ -126,29 +129,33 @@ def _metrics(
 
 
 def _headlines(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Without what is told by finding."""
+    """Leave out what has a value for each finding."""
     return {name: value for name, value in metrics.items() if not isinstance(value, dict)}
 
 
-def describe(dataset: Dataset, params: EvaluateParams) -> str:
-    """A line for figures: what the images are and how the operating points were chosen."""
+def evaluation_note(dataset: Dataset, params: EvaluateParams) -> str:
+    """Say in a line for figures what the images are and how the operating points were chosen."""
     return f"{dataset.kind}, test side, operating points by {params.threshold_policy} on validation"
 
 
-def make_card(network: OnnxModel, evaluation: Evaluation, dataset: Dataset, params: Params, model: bytes) -> Card:
-    """The card of the bundle.
+def make_card(model: OnnxModel, evaluation: Evaluation, dataset: Dataset, params: Params, content: bytes) -> Card:
+    """Make the card of the bundle.
 
     Args:
-        model: content of `model.onnx`.
+        model: that was evaluated.
+        evaluation: of it.
+        dataset: all batches.
+        params: that made it.
+        content: of `model.onnx`.
     """
     return Card(
         findings=FINDINGS,
-        size=network.size,
-        input_size=network.input_size,
-        bias=network.bias,
+        size=model.size,
+        input_size=model.input_size,
+        bias=model.bias,
         calibration=evaluation.platt.to_dict(),
         thresholds=tuple(evaluation.thresholds.tolist()),
-        model_sha256=hashlib.sha256(model).hexdigest(),
+        model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),

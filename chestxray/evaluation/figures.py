@@ -1,4 +1,4 @@
-"""The pictures of an evaluation and of a training, 1600 pixels wide, the same bytes for the same numbers.
+"""Draw the figures of an evaluation and of a training, 1600 pixels wide, the same bytes for the same numbers.
 
 Every figure takes a `note` for its title: what the images are ("synthetic phantoms, test side"), which thresholds.
 Figures are made as objects, without pyplot: nothing global, no display, safe in any thread.
@@ -24,9 +24,12 @@ from chestxray.system.files import atomic_write
 
 DOTS_PER_INCH = 100
 WIDTH = 16.0
-ROWS, COLUMNS = 3, 5
+ROWS = 3
+COLUMNS = 5
 """14 findings, and a cell for the key."""
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+BLUE = "#0072b2"
+ORANGE = "#d55e00"
+GREY = "#777777"
 """Told apart by colour-blind readers too (Wong, Nature Methods 8, 2011)."""
 PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = "osD^vP"
@@ -39,7 +42,7 @@ def _figure(height: float, title: str, note: str) -> Figure:
 
 
 def _panels(height: float, title: str, note: str, title_pad: float = 20) -> tuple[Figure, dict[str, Axes], Axes]:
-    """A figure with a named panel for each finding, and the empty last cell."""
+    """Make a figure with a named panel for each finding, and the empty last cell."""
     figure = _figure(height, title, note)
     cells = figure.subplots(ROWS, COLUMNS).ravel()
     panels = dict(zip(FINDINGS, cells, strict=False))
@@ -56,8 +59,8 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.grid(color="#dddddd", linewidth=0.6)
 
 
-def _say(axes: Axes, text: str) -> None:
-    """A panel's numbers, under its name and clear of its curve."""
+def _write_numbers(axes: Axes, text: str) -> None:
+    """Write a panel's numbers under its name and clear of its curve."""
     axes.text(0.5, 1.02, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=11)
 
 
@@ -75,7 +78,7 @@ def _check_columns(frame: pd.DataFrame, columns: set[str], what: str) -> None:
 
 
 def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
-    """One 2x2 table, rows the truth: `counts` is `[[tn, fp], [fn, tp]]`, colours are fractions of a row."""
+    """Draw one 2x2 table, rows the truth: `counts` is `[[tn, fp], [fn, tp]]`, colours are fractions of a row."""
     images = counts.sum(axis=1, keepdims=True)
     share = np.where(images > 0, counts / np.maximum(images, 1), np.nan)
     axes.set_facecolor("#eeeeee")  # shows where a row has no images, thus no fractions
@@ -93,7 +96,7 @@ def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
 
 
 def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figure:
-    """Draws 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
+    """Draw 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
 
     Args:
         confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives.
@@ -121,7 +124,7 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figur
 
 
 def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
-    """Draws the ROC curve of each finding, with its AUROC and 95 % interval.
+    """Draw the ROC curve of each finding, with its AUROC and 95 % interval.
 
     Args:
         roc: `finding, fpr, tpr`, as `ranking.curves` gives.
@@ -144,7 +147,7 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
         axes.plot(curves[finding]["fpr"], curves[finding]["tpr"], color=BLUE, linewidth=2)
         area = metrics["auroc"][finding]
         bounds = [metrics[f"auroc_ci_{end}"].get(finding, np.nan) for end in ("low", "high")]
-        _say(axes, f"AUROC {area:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})")
+        _write_numbers(axes, f"AUROC {area:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})")
         axes.text(0.98, 0.04, f"{metrics['positives'][finding]:,} positives", ha="right", va="bottom", fontsize=11)
     key.plot([], [], color=BLUE, linewidth=2, label="model")
     key.plot([], [], color=GREY, linestyle="--", label="chance")
@@ -153,7 +156,7 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
 
 
 def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
-    """Draws the precision-recall curve of each finding, with its average precision and the prevalence (chance).
+    """Draw the precision-recall curve of each finding, with its average precision and the prevalence (chance).
 
     Args:
         precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
@@ -175,7 +178,7 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
         positives = metrics["positives"][finding]
         axes.axhline(positives / labelled[finding], color=GREY, linestyle="--", linewidth=1)
         axes.step(curves[finding]["recall"], curves[finding]["precision"], where="pre", color=BLUE, linewidth=2)
-        _say(axes, f"AP {metrics['average_precision'][finding]:.3f}, {positives:,} positives")
+        _write_numbers(axes, f"AP {metrics['average_precision'][finding]:.3f}, {positives:,} positives")
     key.plot([], [], color=BLUE, linewidth=2, label="model")
     key.plot([], [], color=GREY, linestyle="--", label="prevalence (chance)")
     key.legend(loc="center", fontsize=12, frameon=False)
@@ -183,7 +186,7 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
 
 
 def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
-    """Draws how often a finding was there against how probable it was called, before and after calibration.
+    """Draw how often a finding was there against how probable it was called, before and after calibration.
 
     Args:
         labels: `(n, 14)` of 1, 0 and -1 (not labelled).
@@ -206,7 +209,7 @@ def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.
         if not both[finding]:
             _not_scored(axes, len(rows))
             continue
-        _say(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
+        _write_numbers(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         for name, (scores, colour, marker) in series.items():
             probability, seen = reliability(positive, check_scores(scores, name)[rows, column]).T
@@ -219,7 +222,7 @@ def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.
 
 
 def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
-    """Draws the losses and the validation mean AUROC by epoch, the best epoch marked.
+    """Draw the losses and the validation mean AUROC by epoch, the best epoch marked.
 
     Args:
         curves: `epoch, loss, validation_loss, validation_mean_auroc`, a row an epoch.
@@ -246,7 +249,7 @@ def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
 
 
 def history_figure(history: pd.DataFrame, note: str) -> Figure:
-    """Mean AUROC of every registered version on every batch's test part.
+    """Draw the mean AUROC of every registered version on every batch's test part.
 
     A filled marker: the version was trained on that batch. A vertical line: the champion.
 
@@ -277,7 +280,7 @@ def history_figure(history: pd.DataFrame, note: str) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG in one piece (temporary name, then rename), without dates or versions in it.
+    """Write a PNG in one piece (temporary name, then rename), without dates or versions in it.
 
     Args:
         figure: of any size.

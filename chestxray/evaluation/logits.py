@@ -1,4 +1,4 @@
-"""A data set through a network, a few images at a time."""
+"""Predict the logits of a data set, a few images at a time."""
 
 import hashlib
 
@@ -11,28 +11,31 @@ from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.tracking.progress import progress
 
 IMAGES_AT_ONCE = 8
-"""64 are 5 % faster and take eight times the memory; the logits are the same."""
+"""More are hardly faster and take more memory (64: 5 %, eight times); the logits are the same."""
 
 
-def predict_logits(network: OnnxModel, images: Dataset, what: str) -> Single:
-    """Logits of at least one image, float32 N × 14, of each the same whatever goes with it; says how far it is.
+def predict_logits(model: OnnxModel, images: Dataset, what: str) -> Single:
+    """Predict the logits of at least one image; those of an image are the same whatever others are predicted with it.
 
     Args:
-        network: the model.
+        model: that predicts.
         images: N of the size that it takes.
-        what: is being done, such as "predicting test".
+        what: is being done, such as "predicting test", for the progress.
+
+    Returns:
+        float32 N × 14.
     """
     total = -(-len(images.studies) // IMAGES_AT_ONCE)
     chunks = progress(images.chunks(IMAGES_AT_ONCE), what, total, f"batch of {IMAGES_AT_ONCE} image")
-    return np.concatenate([network.logits(chunk) for chunk in chunks])
+    return np.concatenate([model.logits(chunk) for chunk in chunks])
 
 
 def content_hashes(images: Dataset) -> pd.Index:
-    """The SHA-256 of the prepared pixels of each image, N."""
+    """Return the SHA-256 of the prepared pixels of each image, N."""
     pixels = (images.pixels(row).tobytes() for row in range(len(images.studies)))
     return pd.Index([hashlib.sha256(image).hexdigest() for image in pixels], dtype="str")
 
 
-def logits_frame(names: pd.Index, logits: Single) -> pd.DataFrame:
-    """What a model says, by the name of the image and by finding; an image that is there twice has one row."""
-    return pd.DataFrame(logits, names, list(FINDINGS))[~names.duplicated()]
+def logits_frame(hashes: pd.Index, logits: Single) -> pd.DataFrame:
+    """Tabulate logits by content hash and finding; an image that is there twice has one row."""
+    return pd.DataFrame(logits, hashes, list(FINDINGS))[~hashes.duplicated()]

@@ -1,4 +1,4 @@
-"""Overlays for test studies: which places speak for the findings that the model calls."""
+"""Draw overlays for test studies: which places speak for the positive findings."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.inference.bundle import Bundle
+from chestxray.inference.decisions import decide
 from chestxray.inference.heatmap import encode_png, overlay, upscale_maps
 from chestxray.params import GradcamParams
 from chestxray.tracking.progress import progress
@@ -29,7 +30,7 @@ SHEET_PICTURES = 12
 
 
 def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> list[int]:
-    """Draws studies with a called finding, going round the findings so that rare ones are shown too.
+    """Draw studies with a positive finding, going round the findings so that rare ones are shown too.
 
     Args:
         decisions: bool, N × 14.
@@ -52,7 +53,7 @@ def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> l
 def write_overlays(
     bundle: Bundle, test: Dataset, chosen: list[int], boxes: pd.DataFrame, params: GradcamParams, out: Path
 ) -> tuple[pd.DataFrame, Pixels]:
-    """Writes an overlay per called finding of the chosen studies.
+    """Write an overlay per positive finding of the chosen studies.
 
     Args:
         bundle: the model with its operating points.
@@ -81,21 +82,24 @@ def write_overlays(
 def _overlays(
     bundle: Bundle, test: Dataset, index: int, boxes: pd.DataFrame, params: GradcamParams
 ) -> Iterator[tuple[dict[str, Any], Pixels]]:
-    study, pixels, card = test.studies.iloc[index], np.asarray(test.pixels(index)), bundle.card
-    (probabilities,), (maps,) = bundle.predict(pixels[None, ..., None])
-    heat = upscale_maps(maps, card.size, card.input_size)
-    called = np.flatnonzero(probabilities >= bundle.thresholds)
-    called = called[np.argsort(-heat[..., called].max(axis=(0, 1)), kind="stable")]  # the hottest first
+    """Draw the overlays of one study, the hottest first; yields a row of the index and the picture."""
+    study = test.studies.iloc[index]
+    pixels = np.asarray(test.pixels(index))
+    card = bundle.card
+    probabilities, maps = bundle.predict(pixels[None, ..., None])
+    heat = upscale_maps(maps[0], card.size, card.input_size)
+    positive = np.flatnonzero(decide(probabilities, bundle.thresholds)[0])
+    positive = positive[np.argsort(-heat[..., positive].max(axis=(0, 1)), kind="stable")]
     # One scale for all findings of an image, so that their colours can be compared.
-    full_scale = float(heat[..., called].max(initial=0.0))
+    full_scale = float(heat[..., positive].max(initial=0.0))
     large = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_CUBIC)
     known = boxes[(boxes["batch"] == study["batch"]) & (boxes["image"] == study["image"])]
-    for place in called:
+    for place in positive:
         row = {
             "batch": study["batch"],
             "image": study["image"],
             "finding": FINDINGS[place],
-            "probability": float(probabilities[place]),
+            "probability": float(probabilities[0, place]),
             "threshold": float(bundle.thresholds[place]),
             "truth": int(study[FINDINGS[place]]),
             "file": f"{study['batch']}_{Path(study['image']).stem}_{FINDINGS[place]}.png",
@@ -108,7 +112,7 @@ def _overlays(
 
 
 def _peak(heat: npt.NDArray[np.float32], boxes: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Where the heat is highest, and whether that is in a true box (Zhang et al., ECCV 2016, "pointing game")."""
+    """Find where the heat is highest, and whether that is in a true box (Zhang et al., ECCV 2016, "pointing game")."""
     y, x = (int(place) for place in np.unravel_index(int(heat.argmax()), heat.shape))
     inside = [int(left <= x < left + width and top <= y < top + height) for left, top, width, height in boxes]
     return {"peak_x": x, "peak_y": y, "peak_in_box": max(inside) if inside else None}
@@ -125,7 +129,7 @@ def _caption(row: dict[str, Any], synthetic: bool) -> list[str]:
 
 def _sheet(pictures: list[Pixels], synthetic: bool) -> Pixels:
     note = (
-        f"{'Synthetic phantoms. ' if synthetic else ''}Grad-CAM of called findings, test studies. {RESEARCH_USE_ONLY}"
+        f"{'Synthetic phantoms. ' if synthetic else ''}Grad-CAM of positive findings, test studies. {RESEARCH_USE_ONLY}"
     )
     blank = np.full((SHEET_WIDTH, SHEET_WIDTH, 3), 255, np.uint8)
     small = [
@@ -138,7 +142,7 @@ def _sheet(pictures: list[Pixels], synthetic: bool) -> Pixels:
 def captioned(
     picture: Pixels, lines: list[str], boxes: Iterable[tuple[float, float, float, float]] = (), scale: int = 1
 ) -> Pixels:
-    """Puts lines of text above a picture and boxes into it.
+    """Put lines of text above a picture and boxes into it.
 
     Args:
         picture: uint8 H × W × 3.
@@ -163,7 +167,7 @@ def captioned(
 
 
 def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:
-    """Pictures of one width side by side, uint8 H × W × 3; white where there is none."""
+    """Put pictures of one width side by side, uint8 H × W × 3; white where there is none."""
     height, width = max(picture.shape[0] for picture in pictures), pictures[0].shape[1]
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)

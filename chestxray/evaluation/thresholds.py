@@ -1,4 +1,4 @@
-"""Operating points: the threshold at which a probability becomes a decision, chosen on validation."""
+"""Choose operating points on validation: the thresholds at which probabilities become decisions."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ NEVER = 1.0
 """For a finding that validation does not label: no probability reaches it, for calibration never gives 1."""
 
 
-def check_policy(policy: str) -> float | None:
-    """Reads a threshold policy.
+def wanted_sensitivity(policy: str) -> float | None:
+    """Read a threshold policy.
 
     Args:
         policy: `f1`, `youden`, or `sensitivity@` and the sensitivity to reach, such as `sensitivity@0.9`.
@@ -36,48 +36,49 @@ def check_policy(policy: str) -> float | None:
 
 
 def _threshold(positive: Booleans, probability: Floats, policy: str) -> float:
-    """Threshold of one finding; both `(n,)`, both classes present."""
+    """Choose the threshold of one finding; both `(n,)`, both classes present."""
     order = np.argsort(-probability, kind="stable")
     ranked = probability[order]
-    # A cut stands below each distinct probability; the first, above them all, decides nothing.
-    called = np.append(0, np.flatnonzero(np.diff(ranked, append=-1.0)) + 1)
-    true_positives = np.append(0, np.cumsum(positive[order]))[called]
-    false_positives = called - true_positives
-    positives, negatives = np.count_nonzero(positive), np.count_nonzero(~positive)
-    sensitivity = check_policy(policy)
+    # A cut stands below each distinct probability; above the first one nothing is positive.
+    decided = np.append(0, np.flatnonzero(np.diff(ranked, append=-1.0)) + 1)
+    true_positives = np.append(0, np.cumsum(positive[order]))[decided]
+    false_positives = decided - true_positives
+    positives = np.count_nonzero(positive)
+    negatives = np.count_nonzero(~positive)
+    sensitivity = wanted_sensitivity(policy)
     if sensitivity is not None:
         merit = true_positives >= sensitivity * positives
     elif policy == "f1":
-        merit = 2 * true_positives / (positives + called)
+        merit = 2 * true_positives / (positives + decided)
     else:  # Youden's J times both counts: whole numbers, so that equals are equal
         merit = true_positives * negatives - false_positives * positives
-    cut = called[np.argmax(merit)]  # the first of the best: fewest called, highest specificity
+    cut = decided[np.argmax(merit)]  # the first of the best: fewest positive, highest specificity
     above, below = np.concatenate([[1.0], ranked, [0.0]])[cut : cut + 2]
     middle = (above + below) / 2
     return float(middle if middle > below else above)
 
 
 def fit_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike, policy: str) -> Floats:
-    """Chooses each finding's threshold on validation, exactly, over all cuts between neighbouring probabilities.
+    """Choose each finding's threshold on validation, exactly, over all cuts between neighbouring probabilities.
 
     `f1` reaches the greatest F1; `youden` the greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950);
     `sensitivity@s` is the highest threshold with a sensitivity of at least s. Among equals the one of the highest
     specificity is taken; the threshold stands midway between the neighbouring probabilities (0 and 1 at the ends, so a
-    probability of exactly 1, which calibration never gives, is always called).
+    probability of exactly 1, which calibration never gives, is always positive).
 
     Args:
         labels: `(n, 14)` of 1, 0 and -1 (not labelled).
         probabilities: `(n, 14)` in 0..1.
-        policy: see `check_policy`.
+        policy: `f1`, `youden` or `sensitivity@0.9`.
 
     Returns:
         `(14,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives, 1 for one without any label, which
-        is never called then. Store them unrounded.
+        is never positive then. Store them unrounded.
 
     Raises:
         ValueError: wrong shapes, values or policy.
     """
-    check_policy(policy)
+    wanted_sensitivity(policy)
     checked = check_labels(labels)
     scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)
     thresholds = np.where(checked.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)

@@ -1,4 +1,4 @@
-"""From the bytes of a file to the answer."""
+"""Answer about one file: its findings, with heatmaps where they are asked for."""
 
 import base64
 import hashlib
@@ -29,16 +29,17 @@ from chestxray.inference.predictions import (
 )
 
 OVERLAY_SIZE = 512
+"""Longer side of an overlay, in pixels."""
 OPACITY = 0.45
+"""Of its hottest places."""
 PHANTOMS_ONLY = "Trained on synthetic phantoms: says nothing about patients. "
 
-
 Publish = Callable[[Iterable[bytes]], Iterable[LinkedHeatmap]]
-"""Keeps PNG files where a client can fetch them, and says where."""
+"""Keep PNG files where a client can fetch them, and says where."""
 
 
 class Model(NamedTuple):
-    """A model that proved good, and which one it is."""
+    """A model that passed its self-test, and which one it is."""
 
     info: ModelInfo
     bundle: Bundle
@@ -47,33 +48,29 @@ class Model(NamedTuple):
 def answer(
     model: Model, data: bytes, options: Options, max_pixels: int, request_id: str, publish: Publish | None = None
 ) -> Prediction:
-    """Reads a file and explains what is called.
+    """Predict the findings of a file and explain them.
 
     Args:
-        model: which answers.
-        data: the whole file, as a stranger sent it.
+        model: that answers.
+        data: the whole file.
         options: which findings to explain, how, and by which threshold to decide.
         max_pixels: the most to accept.
         request_id: for the answer.
         publish: makes links of overlays, given as PNG files; needed for `link` alone.
 
     Raises:
-        ValueError: links are asked for, and there is nobody to make them.
+        ValueError: links are asked for without `publish`.
         RadiographError: the file can't be used.
     """
-    prediction, card = predict_file(model.bundle, data, max_pixels, options.threshold), model.bundle.card
+    card = model.bundle.card
+    prediction = predict_file(model.bundle, data, max_pixels, options.threshold)
     start = time.perf_counter()
-    findings = [
-        Finding(name=name, probability=float(p), threshold=float(t), positive=bool(called))
-        for name, p, t, called in zip(
-            FINDINGS, prediction.probabilities, prediction.thresholds, prediction.positive, strict=True
-        )
-    ]
+    findings = _findings(prediction)
     if options.heatmaps != "none":
-        wanted = np.flatnonzero(prediction.positive | (options.heatmaps_for == "all"))
-        for place, heatmap in zip(wanted, _heatmaps(prediction, wanted, options, card, publish), strict=True):
+        explained = np.flatnonzero(prediction.decisions | (options.heatmaps_for == "all"))
+        for place, heatmap in zip(explained, _heatmaps(prediction, explained, options, card, publish), strict=True):
             findings[place].heatmap = heatmap
-    seconds = {"decode": prediction.decode, "inference": prediction.inference, "heatmaps": time.perf_counter() - start}
+    heatmap_seconds = time.perf_counter() - start
     findings.sort(key=lambda finding: -finding.probability)
     return Prediction(
         request_id=request_id,
@@ -81,23 +78,39 @@ def answer(
         image=_image_info(data, prediction),
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
-        timing_ms=Timing(queue=0.0, **{step: round(1000 * taken, 2) for step, taken in seconds.items()}),
+        timing_ms=Timing(
+            queue=0.0,
+            decode=_milliseconds(prediction.decode_seconds),
+            inference=_milliseconds(prediction.inference_seconds),
+            heatmaps=_milliseconds(heatmap_seconds),
+        ),
         disclaimer=(PHANTOMS_ONLY if card.synthetic else "") + RESEARCH_USE_ONLY,
     )
 
 
+def _milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 2)
+
+
+def _findings(prediction: FilePrediction) -> list[Finding]:
+    """Put the numbers of each finding together, in the order of `FINDINGS`."""
+    columns = zip(FINDINGS, prediction.probabilities, prediction.thresholds, prediction.decisions, strict=True)
+    return [
+        Finding(name=name, probability=float(probability), threshold=float(threshold), positive=bool(positive))
+        for name, probability, threshold, positive in columns
+    ]
+
+
 def _heatmaps(
-    prediction: FilePrediction, wanted: npt.NDArray[np.intp], options: Options, card: Card, publish: Publish | None
+    prediction: FilePrediction, explained: npt.NDArray[np.intp], options: Options, card: Card, publish: Publish | None
 ) -> Iterator[Heatmap]:
-    """One for each wanted finding."""
-    maps = prediction.maps[..., wanted]
+    """Make a heatmap for each finding that is to be explained."""
+    maps = prediction.maps[..., explained]
     if options.heatmaps == "raw":
-        inset, side = (card.size - card.input_size) / 2 / card.size, card.input_size / card.size
-        covers = Rectangle(left=inset, top=inset, width=side, height=side)
-        for values in np.moveaxis(maps, -1, 0).astype(float):
-            yield RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
+        yield from _raw_heatmaps(maps, card)
         return
-    pixels, covered = prediction.radiograph.pixels, OVERLAY_SIZE * card.input_size // card.size
+    pixels = prediction.radiograph.pixels
+    covered = OVERLAY_SIZE * card.input_size // card.size
     height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
     pngs = overlay_pngs(resize(pixels, OVERLAY_SIZE), maps, covered, OPACITY, (height, width))
     if options.heatmaps == "link":
@@ -108,8 +121,17 @@ def _heatmaps(
         yield from (InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
 
 
+def _raw_heatmaps(maps: npt.NDArray[np.float32], card: Card) -> Iterator[RawHeatmap]:
+    inset = (card.size - card.input_size) / 2 / card.size
+    side = card.input_size / card.size
+    covers = Rectangle(left=inset, top=inset, width=side, height=side)
+    for values in np.moveaxis(maps, -1, 0).astype(float):
+        yield RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
+
+
 def _image_info(data: bytes, prediction: FilePrediction) -> ImageInfo:
-    radiograph, (height, width) = prediction.radiograph, prediction.radiograph.pixels.shape
+    radiograph = prediction.radiograph
+    height, width = radiograph.pixels.shape
     return ImageInfo(
         sha256=hashlib.sha256(data).hexdigest(),
         format=radiograph.format,
@@ -117,5 +139,5 @@ def _image_info(data: bytes, prediction: FilePrediction) -> ImageInfo:
         height=height,
         bit_depth=radiograph.bit_depth,
         view_position=radiograph.view_position,
-        warnings=prediction.image_warnings,
+        warnings=prediction.warnings,
     )

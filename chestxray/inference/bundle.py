@@ -1,4 +1,4 @@
-"""The bundle: `model.onnx` and `bundle.json`, all that predicting needs. No TensorFlow."""
+"""Open a bundle, `model.onnx` and `bundle.json`, and predict with it: no TensorFlow is needed."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ CARD = "bundle.json"
 
 
 class BundleError(UserError):
-    """The bundle is incomplete, damaged or of another make; the message says which."""
+    """The bundle is incomplete, damaged or of another kind; the message says which."""
 
 
 class Card(BaseModel):
@@ -28,18 +28,19 @@ class Card(BaseModel):
     Attributes:
         findings: names of the columns.
         size: side of the image that the model takes, in pixels.
-        input_size: side of the central square of it that the network sees and the maps cover.
+        input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
         calibration: Platt's slope and intercept per finding, fitted on validation.
         thresholds: operating point per finding, on calibrated probabilities, fitted on validation.
         model_sha256: of `model.onnx`.
-        data_sha256: of the labels and decoded pixels of the training side.
+        data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
         test_draws: by batch, how its test patients were drawn, as `split.draws_of_test` says.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images, as in `reports/metrics.json`.
         headlines: those of `metrics` that are shown first, with their titles; older bundles name none.
-        intended_use, licences: for people.
+        intended_use: for people.
+        licences: for people.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +62,7 @@ class Card(BaseModel):
     licences: tuple[str, ...]
 
     def param(self, name: str) -> Any:
-        """One of `params` by its dotted name, such as "prepare.salt".
+        """Return one of `params` by its dotted name, such as "prepare.salt".
 
         Raises:
             BundleError: the card lacks it.
@@ -74,7 +75,7 @@ class Card(BaseModel):
         return value
 
     def split_facts(self, prepare: Mapping[str, Any], draws: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
-        """What decides on which side a patient is: by name, what it was for this model and what it is now.
+        """Compare what decides in which split a patient is: by name, what it was for this model and what it is now.
 
         Args:
             prepare: params of that stage now.
@@ -90,7 +91,7 @@ class Card(BaseModel):
 
 
 def write_card(card: Card, folder: Path) -> None:
-    """Writes `bundle.json`, whole or not at all.
+    """Write `bundle.json`, whole or not at all.
 
     Raises:
         ValueError: a number is not finite.
@@ -99,7 +100,7 @@ def write_card(card: Card, folder: Path) -> None:
 
 
 def bundle_digest(folder: Path) -> str:
-    """SHA-256 of the card, which holds that of the model."""
+    """Return the SHA-256 of the card, which holds that of the model."""
     return hashlib.sha256((folder / CARD).read_bytes()).hexdigest()
 
 
@@ -110,9 +111,24 @@ class Bundle:
         folder: holds `model.onnx` and `bundle.json`.
         threads: of inference; 0 takes all cores.
 
+    Attributes:
+        card: content of `bundle.json`.
+        model: `model.onnx`, opened.
+        platt: the calibration.
+        thresholds: operating points of the findings, float64, 14.
+
     Raises:
         BundleError: a file is missing or damaged.
         OSError: a file is there but can't be read.
+
+    Example:
+        >>> from chestxray.imaging.decode import decode
+        >>> from chestxray.imaging.radiograph import resize
+        >>> bundle = Bundle(bundle_folder)
+        >>> pixels = resize(decode(radiograph_file.read_bytes()).pixels, bundle.card.size)
+        >>> probabilities, maps = bundle.predict(pixels[None, ..., None])
+        >>> probabilities.shape
+        (1, 14)
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
@@ -129,7 +145,7 @@ class Bundle:
         self.thresholds = np.array(self.card.thresholds)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
-        """Calibrated probabilities and maps.
+        """Predict calibrated probabilities and maps.
 
         Args:
             images: uint8 N × S × S × 1.

@@ -12,14 +12,17 @@ from chestxray.inference.bundle import CARD, MODEL, BundleError, bundle_digest
 from chestxray.inference.model_uri import SCHEME, ModelURI
 
 SECONDS = 300
+"""How long MLflow may take to answer."""
 LOCAL = "sqlite:///"
 SOURCE = "source.json"
-"""Beside a bundle that came out of a registry: what `chestxray.registry.resolve` said of it."""
+"""Lies beside a bundle that came out of a registry, and says which version it is."""
+TOP = Path(__file__).parents[2]
+"""Where the package `chestxray` lies."""
 Found = dict[str, str | None]
 
 
 def source_state(address: str, store: str) -> object:
-    """Changes whenever what an address means may have changed; None if only asking can tell.
+    """Return a value that changes whenever what an address means may have changed; None if only asking can tell.
 
     Asking MLflow costs seconds, looking at the file of a local store or at those of a bundle next to nothing.
 
@@ -37,7 +40,7 @@ def source_state(address: str, store: str) -> object:
 
 
 def find_bundle(address: str, store: str, folder: Path, known: str | None = None) -> tuple[Path, Found]:
-    """Finds the bundle that an address means, and fetches it if it is in a registry, unless it is known.
+    """Find the bundle that an address means, and fetch it if it is in a registry, unless it is known.
 
     Args:
         address: the folder of a bundle, `models:/<name>@<alias>` or `models:/<name>/<version>`.
@@ -54,22 +57,23 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
     """
     if address.startswith(SCHEME):
         return folder, _ask_registry(address, store, folder, known)
+    path = Path(address)
     try:
-        digest, source = bundle_digest(Path(address)), Path(address, SOURCE)
-        told = json.loads(source.read_text()) if source.exists() else {}
-        found: Found = told if told.get("sha256") == digest else {"name": Path(address).resolve().name}
-        return Path(address), {**found, "sha256": digest}
+        digest = bundle_digest(path)
+        source = json.loads((path / SOURCE).read_text()) if (path / SOURCE).exists() else {}
+        found: Found = source if source.get("sha256") == digest else {"name": path.resolve().name}
+        return path, {**found, "sha256": digest}
     except (OSError, ValueError) as error:
         raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
 
 
 def _local(store: str) -> Path | None:
-    """The file of a local store; a relative address goes by the working directory of this process."""
+    """Return the file of a local store; a relative address goes by the working directory of this process."""
     return Path(store.removeprefix(LOCAL)).absolute() if store.startswith(LOCAL) else None
 
 
 def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> Found:
-    """In a process of its own, since importing MLflow costs 165 MiB."""
+    """Resolve the address in a process of its own, since importing MLflow costs 165 MiB."""
     ModelURI.parse(address)
     if find_spec("mlflow") is None:
         raise BundleError(
@@ -81,18 +85,17 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
     command = [sys.executable, "-m", "chestxray.registry.resolve", address, str(folder), *([known] if known else [])]
     uri = f"{LOCAL}{file}" if file else store
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    top = Path(__file__).parents[2]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=top, env=environment, stdout=pipe, stderr=pipe, text=True) as asking:
-        atexit.register(asking.kill)  # for who ends in the meantime
+    with subprocess.Popen(command, cwd=TOP, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        atexit.register(process.kill)  # this process may end in the meantime
         try:
-            said, complaint = asking.communicate(timeout=SECONDS)
+            output, errors = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired as error:
-            asking.kill()
+            process.kill()
             raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
         finally:
-            atexit.unregister(asking.kill)
-    if asking.returncode:
-        raise BundleError(f"MLflow: {(complaint.strip() or 'no reason given').splitlines()[-1]}")
-    found: Found = json.loads(said.strip().rpartition("\n")[2])
+            atexit.unregister(process.kill)
+    if process.returncode:
+        raise BundleError(f"MLflow: {(errors.strip() or 'no reason given').splitlines()[-1]}")
+    found: Found = json.loads(output.strip().rpartition("\n")[2])
     return found

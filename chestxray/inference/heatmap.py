@@ -1,7 +1,7 @@
-"""Grad-CAM heatmaps on radiographs.
+"""Lay Grad-CAM heatmaps on radiographs.
 
 With a linear head on averaged activations Grad-CAM is CAM (Selvaraju et al., ICCV 2017, section 3; Zhou et al.,
-CVPR 2016), and the maps come out of the model beside the logits; here they are only laid on the image.
+CVPR 2016): the maps come out of the model beside the logits.
 """
 
 import os
@@ -21,11 +21,11 @@ COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMA
 """256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
 
 QUICK_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
-"""A seventh smaller and no slower than what OpenCV takes by itself; more compression doubles the time."""
+"""See docs/decisions/overlays.md."""
 
 
 def upscale_maps(maps: Single, size: int, input_size: int) -> Single:
-    """Maps brought to the size of the prepared image: what speaks against a finding is cut at zero.
+    """Bring maps to the size of the prepared image: what speaks against a finding is cut at zero.
 
     Args:
         maps: h × w × findings, parts of the logits.
@@ -34,6 +34,11 @@ def upscale_maps(maps: Single, size: int, input_size: int) -> Single:
 
     Returns:
         float32 size × size × findings, in the unit of the logits, ≥ 0.
+
+    Example:
+        >>> heat = upscale_maps(np.full((7, 7, 14), 0.5, np.float32), size=256, input_size=224)
+        >>> heat.shape, float(heat.max()), float(heat[:16].max())
+        ((256, 256, 14), 0.5, 0.0)
     """
     inner = cv2.resize(np.maximum(maps, 0.0), (input_size, input_size), interpolation=cv2.INTER_LINEAR)
     heat = np.zeros((size, size, maps.shape[-1]), np.float32)
@@ -43,7 +48,7 @@ def upscale_maps(maps: Single, size: int, input_size: int) -> Single:
 
 
 def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> Pixels:
-    """Lays heat on a radiograph; where there is none the radiograph is untouched.
+    """Lay heat on a radiograph; where there is none the radiograph is untouched.
 
     Args:
         pixels: uint8, S × S.
@@ -61,9 +66,9 @@ def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> 
 
 @lru_cache(maxsize=8)
 def _blends(opacity: float) -> npt.NDArray[np.uint32]:
-    """What grey turns into under heat, 256 levels of heat × 256 of grey: four bytes, of which the first three are RGB.
+    """Return what grey turns into under heat: 256 levels of heat × 256 of grey, four bytes, the first three RGB.
 
-    Looking it up takes a tenth of the time of mixing colours for every pixel, and a service draws 14 overlays at once.
+    A table, because a service draws 14 overlays at once: see docs/decisions/overlays.md.
     """
     alpha = (opacity / 255 * np.arange(256))[:, None, None]
     blends = np.zeros((256, 256, 4), np.uint8)
@@ -74,7 +79,7 @@ def _blends(opacity: float) -> npt.NDArray[np.uint32]:
 def overlay_pngs(
     pixels: Pixels, maps: Single, input_size: int, opacity: float, shape: tuple[int, int]
 ) -> Iterator[bytes]:
-    """One PNG for each map, as many at a time as there are cores; one colour scale for all, so that they compare.
+    """Draw a PNG for each map, as many at a time as there are cores; one colour scale for all, so that they compare.
 
     Args:
         pixels: uint8, S × S, as the model sees a radiograph: squeezed into a square.
@@ -94,5 +99,5 @@ def overlay_pngs(
 
 
 def encode_png(picture: Pixels) -> bytes:
-    """A PNG file of uint8 H × W × 3, RGB; five times as fast as Pillow, for a file that is a little larger."""
+    """Encode a picture, uint8 H × W × 3, RGB, as a PNG file."""
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), QUICK_PNG)[1].tobytes()

@@ -13,7 +13,7 @@ from chestxray.labels import Floats, check_scores
 
 @dataclass(frozen=True, eq=False)
 class Platt:
-    """One logistic curve per finding: `p = sigmoid(slope * logit + intercept)`.
+    """Hold one logistic curve per finding: `p = sigmoid(slope * logit + intercept)`.
 
     Attributes:
         slope: `(14,)` float64, positive, so the order of images (AUROC) never turns over.
@@ -21,13 +21,18 @@ class Platt:
 
     Raises:
         ValueError: another shape, a value that is not finite, a slope that is not positive.
+
+    Example:
+        >>> logits = np.zeros((1, 14))
+        >>> float(Platt.identity().probabilities(logits)[0, 0])
+        0.5
     """
 
     slope: Floats
     intercept: Floats
 
     def __post_init__(self) -> None:
-        """Checks the numbers: they may come from a file."""
+        """Check the numbers: they may come from a file."""
         for name in ("slope", "intercept"):
             values = np.asarray(getattr(self, name), dtype=np.float64)
             if values.shape != (len(FINDINGS),) or not np.isfinite(values).all():
@@ -38,11 +43,11 @@ class Platt:
 
     @classmethod
     def identity(cls) -> Self:
-        """The plain sigmoid: what a logit says before calibration."""
+        """Return the plain sigmoid: what a logit means before calibration."""
         return cls(np.ones(len(FINDINGS)), np.zeros(len(FINDINGS)))
 
     def probabilities(self, logits: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Calibrates.
+        """Calibrate.
 
         Args:
             logits: `(n, 14)`, any finite value.
@@ -59,7 +64,7 @@ class Platt:
         return np.clip(exact.astype(np.float32), single.tiny, np.float32(1) - single.epsneg)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
-        """The curves by finding, for JSON; `from_dict` gives the same numbers back, to the bit."""
+        """Return the curves by finding, for JSON; `from_dict` gives the same numbers back, to the bit."""
         return {
             name: {"slope": float(slope), "intercept": float(intercept)}
             for name, slope, intercept in zip(FINDINGS, self.slope, self.intercept, strict=True)
@@ -67,7 +72,7 @@ class Platt:
 
     @classmethod
     def from_dict(cls, curves: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Reads what `to_dict` wrote.
+        """Read what `to_dict` wrote.
 
         Raises:
             ValueError: a finding or a number is missing, unknown or out of range.

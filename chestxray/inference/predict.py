@@ -1,4 +1,4 @@
-"""A model reads a file: from its bytes to calibrated probabilities, calls and maps."""
+"""Predict the findings of one file: from its bytes to calibrated probabilities, decisions and maps."""
 
 import time
 from dataclasses import dataclass
@@ -10,38 +10,40 @@ from chestxray.imaging.decode import decode
 from chestxray.imaging.quality import check_plausible, image_warnings
 from chestxray.imaging.radiograph import Radiograph, resize
 from chestxray.inference.bundle import Bundle
+from chestxray.inference.decisions import decide
 
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """What a model says of a file.
+    """What a model predicts for a file.
 
     Attributes:
         radiograph: that was in it.
-        doubts: what a reader of the answer should know, in words.
+        warnings: what a reader of the answer should know, in words.
         probabilities: of the findings, calibrated, float32, 14.
-        thresholds: from which on each is called, float64, 14.
-        positive: whether it is, bool, 14.
+        thresholds: from which on each is positive, float64, 14.
+        decisions: whether it is, bool, 14.
         maps: parts of the logits, float32, h × w × 14.
-        decode, inference: seconds that these took.
+        decode_seconds: that decoding took.
+        inference_seconds: that the model took.
     """
 
     radiograph: Radiograph
-    image_warnings: list[str]
+    warnings: list[str]
     probabilities: npt.NDArray[np.float32]
     thresholds: npt.NDArray[np.float64]
-    positive: npt.NDArray[np.bool_]
+    decisions: npt.NDArray[np.bool_]
     maps: npt.NDArray[np.float32]
-    decode: float
-    inference: float
+    decode_seconds: float
+    inference_seconds: float
 
 
 def predict_file(bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None = None) -> FilePrediction:
-    """Decodes a file and predicts.
+    """Decode a file and predict.
 
     Args:
-        bundle: which model reads.
-        data: the whole file, as a stranger sent it.
+        bundle: the model.
+        data: the whole file.
         max_pixels: the most to accept.
         threshold: instead of the operating point of every finding, 0–1.
 
@@ -53,16 +55,16 @@ def predict_file(bundle: Bundle, data: bytes, max_pixels: int, threshold: float 
     check_plausible(radiograph)
     pixels = resize(radiograph.pixels, bundle.card.size)
     decoded = time.perf_counter()
-    (probabilities,), (maps,) = bundle.predict(pixels[None, ..., None])
-    inferred = time.perf_counter()
+    probabilities, maps = bundle.predict(pixels[None, ..., None])
+    predicted = time.perf_counter()
     thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
     return FilePrediction(
         radiograph=radiograph,
-        image_warnings=image_warnings(radiograph, bundle.card.size),
-        probabilities=probabilities,
+        warnings=image_warnings(radiograph, bundle.card.size),
+        probabilities=probabilities[0],
         thresholds=thresholds,
-        positive=probabilities >= thresholds,
-        maps=maps,
-        decode=decoded - start,
-        inference=inferred - decoded,
+        decisions=decide(probabilities, thresholds)[0],
+        maps=maps[0],
+        decode_seconds=decoded - start,
+        inference_seconds=predicted - decoded,
     )

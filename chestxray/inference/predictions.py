@@ -1,4 +1,4 @@
-"""What is asked about a radiograph and what is answered, as JSON."""
+"""Define what can be asked about a radiograph and what is answered, as JSON."""
 
 from typing import Annotated, Literal
 

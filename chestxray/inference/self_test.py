@@ -1,4 +1,4 @@
-"""Whether a bundle can be trusted with a request."""
+"""Test a bundle before it is trusted with a request."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError
 
 
 def open_tested(folder: Path, threads: int) -> Bundle:
-    """Opens a bundle and runs it once.
+    """Open a bundle and run it once.
 
     Args:
         folder: holds `model.onnx` and `bundle.json`.
@@ -21,7 +21,7 @@ def open_tested(folder: Path, threads: int) -> Bundle:
     """
     try:
         bundle = Bundle(folder, threads)
-        _try(bundle)
+        _test(bundle)
     except (BundleError, OSError):
         raise
     except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
@@ -29,14 +29,15 @@ def open_tested(folder: Path, threads: int) -> Bundle:
     return bundle
 
 
-def _try(bundle: Bundle) -> None:
-    """One inference, checked: labels in our order, finite numbers, and maps that add up to the logits."""
-    card, network = bundle.card, bundle.model
+def _test(bundle: Bundle) -> None:
+    """Check one inference: labels in our order, finite numbers, and maps that add up to the logits."""
+    card = bundle.card
+    model = bundle.model
     if card.findings != FINDINGS or len(card.thresholds) != len(FINDINGS):
         raise BundleError(f"the model's findings are {', '.join(card.findings)}; expected {', '.join(FINDINGS)}")
-    if (card.size, card.input_size) != (network.size, network.input_size):
+    if (card.size, card.input_size) != (model.size, model.input_size):
         raise BundleError(f"{CARD} and {MODEL} disagree about the size of the image")
-    logits, maps = network.logits_and_maps(np.full((1, card.size, card.size, 1), 128, np.uint8))
+    logits, maps = model.logits_and_maps(np.full((1, card.size, card.size, 1), 128, np.uint8))
     if not np.allclose(maps.mean(axis=(1, 2)) + card.bias, logits, atol=1e-3):
         raise BundleError("the maps do not add up to the logits")
     bundle.platt.probabilities(logits)  # raises for what is not finite

@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals, and the comparison of two models, by resampling whole patients."""
+"""Resample whole patients to say how sure a figure is: 95 % intervals, and the comparison of two models."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ QUANTILES = (0.025, 0.975)
 CHUNK = 60_000
 """Weights held at once, in numbers: bounds the memory of a bootstrap, whatever its size.
 
-Four times as many take twice as long: arrays leave the cache, and the system hands out their memory anew each time.
+Four times as many take twice as long: arrays leave the processor's cache.
 """
 
 
@@ -27,7 +27,7 @@ class Estimate(NamedTuple):
 
 
 def check_patients(patients: npt.ArrayLike, images: int) -> npt.NDArray[Any]:
-    """Checks patient ids: `(n,)`, of at least two patients, since one patient can't be resampled.
+    """Check patient ids: `(n,)`, of at least two patients, since one patient can't be resampled.
 
     Raises:
         ValueError: another shape, or a single patient.
@@ -41,7 +41,7 @@ def check_patients(patients: npt.ArrayLike, images: int) -> npt.NDArray[Any]:
 
 
 def bootstrap_weights(patients: npt.ArrayLike, resamples: int, seed: int) -> Iterator[Weights]:
-    """Draws patients with replacement, as many as there are: images of one patient stay together.
+    """Draw patients with replacement, as many as there are: images of one patient stay together.
 
     Args:
         patients: `(n,)` ids. The draws hang on the set of ids, not on the order of images.
@@ -70,7 +70,7 @@ def bootstrap_weights(patients: npt.ArrayLike, resamples: int, seed: int) -> Ite
 def resample(
     statistics: Callable[[Weights], dict[str, Floats]], patients: npt.ArrayLike, resamples: int, seed: int
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Statistics of the sample as it is, and of each resample of its patients.
+    """Compute statistics of the sample as it is, and of each resample of its patients.
 
     Args:
         statistics: of each row of weights `(b, n)`: name → `(b, …)`.
@@ -90,9 +90,13 @@ def resample(
 
 
 def interval(samples: Floats) -> tuple[float, float]:
-    """95 % percentile interval of `(resamples,)`, NaN left out; NaN where all are.
+    """Compute the 95 % percentile interval of `(resamples,)`, NaN left out; NaN where all are.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+
+    Example:
+        >>> interval(np.arange(101.0))
+        (2.5, 97.5)
     """
     known = samples[np.isfinite(samples)]
     low, high = np.quantile(known, QUANTILES) if known.size else (np.nan, np.nan)
@@ -108,7 +112,7 @@ def paired_bootstrap(
     resamples: int,
     seed: int,
 ) -> Estimate:
-    """Is a better than b on the same images? Mean AUROC of a minus that of b, both on the same resampled patients.
+    """Compare two models: mean AUROC of a minus that of b, both on the same resampled patients.
 
     Args:
         labels: `(n, 14)` of 1, 0 and -1 (not labelled).

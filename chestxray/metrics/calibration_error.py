@@ -15,7 +15,7 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class _Bins:
-    """The m images that label a finding from the lowest probability up, to be cut into `BINS` bins of equal mass.
+    """Hold the m images that label a finding, from the lowest probability up, to be cut into `BINS` bins of equal mass.
 
     Attributes:
         order: `(m,)` their rows, from the lowest probability up.
@@ -27,20 +27,21 @@ class _Bins:
     ends: npt.NDArray[np.intp]
 
     @classmethod
-    def of(cls, probability: Floats, rows: npt.NDArray[np.intp]) -> Self:
-        """Those of `rows (m,)`, by their `probability (n,)`, 0–1; equal ones stay in the order of the rows."""
+    def sort(cls, probability: Floats, rows: npt.NDArray[np.intp]) -> Self:
+        """Sort `rows (m,)` by their `probability (n,)`, 0–1; equal ones stay in the order of the rows."""
         order = rows[np.argsort(probability[rows], kind="stable")]
         return cls(order, np.flatnonzero(np.diff(probability[order], append=np.inf)))
 
     def sums(self, values: Floats, weights: Weights) -> Floats:
-        """Weighted sum of `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
+        """Add up the weighted `values (n,)` in each bin, under each row of `weights (b, n)`: `(b, BINS)`."""
         if not len(self.order):
             return np.zeros((len(weights), BINS))
         ranked = np.take(weights, self.order, axis=1)
         mass = np.cumsum(ranked, axis=1, dtype=np.int32)  # along rows: five times faster than down columns
         total = np.cumsum(ranked * values[self.order], axis=1)
         if len(self.ends) < len(self.order):
-            mass, total = mass[:, self.ends], total[:, self.ends]
+            mass = mass[:, self.ends]
+            total = total[:, self.ends]
         row = np.arange(len(weights))[:, None]
         tenths = mass[:, -1:] * np.arange(1, BINS + 1)
         first_whole = -(-tenths // BINS)  # masses are whole numbers, so a cut is reached where the next whole one is
@@ -54,7 +55,7 @@ class _Bins:
 
 
 def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
-    """Said against seen, in 10 bins of equal mass, for one finding.
+    """Compare mean probability and fraction of positives in 10 bins of equal mass, for one finding.
 
     An image that a cut falls into counts in part on either side; images of the same probability share their truth, so
     the result does not hang on their order.
@@ -66,14 +67,16 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     Returns:
         `(10, 2)`: mean probability and fraction of positives of each bin.
     """
-    said = np.asarray(probability, np.float64)
-    once, size = drawn_once(len(said)), len(said) / BINS
-    bins = _Bins.of(said, np.arange(len(said)))
-    return np.column_stack([bins.sums(values, once)[0] / size for values in (said, np.asarray(positive, np.float64))])
+    predicted = np.asarray(probability, np.float64)
+    observed = np.asarray(positive, np.float64)
+    once = drawn_once(len(predicted))
+    size = len(predicted) / BINS
+    bins = _Bins.sort(predicted, np.arange(len(predicted)))
+    return np.column_stack([bins.sums(values, once)[0] / size for values in (predicted, observed)])
 
 
 def calibration_errors(labels: Labels, probabilities: Floats) -> Callable[[Weights], Floats]:
-    """Expected calibration error of each finding under weights, for a bootstrap; see `calibration_error`.
+    """Prepare the expected calibration error of each finding as a function of weights; see `calibration_error`.
 
     Args:
         labels: of n images.
@@ -82,8 +85,9 @@ def calibration_errors(labels: Labels, probabilities: Floats) -> Callable[[Weigh
     Returns:
         A function from weights `(b, n)` to errors `(b, 14)`, 0..1; NaN where no image that labels the finding is drawn.
     """
-    bins = [_Bins.of(p, labels.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
-    gaps, labelled = (probabilities - labels.present).T, labels.labelled
+    bins = [_Bins.sort(p, labels.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
+    gaps = (probabilities - labels.present).T
+    labelled = labels.labelled
 
     def errors(weights: Weights) -> Floats:
         distances = [np.abs(b.sums(gap, weights)).sum(axis=1) for b, gap in zip(bins, gaps, strict=True)]
@@ -94,7 +98,7 @@ def calibration_errors(labels: Labels, probabilities: Floats) -> Callable[[Weigh
 
 
 def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
-    """Expected calibration error: the mean distance between what was said and what was seen, over bins.
+    """Compute the expected calibration error: the mean distance of probability and frequency over bins.
 
     Source: Naeini, Cooper and Hauskrecht, AAAI 2015, with the bins of equal mass of Nixon et al., "Measuring
     Calibration in Deep Learning", CVPR workshops 2019 (bins of equal width leave most empty at low prevalence).

@@ -1,4 +1,4 @@
-"""How well scores rank the images of each finding: AUROC, average precision and the curves they are the areas of.
+"""Measure how well scores rank the images of each finding: AUROC, average precision, and their curves.
 
 Everything takes weights, so a bootstrap resample is a row of weights (how often each image was drawn) and thousands of
 them are scored by a few array operations, through the same code as the figures themselves.
@@ -53,21 +53,25 @@ def rank_findings(labels: Labels, scores: Floats) -> list[Ranking]:
 
 
 def _running(drawn: Weights, rows: npt.NDArray[np.intp]) -> Weights:
-    """Total weight of the first 0, 1, … of `rows`: `(rows + 1, b)`."""
+    """Add up the weights of the first 0, 1, … of `rows`: `(rows + 1, b)`."""
     totals = np.zeros((len(rows) + 1, drawn.shape[1]), dtype=np.int32)
     np.cumsum(drawn[rows], axis=0, out=totals[1:])
     return totals
 
 
 def _score_finding(ranking: Ranking, drawn: Weights) -> tuple[Floats, Floats]:
-    """AUROC and average precision `(b,)` of one finding under each column of `drawn (n, b)`; NaN if a class is missing.
+    """Compute AUROC and average precision `(b,)` of one finding under each column of `drawn (n, b)`.
 
     AUROC is the Mann-Whitney statistic, ties counted half (Hanley and McNeil, Radiology 143, 1982); average precision
-    is the sum of precision times gain in recall over distinct scores. Both equal scikit-learn's with sample weights.
+    is the sum of precision times gain in recall over distinct scores. Both equal scikit-learn's with sample
+    weights, and are NaN where a class is missing.
     """
-    seen, found = _running(drawn, ranking.order), _running(drawn, ranking.positives)
-    positives, negatives = found[-1], seen[-1] - found[-1]
-    (seen_before, seen_after), (found_before, found_after) = seen[ranking.ranked], found[ranking.found]
+    seen = _running(drawn, ranking.order)
+    found = _running(drawn, ranking.positives)
+    positives = found[-1]
+    negatives = seen[-1] - positives
+    seen_before, seen_after = seen[ranking.ranked]
+    found_before, found_after = found[ranking.found]
     gained = found_after - found_before
     alarms = (seen_before - found_before + seen_after - found_after) / 2  # negatives above, those tied counted half
     precision = found_after / np.maximum(seen_after, 1)
@@ -78,20 +82,18 @@ def _score_finding(ranking: Ranking, drawn: Weights) -> tuple[Floats, Floats]:
 
 
 def ranking_scores(rankings: list[Ranking], weights: Weights) -> Floats:
-    """AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, 14)`."""
-    drawn = np.ascontiguousarray(
-        weights.T
-    )  # whole rows are gathered and added, several times faster than single numbers
+    """Compute AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, 14)`."""
+    drawn = np.ascontiguousarray(weights.T)  # whole rows are gathered and added: several times faster
     return np.stack([_score_finding(ranking, drawn) for ranking in rankings], axis=-1)
 
 
 def ratio(part: Any, whole: Any) -> Any:
-    """Division of arrays of any one shape in which nothing of nothing is 0, as scikit-learn's `zero_division=0`."""
+    """Divide arrays of any one shape in which nothing of nothing is 0, as scikit-learn's `zero_division=0`."""
     return part / np.where(whole == 0, 1, whole)
 
 
 def mean_over_findings(values: Floats) -> Floats:
-    """Mean over findings `(..., 14) -> (...)`, those that are NaN left out; NaN where all are."""
+    """Average over findings `(..., 14) -> (...)`, those that are NaN left out; NaN where all are."""
     known = np.isfinite(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0).sum(axis=-1)
@@ -99,7 +101,7 @@ def mean_over_findings(values: Floats) -> Floats:
 
 
 def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
-    """Area under the ROC curve of each finding.
+    """Compute the area under the ROC curve of each finding.
 
     Args:
         labels: `(n, 14)` of 1, 0 and -1 (not labelled).
@@ -110,12 +112,19 @@ def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
 
     Raises:
         ValueError: wrong shapes or values.
+
+    Example:
+        >>> labels = np.zeros((4, 14), int)
+        >>> labels[2:, 0] = 1
+        >>> scores = np.repeat([[0.1], [0.4], [0.35], [0.8]], 14, axis=1)
+        >>> float(auroc(labels, scores)[0])
+        0.75
     """
     return _point_scores(labels, scores)[0]
 
 
 def mean_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Mean over the findings that have both classes.
+    """Average the AUROC over the findings that have both classes.
 
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
@@ -125,7 +134,7 @@ def mean_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
-    """Average precision of each finding: as `auroc`, equal to scikit-learn's `average_precision_score`."""
+    """Compute the average precision of each finding: as `auroc`, equal to scikit-learn's `average_precision_score`."""
     return _point_scores(labels, scores)[1]
 
 
@@ -137,14 +146,14 @@ def _point_scores(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats,
 
 
 def _curve(finding: str, **columns: Floats) -> pd.DataFrame:
-    """At most `CURVE_POINTS` evenly spaced points of a curve, its ends among them."""
+    """Take at most `CURVE_POINTS` evenly spaced points of a curve, its ends among them."""
     points = pd.DataFrame({"finding": finding, **columns}).round(DECIMALS).drop_duplicates(ignore_index=True)
     kept = np.linspace(0, len(points) - 1, min(CURVE_POINTS, len(points))).round().astype(int)
     return points.iloc[kept]
 
 
 def curves(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """ROC and precision-recall curves, as points to plot, at most 200 a finding.
+    """Compute ROC and precision-recall curves, as points to plot, at most 200 a finding.
 
     ROC points are the corners of the curve. Precision-recall points are those where recall grows, with the first
     carried back to recall 0; drawn as steps, precision holding to the left, they enclose the average precision.
@@ -162,14 +171,17 @@ def curves(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.Data
     """
     checked = check_labels(labels)
     rankings = rank_findings(checked, check_scores(probabilities, "probabilities", images=len(checked)))
-    roc, precision_recall = [], []
+    roc = []
+    precision_recall = []
     for finding in np.flatnonzero(scorable(checked)):
-        ranking, name = rankings[finding], FINDINGS[finding]
+        ranking = rankings[finding]
+        name = FINDINGS[finding]
         positives = len(ranking.positives)
         alarms = (ranking.ranked - ranking.found).T.ravel() / (len(ranking.order) - positives)
         found = ranking.found.T.ravel() / positives
         roc.append(_curve(name, fpr=np.array([0, *alarms, 1]), tpr=np.array([0, *found, 1])))
-        recall, precision = ranking.found[1] / positives, ranking.found[1] / ranking.ranked[1]
+        recall = ranking.found[1] / positives
+        precision = ranking.found[1] / ranking.ranked[1]
         precision_recall.append(
             _curve(name, recall=np.array([0, *recall]), precision=np.array([precision[0], *precision]))
         )

@@ -1,22 +1,12 @@
-"""The gate: does a challenger replace the champion, on the evidence of the same benchmark images?
+"""Judge whether a challenger replaces the champion, on the evidence of the same benchmark images.
 
 The mean AUROC over the voting findings decides: non-inferiority within a margin (Piaggio et al., CONSORT for
 non-inferiority trials, JAMA 308, 2012), or superiority. Bounds are the estimate plus or minus a Student quantile times
 the standard error of the paired bootstrap over patients (Efron and Tibshirani, 1993, chapters 6 and 12).
 
-Asking for non-inferiority of *every* voting finding as well (an intersection-union test, Berger, Technometrics 24,
-1982) would need no correction of the level, but its power is the product of the findings': with 20 positives the
-standard error of a difference of AUROC is about 0.04, so a margin of 0.05 is shown one time in three for one finding
-and practically never for ten. It would keep every champion for ever. A finding therefore *vetoes*: when it is shown to
-be worse (at the level divided by the number of voting findings, Bonferroni, so an equal model is seldom vetoed) and its
-estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
-non-inferiority is shown.
-
-A finding votes from `min_positives` patients on. With 10, not 20, 11.5 instead of 4.3 findings of 300 images vote: a
-gain of 0.02 is seen in 78 % of retrainings instead of 49 %, at no more false promotions (`benchmarks.gate`).
-
-Two identical models have no difference and no error: not inferior, so promoted (it has seen more data), but never
-superior. Margins add up over several promotions; `superiority` stops that drift.
+A finding *vetoes* when it is shown to be worse, at the level divided by the number of voting findings (Bonferroni), and
+its estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
+non-inferiority is shown. Why it is so, and what it costs in power: docs/decisions/gate.md.
 """
 
 from dataclasses import dataclass
@@ -57,7 +47,8 @@ class Verdict:
         decision: `promote`, `keep` or `underpowered`.
         reason: in a sentence.
         policy: by which it was decided.
-        images, patients: of the benchmark.
+        images: of the benchmark.
+        patients: of the benchmark.
         means: metric → difference of the mean over voting findings; empty where none votes.
         findings: metric → 14 differences, NaN where a finding lacks a class.
         positives: images with each finding.
@@ -142,8 +133,9 @@ def _decide(
 
 
 def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
-    """Judges a comparison by a policy; see `judge`."""
-    c, patients = comparison, comparison.patients
+    """Judge a comparison by a policy; see `judge`."""
+    c = comparison
+    patients = comparison.patients
     known = np.isfinite(c.champion["auroc"])
     votes: Booleans = known & (c.rarer_patients >= policy.min_positives)
     freedom = c.rarer_patients - 1
@@ -181,7 +173,7 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
 def judge(
     labels: npt.ArrayLike, champion: Predictions, challenger: Predictions, patients: npt.ArrayLike, policy: GateParams
 ) -> Verdict:
-    """Decides whether the challenger replaces the champion.
+    """Decide whether the challenger replaces the champion.
 
     Args:
         labels: `(n, 14)` of 1, 0 and -1 (not labelled).

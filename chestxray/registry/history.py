@@ -1,4 +1,4 @@
-"""The ledger of updates: every registered version on every batch's test part, always computed, never appended to."""
+"""Tabulate every registered version on every batch's test images; computed anew each time, never appended to."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_
 
 
 def version_history(test: Dataset, predictions: Sequence[VersionPredictions], champion: int | None) -> pd.DataFrame:
-    """A row a version and batch.
+    """Tabulate a row a version and batch.
 
     Backward transfer and forgetting are those of the continual-learning literature. With R the mean AUROC of a version
     on a batch: backward transfer is R now minus R when the batch was first trained on (Lopez-Paz and Ranzato, NeurIPS

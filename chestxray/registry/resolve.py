@@ -1,4 +1,4 @@
-"""Asks MLflow which model an address means, and fetches its bundle.
+"""Ask MLflow which model an address means, and fetch its bundle.
 
     python -m chestxray.registry.resolve models:/chest-xray@champion FOLDER [KNOWN]
 
@@ -25,7 +25,7 @@ from chestxray.registry.registered_version import DIGEST
 
 
 def resolve(client: MlflowClient, address: str, folder: Path, known: str | None = None) -> dict[str, str | None]:
-    """Finds a version and fetches its bundle, unless it is known.
+    """Find a version and fetches its bundle, unless it is known.
 
     Args:
         client: of the MLflow store.

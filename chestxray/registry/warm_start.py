@@ -1,4 +1,4 @@
-"""A warm start: fine-tuning goes on from a registered version, instead of from the trained head.
+"""Start fine-tuning from a registered version (a warm start) instead of from the trained head.
 
 The version is named by its number in `params.yaml`, so the run stays a function of its params and inputs.
 """
@@ -23,11 +23,11 @@ from chestxray.registry.versions import Registry
 
 
 class WarmStartError(UserError):
-    """The version can't be gone on from; the message says why."""
+    """This run can't start from the version; the message says why."""
 
 
 class Parent(NamedTuple):
-    """The version that is gone on from.
+    """The version from which fine-tuning starts.
 
     Attributes:
         address: `models:/<name>/<version>`.
@@ -43,7 +43,7 @@ class Parent(NamedTuple):
 def load_parent(
     client: MlflowClient, address: str, params: Params, test: pd.DataFrame, backbone: LayerWeights
 ) -> Parent:
-    """Brings the version to go on from, if this run can go on from it.
+    """Fetch the version to start from, if this run can start from it.
 
     Args:
         client: of the MLflow store.

@@ -12,8 +12,8 @@ from chestxray.datasets.benchmark import BenchmarkError, benchmark_images, check
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.evaluate import (
     Evaluation,
-    describe,
     evaluate_model,
+    evaluation_note,
     make_card,
 )
 from chestxray.evaluation.thresholds import fit_thresholds
@@ -89,7 +89,7 @@ def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
     called = bundle.predict(np.concatenate(list(validation.chunks(20))))[0] >= bundle.thresholds
     positive = validation.labels == 1
     assert ((called & positive).sum(axis=0) >= 0.9 * positive.sum(axis=0)).all()
-    assert "sensitivity@0.9" in describe(dataset, params.evaluate)
+    assert "sensitivity@0.9" in evaluation_note(dataset, params.evaluate)
 
 
 def test_calibration_makes_the_error_smaller_where_it_was_fitted(network: OnnxModel, dataset: Dataset) -> None:
@@ -111,9 +111,9 @@ def test_predictions_are_a_row_an_image_in_the_order_of_the_test_side(dataset: D
 def test_metrics_are_finite_and_figures_say_synthetic(dataset: Dataset, evaluation: Evaluation) -> None:
     assert json.dumps(evaluation.metrics, allow_nan=False)
     assert evaluation.metrics["test"]["n"] == 20
-    assert "synthetic" in describe(dataset, EVALUATE)
+    assert "synthetic" in evaluation_note(dataset, EVALUATE)
     real = Dataset(dataset.studies.assign(synthetic=False), dataset.images)
-    assert "synthetic" not in describe(real, EVALUATE)
+    assert "synthetic" not in evaluation_note(real, EVALUATE)
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

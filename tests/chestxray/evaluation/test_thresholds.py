@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from chestxray.evaluation.thresholds import check_policy, fit_thresholds
+from chestxray.evaluation.thresholds import fit_thresholds, wanted_sensitivity
 from chestxray.inference.decisions import decide
 
 POLICIES = ("f1", "youden", "sensitivity@0.80")
@@ -96,7 +96,7 @@ def test_thresholds_do_not_hang_on_the_order_of_images():
                                     "sensitivity@nan", "specificity@0.9"])  # fmt: skip
 def test_an_unknown_policy_is_refused_with_the_known_ones(policy):
     with pytest.raises(ValueError, match=r"f1, youden or sensitivity@0\.9"):
-        check_policy(policy)
+        wanted_sensitivity(policy)
     with pytest.raises(ValueError, match="policy"):
         fit_thresholds(columns([0, 1]), columns([0.1, 0.9]), policy)
 
