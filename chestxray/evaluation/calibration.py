@@ -69,6 +69,13 @@ def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
 
     Raises:
         ValueError: wrong shapes or values.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> logits = generator.normal(size=(5000, 14))
+        >>> labels = generator.random((5000, 14)) < 1 / (1 + np.exp(-2 * logits))
+        >>> float(fit_platt(logits, labels).slope.mean().round(1))
+        2.0
     """
     checked = check_labels(labels)
     scores = check_scores(logits, "logits", images=len(checked))

@@ -112,6 +112,13 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> di
 
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
+
+    Example:
+        >>> labels = np.zeros((10, 14), int)
+        >>> labels[:2, 0] = 1
+        >>> probabilities = np.full((10, 14), 0.2)
+        >>> round(calibration_error(labels, probabilities)["Atelectasis"], 6)
+        0.0
     """
     checked = check_labels(labels)
     scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)

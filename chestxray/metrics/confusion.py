@@ -34,8 +34,8 @@ def confusion_matrices(labels: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.Da
         >>> import numpy as np
         >>> labels = np.zeros((3, 14), int)
         >>> labels[0] = 1
-        >>> confusion_matrices(labels, labels == 0).iloc[0].tolist()
-        ['Atelectasis', 0, 2, 1, 0]
+        >>> print(*confusion_matrices(labels, labels == 0).iloc[0])
+        Atelectasis 0 2 1 0
     """
     checked = check_labels(labels)
     return count_decisions(checked, check_decisions(decisions, "decisions", images=len(checked)))

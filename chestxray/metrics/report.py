@@ -47,6 +47,14 @@ def evaluate(
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
+
+    Example:
+        >>> labels = np.tile([[0], [0], [1], [1]], 14)
+        >>> probabilities = np.tile([[0.1], [0.4], [0.35], [0.8]], 14)
+        >>> patients = ["a", "b", "c", "d"]
+        >>> metrics = evaluate(labels, probabilities, probabilities > 0.3, patients, resamples=100, seed=0)
+        >>> metrics["n"], metrics["mean_auroc"], metrics["macro_f1"]
+        (4, 0.75, 0.8)
     """
     checked = check_labels(labels)
     people = check_patients(patients, len(checked))

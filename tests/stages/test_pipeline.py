@@ -4,19 +4,22 @@ import json
 import math
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from chestxray.datasets.dataset import read_studies
 from chestxray.findings import FINDINGS
+from tests.repository import TOP
 from tests.stages.conftest import Clone, ran
 
 pytestmark = pytest.mark.slow
@@ -244,3 +247,81 @@ def test_parquet_and_arrays_agree(history: History) -> None:
     images, studies = np.load(prepared / "images.npy", mmap_mode="r"), read_studies(prepared)
     assert images.shape == (len(studies), 64, 64) and images.dtype == np.uint8
     assert studies.groupby("patient")["split"].nunique().max() == 1
+
+
+CHANGES: dict[str, set[str]] = {
+    "findings.py": set(ALL),
+    "labels.py": {"train", "fine_tune", "evaluate", "gradcam", "register"},
+    "batch_layout.py": {"phantom", "prepare@phantom"},
+    "errors.py": set(),
+    "params.py": set(),
+    "tracking/progress.py": set(),
+    "cli/main.py": set(),
+    "system/files.py": set(ALL),
+    "imaging/quality.py": {"prepare@phantom"},
+    "imaging/dicom/header.py": {"prepare@phantom"},
+    "datasets/split.py": set(ALL) - {"phantom", "backbone"},
+    "datasets/download/catalog.py": set(ALL) - {"phantom", "backbone"},
+    "phantom/canvas.py": {"phantom"},
+    "models/weights.py": {"backbone", "features@phantom", "train", "fine_tune"},
+    "metrics/ranking.py": {"train", "fine_tune", "evaluate", "register"},
+    "inference/platt.py": {"train", "fine_tune", "evaluate", "gradcam", "register"},
+    "training/class_weights.py": {"class_weighting", "train", "fine_tune"},
+    "training/views.py": {"features@phantom", "train", "fine_tune"},
+    "training/linear_head.py": {"train"},
+    "training/replay.py": {"fine_tune"},
+    "evaluation/figures.py": {"evaluate", "gradcam", "register"},
+    "registry/gate.py": {"train", "register"},
+}
+"""A module that is changed, and the stages that are out of date then."""
+
+
+def out_of_date(clone: Clone) -> set[str]:
+    """The stages that `dvc status` names."""
+    return {address.rpartition(":")[2] for address in Repo(str(clone.top)).status()}
+
+
+@contextmanager
+def changed(path: Path, text: str) -> Iterator[None]:
+    """A file with another text, for a while."""
+    before = path.read_text()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_a_change_in_a_package_is_a_change_for_the_stages_that_import_it(history: History) -> None:
+    packages = {path.parent.name for path in (TOP / "chestxray").glob("*/__init__.py")}
+    assert packages <= {module.partition("/")[0] for module in CHANGES}
+    for module, stages in CHANGES.items():
+        path = history.clone.top / "chestxray" / module
+        with changed(path, f"{path.read_text()}\n# a comment\n"):
+            assert out_of_date(history.clone) == stages, module
+
+
+def test_a_needless_run_ends_where_the_outputs_are_equal(history: History) -> None:
+    path = history.clone.top / "chestxray/imaging/quality.py"
+    with changed(path, f"{path.read_text()}\n# a comment\n"):
+        assert history.clone.repro() == ["prepare@phantom"]
+    history.clone.repro()
+    assert out_of_date(history.clone) == set()
+
+
+def test_what_is_recorded_and_shown_changes_no_output(history: History) -> None:
+    """With a tracking that writes and shows nothing, the stages give the same outputs."""
+    top = history.clone.top
+    silent = "def progress(items, what, total, unit='image'):\n    yield from items\n"
+    runs = (top / "chestxray/tracking/mlflow_runs.py").read_text()
+    for method in ("log_params", "log_metrics", "log_curve", "log_tags", "log_artifact"):
+        assert f"def {method}(" in runs
+        runs += f"\nRun.{method} = lambda *_, **__: None\n"
+    with (
+        changed(top / "chestxray/tracking/progress.py", silent),
+        changed(top / "chestxray/tracking/mlflow_runs.py", runs),
+    ):
+        for stage in ALL[:-1]:
+            name, _, batch = stage.partition("@")
+            history.clone.run("python", "-m", f"stages.{name}", *([batch] if batch else []))
+        assert out_of_date(history.clone) == set()
