@@ -41,7 +41,9 @@ after = settings()
 import serve.api  # which may set variables
 after["spool_max_size"] = settings()["spool_max_size"]
 for name, value in fresh.items():
-    if after[name] != value:
+    if name == "os.environ":  # whose values may be secrets
+        print(*{changed for changed, _ in value.items() ^ after[name].items()}, end="")
+    elif after[name] != value:
         print(f"{name}: {value} became {after[name]}")
 """
 
