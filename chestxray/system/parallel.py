@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 @cache
 def thread_pool() -> ThreadPoolExecutor:
-    """Return the one pool of the process, a thread a core; it is never shut down (see docs/decisions/thread-pool.md)."""
+    """Return the one pool of the process, a thread a core, never shut down (see docs/decisions/thread-pool.md)."""
     return ThreadPoolExecutor(os.cpu_count())
 
 
