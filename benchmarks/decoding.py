@@ -15,7 +15,7 @@ from chestxray.batch_layout import HEADER, TABLE
 from chestxray.datasets.nih import read_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.params import PrepareParams
-from chestxray.system.parallel import threads
+from chestxray.system.parallel import thread_pool
 
 ROUNDS = 3
 ORIGINAL = 1024
@@ -102,9 +102,9 @@ def _one_core() -> Iterator[None]:
     """Binds this thread, and those that work for it, to one core."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})
-    threads.cache_clear()  # new ones are bound as the thread that starts them
+    thread_pool.cache_clear()  # new ones are bound as the thread that starts them
     try:
         yield
     finally:
         os.sched_setaffinity(0, every)
-        threads.cache_clear()
+        thread_pool.cache_clear()

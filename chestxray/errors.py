@@ -1,4 +1,4 @@
-"""Tell errors that a person can mend from errors of the program."""
+"""Define the error that a person can mend, and show errors in one line."""
 
 
 class UserError(ValueError):
@@ -9,7 +9,7 @@ class UserError(ValueError):
 
 
 def one_line(error: UserError | OSError) -> str:
-    """Say an error as the command line shows it: its message, and the file if it is about one."""
+    """Return an error as the command line shows it: its message, and the file if it is about one."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)

@@ -13,7 +13,8 @@ from chestxray.registry.promotion_report import report
 from chestxray.registry.registered_version import FLIPS_FILE, VERDICT_FILE
 from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_csv, write_json, write_text
-from chestxray.tracking.mlflow_runs import log_pipeline, one_at_a_time, open_store, pipeline_run, stage_run
+from chestxray.tracking.mlflow_runs import log_pipeline, pipeline_run, stage_run
+from chestxray.tracking.store import open_store, store_lock
 from stages import run_stage
 
 BUNDLE = Path("models/bundle")
@@ -25,7 +26,7 @@ def main() -> None:
     params = load_params()
     client = open_store()
     # Another clone that registers in the same store waits here, and is judged against what this one leaves.
-    with stage_run("register", params), one_at_a_time(client.tracking_uri, "registry"):
+    with stage_run("register", params), store_lock(client.tracking_uri, "registry"):
         pipeline = pipeline_run(client, params)
         registry = Registry(client, params.register_.model)
         test = load_dataset(prepared_folders(params.batches)).split("test")

@@ -10,7 +10,8 @@ from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, load_params
 from chestxray.registry.warm_start import load_parent
 from chestxray.system.files import read_json, write_csv, write_json
-from chestxray.tracking.mlflow_runs import open_store, stage_run
+from chestxray.tracking.mlflow_runs import stage_run
+from chestxray.tracking.store import open_store
 from chestxray.training.class_weights import weight_array
 from chestxray.training.features import features_folders, load_features
 from chestxray.training.linear_head import Head, fit_head, head_logits

@@ -11,7 +11,7 @@ from chestxray.errors import UserError, one_line
 from chestxray.params import Params, load_params
 from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_text
-from chestxray.tracking.mlflow_runs import open_store
+from chestxray.tracking.store import open_store
 
 PARAMS = Path("params.yaml")
 BENCHMARK = Path("reports/benchmark.json")

@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 
 from chestxray.errors import UserError
 from chestxray.registry.resolve import resolve
-from chestxray.tracking.mlflow_runs import open_store
+from chestxray.tracking.store import open_store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

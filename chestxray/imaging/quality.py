@@ -1,18 +1,22 @@
-"""Whether a decoded image can be a chest radiograph, and what makes an answer about it doubtful."""
+"""Refuse images that can't be chest radiographs, and list what makes an answer about an image doubtful."""
 
 from chestxray.imaging.radiograph import Radiograph, RadiographError
 
-MIN_SIDE, MAX_ASPECT = 32, 4.0
-"""Below and beyond these nothing of a chest can be seen."""
+MIN_SIDE = 32
+"""Pixels. In a smaller image nothing of a chest can be seen."""
+
+MAX_ASPECT = 4.0
+"""Longer side over shorter side."""
+
 TWELVE_BITS = (4095 + 128) // 257
-"""What the largest value of a 12-bit detector becomes when it stands in 16 bits as it is."""
+"""The largest value of a 12-bit detector, 4095, after the scaling of 16 bits to 8."""
 
 FEW_LEVELS = 64
-"""Of 256."""
+"""Of 256 grey levels."""
 
 
 def check_plausible(radiograph: Radiograph) -> None:
-    """Looks for what no radiograph is.
+    """Refuse an image that can't show a chest.
 
     Raises:
         RadiographError: too small, too long, all pixels are the same, or `check_scale` raises it.
@@ -26,10 +30,10 @@ def check_plausible(radiograph: Radiograph) -> None:
 
 
 def check_scale(radiograph: Radiograph) -> None:
-    """Looks for the values of a detector of 12 bits or fewer that stand in 16 bits as they are.
+    """Refuse a 16-bit PNG that holds the values of a detector of 12 bits or fewer unscaled.
 
     Raises:
-        RadiographError: they do, which would make a nearly black image of them.
+        RadiographError: it does; decoded, it is nearly black.
     """
     if radiograph.format == "PNG" and radiograph.bit_depth == 16 and radiograph.pixels.max() <= TWELVE_BITS:
         reason = "nearly black: a 16-bit PNG whose grey levels fill 12 bits or fewer; scale them to 0–65535"
@@ -37,10 +41,10 @@ def check_scale(radiograph: Radiograph) -> None:
 
 
 def image_warnings(radiograph: Radiograph, size: int) -> list[str]:
-    """What a reader of the answer should know, in words.
+    """Return what a reader of the answer should know about the image, in words.
 
     Args:
-        radiograph: that was looked at.
+        radiograph: the image that was answered.
         size: side in pixels of the square that the model looks at.
     """
     height, width = radiograph.pixels.shape

@@ -12,7 +12,7 @@ from chestxray.errors import UserError
 Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 40_000_000
-"""No detector gives more; above it lie decompression bombs."""
+"""More than any detector gives; larger files are decompression bombs."""
 
 Kind = Literal["unsupported-format", "image-too-large", "unreadable-image", "not-a-radiograph"]
 
@@ -38,8 +38,8 @@ class Radiograph:
         pixels: grey levels, uint8, height × width, upright (EXIF orientation applied); may be read-only.
         format: "PNG", "JPEG" or "DICOM".
         bit_depth: bits per grey level in the file.
-        view_position: of a DICOM file, one of `chestxray.imaging.dicom.decode.VIEWS`; None if it is another, or the
-            file says none.
+        view_position: of a DICOM file, one of `chestxray.imaging.dicom.decode.VIEWS`; None for another view, and if the
+            file names none.
     """
 
     pixels: Pixels
@@ -49,10 +49,13 @@ class Radiograph:
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """Resizes to a square, by area averaging, as NIH did for the published images (the aspect is not kept).
+    """Resize to a square by area averaging, as NIH did for the published images (the aspect ratio is not kept).
 
     Args:
         pixels: uint8, height × width.
         size: side of the result in pixels.
+
+    Returns:
+        uint8, size × size.
     """
     return np.asarray(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -70,7 +70,7 @@ class Registry:
     def save(self, run: Run, bundle: Path, weights: Path, logits: pd.DataFrame | None = None) -> RegisteredVersion:
         """Make a bundle a version, unless it is one, and the challenger.
 
-        One process at a time should (`mlflow_runs.one_at_a_time`). On a server, which can't be locked from here, two
+        One process at a time should (`tracking.store.store_lock`). On a server, which can't be locked from here, two
         may at once: of two versions of the same bundle the one with the higher number is taken back. A killed process
         leaves at most artifacts, which the next run writes again.
 

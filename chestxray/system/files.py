@@ -15,7 +15,7 @@ FLOAT_FORMAT = "%.6f"
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Lend a path beside `path`, which takes its place when the block ends well and disappears otherwise.
+    """Lend a path beside `path`, which takes the place of `path` when the block ends well and disappears otherwise.
 
     Args:
         path: the file or folder to be, in a folder that is made; what is there is replaced.
@@ -43,27 +43,27 @@ def _remove(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with a stable order of keys.
+    """Write JSON, keys in the order of `value`.
 
     Raises:
-        ValueError: a number is not finite, which JSON has no word for.
+        ValueError: a number is not finite, which JSON can't express.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table, floats with six decimals."""
+    """Write a table without its index as CSV, floats with six decimals."""
     write_text(path, table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
 
 
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table with its index, floats to the bit."""
+    """Write a table with its index as Parquet, which keeps floats to the bit."""
     with atomic_write(path) as partial:
         table.to_parquet(partial)
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -1,13 +1,15 @@
-"""How much of what is freed glibc keeps for the next time; other C libraries are left as they are."""
+"""Set how much freed memory glibc's heap keeps; with other C libraries nothing changes."""
 
 import ctypes
 
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
-"""As malloc.h numbers them."""
+# Options of mallopt, as malloc.h numbers them.
+TRIM_THRESHOLD = -1
+MMAP_THRESHOLD = -3
+ARENA_MAX = -8
 
 
 def set_heap(*, kept_block: int, kept_end: int, one_arena: bool = False) -> None:
-    """Sets how glibc's heap gives memory back, for the whole process (mallopt(3)).
+    """Set how glibc's heap gives memory back, for the whole process (mallopt(3)).
 
     What goes back to the system costs a page fault for every 4 KiB when it is needed again; what is kept stays
     resident.

@@ -1,4 +1,4 @@
-"""An `.npy` file that grows by rows, so that arrays larger than memory are written as they are computed."""
+"""Write an `.npy` file row by row, so that an array may be larger than memory."""
 
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,9 @@ HEADER_BYTES = 128
 
 
 class ArrayFile:
-    """Appends rows to an `.npy` file; whole rows that a killed run left there are kept and counted.
+    """Append rows to an `.npy` file, which `numpy.load` reads once the block has ended well.
+
+    Whole rows that a killed run left there are kept and counted.
 
     Args:
         path: the file; its folder exists.
@@ -23,7 +25,8 @@ class ArrayFile:
     """
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self._row_shape, self._dtype = row_shape, np.dtype(dtype)
+        self._row_shape = row_shape
+        self._dtype = np.dtype(dtype)
         self._row_bytes = int(np.prod(row_shape)) * self._dtype.itemsize
         size = path.stat().st_size if path.exists() else 0
         self.rows = max(0, size - HEADER_BYTES) // self._row_bytes
@@ -32,13 +35,13 @@ class ArrayFile:
         self.truncate(self.rows)
 
     def truncate(self, rows: int) -> None:
-        """Forgets all but the first `rows` rows."""
+        """Drop all but the first `rows` rows."""
         self.rows = rows
         self._file.truncate(HEADER_BYTES + rows * self._row_bytes)
         self._file.seek(0, 2)
 
     def append(self, rows: npt.NDArray[np.generic]) -> None:
-        """Writes rows at the end.
+        """Write rows at the end.
 
         Args:
             rows: n × row shape; converted to the file's dtype.

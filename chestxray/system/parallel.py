@@ -1,4 +1,7 @@
-"""Work on all cores, for functions that spend their time in libraries that let other threads run."""
+"""Map a function over items in the threads of all cores.
+
+The function should spend its time in libraries that release Python's lock, as NumPy, OpenCV and ONNX Runtime do.
+"""
 
 import itertools
 import os
@@ -13,13 +16,13 @@ R = TypeVar("R")
 
 
 @cache
-def threads() -> ThreadPoolExecutor:
-    """For the life of the process: threads that come and go leave holes in the heap, 6 MiB in 10,000 requests."""
+def thread_pool() -> ThreadPoolExecutor:
+    """Return the one pool of the process, a thread a core, never shut down (see docs/decisions/thread-pool.md)."""
     return ThreadPoolExecutor(os.cpu_count())
 
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T], in_flight: int) -> Iterator[R]:
-    """The results in the order of the items; what is ahead of the consumer is bounded, so memory is too.
+    """Yield the results in the order of the items, working at most `in_flight` items ahead of the consumer.
 
     Args:
         function: called in threads; it must not call this function, whose threads might all wait for each other.
@@ -29,12 +32,13 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], in_flight: int)
     Raises:
         Exception: the first that `function` raises, in the order of the items; what has not begun is left undone.
     """
-    remaining, futures = iter(items), deque[Future[R]]()
+    remaining = iter(items)
+    futures = deque[Future[R]]()
     try:
-        futures.extend(threads().submit(function, item) for item in itertools.islice(remaining, in_flight))
+        futures.extend(thread_pool().submit(function, item) for item in itertools.islice(remaining, in_flight))
         while futures:
             yield futures.popleft().result()
-            futures.extend(threads().submit(function, item) for item in itertools.islice(remaining, 1))
+            futures.extend(thread_pool().submit(function, item) for item in itertools.islice(remaining, 1))
     finally:
         for future in futures:
             future.cancel()

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere (logs, CI)."""
+"""Show the progress of long work: a bar on a terminal, plain lines elsewhere (logs, CI)."""
 
 import sys
 import time
@@ -9,12 +9,11 @@ from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 
-
 T = TypeVar("T")
 
 
 def progress(items: Iterable[T], what: str, total: int, unit: str = "image") -> Iterator[T]:
-    """Passes `items` on and shows on standard error how many have gone by.
+    """Pass `items` on, and show on standard error how many have gone by.
 
     Args:
         items: anything to iterate over.

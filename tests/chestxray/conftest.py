@@ -24,7 +24,8 @@ from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, load_params
 from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json
-from chestxray.tracking.mlflow_runs import open_store, pipeline_run
+from chestxray.tracking.mlflow_runs import pipeline_run
+from chestxray.tracking.store import open_store
 from chestxray.training.export import export_classifier
 from chestxray.training.features import write_features
 from tests.repository import TOP

@@ -1,25 +1,39 @@
-"""What a codestream inside a DICOM file claims, before any decoder believes it."""
+"""Check the header of a JPEG, JPEG-LS or JPEG 2000 codestream before a decoder trusts it.
+
+The limits are explained in docs/decisions/dicom-codecs.md.
+"""
 
 import struct
 
 from chestxray.imaging.radiograph import RadiographError
 
-MAX_TILES = 2048
-"""OpenJPEG takes kilobytes for each before it decodes any."""
-SEQUENTIAL, LOSSLESS, JPEG_LS = frozenset({0xC0, 0xC1}), frozenset({0xC3}), frozenset({0xF7})
-"""Frames of baseline and extended JPEG, of lossless JPEG and of JPEG-LS: one pass over the pixels."""
+# Markers of the frames of JPEG that go over the pixels once.
+SEQUENTIAL = frozenset({0xC0, 0xC1})
+"""Baseline and extended."""
+LOSSLESS = frozenset({0xC3})
+JPEG_LS = frozenset({0xF7})
+
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | JPEG_LS
+"""Markers of all frames of JPEG."""
 START_OF_SCAN = 0xDA
-MAX_PRECINCTS, MAX_BLOCKS, MAX_PACKETS, MAX_SEGMENTS = 1 << 16, 1 << 18, 1 << 20, 1 << 16
-"""Of JPEG 2000. OpenJPEG takes half a kilobyte for each before it reads any; 40 megapixels have 9,766 blocks of
-64 × 64, as encoders make them."""
-CODING_STYLE, START_OF_TILE, START_OF_DATA, END_OF_CODESTREAM = b"\xff\x52", b"\xff\x90", b"\xff\x93", b"\xff\xd9"
+
+# Of JPEG 2000: what OpenJPEG reserves memory for before it decodes anything.
+MAX_TILES = 2048
+MAX_PRECINCTS = 1 << 16
+MAX_BLOCKS = 1 << 18
+MAX_PACKETS = 1 << 20
+MAX_SEGMENTS = 1 << 16
+
+CODING_STYLE = b"\xff\x52"
+START_OF_TILE = b"\xff\x90"
+START_OF_DATA = b"\xff\x93"
+END_OF_CODESTREAM = b"\xff\xd9"
 OTHER_SEGMENTS = frozenset(bytes([0xFF, low]) for low in b"\x50\x51\x55\x57\x58\x5c\x5d\x5e\x5f\x60\x61\x63\x64")
-"""All of ISO 15444-1, annex A.2, but that of a component, for which there is no need if it is the only one."""
+"""Of JPEG 2000, all of ISO 15444-1, annex A.2, but those of one component, which a single component does not need."""
 
 
 def check_jpeg(data: bytes, kinds: frozenset[int], rows: int, columns: int) -> int:
-    """Checks that a JPEG or JPEG-LS codestream is of one component and the size given (ISO 10918-1, annex B.2).
+    """Check that a JPEG or JPEG-LS codestream is of one component and the size given (ISO 10918-1, annex B.2).
 
     Args:
         data: the codestream.
@@ -34,7 +48,8 @@ def check_jpeg(data: bytes, kinds: frozenset[int], rows: int, columns: int) -> i
         RadiographError: it is not.
         struct.error: it ends too early.
     """
-    place, frames = 2, []
+    place = 2
+    frames = []
     marker = 0xD8 if data[:2] == b"\xff\xd8" else 0
     while marker != START_OF_SCAN:
         start, marker, length = struct.unpack_from(">BBH", data, place)
@@ -51,7 +66,12 @@ def check_jpeg(data: bytes, kinds: frozenset[int], rows: int, columns: int) -> i
 
 
 def check_jpeg2000(data: bytes, rows: int, columns: int) -> None:
-    """Checks that a JPEG 2000 codestream is of one component and the size given (ISO 15444-1, annex A).
+    """Check that a JPEG 2000 codestream is of one component and the size given (ISO 15444-1, annex A).
+
+    Args:
+        data: the codestream.
+        rows: height in pixels.
+        columns: width in pixels.
 
     Raises:
         RadiographError: it is not, or has too many tiles, or is divided into too many parts.
@@ -71,13 +91,15 @@ def check_jpeg2000(data: bytes, rows: int, columns: int) -> None:
 
 
 def _ceil(size: int, part: int) -> int:
-    """How many parts it takes."""
+    """Return how many parts it takes to cover the size."""
     return -(-size // part)
 
 
 def _coding_style(data: bytes) -> bytes:
-    """What the main header says; that a tile or the component says something else is refused."""
-    place, end_of_part, style = 2, 0, b""
+    """Return the coding style of the main header; refuse one that a tile or the component has for itself."""
+    place = 2
+    end_of_part = 0
+    style = b""
     for _ in range(MAX_SEGMENTS):
         marker = data[place : place + 2]
         if marker in (END_OF_CODESTREAM, b""):
@@ -98,13 +120,14 @@ def _coding_style(data: bytes) -> bytes:
 
 
 def _check_parts(style: bytes, tiles: int, width: int, height: int) -> None:
-    """Counts precincts and code blocks (annexes A.6.1 and B.6, B.7), of tiles as if each began in the origin."""
-    by_precincts, layers, levels, *exponents = struct.unpack_from(">BxHxBBB", style)
+    """Check how many precincts, code blocks and packets there are, if each tile began at the origin (B.6, B.7)."""
+    by_precincts, layers, levels, *exponents = struct.unpack_from(">BxHxBBB", style)  # annex A.6.1
     sizes = style[10 : 11 + levels] if by_precincts & 1 else b"\xff" * (levels + 1)
     precincts = blocks = 0
     for resolution in range(levels + 1):
         high = int(resolution > 0)  # three bands, each of half the size
-        across, down = sizes[resolution] & 15, sizes[resolution] >> 4
+        across = sizes[resolution] & 15
+        down = sizes[resolution] >> 4
         if min(across, down) < high:
             raise RadiographError("truncated or damaged")
         columns, rows = (_ceil(side, 1 << (levels - resolution)) for side in (width, height))

@@ -1,7 +1,9 @@
-"""A DICOM file to grey pixels: digital projection radiographs (CR, DX) of one frame.
+"""Decode a DICOM file of one digital projection radiograph (CR, DX) to grey pixels.
 
-Everything in the file is a stranger's: sizes are checked before a pixel is decoded, no more elements are read than
-any real file has, and no text of it is ever shown (`chestxray.imaging.dicom.header`).
+One step a module: `header` reads the file up to its pixels, `pixel_data` decodes the pixels to stored values, with one
+of the `codecs` if they are compressed, and `grayscale` turns stored values into grey levels. The file is not trusted:
+sizes are checked before a pixel is decoded, no more elements are read than any real file has, and no text of it is
+ever shown (see docs/decisions/untrusted-images.md).
 """
 
 import logging
@@ -17,8 +19,10 @@ from chestxray.imaging.radiograph import Radiograph, RadiographError
 
 VIEWS = frozenset({"PA", "AP", "LL", "RL", "LAT", "RLD", "LLD", "RLO", "LLO"})
 """View positions of chest radiographs (PS3.3 C.8.11.5), and LAT, which old devices write."""
+
 LOGGED_FRAMES = 5
-"""The innermost: sequences in sequences make a thousand."""
+"""The innermost of a traceback, which nested sequences make a thousand frames deep."""
+
 MODALITIES = frozenset({"CR", "DX"})
 SOP_CLASSES = frozenset(
     {
@@ -31,7 +35,7 @@ SOP_CLASSES = frozenset(
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
-    """Decodes a DICOM file (PS3.10) to 8-bit grey.
+    """Decode a DICOM file (PS3.10) to 8-bit grey.
 
     Grey levels are those that a viewer shows at first: modality LUT or rescale, then the first VOI LUT or window,
     then MONOCHROME1 inverted (`chestxray.imaging.dicom.grayscale`).
@@ -42,17 +46,15 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
 
     Raises:
         RadiographError: no projection radiograph of one grey frame, too many pixels, a transfer syntax that is not
-            supported, truncated or damaged; the log says what was raised and where, but not what it said.
-        MemoryError, OSError, subprocess.TimeoutExpired: the machine is at its end, the file may be good.
+            supported, truncated or damaged; the log names the type and the place of what was raised, not its message.
+        MemoryError, OSError, subprocess.TimeoutExpired: the machine failed, the file may be good.
     """
     try:
         file = read_file(data)
         bits = _checked_bits(file, max_pixels)
         pixels = grey_levels(stored_values(file), file.elements)
-        return Radiograph(pixels, "DICOM", bits, _view(file.elements))
-    except RadiographError:
-        raise
-    except (MemoryError, subprocess.TimeoutExpired):
+        return Radiograph(pixels, "DICOM", bits, _view_position(file.elements))
+    except (RadiographError, MemoryError, subprocess.TimeoutExpired):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the system, such as a fork that failed
@@ -64,7 +66,7 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
 
 
 def _checked_bits(file: DicomFile, max_pixels: int) -> int:
-    """The bits per pixel, once the header says that this is a radiograph, and not too large."""
+    """Return the bits stored per pixel, once the header describes one grey radiograph that is not too large."""
     elements = file.elements
     if elements.get("SOPClassUID") not in SOP_CLASSES or elements.get("Modality") not in MODALITIES:
         raise RadiographError("not a digital projection radiograph (CR or DX)", "not-a-radiograph")
@@ -77,7 +79,8 @@ def _checked_bits(file: DicomFile, max_pixels: int) -> int:
         raise RadiographError(
             f"{elements.Columns}×{elements.Rows} pixels are more than {max_pixels:,}", "image-too-large"
         )
-    allocated, stored = int(elements.BitsAllocated), int(elements.BitsStored)
+    allocated = int(elements.BitsAllocated)
+    stored = int(elements.BitsStored)
     if allocated not in (8, 16) or not 8 <= stored <= allocated or elements.HighBit != stored - 1:
         raise RadiographError("not of 8 to 16 bits per pixel in 8 or 16")
     if elements.Rows * elements.Columns == 0:
@@ -85,6 +88,6 @@ def _checked_bits(file: DicomFile, max_pixels: int) -> int:
     return stored
 
 
-def _view(elements: Dataset) -> str | None:
+def _view_position(elements: Dataset) -> str | None:
     view = elements.get("ViewPosition")
     return view if isinstance(view, str) and view in VIEWS else None

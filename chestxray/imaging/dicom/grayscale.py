@@ -1,4 +1,4 @@
-"""Stored values of a DICOM image to the grey levels that they mean (PS3.3, C.7.6.3.1, C.7.5.1.1.2, C.11.1, C.11.2)."""
+"""Turn the stored values of a DICOM image into grey levels (PS3.3, C.7.6.3.1, C.7.5.1.1.2, C.11.1, C.11.2)."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_windowing
 
-from chestxray.imaging.dicom.pixel_data import Values
+from chestxray.imaging.dicom.codecs import Values
 from chestxray.imaging.radiograph import Pixels, RadiographError
 
 Doubles = npt.NDArray[np.float64]
@@ -18,17 +18,21 @@ OUTLIERS = 0.001
 
 
 def grey_levels(stored: Values, elements: Dataset) -> Pixels:
-    """Applies modality LUT or rescale, then the first VOI LUT or window, then inverts MONOCHROME1.
+    """Apply the modality LUT or rescale, then the first VOI LUT or window, then invert MONOCHROME1.
 
-    There are at most 65,536 stored values, so each is computed once. Without a VOI LUT or a usable window the values
-    from the 0.1st to the 99.9th percentile of the pixels make the range. Padding becomes black.
+    There are at most 65,536 stored values, so the grey level of each is computed once. Without a VOI LUT or a usable
+    window the values from the 0.1st to the 99.9th percentile of the pixels make the range. Padding becomes black.
 
     Args:
-        stored: as many bits as are stored, in two's complement if they are signed.
+        stored: uint8 or uint16, rows × columns: as many bits as are stored, in two's complement if they are signed.
         elements: of the header.
 
     Returns:
-        uint8, of the shape of `stored`.
+        uint8, of the shape of `stored`; 0 is black.
+
+    Raises:
+        RadiographError: infinite values, or a damaged look-up table.
+        Exception: of any kind, from pydicom, for damaged elements.
     """
     codes = np.arange(1 << int(elements.BitsStored))
     values = codes - ((codes & (1 << int(elements.BitsStored) - 1)) << 1) if elements.PixelRepresentation else codes
@@ -46,7 +50,7 @@ def grey_levels(stored: Values, elements: Dataset) -> Pixels:
 
 
 def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.bool_]:
-    """Which stored values are no pixels (PS3.3, C.7.5.1.1.2)."""
+    """Return which of the stored values stand for padding (PS3.3, C.7.5.1.1.2)."""
     first, last = (_number(elements.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if first is None:
         return np.zeros(len(values), bool)
@@ -55,7 +59,7 @@ def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.
 
 
 def _meanings(values: npt.NDArray[np.intp], elements: Dataset) -> Doubles:
-    """By the modality LUT or rescale, of which an empty one counts as none."""
+    """Apply the modality LUT or the rescale, of which an empty one counts as none."""
     if elements.get("ModalityLUTSequence"):
         return _looked_up(values.astype(np.float64), elements.ModalityLUTSequence[0], elements)[0]
     slope, intercept = (_number(elements.get(name)) for name in ("RescaleSlope", "RescaleIntercept"))
@@ -64,7 +68,11 @@ def _meanings(values: npt.NDArray[np.intp], elements: Dataset) -> Doubles:
 
 
 def _looked_up(values: Doubles, table: Dataset, elements: Dataset) -> tuple[Doubles, int]:
-    """Entries of a look-up table, the first and the last beyond its ends, and how many bits they have (C.11.1.1.1)."""
+    """Look values up in a table, beyond its ends the first and the last entry (C.11.1.1.1).
+
+    Returns:
+        The entries, and how many bits they have.
+    """
     count, first, bits = (int(number) for number in table.LUTDescriptor)
     count = count % 65536 or 65536  # 16 bits, which may be read as signed
     data = table.LUTData
@@ -79,7 +87,7 @@ def _looked_up(values: Doubles, table: Dataset, elements: Dataset) -> tuple[Doub
 
 
 def _levels(meanings: Doubles, elements: Dataset) -> Doubles | None:
-    """0–255 by the first VOI LUT or window; None if there is none that can be used."""
+    """Apply the first VOI LUT or window; returns 0–255, or None if there is none that can be used."""
     if elements.get("VOILUTSequence"):
         entries, bits = _looked_up(meanings, elements.VOILUTSequence[0], elements)
         return entries * (255 / ((1 << bits) - 1))
@@ -88,21 +96,25 @@ def _levels(meanings: Doubles, elements: Dataset) -> Doubles | None:
         return None
     # pydicom's result has the range of the stored values; of these it is 0–255.
     window = Dataset()
-    window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 8, 0
-    window.WindowCenter, window.WindowWidth = center, width
+    window.PhotometricInterpretation = "MONOCHROME2"
+    window.BitsStored = 8
+    window.PixelRepresentation = 0
+    window.WindowCenter = center
+    window.WindowWidth = width
     window.VOILUTFunction = elements.get("VOILUTFunction") or "LINEAR"
     with np.errstate(over="ignore"):  # of the sigmoid, far from the window
         return np.asarray(apply_windowing(meanings, window), dtype=np.float64)
 
 
 def _number(value: object) -> float | None:
-    """Of several the first; None for what is absent or empty."""
+    """Return a number of the header, of several the first; None for what is absent or empty."""
     if value is None or value == "":
         return None
     return float(value[0] if hasattr(value, "__getitem__") else value)  # type: ignore[arg-type] # pydicom's numbers
 
 
 def _full_range(meanings: Doubles, stored: Values, padding: npt.NDArray[np.bool_]) -> Doubles:
+    """Spread the pixels' own range over 0–255, outliers and padding left out."""
     counts = cv2.calcHist([stored], [0], None, [len(meanings)], [0, len(meanings)]).ravel()
     counts[padding] = 0
     order = np.argsort(meanings, kind="stable")

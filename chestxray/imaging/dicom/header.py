@@ -1,7 +1,11 @@
-"""Which elements of a DICOM file matter, and where its pixels are, at a bounded price (PS3.5, PS3.10)."""
+"""Read the elements of a DICOM file that matter, and find its pixels, at a bounded cost (PS3.5, PS3.10).
+
+What the bounds are for, and why pydicom is silenced: docs/decisions/untrusted-images.md.
+"""
 
 import io
 import logging
+import re
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -18,18 +22,20 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from chestxray.imaging.radiograph import RadiographError
 
-# What pydicom finds odd it would quote, in warnings and in the log.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-warnings.filterwarnings("ignore", module="pydicom")
+PYDICOM_WARNINGS = ("ignore", None, Warning, re.compile("pydicom"), 0)
+"""The entry that `warnings.filterwarnings("ignore", module="pydicom")` makes in `warnings.filters`."""
 
 META = 132
 """Bytes before the first element: the preamble and DICM."""
+
 MAX_READS = 20_000
-"""Real radiographs have some hundreds of elements; one costs a read or two."""
-MAX_VALUE_BYTES, MAX_UID_BYTES = 1024, 64
+"""Real radiographs have some hundreds of elements; each costs a read or two."""
+
+MAX_VALUE_BYTES = 1024
+MAX_UID_BYTES = 64
 MAX_SEQUENCE_BYTES = 256 * 1024
 """A look-up table has 128 KiB at most."""
+
 MAX_INFLATED_HEADER = 1024 * 1024
 WANTED = (
     "SOPClassUID", "Modality", "ViewPosition", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames",
@@ -40,29 +46,33 @@ WANTED = (
 TAGS: list[BaseTag | int] = [Tag(name) for name in WANTED]
 SEQUENCES = frozenset({"VOILUTSequence", "ModalityLUTSequence"})
 CHARACTER_SET = {b"\x08\0\x05\0": b"\x08\0\0\0", b"\0\x08\0\x05": b"\0\x08\0\0"}
-"""Tag of (0008,0005), in both orders of bytes, and of a group length, which nobody interprets."""
+"""The tag (0008,0005), in both orders of bytes, and that of a group length, which pydicom does not interpret."""
+
 HEADER_BYTES = 8
 """Tag, value representation and length, which pydicom reads at once."""
-PIXEL_DATA, FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
+
+PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_DATA = 0x7FE00008
 UNDEFINED = 0xFFFFFFFF
 
 
 class Inflater(Protocol):
-    """What `zlib.decompressobj` makes."""
+    """The type of what `zlib.decompressobj` returns."""
 
     @property
     def unconsumed_tail(self) -> bytes:
-        """What is not inflated yet."""
+        """The input that is not inflated yet."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """At most so many bytes more."""
+        """Inflate to at most so many bytes."""
 
 
-class Bounded(io.BytesIO):
-    """Bytes that can be read so many times only: a file of millions of tiny elements costs no more than a real one.
+class BoundedStream(io.BytesIO):
+    """A stream that can be read `MAX_READS` times, so that millions of tiny elements cost no more than a real file.
 
-    The character set goes by another tag: pydicom interprets it wherever it finds it, whatever tags it was asked for,
-    and looks for a codec of every name in it, which takes minutes for a long one. No text that it concerns is used.
+    It shows pydicom the character set under another tag: pydicom interprets it wherever it finds it, whatever tags it
+    was asked for, and looks for a codec of every name in it, which takes minutes for a long one. No text that it
+    concerns is used.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -70,7 +80,11 @@ class Bounded(io.BytesIO):
         self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As any stream."""
+        """Read as any stream does.
+
+        Raises:
+            RadiographError: it was read more than `MAX_READS` times.
+        """
         self._reads += 1
         if self._reads > MAX_READS:
             raise RadiographError("more elements than any radiograph has")
@@ -80,7 +94,7 @@ class Bounded(io.BytesIO):
 
 @dataclass(frozen=True)
 class DicomFile:
-    """What was read.
+    """The header of a DICOM file, and where its pixel data are.
 
     Attributes:
         elements: those of `WANTED` that the file has.
@@ -89,7 +103,7 @@ class DicomFile:
         length: of the pixel data in bytes, as the file has it; `UNDEFINED` if they are items, with a codestream inside.
         data: the whole file, or the header of a deflated one, inflated.
         offset: of the first byte of the pixel data in it, or beyond.
-        inflater: has the rest of a deflated file.
+        inflater: of a deflated file, with the rest of it.
     """
 
     elements: Dataset
@@ -100,13 +114,19 @@ class DicomFile:
     offset: int
     inflater: Inflater | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.elements.Rows), int(self.elements.Columns)
+
     def native(self, count: int) -> memoryview:
-        """The first `count` bytes of the pixel data.
+        """Return the first `count` bytes of the pixel data, inflated if the file is deflated.
 
         Raises:
             RadiographError: there are fewer.
         """
-        data, missing = self.data, self.offset + count - len(self.data)
+        data = self.data
+        missing = self.offset + count - len(data)
         if self.inflater is not None and missing > 0:
             data += self.inflater.decompress(self.inflater.unconsumed_tail, missing)
         found = memoryview(data)[self.offset : self.offset + count]
@@ -123,7 +143,7 @@ class _PixelElement:
 
 
 def read_file(data: bytes) -> DicomFile:
-    """Reads up to the pixel data.
+    """Read up to the pixel data; from the first call on, pydicom says nothing in warnings and logs.
 
     Args:
         data: the whole file.
@@ -132,7 +152,8 @@ def read_file(data: bytes) -> DicomFile:
         RadiographError: no pixels, or more of anything than real files have.
         Exception: of any kind, from pydicom, for a damaged file.
     """
-    stream = Bounded(data)
+    _silence_pydicom()
+    stream = BoundedStream(data)
     stream.seek(META)
     meta = read_dataset(
         stream,
@@ -148,10 +169,22 @@ def read_file(data: bytes) -> DicomFile:
         return _read_elements(stream, data, syntax)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     head = inflater.decompress(memoryview(data)[stream.tell() :], MAX_INFLATED_HEADER)
-    return replace(_read_elements(Bounded(head), head, syntax), inflater=inflater)
+    return replace(_read_elements(BoundedStream(head), head, syntax), inflater=inflater)
 
 
-def _read_elements(stream: Bounded, data: bytes, syntax: UID) -> DicomFile:
+def _silence_pydicom() -> None:
+    """Keep pydicom from quoting the file, for the whole process, whoever reads and whatever was set since last time.
+
+    What pydicom finds odd it would quote in warnings and in its log. The filter of warnings is set again where another
+    one has come before it, as in `warnings.catch_warnings`.
+    """
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    if warnings.filters[:1] != [PYDICOM_WARNINGS]:
+        warnings.filterwarnings("ignore", module="pydicom")
+
+
+def _read_elements(stream: BoundedStream, data: bytes, syntax: UID) -> DicomFile:
     found = _PixelElement()
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -177,12 +210,13 @@ def _uid(value: object) -> UID:
 
 
 def _check_lengths(elements: Dataset) -> None:
-    """Before any value is interpreted, which makes it larger; sequences are opened for it."""
+    """Refuse long values before any is interpreted, which makes it larger; sequences are opened for it."""
     for name in WANTED:
         if name not in elements:
             continue
         element = elements.get_item(name)
-        value, limit = element.value, MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES
+        value = element.value
+        limit = MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES
         if isinstance(value, bytes) and len(value) > limit:
             raise RadiographError("longer values than any radiograph has")
         if name in SEQUENCES and isinstance(element, RawDataElement):
@@ -194,6 +228,7 @@ def _check_lengths(elements: Dataset) -> None:
 
 
 def _sequence(element: RawDataElement) -> Sequence:
-    """One of a known length, whose values are not read yet, as pydicom would by itself, but bounded."""
+    """Read a sequence of known length as pydicom does when it is first used, but at a bounded cost."""
     value = element.value or b""
-    return read_sequence(Bounded(value), element.is_implicit_VR, element.is_little_endian, len(value), default_encoding)
+    stream = BoundedStream(value)
+    return read_sequence(stream, element.is_implicit_VR, element.is_little_endian, len(value), default_encoding)

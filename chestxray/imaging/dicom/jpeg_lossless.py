@@ -1,8 +1,8 @@
-"""Lossless JPEG with Huffman codes, one grey component (ISO 10918-1, process 14, annexes C, F and H).
+"""Decode lossless JPEG with Huffman codes and one grey component (ISO 10918-1, process 14, annexes C, F and H).
 
-NumPy does it, because the libraries of C that can were found to crash on damaged files, and one process serves all.
-A code's length is known only where the one before it ends; so at every bit of a block it is looked up how far the next
-code would be from there, and then only that chain of places is followed one by one.
+In NumPy; docs/decisions/dicom-codecs.md says why. Where a code begins is known only when the one before it is read. So
+a table gives, for every bit of a block, how far the next code would be if one began there; then that chain alone is
+followed one by one.
 """
 
 import re
@@ -16,19 +16,25 @@ import numpy.typing as npt
 Words = npt.NDArray[np.uint16]
 Places = npt.NDArray[np.intp]
 Codes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-"""For the next 16 bits, the length of the code that they begin with, the category that it means, and how far the next
+"""By the next 16 bits: the length of the code that they begin with, the category that it means, and how far the next
 code is."""
 
-FRAME, HUFFMAN, SCAN, RESTARTS = 0xC3, 0xC4, 0xDA, 0xDD
+# Markers of segments.
+FRAME = 0xC3
+HUFFMAN = 0xC4
+SCAN = 0xDA
+RESTARTS = 0xDD
+
 BLOCK = 1 << 15
 """Bytes looked at in one go."""
 INVALID = 255
+"""The length of what is no code."""
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 END = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 
 
 def decode_lossless_jpeg(data: bytes, rows: int, columns: int) -> Words:
-    """Decodes a codestream.
+    """Decode a codestream.
 
     Args:
         data: the codestream; `chestxray.imaging.dicom.codestream.check_jpeg` found it to be of this size.
@@ -60,8 +66,14 @@ def decode_lossless_jpeg(data: bytes, rows: int, columns: int) -> Words:
 
 
 def _segments(data: bytes) -> tuple[dict[int, bytes], dict[int, bytes], int]:
-    """Marker → content, up to the scan, class and number → table of codes, and where the scan's codes begin."""
-    place, found, tables = 2, dict[int, bytes](), dict[int, bytes]()
+    """Read the segments up to the scan.
+
+    Returns:
+        Marker → content; class and number → table of codes; where the scan's codes begin.
+    """
+    place = 2
+    found: dict[int, bytes] = {}
+    tables: dict[int, bytes] = {}
     while SCAN not in found:
         start, marker, length = struct.unpack_from(">BBH", data, place)
         if start != 0xFF or length < 2:
@@ -73,31 +85,39 @@ def _segments(data: bytes) -> tuple[dict[int, bytes], dict[int, bytes], int]:
 
 
 def _tables(content: bytes) -> dict[int, bytes]:
-    """A segment may define several (annex B.2.4.2)."""
-    place, found = 0, dict[int, bytes]()
+    """Split a segment into its tables of codes, of which it may have several (annex B.2.4.2)."""
+    place = 0
+    found: dict[int, bytes] = {}
     while place < len(content):
         end = place + 17 + sum(content[place + 1 : place + 17])
-        found[content[place]], place = content[place:end], end
+        found[content[place]] = content[place:end]
+        place = end
     return found
 
 
 def _codes(table: bytes) -> Codes:
-    """What a table says (annex C); 16 bits that begin with none have the length `INVALID`."""
-    lengths, categories = np.full(1 << 16, INVALID, np.uint8), np.zeros(1 << 16, np.uint8)
-    place, symbols = 0, iter(table[17:])
+    """Expand a table of codes (annex C); 16 bits that begin with none have the length `INVALID`."""
+    lengths = np.full(1 << 16, INVALID, np.uint8)
+    categories = np.zeros(1 << 16, np.uint8)
+    symbols = iter(table[17:])
+    place = 0
     for bits, count in enumerate(table[1:17], 1):
         for symbol in (next(symbols, INVALID) for _ in range(count)):
             end = place + (1 << (16 - bits))
             if symbol > 16 or end > 1 << 16:
                 raise ValueError("no table of codes")
-            lengths[place:end], categories[place:end], place = bits, symbol, end
+            lengths[place:end] = bits
+            categories[place:end] = symbol
+            place = end
     return lengths, categories, lengths + np.where(categories == 16, 0, categories)
 
 
 def _differences(packed: bytes, codes: Codes, count: int) -> Words:
-    """The first `count` differences, modulo 2¹⁶ (annexes F.2.2.1 and H.1.2.2)."""
+    """Decode the first `count` differences, modulo 2¹⁶ (annexes F.2.2.1 and H.1.2.2)."""
     lengths, categories, steps = codes
-    padded, place, found = packed + bytes(8), 0, list[Words]()
+    padded = packed + bytes(8)
+    place = 0
+    found: list[Words] = []
     for start in range(0, len(packed), BLOCK):
         size = min(BLOCK, len(packed) - start)
         octets = np.frombuffer(padded, np.uint8, size + 7, start).astype(np.uint32)
@@ -116,8 +136,9 @@ def _differences(packed: bytes, codes: Codes, count: int) -> Words:
 
 
 def _chain(steps: bytes, place: int, count: int) -> tuple[Places, int]:
-    """Where `count` codes begin, or those before the bits end, from `place` on; and where the next one does."""
-    places, end = list[int](), len(steps)
+    """Return where `count` codes begin from `place` on, or as many as there are, and where the next one does."""
+    places: list[int] = []
+    end = len(steps)
     while place < end and count:
         places.append(place)
         place += steps[place]
@@ -126,7 +147,7 @@ def _chain(steps: bytes, place: int, count: int) -> tuple[Places, int]:
 
 
 def _values(windows: npt.NDArray[np.integer[Any]], places: Places, categories: npt.NDArray[np.uint8]) -> Words:
-    """As many bits as each category says, read at these places: half of them mean negative differences."""
+    """Read as many bits as each category says at each place; half of the values mean negative differences."""
     wide = categories.astype(np.int64)
     bits = (windows[places >> 3].astype(np.int64) << (places & 7) & 0xFFFFFFFF) >> (32 - wide)
     values = np.where(bits < 1 << wide >> 1, bits - (1 << wide) + 1, bits)
@@ -134,19 +155,21 @@ def _values(windows: npt.NDArray[np.integer[Any]], places: Places, categories: n
 
 
 def _predicted(differences: Words, predictor: int) -> Words:
-    """Adds the predictions (annex H.1.2.1), modulo 2¹⁶; the start is added to the first already."""
+    """Add the predictions to the differences (annex H.1.2.1), modulo 2¹⁶; the first has its start already."""
     pixels = np.empty_like(differences)
     np.cumsum(differences[0], dtype=np.uint16, out=pixels[0])
     for row, above, new in zip(differences[1:], pixels[:-1], pixels[1:], strict=True):
         row[:1] += above[:1]
-        up, corner = above[1:].astype(np.int32), above[:-1].astype(np.int32)
+        up = above[1:].astype(np.int32)
+        corner = above[:-1].astype(np.int32)
         match predictor:
             case 1 | 4 | 5:
                 slope = {1: up - up, 4: up - corner, 5: (up - corner) >> 1}[predictor]
                 row[1:] += slope.astype(np.uint16)
                 np.cumsum(row, dtype=np.uint16, out=new)
             case 2 | 3:
-                new[0], new[1:] = row[0], row[1:] + above[1:] if predictor == 2 else row[1:] + above[:-1]
+                new[0] = row[0]
+                new[1:] = row[1:] + (above[1:] if predictor == 2 else above[:-1])
             case _:  # halves the pixel to the left
                 base, other = (row[1:] + up, -corner) if predictor == 6 else (row[1:].astype(np.int32), up)
                 steps = zip(base.tolist(), other.tolist(), strict=True)

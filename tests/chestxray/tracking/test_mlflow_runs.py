@@ -1,77 +1,80 @@
-"""The state of the pipeline, and the lock of a store: who waits for whom, and what is said."""
+"""Runs hold what was logged: one run a state, a child a stage, and the end that the stage had."""
 
-import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from logging.handlers import QueueHandler
+import shutil
 from pathlib import Path
-from queue import SimpleQueue
 
+import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
-from chestxray.batch_layout import BOXES, OLD_TABLE, SYNTHETIC_NOTICE, TABLE, TEST_LIST, UNLABELLED_NOTICE
-from chestxray.params import BatchParams
-from chestxray.tracking.mlflow_runs import one_at_a_time, open_store, pipeline_state
+from chestxray.tracking.mlflow_runs import PARENT, STAGE, Run, flatten, pipeline_run, stage_run
+from chestxray.tracking.store import open_store
 from tests.chestxray.conftest import PARAMS
 
 
-@pytest.mark.parametrize("name", [TABLE, OLD_TABLE, BOXES, TEST_LIST, SYNTHETIC_NOTICE, UNLABELLED_NOTICE])
-def test_what_a_batch_from_outside_says_is_part_of_the_state(name: str, tmp_path: Path) -> None:
-    params = PARAMS.model_copy(update={"batches": {"b": BatchParams(root=str(tmp_path))}})
-    without = pipeline_state(params)
-    (tmp_path / name).write_text("Hernia\n")
-    assert pipeline_state(params) != without
-    (tmp_path / name).unlink()
-    assert pipeline_state(params) == without
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    shutil.copy(empty_store, tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return open_store()
+
+
+def test_a_state_has_one_run_and_another_state_another(store: MlflowClient) -> None:
+    other = PARAMS.model_copy(update={"prepare": PARAMS.prepare.model_copy(update={"salt": "another"})})
+    first = pipeline_run(store, PARAMS).run_id
+    assert pipeline_run(store, PARAMS).run_id == first
+    assert pipeline_run(store, other).run_id != first
+
+
+def test_a_stage_is_a_child_with_the_params_of_its_section(store: MlflowClient) -> None:
+    with stage_run("prepare", PARAMS, batch="b") as run:
+        assert store.get_run(run.run_id).info.status == "RUNNING"
+    data = store.get_run(run.run_id).data
+    assert store.get_run(run.run_id).info.status == "FINISHED"
+    assert data.tags[PARENT] == pipeline_run(store, PARAMS).run_id and data.tags[STAGE] == "prepare@b"
+    assert data.params == {f"prepare.{key}": str(value) for key, value in PARAMS.prepare.model_dump().items()}
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(ValueError(), "FAILED"), (SystemExit(1), "FAILED"), (KeyboardInterrupt(), "KILLED")], ids=repr
+)
+def test_a_stage_that_does_not_end_well_says_so(end: BaseException, status: str, store: MlflowClient) -> None:
+    with pytest.raises(type(end)), stage_run("train", PARAMS) as run:
+        raise end
+    assert store.get_run(run.run_id).info.status == status
+    assert store.get_run(pipeline_run(store, PARAMS).run_id).info.status == "FINISHED"
 
 
 @pytest.fixture
-def events() -> Iterator[SimpleQueue[object]]:
-    """What is logged of the lock, as it happens."""
-    queue: SimpleQueue[object] = SimpleQueue()
-    logger, handler = logging.getLogger("chestxray.tracking.mlflow_runs"), QueueHandler(queue)
-    logger.addHandler(handler)
-    yield queue
-    logger.removeHandler(handler)
+def run(store: MlflowClient) -> Run:
+    return pipeline_run(store, PARAMS)
 
 
-@pytest.mark.parametrize("other", ["{}/m.db", "{}/m.db?timeout=60", "{}/linked/m.db", "{}/linked.db?a=b/c", "m.db"])
-def test_who_comes_second_says_so_and_waits_whatever_the_store_is_called(
-    other: str, tmp_path: Path, events: SimpleQueue[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "linked").symlink_to(tmp_path)
-    (tmp_path / "linked.db").symlink_to(tmp_path / "m.db")
-
-    def second() -> None:
-        with one_at_a_time(f"sqlite:///{other.format(tmp_path)}", "runs"):
-            events.put("second is in")
-
-    with ThreadPoolExecutor(1) as thread:
-        with one_at_a_time(f"sqlite:///{tmp_path / 'm.db'}", "runs"):
-            done = thread.submit(second)
-            waits = events.get(timeout=60)
-            assert isinstance(waits, logging.LogRecord)
-            assert f"waiting for {tmp_path / 'm.db.runs.lock'}: " in waits.getMessage()
-        assert events.get(timeout=60) == "second is in"
-        done.result()
+def test_params_that_a_run_has_are_left_alone(run: Run) -> None:
+    run.log_params({"a": {"b": 1}})
+    run.log_params({"a": {"b": 2, "c": 3}})
+    assert run.client.get_run(run.run_id).data.params == {"a.b": "1", "a.c": "3"}
 
 
-def test_parts_of_a_store_and_stores_on_servers_exclude_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: SimpleQueue[object]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for uri in ("http://localhost:5000", "postgresql://user@host/mlflow?a=b"):
-        with one_at_a_time(uri, "runs"), one_at_a_time(uri, "runs"):
-            assert list(tmp_path.iterdir()) == []
-    with one_at_a_time("sqlite:///m.db", "runs"), one_at_a_time("sqlite:///m.db", "registry"):
-        assert events.empty()
+def test_metrics_that_are_no_finite_numbers_are_left_out(run: Run) -> None:
+    run.log_metrics({"a": {"b": 0.5, "nan": float("nan"), "inf": -float("inf"), "none": None}, "text": "0.5"})
+    assert run.client.get_run(run.run_id).data.metrics == {"a.b": 0.5}
 
 
-def test_a_store_that_cannot_be_locked_is_named_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = tmp_path / "m.db.runs.lock"
-    lock.mkdir()  # as little to be written as in a folder that may only be read, for root too
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'm.db'}")
-    with pytest.raises(OSError, match=f"can't be locked with {lock}: .*must be writable.*MLFLOW_TRACKING_URI"):
-        open_store()
-    assert not (tmp_path / "m.db").exists()
+def test_a_curve_is_a_metric_by_steps(run: Run) -> None:
+    run.log_curve(pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]}), step="epoch")
+    assert [(m.step, m.value) for m in run.client.get_metric_history(run.run_id, "loss")] == [(1, 0.5), (2, 0.25)]
+
+
+def test_files_and_folders_are_logged(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("a.csv", "figures/b.png"):
+        (tmp_path / name).write_text("content")
+    run.log_artifact(tmp_path / "a.csv")
+    run.log_artifact(tmp_path / "figures", "figures")
+    listed = [file.path for folder in (None, "figures") for file in run.client.list_artifacts(run.run_id, folder)]
+    assert listed == ["a.csv", "figures", "figures/b.png"]
+
+
+def test_nested_keys_become_dotted() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": []}}, "e": None}) == {"a.b": 1, "a.c.d": [], "e": None}

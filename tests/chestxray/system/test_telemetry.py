@@ -1,4 +1,4 @@
-"""Nothing that the library uses reports home."""
+"""Nothing that the library uses reports to its maker."""
 
 import os
 import subprocess
@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from chestxray.system.telemetry import forbid_telemetry
 from tests.repository import TOP
 
-HOME = TOP
 SILENCED = ("ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY")
+
+
+def test_telemetry_is_forbidden_unless_someone_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    forbid_telemetry()
+    assert [os.environ[name] for name in SILENCED] == ["0", "true"]
 
 
 def test_onnx_runtime_starts_no_telemetry(tmp_path: Path) -> None:
@@ -19,7 +26,7 @@ def test_onnx_runtime_starts_no_telemetry(tmp_path: Path) -> None:
     environment["TMPDIR"] = str(tmp_path)
 
     def left_by(code: str) -> list[str]:
-        subprocess.run([sys.executable, "-c", code], cwd=HOME, env=environment, check=True)
+        subprocess.run([sys.executable, "-c", code], cwd=TOP, env=environment, check=True)
         return [file.name for file in tmp_path.iterdir()]
 
     asked = "import serve.api, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"

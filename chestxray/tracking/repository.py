@@ -1,0 +1,24 @@
+"""Find the repository and the commit that is checked out."""
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def repository() -> Path:
+    """Return the top of the repository, also when DVC runs a stage elsewhere."""
+    return Path(os.environ.get("DVC_ROOT", Path(__file__).parents[2]))
+
+
+def git_commit() -> str:
+    """Return the commit that is checked out, with `+changes` where files differ from it; "unknown" outside git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return f"{commit}+changes" if _git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=repository(), check=True, capture_output=True, text=True)
+    return done.stdout.strip()

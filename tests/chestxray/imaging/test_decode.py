@@ -1,0 +1,156 @@
+"""Every kind of PNG and JPEG comes out as the grey levels that it means, or is refused."""
+
+import contextlib
+import io
+import resource
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import RadiographError
+from tests.nih_batch import noise, png
+
+# A picture whose every quarter differs, so that no rotation or mirroring of it looks like another.
+CORNERS = np.kron(np.array([[10, 90], [170, 250]], np.uint8), np.ones((16, 24), np.uint8))
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+def test_8_bit_grey_is_itself() -> None:
+    radiograph = decode(png(CORNERS))
+    assert np.array_equal(radiograph.pixels, CORNERS) and radiograph.pixels.dtype == np.uint8
+    assert (radiograph.format, radiograph.bit_depth) == ("PNG", 8)
+
+
+def test_16_bit_grey_is_scaled_full_scale_to_full_scale() -> None:
+    deep = np.linspace(0, 65535, 64 * 32).round().astype(np.uint16).reshape(32, 64)
+    radiograph = decode(png(deep))
+    assert np.abs(radiograph.pixels - deep / 257.0).max() <= 0.5 + 1e-9
+    assert radiograph.bit_depth == 16
+
+
+def test_transparency_is_dropped_not_painted() -> None:
+    for alpha in (0, 128, 255):
+        layers = np.dstack([CORNERS, CORNERS, CORNERS, np.full_like(CORNERS, alpha)])
+        assert np.array_equal(decode(png(layers)).pixels, CORNERS)
+        assert np.array_equal(decode(png(np.dstack([CORNERS, np.full_like(CORNERS, alpha)]))).pixels, CORNERS)
+
+
+def test_palette_is_looked_up() -> None:
+    indices = Image.fromarray((CORNERS // 80).astype(np.uint8), "P")
+    indices.putpalette([level for grey in (10, 90, 170, 250) for level in (grey, grey, grey)] + [0] * 756)
+    assert np.array_equal(decode(encoded(indices)).pixels, CORNERS)
+
+
+def test_one_bit_is_black_and_white() -> None:
+    radiograph = decode(encoded(Image.fromarray(CORNERS > 100)))
+    assert np.array_equal(radiograph.pixels, np.where(CORNERS > 100, 255, 0))
+    assert radiograph.bit_depth == 1
+
+
+def test_colour_becomes_luma() -> None:
+    colour = np.zeros((4, 4, 3), np.uint8)
+    colour[..., 0] = 200
+    assert abs(int(decode(png(colour)).pixels[0, 0]) - 0.299 * 200) <= 1
+
+
+def test_cmyk_jpeg_is_grey_of_what_it_looks_like() -> None:
+    data = encoded(Image.fromarray(CORNERS).convert("RGB").convert("CMYK"), "JPEG", quality=98)
+    assert np.abs(decode(data).pixels.astype(int) - CORNERS).mean() < 2
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, CORNERS), (2, CORNERS[:, ::-1]), (3, CORNERS[::-1, ::-1]), (4, CORNERS[::-1]),
+        (5, CORNERS.T), (6, np.rot90(CORNERS)), (7, CORNERS[::-1, ::-1].T), (8, np.rot90(CORNERS, -1)),
+    ],
+)  # fmt: skip
+def test_exif_orientation_is_undone(image_format: str, orientation: int, stored: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 98} if image_format == "JPEG" else {}
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), image_format, exif=exif, **options)
+    pixels = decode(data).pixels
+    assert pixels.shape == CORNERS.shape
+    assert np.abs(pixels.astype(int) - CORNERS).mean() < 2
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "BMP", "WEBP", "ICO"])
+def test_other_formats_are_refused(image_format: str) -> None:
+    with pytest.raises(RadiographError, match="neither PNG nor JPEG nor DICOM"):
+        decode(encoded(Image.fromarray(noise(1)), image_format))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\xff\xd8"])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(RadiographError):
+        decode(data)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_file_is_refused(image_format: str, share: float) -> None:
+    data = encoded(Image.fromarray(noise(2, (200, 200))), image_format)
+    with pytest.raises(RadiographError, match=r"damaged|neither"):
+        decode(data[: int(len(data) * share)])
+
+
+def test_a_decompression_bomb_costs_nothing() -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RadiographError, match="pixels"):
+        decode(bomb)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+    with pytest.raises(RadiographError, match="pixels"):
+        decode(png(noise(0, (50, 50))), max_pixels=2499)
+
+
+VALID = {"PNG": png(noise(3, (24, 24))), "JPEG": encoded(Image.fromarray(noise(3, (24, 24))), "JPEG")}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["PNG", "JPEG"]), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1))
+def test_damage_never_raises_anything_else(image_format: str, edits: list[tuple[int, int]]) -> None:
+    data = bytearray(VALID[image_format])
+    for place, value in edits:
+        data[place % len(data)] = value
+    with contextlib.suppress(RadiographError):
+        assert decode(bytes(data)).pixels.dtype == np.uint8
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_random_bytes_never_raise_anything_else(data: bytes) -> None:
+    with pytest.raises(RadiographError):
+        decode(data)
+
+
+def test_real_radiographs_agree_with_opencv(shared: Path) -> None:
+    files = sorted((shared / "nih-originals" / "images").iterdir())
+    for file in files:
+        expected = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        assert np.abs(decode(file.read_bytes()).pixels.astype(int) - expected).max() <= 1, file.name
+    assert len(files) == 24
