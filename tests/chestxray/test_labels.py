@@ -55,7 +55,7 @@ def test_an_image_without_a_label_neither_has_nor_lacks_the_finding():
     checked[:, 5] = -1
     labels = check_labels(checked)
     assert labels.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
-    rows, positive = labels.of(0)
+    rows, positive = labels.labelled_rows(0)
     assert (rows.tolist(), positive.tolist()) == ([0, 1], [True, False])
     assert has_both_classes(labels).tolist() == [place != 5 for place in range(14)]
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from chestxray.batch_layout import BOXES, HEADER, OLD_TABLE, TABLE, TEST_LIST, UNLABELLED_NOTICE
-from chestxray.datasets.nih import Batch, parse_age, read_batch
+from chestxray.datasets.nih import Batch, read_batch
+from chestxray.datasets.nih_table import parse_age
 from chestxray.findings import FINDINGS
 from tests.repository import SHARED
 
