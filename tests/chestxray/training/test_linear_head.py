@@ -76,9 +76,7 @@ def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
 
 
 @pytest.mark.parametrize(("l2", "grid"), [(2.0, (2.0,)), ((0.1, 3.0, 1.0), (3.0, 1.0, 0.1))])
-def test_the_grid_goes_from_the_strongest(
-    l2: float | tuple[float, ...], grid: tuple[float, ...]
-) -> None:
+def test_the_grid_goes_from_the_strongest(l2: float | tuple[float, ...], grid: tuple[float, ...]) -> None:
     assert l2_grid(TrainParams(l2=l2, folds=3, warm_start=None)) == grid
 
 
