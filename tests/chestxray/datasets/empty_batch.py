@@ -15,7 +15,7 @@ def row(
 
 
 def batch(root: Path, *rows: str, images: tuple[str, ...] | None = None, folder: str = "images") -> Path:
-    """Writes a batch of empty image files; by default the files that the rows name."""
+    """Write a batch of empty image files; by default the files that the rows name."""
     (root / folder).mkdir(parents=True, exist_ok=True)
     (root / TABLE).write_text("\n".join([HEADER, *rows]) + "\n")
     for image in [line.split(",")[0] for line in rows] if images is None else images:
