@@ -1,4 +1,4 @@
-"""Name the files of a batch folder: a batch is laid out as NIH published ChestX-ray14."""
+"""Name the files of a batch folder, which is laid out as NIH published ChestX-ray14."""
 
 TABLE = "Data_Entry_2017_v2020.csv"
 OLD_TABLE = "Data_Entry_2017.csv"
@@ -14,11 +14,11 @@ HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
-"""The official header. It splits on the commas inside brackets, as the rows do: 11 fields."""
+"""Header of the table. Commas inside brackets separate fields too, as in the rows: 11 fields."""
 BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h]"
-"""The official header of the boxes, less the three empty fields at its end."""
+"""Header of the boxes, without the three empty fields at its end."""
 
 PHANTOM_ROOT = "data/raw/phantom"
-"""Where the stage `phantom` writes its first batch."""
+"""Folder of the first batch that the stage `phantom` writes."""
 UPDATE_ROOT = "data/raw/update"
-"""Where it writes its second."""
+"""Folder of the second."""

@@ -1,4 +1,4 @@
-"""The 14 findings of NIH ChestX-ray14, in the order of the data set.
+"""Name the 14 findings of NIH ChestX-ray14, in the order of the data set, and read them from its tables.
 
 Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017,
 extended to 14 findings by the authors with the release of ChestX-ray14.
@@ -26,17 +26,17 @@ UNLABELLED = -1
 """The label of a finding that nobody looked for in an image; the others are 1, present, and 0, absent."""
 
 BOX_FINDING_NAMES = {finding: finding for finding in FINDINGS} | {"Infiltrate": "Infiltration"}
-"""Findings as the table of boxes spells them."""
+"""Finding for each name in the table of boxes, which spells Infiltration "Infiltrate"."""
 
 NO_FINDING = "No Finding"
-"""What the NIH tables say of a radiograph with none of the 14."""
+"""The cell of the NIH tables for a radiograph with none of the 14."""
 
 RESEARCH_USE_ONLY = "Research use only, not a medical device."
-"""Stands wherever a person reads a result."""
+"""To be shown wherever a person reads a result."""
 
 
 def parse_findings(text: str) -> tuple[str, ...]:
-    """Reads a `Finding Labels` cell.
+    """Read a `Finding Labels` cell.
 
     Args:
         text: findings joined by `|`, or `No Finding` alone.

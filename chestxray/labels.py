@@ -1,6 +1,6 @@
-"""Labels and scores as arrays, an image a row and a finding a column: their checks, and which findings can be scored.
+"""Check arrays of labels, decisions and scores, an image a row and a finding a column.
 
-The service checks its arrays here too, therefore this file needs numpy alone.
+The service checks its arrays here too, therefore this module needs NumPy alone.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from chestxray.findings import FINDINGS, UNLABELLED
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.int32]
-"""`(b, n)`, a row a resample: how often each of n images was drawn."""
+"""`(b, n)`, a row a resample: how often it drew each of n images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Checked labels of n images; where an image neither has nor lacks a finding, it has no label and counts nowhere.
+    """Checked labels of n images; an image that neither has nor lacks a finding has no label and counts nowhere.
 
     Attributes:
         present: `(n, 14)` which images have the finding.
@@ -31,7 +31,7 @@ class Labels:
     absent: Booleans
 
     def __len__(self) -> int:
-        """Images, labelled or not."""
+        """Return the number of images, labelled or not."""
         return len(self.present)
 
     @property
@@ -39,8 +39,8 @@ class Labels:
         """`(n, 14)` which images have or lack the finding."""
         return self.present | self.absent
 
-    def of(self, finding: int) -> tuple[npt.NDArray[np.intp], Booleans]:
-        """Rows of the m images that label a finding, and which of these have it, both `(m,)`."""
+    def labelled_rows(self, finding: int) -> tuple[npt.NDArray[np.intp], Booleans]:
+        """Return the rows of the m images that label a finding, and which of them have it, both `(m,)`."""
         rows = np.flatnonzero(self.present[:, finding] | self.absent[:, finding])
         return rows, self.present[rows, finding]
 
@@ -61,22 +61,25 @@ def _check_values(array: npt.NDArray[Any], allowed: tuple[int, ...], what: str) 
 
 
 def check_labels(labels: npt.ArrayLike) -> Labels:
-    """Checks labels of at least one image.
+    """Check the labels of at least one image.
 
     Args:
         labels: `(n, 14)` of 1 (present), 0 (absent) and -1 (not labelled), or bool, columns in the order of `FINDINGS`.
+
+    Returns:
+        Which images have, and which lack, each finding.
 
     Raises:
         ValueError: another shape, no images, or other values; the text says what was given.
     """
     array = np.asarray(labels)
-    _check_shape(array, "truth", None)
-    _check_values(array, (UNLABELLED, 0, 1), "truth")
+    _check_shape(array, "labels", None)
+    _check_values(array, (UNLABELLED, 0, 1), "labels")
     return Labels(array == 1, array == 0)
 
 
 def check_decisions(decisions: npt.ArrayLike, what: str, images: int) -> Booleans:
-    """Checks decisions on images.
+    """Check decisions on images.
 
     Args:
         decisions: `(images, 14)` of 0 and 1 (or bool), columns in the order of `FINDINGS`.
@@ -98,12 +101,12 @@ def check_decisions(decisions: npt.ArrayLike, what: str, images: int) -> Boolean
 def check_scores(
     scores: npt.ArrayLike, what: str, images: int | None = None, low: float = -np.inf, high: float = np.inf
 ) -> Floats:
-    """Checks logits or probabilities.
+    """Check logits or probabilities.
 
     Args:
         scores: `(n, 14)`, columns in the order of `FINDINGS`.
         what: their name in an error.
-        images: the n they must have; `None` for any.
+        images: the n they must have; None for any.
         low: the least value allowed.
         high: the greatest value allowed.
 
@@ -124,20 +127,20 @@ def check_scores(
 
 
 def drawn_once(images: int) -> Weights:
-    """The sample as it is: weights `(1, images)` of 1, every image drawn once."""
+    """Return weights `(1, images)` of 1: the sample as it is, every image drawn once."""
     return np.ones((1, images), dtype=np.int32)
 
 
 def has_both_classes(labels: Labels) -> Booleans:
-    """Which findings can be ranked: `(14,)`, true where some images have and some lack it."""
+    """Return which findings can be ranked: `(14,)`, true where some images have it and some lack it."""
     return np.asarray(labels.present.any(axis=0) & labels.absent.any(axis=0))
 
 
 def scorable(labels: Labels) -> Booleans:
-    """As `has_both_classes`, but stops where there would be nothing to score.
+    """Return which findings can be ranked, as `has_both_classes`, but refuse to score nothing.
 
     Raises:
-        ValueError: no finding has both classes.
+        UserError: no finding has both classes.
     """
     both = has_both_classes(labels)
     if not both.any():

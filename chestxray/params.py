@@ -1,13 +1,16 @@
-"""`params.yaml`, typed: every number that a person may turn, checked before any work begins.
+"""Read and check `params.yaml`, all the numbers that a person may turn, before any work begins.
 
-Nothing has a default here: what is not in the file is an error, so the file says it all.
+Nothing has a default: a key that is not in the file is an error. No logic that changes results is here, since stages
+depend on the values and not on this module.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -17,6 +20,13 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first"
+LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
+MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
+POLICIES = "f1, youden or sensitivity@0.9 (any value above 0 up to 1)"
+VERSION = "a registered version such as models:/chest-xray/1, or null"
+MENDS = {"missing": "is missing; add it", "extra_forbidden": "is not known; remove it, or mend its spelling"}
 
 
 def _one_of(*allowed: float) -> AfterValidator:
@@ -34,19 +44,32 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _policy(policy: str) -> str:
-    if not re.fullmatch(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9]\d*)", policy):
-        raise ValueError("must be f1, youden or sensitivity@0.9 (any value above 0 up to 1)")
-    return policy
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {expected}")
+        return text
 
-
-Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+    return AfterValidator(check)
 
 
 def _plain_word(name: str) -> str:
     if name in ("true", "false", "null", "yes", "no", "on", "off"):
         raise ValueError("YAML reads this word as something else; take another name")
     return name
+
+
+def _number_or_grid(value: Any, parse: Callable[[Any], Any]) -> Any:
+    try:
+        return parse(value)
+    except ValidationError:
+        raise ValueError("must be a number above 0, or a list of such numbers") from None
+
+
+Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+PositiveFloats = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+Grid = Annotated[PositiveFloat | PositiveFloats, WrapValidator(_number_or_grid)]
+BatchName = Annotated[str, _matching(r"[a-z][a-z0-9_-]*", BATCH_NAME), AfterValidator(_plain_word)]
 
 
 class ParamsError(UserError):
@@ -65,37 +88,39 @@ class BatchParams(Section):
     root: str
 
 
-class PhantomUpdateParams(Section):
-    """The second synthetic batch, from another site: how many, how many known, how it differs."""
+class CohortParams(Section):
+    """How many studies of how many patients."""
 
     studies: PositiveInt
     patients: PositiveInt
+
+    @model_validator(mode="after")
+    def _one_to_four_studies_a_patient(self) -> Self:
+        if not self.patients <= self.studies <= 4 * self.patients:
+            raise ValueError(f"{self.studies} studies of {self.patients} patients: a patient has 1 to 4 studies")
+        return self
+
+
+class PhantomUpdateParams(CohortParams):
+    """The second synthetic batch, from another site: how many patients return, and how the site differs."""
+
     returning: Annotated[int, Field(ge=0)]
     portable: Annotated[float, Field(ge=0.0, le=1.0)]
     exposure: Annotated[float, Field(ge=-0.3, le=0.3)]
     prevalence: Annotated[float, Field(ge=-2.0, le=2.0)]
 
 
-class PhantomParams(Section):
-    """The synthetic batches: how many, how large, how hard."""
+class PhantomParams(CohortParams):
+    """The synthetic batches: how large, how hard."""
 
-    studies: PositiveInt
-    patients: PositiveInt
     size: Annotated[int, Field(ge=64, le=2048)]
     difficulty: Annotated[float, Field(ge=0.0, le=1.0)]
     seed: Seed
     update: PhantomUpdateParams
 
-    @model_validator(mode="after")
-    def _one_to_four_studies_a_patient(self) -> "PhantomParams":
-        for batch in (self, self.update):
-            if not batch.patients <= batch.studies <= 4 * batch.patients:
-                raise ValueError(f"{batch.studies} studies of {batch.patients} patients: a patient has 1 to 4 studies")
-        return self
-
 
 class PrepareParams(Section):
-    """Decoding, and the side of the split on which a patient falls."""
+    """Decoding, and the shares of the split."""
 
     size: Annotated[int, Field(ge=32, le=1024)]
     max_rejected: Fraction
@@ -104,9 +129,9 @@ class PrepareParams(Section):
     salt: str
 
     @model_validator(mode="after")
-    def _some_left_to_train(self) -> "PrepareParams":
+    def _some_left_to_train(self) -> Self:
         if self.test + self.validation >= 1.0:
-            raise ValueError(f"test {self.test} + validation {self.validation} leave nothing to train on")
+            raise ValueError(f"test {self.test} + validation {self.validation} leave nothing to train on: stay below 1")
         return self
 
 
@@ -119,7 +144,7 @@ class BackboneParams(Section):
     seed: Seed
 
     @model_validator(mode="after")
-    def _weights_of_that_width(self) -> "BackboneParams":
+    def _weights_of_that_width(self) -> Self:
         if self.alpha != 1.0 and (self.weights == "imagenet" or self.weights.endswith(".pth")):
             raise ValueError(f"torchvision's weights are for alpha 1.0, not {self.alpha}: use keras or random")
         return self
@@ -148,15 +173,15 @@ class FeaturesParams(Section):
 class TrainParams(Section):
     """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds), and where to start."""
 
-    l2: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    l2: Grid
     folds: Annotated[int, Field(ge=2, le=20)]
-    warm_start: Annotated[str, Field(pattern=r"^models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*$")] | None
+    warm_start: Annotated[str, _matching(r"models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*", VERSION)] | None
 
 
 class FineTuneParams(Section):
     """Training of the deeper layers, from the trained head on."""
 
-    from_layer: Annotated[str, Field(pattern=r"^(input|expanded_conv|block_([1-9]|1[0-6])|Conv_1)$")]
+    from_layer: Annotated[str, _matching(r"input|expanded_conv|block_([1-9]|1[0-6])|Conv_1", LAYERS)]
     epochs: Annotated[int, Field(ge=0)]
     batch_size: PositiveInt
     learning_rate: PositiveFloat
@@ -172,9 +197,9 @@ class FineTuneParams(Section):
 class EvaluateParams(Section):
     """Operating points, and the bootstrap of the intervals."""
 
-    threshold_policy: Annotated[str, AfterValidator(_policy)]
+    threshold_policy: Annotated[str, _matching(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9][0-9]*)", POLICIES)]
     benchmark: tuple[str, ...]
-    benchmark_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
     resamples: Annotated[int, Field(ge=100)]
     seed: Seed
 
@@ -189,7 +214,7 @@ class GradcamParams(Section):
 
 
 class GateParams(Section):
-    """What a challenger must show to replace the champion; see `chestxray.registry.gate`."""
+    """What a challenger must show to replace the champion; see `chestxray/registry/gate.py`."""
 
     margin: Annotated[float, Field(gt=0.0, lt=0.5)]
     finding_margin: Annotated[float, Field(gt=0.0, lt=0.5)]
@@ -204,10 +229,7 @@ class RegisterParams(Section):
     """The name in the MLflow registry, and the gate before the champion's place."""
 
     gate: GateParams
-    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
-
-BatchName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$"), AfterValidator(_plain_word)]
+    model: Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", MODEL)]
 
 
 class Params(Section):
@@ -226,24 +248,20 @@ class Params(Section):
     register_: Annotated[RegisterParams, Field(alias="register")]
 
     def batch(self, name: str) -> BatchParams:
-        """One of the batches.
-
-        Raises:
-            ParamsError: it is not listed.
-        """
+        """Return one of the batches; a name that is not listed is a ParamsError."""
         if name not in self.batches:
-            raise ParamsError(f"params.yaml lists no batch {name!r}, only {', '.join(self.batches)}")
+            raise ParamsError(f"params.yaml: batches: no {name!r} there; name one of {', '.join(self.batches)}")
         return self.batches[name]
 
     @model_validator(mode="after")
-    def _benchmark_is_listed(self) -> "Params":
+    def _benchmark_is_listed(self) -> Self:
         unknown = [name for name in self.evaluate.benchmark if name not in self.batches]
         if unknown:
-            raise ValueError(f"evaluate.benchmark: {unknown[0]} is none of the batches {', '.join(self.batches)}")
+            raise ValueError(f"evaluate.benchmark: {unknown[0]!r} is none of the batches {', '.join(self.batches)}")
         return self
 
     @model_validator(mode="after")
-    def _input_fits(self) -> "Params":
+    def _input_fits(self) -> Self:
         if self.backbone.input_size > self.prepare.size:
             raise ValueError(
                 f"backbone.input_size {self.backbone.input_size} is larger than prepare.size {self.prepare.size}: "
@@ -253,11 +271,11 @@ class Params(Section):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Reads and checks `params.yaml`.
+    """Read and check `params.yaml`.
 
     Raises:
         ParamsError: no such file, not YAML, a key that is missing or not known, or a value out of its range;
-            the message has a line per fault, with the path of the key and the value given.
+            the message has a line for each fault, with the key, the value given and what it must be.
     """
     try:
         raw = YAML(typ="safe").load(path)
@@ -268,11 +286,12 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        faults = [
-            f"{path}: {_key(fault['loc'])}: {fault['msg']} (given {fault['input']!r})" for fault in error.errors()
-        ]
-        raise ParamsError("\n".join(faults)) from None
+        raise ParamsError("\n".join(f"{path}: {_describe(fault)}" for fault in error.errors())) from None
 
 
-def _key(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "(the file)"
+def _describe(fault: ErrorDetails) -> str:
+    """Name the key at fault and say what it must be, with the value given unless that is a whole section."""
+    key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+    said = MENDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+    given = "" if isinstance(fault["input"], dict) else f" (given {fault['input']!r})"
+    return (f"{key}: " if key else "") + said + given

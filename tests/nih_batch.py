@@ -1,4 +1,4 @@
-"""Small batches in NIH layout, with real image files, for tests."""
+"""Write small batches in NIH layout, with real image files, for tests."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def noise(seed: int, size: tuple[int, int] = (40, 40)) -> Pixels:
 
 
 def write_batch(root: Path, rows: Sequence[tuple[str, str, int]], files: Mapping[str, bytes]) -> Path:
-    """Writes image files, and a table with rows of image name, finding labels and patient."""
+    """Write image files, and a table with rows of image name, finding labels and patient."""
     (root / "images").mkdir(parents=True)
     for name, data in files.items():
         (root / "images" / name).write_bytes(data)
@@ -34,7 +34,7 @@ def write_batch(root: Path, rows: Sequence[tuple[str, str, int]], files: Mapping
 
 
 def plain_batch(root: Path, count: int = 12, labels: str = "Mass") -> Path:
-    """A batch of `count` noise images, each of another patient; every second one has `labels`."""
+    """Write a batch of `count` noise images, each of another patient; every second one has `labels`."""
     names = [f"{number:08d}_000.png" for number in range(1, count + 1)]
     rows = [(name, labels if place % 2 else "No Finding", place + 1) for place, name in enumerate(names)]
     return write_batch(root, rows, {name: png(noise(place)) for place, name in enumerate(names)})

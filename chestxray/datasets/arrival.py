@@ -1,7 +1,4 @@
-"""Examine a new batch before it is listed: what it would bring, and whether it fits the batches that are there.
-
-What can't be used, or would break the split, is refused.
-"""
+"""Examine a new batch before it is listed: say what it would bring, and refuse what can't be used."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +29,10 @@ class Arrival:
     Attributes:
         name: of the batch.
         root: as it will stand in `params.yaml`.
-        studies: that are new, as `examine_batch` returns them.
-        known_patients: those of them that earlier batches have.
+        studies: those that are new, as `examine_batch` returns them.
+        known_patients: patients of `studies` that earlier batches have too.
         mixed: it holds phantoms where earlier batches hold radiographs, or the other way round.
-        rejected: `image`, `reason`; images that earlier batches have included.
+        rejected: `image`, `reason`; with the images that earlier batches have.
     """
 
     name: str
@@ -46,8 +43,9 @@ class Arrival:
     rejected: pd.DataFrame
 
     def describe(self) -> str:
-        """Some lines for a person to read."""
-        patients, splits = self.studies["patient"], self.studies["split"].value_counts()
+        """Describe the batch in some lines for a person to read."""
+        patients = self.studies["patient"]
+        splits = self.studies["split"].value_counts()
         unlabelled = unlabelled_in(self.studies)
         labelled = [finding for finding in FINDINGS if finding not in unlabelled]
         counts = (self.studies[labelled] == 1).sum().sort_values(ascending=False, kind="stable")
@@ -71,21 +69,21 @@ class Arrival:
 
 
 def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) -> Arrival:
-    """Checks a folder as the pipeline will, image by image, and against the batches that are there.
+    """Check a folder as the pipeline will, image by image, and against the batches that are there.
 
     Args:
         name: of the new batch.
         root: its folder.
         params: the batches that are there, and how to prepare.
-        prepared: the folder of their prepared forms.
+        prepared: the folder with a prepared folder for each.
 
     Raises:
         ArrivalError: a bad name, a name or folder in use, an earlier batch that is not prepared, nothing new.
-        ValueError: the folder is not a batch, too much of it is unusable, or something stands on two sides.
+        UserError: the folder is not a batch, too much of it is unusable, or a patient or image is in two splits.
     """
     _check_name(name, params)
     stored = _check_root(root, params)
-    known = _known_studies(params, prepared)
+    known = _read_known_studies(params, prepared)
     batch = read_batch(root)
     studies, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
@@ -113,13 +111,14 @@ def _check_name(name: str, params: Params) -> None:
 
 
 def _check_root(root: Path, params: Params) -> str:
-    """The root as it will be written: within the repository relative to it, elsewhere absolute."""
+    """Return the root as it will be written: within the repository relative to it, elsewhere absolute."""
     for name, batch in params.batches.items():
         if Path(batch.root).resolve() == root.resolve():
             raise ArrivalError(
                 f"{root} is in use: it is batch {name} already. A batch never changes; give a new folder"
             )
-    absolute, here = Path.cwd() / root, Path.cwd()
+    here = Path.cwd()
+    absolute = here / root
     if ".." in root.parts:
         absolute = root.resolve()
     stored = str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
@@ -128,8 +127,10 @@ def _check_root(root: Path, params: Params) -> str:
     return stored
 
 
-def _known_studies(params: Params, prepared: Path) -> pd.DataFrame:
-    columns, tables = ["patient", "split", "content_hash", "image", "synthetic"], []
+def _read_known_studies(params: Params, prepared: Path) -> pd.DataFrame:
+    """Read what the checks need of the studies of all listed batches."""
+    columns = ["patient", "split", "content_hash", "image", "synthetic"]
+    tables = []
     for name in params.batches:
         folder = prepared / name
         if not (folder / STUDIES).is_file():

@@ -1,4 +1,4 @@
-"""The fixed yardstick: the test images on which all versions are compared, whatever batches arrive later."""
+"""Select the benchmark, the fixed test images on which all versions are compared, and check that it is unchanged."""
 
 from typing import Any
 
@@ -8,25 +8,32 @@ from chestxray.params import Params
 
 
 class BenchmarkError(UserError):
-    """The fixed yardstick is not what it was."""
+    """The benchmark is not the one that `params.yaml` names."""
 
 
 def benchmark_batches(params: Params) -> tuple[str, ...]:
-    """The batches whose test patients are the benchmark: those named in `evaluate.benchmark`, else the first."""
+    """Return the batches whose test patients are the benchmark: those in `evaluate.benchmark`, else the first."""
     return params.evaluate.benchmark or (next(iter(params.batches)),)
 
 
 def benchmark_images(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:
-    """The fixed yardstick: the test images of some batches."""
+    """Return the test images of some batches."""
     test = dataset.split("test")
     return Dataset(test.studies[test.studies["batch"].isin(batches)].reset_index(drop=True), test.images)
 
 
 def check_benchmark(benchmark: Dataset, expected: str | None) -> dict[str, Any]:
-    """What is known of the benchmark: `n`, `patients` and the `sha256` of its labels and pixels.
+    """Describe the benchmark, and check its digest.
+
+    Args:
+        benchmark: its images.
+        expected: SHA-256 of its labels and pixels; None accepts any.
+
+    Returns:
+        `n` (images), `patients` (how many) and `sha256`.
 
     Raises:
-        BenchmarkError: it is not the one expected.
+        BenchmarkError: another digest.
     """
     digest = benchmark.digest
     if expected not in (None, digest):

@@ -1,15 +1,16 @@
-"""Preparing a batch: every image decoded, resized and put on its side of the split."""
+"""Prepare a batch: decode and resize every image, and assign every patient to a split."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.datasets.dataset import write_studies
+from chestxray.datasets.dataset import BOXES, IMAGES, write_studies
 from chestxray.datasets.nih import Batch, read_batch
 from chestxray.datasets.split import check_split, patient_split
 from chestxray.errors import UserError
@@ -25,18 +26,18 @@ from chestxray.tracking.progress import progress
 
 MAX_FILE_BYTES = 100_000_000
 IMAGES_IN_FLIGHT = 256
-
+"""How many images may be in work, or wait for their turn to be written."""
 KEPT_BLOCK = 30_000_000
-"""Freed blocks up to this size are kept for the next image. By itself glibc keeps what is no larger than twice the
-largest block that was freed so far: after a radiograph of 1024 × 1024 less than decoding takes, so that all would go
-back every time, which was a fifth of the time, with the cores waiting for each other in the kernel."""
+"""Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/prepare.md."""
+
+Pixels = npt.NDArray[np.uint8]
 
 
 class BatchError(UserError):
     """Too much of a batch is unusable; the message says how much and why.
 
     Attributes:
-        rejected: the list, as `prepare_batch` returns it.
+        rejected: what was rejected, as `prepare_batch` returns it.
     """
 
     def __init__(self, message: str, rejected: pd.DataFrame) -> None:
@@ -45,7 +46,7 @@ class BatchError(UserError):
 
 
 def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
-    """Decodes a batch in NIH layout into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `rejected.csv`.
+    """Decode a batch in NIH layout into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `rejected.csv`.
 
     All cores decode; memory does not grow with the batch. `out` appears whole or not at all.
 
@@ -58,32 +59,32 @@ def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
         What was rejected: `batch`, `image`, `reason`.
 
     Raises:
-        ValueError: the folder can't be read as a batch at all.
+        UserError: the folder can't be read as a batch at all.
         BatchError: more than `params.max_rejected` of the batch was rejected, or nothing is left. Its `rejected`
             attribute holds the table.
-        SplitError: a patient or an identical image on two sides.
+        SplitError: a patient or an identical image is in two splits.
     """
     batch = read_batch(root)
     with atomic_write(out) as folder:
         folder.mkdir()
-        with ArrayFile(folder / "images.npy", (params.size, params.size), np.uint8) as array:
+        with ArrayFile(folder / IMAGES, (params.size, params.size), np.uint8) as array:
             studies, rejected = examine_batch(batch, out.name, params, lambda pixels: array.append(pixels[None]))
         write_studies(studies, folder)
-        _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / "boxes.parquet", index=False)
+        _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
         rejected.to_csv(folder / "rejected.csv", index=False)
     return rejected
 
 
 def examine_batch(
-    batch: Batch, name: str, params: PrepareParams, keep: Callable[[npt.NDArray[np.uint8]], None]
+    batch: Batch, name: str, params: PrepareParams, keep: Callable[[Pixels], None]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Decodes a batch with all cores and says what is in it; of identical images the first one counts.
+    """Decode a batch with all cores and return what is in it; of identical images the first one counts.
 
     Args:
         batch: as read.
         name: of the batch.
         params: as for `prepare_batch`.
-        keep: is given the prepared pixels of each study in turn, uint8, size × size.
+        keep: is called with the prepared pixels of each study in turn, `(size, size)` uint8.
 
     Returns:
         The studies, with `split`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
@@ -99,8 +100,8 @@ def examine_batch(
     studies["synthetic"] = batch.synthetic
     check_split(studies)
     again = studies.pop("identical_to")
-    studies, identical = studies[again == ""], studies.loc[again != "", ["image"]]
-    identical = identical.assign(reason="identical to " + again[again != ""])
+    identical = studies.loc[again != "", ["image"]].assign(reason="identical to " + again[again != ""])
+    studies = studies[again == ""]
     rejected = pd.concat([batch.rejected, unreadable, identical], ignore_index=True).sort_values(["image", "reason"])
     rejected.insert(0, "batch", name)
     _check_rejected(rejected, len(studies), params.max_rejected)
@@ -108,9 +109,14 @@ def examine_batch(
 
 
 def _decode_all(
-    batch: Batch, size: int, name: str, keep: Callable[[npt.NDArray[np.uint8]], None]
+    batch: Batch, size: int, name: str, keep: Callable[[Pixels], None]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keeps the decodable images in the order of the table; returns their facts, and what is not decodable."""
+    """Decode the images and keep them in the order of the table, of identical ones the first.
+
+    Returns:
+        `image`, `content_hash`, `width`, `height` and `identical_to` (an earlier image, or empty) of those that can be
+        decoded; `image` and `reason` of the others.
+    """
     accepted: list[tuple[str, str, int, int, str]] = []
     first: dict[str, str] = {}
     rejected: list[tuple[str, str]] = []
@@ -121,23 +127,26 @@ def _decode_all(
         if isinstance(result, str):
             rejected.append((image, result))
         else:
-            pixels, content_hash, width, height = result
-            identical_to = first.get(content_hash, "")
-            accepted.append((image, content_hash, width, height, identical_to))
+            identical_to = first.get(result.content_hash, "")
+            accepted.append((image, result.content_hash, result.width, result.height, identical_to))
             if not identical_to:
-                first[content_hash] = image
-                keep(pixels)
-    columns = ["image", "content_hash", "width", "height", "identical_to"]
-    return pd.DataFrame(accepted, columns=columns).astype({"image": "str", "identical_to": "str"}), pd.DataFrame(
-        rejected, columns=["image", "reason"]
-    )
+                first[result.content_hash] = image
+                keep(result.pixels)
+    facts = pd.DataFrame(accepted, columns=["image", "content_hash", "width", "height", "identical_to"])
+    return facts.astype({"image": "str", "identical_to": "str"}), pd.DataFrame(rejected, columns=["image", "reason"])
 
 
-Decoded = tuple[npt.NDArray[np.uint8], str, int, int]
+class _Decoded(NamedTuple):
+    """An image, and facts of its file."""
+
+    pixels: Pixels
+    content_hash: str
+    width: int
+    height: int
 
 
-def _decode(path: Path, size: int) -> Decoded | str:
-    """The prepared pixels, the hash of the decoded ones and their size; or why there are none."""
+def _decode(path: Path, size: int) -> _Decoded | str:
+    """Decode and prepare an image, or return the reason why it can't be done."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return f"file larger than {MAX_FILE_BYTES:,} bytes"
@@ -149,7 +158,7 @@ def _decode(path: Path, size: int) -> Decoded | str:
     height, width = pixels.shape
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    return resize(pixels, size), digest.hexdigest(), width, height
+    return _Decoded(resize(pixels, size), digest.hexdigest(), width, height)
 
 
 def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) -> None:
@@ -166,7 +175,7 @@ def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) 
 
 
 def _scale_boxes(boxes: pd.DataFrame, studies: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Boxes in pixels of the prepared images."""
+    """Return the boxes of `studies` in pixels of the prepared images."""
     scaled = boxes.merge(studies[["image", "width", "height"]], on="image")
     for column, side in (("x", "width"), ("w", "width"), ("y", "height"), ("h", "height")):
         scaled[column] *= size / scaled[side]

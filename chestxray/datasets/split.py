@@ -1,7 +1,7 @@
-"""Which side of the split a patient falls on, by construction and for good.
+"""Assign patients to train, validation and test, and check that none is in two of them.
 
-The side is a function of the patient's id alone (or of the official NIH test list), so it never changes, whatever batch
-arrives later; a batch whose list says otherwise is refused.
+The split of a patient is a function of the id alone (or of the official NIH test list), so it never changes, whatever
+batch arrives later; a batch whose list says otherwise is refused. See docs/decisions/split.md.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class SplitError(UserError):
-    """A patient or an image stands on two sides of the split."""
+    """A patient or an image is in two splits."""
 
 
 def patient_split(patient: str, params: PrepareParams, official_test: frozenset[str] | None) -> Split:
-    """The side of a patient.
+    """Return the split of a patient.
 
     Args:
         patient: the id.
         params: shares of patients and the salt of the hash.
-        official_test: patients of the batch's official test list; None when it has no such list, and then
-            test patients are drawn by the hash too.
+        official_test: patients of the batch's official test list; None when it has no such list, and then test
+            patients are drawn by the hash too.
     """
     digest = hashlib.sha256(f"{params.salt}:{patient}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
@@ -38,7 +38,7 @@ def patient_split(patient: str, params: PrepareParams, official_test: frozenset[
 
 
 def check_split(studies: pd.DataFrame) -> None:
-    """Makes sure that no patient and no image stands on two sides.
+    """Check that no patient and no image is in two splits.
 
     Args:
         studies: a row an image with the columns `patient`, `split`, `content_hash` and `image`.
@@ -61,14 +61,14 @@ def check_split(studies: pd.DataFrame) -> None:
 
 
 def split_fingerprint(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:
-    """By what the test patients of each batch were drawn: another draw may have trained on some of them.
+    """Return by what the test patients of each batch were drawn: another draw may have trained on some of them.
 
     Args:
         test: the test studies, with the columns `batch` and `patient`.
-        params: of the hash.
+        params: shares of patients and the salt of the hash.
 
     Returns:
-        By batch "hash", if the hash alone would make all of them test, or the SHA-256 of their ids.
+        For each batch "hash", if the hash alone would make all of them test, else the SHA-256 of their ids.
     """
     draws = {}
     for batch, patients in test.groupby("batch", sort=False)["patient"]:
@@ -79,5 +79,5 @@ def split_fingerprint(test: pd.DataFrame, params: PrepareParams) -> dict[str, st
 
 
 def patient_fold(patient: str, folds: int) -> int:
-    """The fold, 0 to `folds` − 1, of a patient: a hash of the id, so that folds never share a patient."""
+    """Return the fold of a patient, 0 to `folds` − 1: a hash of the id, so that folds never share a patient."""
     return int.from_bytes(hashlib.sha256(f"fold:{patient}".encode()).digest()[:8], "big") % folds

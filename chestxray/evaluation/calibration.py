@@ -81,6 +81,6 @@ def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
     scores = check_scores(logits, "logits", images=len(checked))
     slope, intercept = np.ones(len(FINDINGS)), np.zeros(len(FINDINGS))
     for finding in np.flatnonzero(has_both_classes(checked)).tolist():
-        rows, positive = checked.of(finding)
+        rows, positive = checked.labelled_rows(finding)
         slope[finding], intercept[finding] = _fit_curve(scores[rows, finding], positive)
     return Platt(slope, intercept)

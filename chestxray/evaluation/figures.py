@@ -205,7 +205,7 @@ def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.
     figure, panels, key = _panels(10.5, f"Reliability, n = {len(checked):,} images, {said}", note)
     for column, (finding, axes) in enumerate(panels.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
-        rows, positive = checked.of(column)
+        rows, positive = checked.labelled_rows(column)
         if not both[finding]:
             _not_scored(axes, len(rows))
             continue

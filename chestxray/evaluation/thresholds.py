@@ -83,6 +83,6 @@ def fit_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike, policy: 
     scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)
     thresholds = np.where(checked.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
     for finding in np.flatnonzero(has_both_classes(checked)).tolist():
-        rows, positive = checked.of(finding)
+        rows, positive = checked.labelled_rows(finding)
         thresholds[finding] = _threshold(positive, scores[rows, finding], policy)
     return thresholds

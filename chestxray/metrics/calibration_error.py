@@ -85,7 +85,7 @@ def calibration_errors(labels: Labels, probabilities: Floats) -> Callable[[Weigh
     Returns:
         A function from weights `(b, n)` to errors `(b, 14)`, 0..1; NaN where no image that labels the finding is drawn.
     """
-    bins = [_Bins.sort(p, labels.of(finding)[0]) for finding, p in enumerate(probabilities.T)]
+    bins = [_Bins.sort(p, labels.labelled_rows(finding)[0]) for finding, p in enumerate(probabilities.T)]
     gaps = (probabilities - labels.present).T
     labelled = labels.labelled
 

@@ -48,7 +48,7 @@ def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats
 
 def rank_findings(labels: Labels, scores: Floats) -> list[Ranking]:
     """Ranks the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
-    known = (labels.of(finding) for finding in range(len(FINDINGS)))
+    known = (labels.labelled_rows(finding) for finding in range(len(FINDINGS)))
     return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
 
 

@@ -1,6 +1,6 @@
-"""The measures of one phantom patient's chest, and the outlines that follow from them.
+"""Measure one phantom patient's chest, and derive the outlines of its organs.
 
-Centimetres in the plane of `phantom_canvas`. Proportions were taken from textbook frontal radiographs
+Centimetres in the plane of `chestxray.phantom.canvas`. Proportions are those of textbook frontal radiographs
 (cardiothoracic ratio below 0.5, right diaphragm one to two centimetres above the left, hila at half the height of the
 lung).
 """
@@ -10,18 +10,43 @@ from functools import lru_cache
 
 import numpy as np
 
-from chestxray.phantom.canvas import Points, curve, mirrored
+from chestxray.phantom.canvas import Points, curve, mirror
 
-RIGHT, LEFT = -1, 1
+RIGHT = -1
+LEFT = 1
 """Sides of the patient, as signs of x: the patient's right is on the left of the image."""
 
 BASE_OF_FIELD = 44.0
-"""y of what lies below the field."""
+"""y of a line below the field, where outlines that leave it are closed."""
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Measures of one chest, in centimetres unless said."""
+    """Measures of one chest, in centimetres where no other unit is given.
+
+    Attributes:
+        half_width: half the inner width of the chest.
+        apex: y of the apices of the lungs.
+        dome_right: y of the top of the right diaphragm.
+        dome_left: y of the top of the left diaphragm.
+        dome_height: from the top of the diaphragm to its edge.
+        heart_right: reach of the heart to the right of the midline.
+        heart_left: reach to the left.
+        shift: of the mediastinum to the left.
+        knob: how far the aortic knob stands out.
+        bulk: fatness, about standard normal.
+        breast: size of the breasts, 0 for none.
+        shoulder: how low the shoulders stand.
+        scapula: how far the shoulder blades lie over the lungs.
+        rib_slope: how steeply the ribs fall, 1 normal.
+        bone: density of bone, 1 normal.
+        aeration: of the lungs, 1 normal.
+        vessels: width of the pulmonary vessels, 1 normal.
+        upper_vessels: width of those above the hila relative to those below.
+        stomach: air in it, 0..1.
+        calcified_aorta: whether the aortic arch has a rim of chalk.
+        seed: of the details.
+    """
 
     half_width: float
     apex: float
@@ -46,7 +71,7 @@ class Anatomy:
     seed: int
 
     def dome(self, side: int) -> float:
-        """y of the top of the diaphragm on `side`."""
+        """Return y of the top of the diaphragm on `side`."""
         return self.dome_right if side == RIGHT else self.dome_left
 
     @property
@@ -65,9 +90,10 @@ class Anatomy:
         return self.hilum - 3.2
 
 
-def grown_chest(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
-    """Draws the anatomy of a healthy patient of this sex (M or F) and age (years)."""
-    female, old = sex == "F", float(np.clip((age - 45) / 40, -0.7, 1.2))
+def sample_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
+    """Draw the anatomy of a healthy patient of this sex (M or F) and age (years)."""
+    female = sex == "F"
+    old = float(np.clip((age - 45) / 40, -0.7, 1.2))
     half_width = rng.normal(12.7 if female else 13.6, 0.5)
     dome_right = rng.normal(25.4, 0.8)
     heart = 2 * half_width * float(np.clip(rng.normal(0.425 + 0.015 * old, 0.025), 0.36, 0.475))
@@ -97,17 +123,18 @@ def grown_chest(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
     )
 
 
-def breathed(anatomy: Anatomy, view: str, depth: float) -> Anatomy:
-    """The chest as it stands for one exposure.
+def breathe(anatomy: Anatomy, view: str, depth: float) -> Anatomy:
+    """Return the chest as it stands for one exposure.
 
     Args:
         anatomy: the patient at full breath, standing, posteroanterior.
         view: `PA`, or `AP`: lying or sitting before a portable machine, which magnifies the heart, lifts the
             diaphragm and leaves the shoulder blades over the lungs.
-        depth: of the breath; 0 is full, 1 shallow. A shallow breath lifts the diaphragm and widens the heart.
+        depth: 0 for a full breath, 1 for a shallow one, which lifts the diaphragm and widens the heart.
     """
     portable = view == "AP"
-    lift, swell = 2.0 * depth + 0.8 * portable, 1 + 0.07 * depth + 0.06 * portable
+    lift = 2.0 * depth + 0.8 * portable
+    swell = 1 + 0.07 * depth + 0.06 * portable
     return replace(
         anatomy,
         dome_right=anatomy.dome_right - lift,
@@ -123,37 +150,45 @@ def breathed(anatomy: Anatomy, view: str, depth: float) -> Anatomy:
 
 @lru_cache(maxsize=4)
 def wall(a: Anatomy, side: int) -> Points:
-    """The inner chest wall of `side`, from the apex outwards and down; y never falls."""
-    w, top = a.half_width, a.apex
+    """Return the inner chest wall of `side`, from the apex outwards and down; y never falls."""
+    w = a.half_width
+    top = a.apex
     knots = [(4.2, 0.0), (6.2, 0.8), (8.3, 2.7), (10.4, 6.0), (12.0, 10.2), (13.0, 15.0), (13.6, 21.0), (13.4, 34.0)]
-    return mirrored(curve([(x * w / 13.6, top + y) for x, y in knots], 48), side)
+    return mirror(curve([(x * w / 13.6, top + y) for x, y in knots], 48), side)
 
 
 def diaphragm(a: Anatomy, side: int) -> Points:
-    """The diaphragm of `side`, from the midline outwards to beyond the costophrenic angle."""
-    w, top, h = a.half_width, a.dome(side), a.dome_height
+    """Return the diaphragm of `side`, from the midline outwards to beyond the costophrenic angle."""
+    w = a.half_width
+    top = a.dome(side)
+    h = a.dome_height
     knots = [(-0.3, 0.55), (0.12, 0.25), (0.40, 0.0), (0.66, 0.12), (0.86, 0.46), (1.0, 1.0), (1.12, 1.8)]
-    return mirrored(curve([(x * w, top + y * h) for x, y in knots], 40), side)
+    return mirror(curve([(x * w, top + y * h) for x, y in knots], 40), side)
 
 
 @lru_cache(maxsize=4)
 def mediastinum(a: Anatomy, side: int) -> Points:
-    """The edge of the mediastinum and heart on `side`, downwards; y always grows."""
-    top, hilum, arch = a.apex, a.hilum, a.arch
+    """Return the edge of the mediastinum and heart on `side`, downwards; y always grows."""
+    top = a.apex
+    hilum = a.hilum
+    arch = a.arch
     if side == RIGHT:  # brachiocephalic vein, superior vena cava, right atrium
         upper = [(2.6, 0), (2.2, top), (2.1, top + 3.5), (2.5, hilum - 1.5), (2.9, hilum + 0.8)]
         heart = [(0.88, 0.22), (1.0, 0.55), (0.93, 0.85), (0.7, 1.1)]
     else:  # subclavian artery, aortic knob, pulmonary trunk, left ventricle
         upper = [(2.5, 0), (2.0, top), (1.9, top + 2.5), (2.1 + a.knob, arch), (2.7, arch + 2.0), (3.5, hilum + 0.5)]
         heart = [(0.58, 0.24), (0.83, 0.52), (0.97, 0.80), (1.0, 0.97), (0.85, 1.2)]
-    width, height = a.heart_right if side == RIGHT else a.heart_left, a.dome_left - hilum
+    width = a.heart_right if side == RIGHT else a.heart_left
+    height = a.dome_left - hilum
     lower = [(max(x * width, 2.4), hilum + y * height) for x, y in heart]
-    edge = mirrored(curve([*upper, *lower, (1.5, a.dome_left + 6), (1.5, BASE_OF_FIELD)], 64), side)
+    edge = mirror(curve([*upper, *lower, (1.5, a.dome_left + 6), (1.5, BASE_OF_FIELD)], 64), side)
     return np.asarray(edge + np.array([a.shift, 0.0]))
 
 
 def belly_outline(a: Anatomy) -> Points:
-    """Everything below the diaphragm."""
-    right, left = diaphragm(a, RIGHT), diaphragm(a, LEFT)
-    right, left = right[right[:, 0] < 0], left[left[:, 0] > 0]
+    """Return the outline of everything below the diaphragm."""
+    right = diaphragm(a, RIGHT)
+    right = right[right[:, 0] < 0]
+    left = diaphragm(a, LEFT)
+    left = left[left[:, 0] > 0]
     return np.vstack([right[::-1], left, [(30, BASE_OF_FIELD), (-30, BASE_OF_FIELD)]])

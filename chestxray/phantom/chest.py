@@ -1,4 +1,4 @@
-"""The layers of a frontal radiograph of one chest: soft tissue, aerated lung, vessels and bone; and how they add up.
+"""Draw the layers of a frontal radiograph of one chest (soft tissue, lung, vessels, bone) and add them up.
 
 Absorption is in units of the soft tissue of a normal trunk.
 """
@@ -8,28 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chestxray.phantom.anatomy import (
-    BASE_OF_FIELD,
-    LEFT,
-    RIGHT,
-    Anatomy,
-    belly_outline,
-    mediastinum,
-    wall,
-)
-from chestxray.phantom.canvas import Array, Canvas, Points, curve, mirrored, ramp
+from chestxray.phantom.anatomy import BASE_OF_FIELD, LEFT, RIGHT, Anatomy, belly_outline, mediastinum, wall
+from chestxray.phantom.canvas import Array, Canvas, Points, curve, mirror, ramp
 from chestxray.phantom.skeleton import draw_bones
 
 LUNG_CONTRAST = 0.60
+"""Absorption that a lung full of air lacks."""
 VESSEL_CONTRAST = 0.27
-"""Absorption that a lung full of air lacks, and what of it a large vessel gives back."""
+"""What of it a large vessel gives back."""
 
 
 @dataclass(frozen=True)
 class Chest:
-    """The layers of one normal radiograph, float32 arrays of size×size.
+    """The layers of one normal radiograph, float32 arrays `(size, size)`.
 
-    Args:
+    Attributes:
+        canvas: that they are drawn on.
+        anatomy: that they show.
         soft: absorption of all soft tissue as if the lungs were solid.
         lung: thickness of aerated lung, 0 to about 1.
         vessels: vessel markings, 0..1.
@@ -50,25 +45,25 @@ class Chest:
     organs: Array
 
     def spot(self, side: int, height: float, outward: float) -> tuple[float, float]:
-        """A place in the lung of `side`: `height` 0 at the apex, 1 at the dome; `outward` 0 medial, 1 at the wall."""
+        """Return a place in the lung: `height` 0 at the apex, 1 at the dome; `outward` 0 medial, 1 at the wall."""
         a = self.anatomy
         y = a.apex + height * (a.dome(side) - a.apex)
         return self.across(side, y, outward), y
 
     def across(self, side: int, y: float, outward: float) -> float:
-        """x in the lung of `side` at `y`: `outward` 0 at the mediastinum, 1 at the chest wall."""
+        """Return x in the lung of `side` at `y`: `outward` 0 at the mediastinum, 1 at the chest wall."""
         inner, outer = (np.interp(y, line[:, 1], line[:, 0]) for line in (self.middle(side), wall(self.anatomy, side)))
         return float(inner + outward * (outer - inner))
 
     def middle(self, side: int) -> Points:
-        """The edge of mediastinum and heart on `side`."""
+        """Return the edge of mediastinum and heart on `side`."""
         return mediastinum(self.anatomy, side)
 
 
 class Shadow(NamedTuple):
-    """What a sign or a device changes in the picture; float32 arrays of the image's shape, or None.
+    """What a sign or a device changes in the image; float32 arrays of the image's shape, or None.
 
-    Args:
+    Attributes:
         opacity: 0..1, part of the lung's air replaced by fluid or tissue.
         density: absorption added wherever it lies (negative: air).
         bare: 0..1, where vessel markings are missing.
@@ -82,7 +77,7 @@ class Shadow(NamedTuple):
 
 
 def absorption(chest: Chest, shadows: list[Shadow]) -> Array:
-    """Adds up the layers: fluid replaces air, and hides the vessels it surrounds."""
+    """Add up the layers: fluid replaces air, and hides the vessels that it surrounds."""
     clear = np.ones_like(chest.lung)
     bare = np.ones_like(chest.lung)
     total = chest.soft + chest.bone
@@ -98,7 +93,7 @@ def absorption(chest: Chest, shadows: list[Shadow]) -> Array:
 
 
 def draw_chest(canvas: Canvas, anatomy: Anatomy) -> Chest:
-    """Draws the layers of a normal chest."""
+    """Draw the layers of a normal chest."""
     rng = np.random.default_rng(anatomy.seed)
     rim = {side: chest_rim(canvas, anatomy, side) for side in (RIGHT, LEFT)}
     heart = canvas.fill(np.vstack([mediastinum(anatomy, RIGHT), mediastinum(anatomy, LEFT)[::-1]]), softness=0.12)
@@ -113,15 +108,15 @@ def draw_chest(canvas: Canvas, anatomy: Anatomy) -> Chest:
 
 
 def chest_rim(canvas: Canvas, a: Anatomy, side: int) -> Array:
-    """Depth inside the chest wall of one half, in centimetres."""
-    beyond = mirrored([(-8, BASE_OF_FIELD), (-8, a.apex + 9), (1.0, a.apex + 3.2), (2.7, a.apex + 0.8)], side)
+    """Return the depth inside the chest wall of one half, in centimetres; 0 elsewhere."""
+    beyond = mirror([(-8, BASE_OF_FIELD), (-8, a.apex + 9), (1.0, a.apex + 3.2), (2.7, a.apex + 0.8)], side)
     cage = canvas.fill(np.vstack([wall(a, side), beyond]))
     x, _ = canvas.grid
     return np.where(x * side > 0, canvas.distance(cage), np.float32(0))
 
 
 def draw_organs(canvas: Canvas, a: Anatomy, heart: Array, belly: Array) -> Array:
-    """What heart and abdomen absorb beyond other soft tissue: alike where they meet, more further down."""
+    """Draw what heart and abdomen absorb beyond other soft tissue: alike where they meet, more further down."""
     _, y = canvas.grid
     middle = np.float32(0.13) * heart * ramp(y, a.apex - 2.5, a.apex + 4)
     deep = np.float32(0.16) * ramp(y, a.dome_right - 1.5, a.dome_right + 4.5)
@@ -129,15 +124,17 @@ def draw_organs(canvas: Canvas, a: Anatomy, heart: Array, belly: Array) -> Array
 
 
 def draw_body(canvas: Canvas, a: Anatomy) -> Array:
-    """Soft tissue of neck, trunk and arms: 1 where thick, thinning towards its outline, 0 in air."""
-    flank, neck, s = a.half_width + 2.4 + 0.9 * a.bulk, 5.2 + 0.4 * a.bulk, a.shoulder
+    """Draw the soft tissue of neck, trunk and arms: 1 where thick, thinning towards its outline, 0 in air."""
+    flank = a.half_width + 2.4 + 0.9 * a.bulk
+    neck = 5.2 + 0.4 * a.bulk
+    s = a.shoulder
     half = curve(
         [(neck, -4), (neck - 0.2, 1.0), (neck + 1.6, 3.6), (11.5, 4.9 + s), (17, 6.4 + s), (20.2, 10 + s), (22, 17)], 40
     )
     trunk = curve([(flank + 1.0, 17.5), (flank + 0.3, 21), (flank, 27), (flank + 0.5, BASE_OF_FIELD)], 24)
     arm_gap = [(flank + 6.0, BASE_OF_FIELD), (flank + 1.6, 18.5)]
     outline = np.vstack([half, [(25, BASE_OF_FIELD)], arm_gap, trunk])
-    mask = canvas.fill(np.vstack([outline, mirrored(outline, -1)[::-1]]))
+    mask = canvas.fill(np.vstack([outline, mirror(outline, -1)[::-1]]))
     away = np.clip(canvas.distance(mask) / 4.2, 0, 1)
     _, y = canvas.grid
     thickness = (0.78 + 0.22 * ramp(y, 2, 9)) * (1 + 0.05 * np.float32(a.bulk))
@@ -145,20 +142,21 @@ def draw_body(canvas: Canvas, a: Anatomy) -> Array:
 
 
 def draw_breasts(canvas: Canvas, a: Anatomy) -> Array:
-    """Breast shadows over the lower lungs; their lower edge is the sharper one."""
+    """Draw the breasts over the lower lungs; their lower edge is the sharper one."""
     layer = np.zeros((canvas.size, canvas.size), np.float32)
     if not a.breast:
         return layer
     _, y = canvas.grid
     for side in (RIGHT, LEFT):
-        centre, radius = (side * (a.half_width - 4.6), a.dome_right - 1.6 + 2.5 * a.breast), 4.6 + 1.6 * a.breast
+        centre = (side * (a.half_width - 4.6), a.dome_right - 1.6 + 2.5 * a.breast)
+        radius = 4.6 + 1.6 * a.breast
         shadow = canvas.ellipse(centre, (radius * 1.08, radius), softness=1.6)
         layer += 0.25 * a.breast * shadow * ramp(y, centre[1] - radius, centre[1] + radius * 0.6)
     return layer
 
 
 def draw_stomach(canvas: Canvas, a: Anatomy, belly: Array) -> Array:
-    """Air under the left dome, large, small or none, above the level of what the stomach holds."""
+    """Draw the air under the left dome, large, small or none, above the level of what the stomach holds."""
     full = 1.8 * a.stomach
     centre = (5.2 + 1.6 * full, a.dome_left + 1.6 + 0.9 * full)
     bubble = canvas.ellipse(centre, (1.2 + 1.7 * full, 0.7 + 0.9 * full), -8, 0.5)
@@ -168,7 +166,7 @@ def draw_stomach(canvas: Canvas, a: Anatomy, belly: Array) -> Array:
 
 
 def draw_airways(canvas: Canvas, a: Anatomy) -> Array:
-    """Trachea and main bronchi, full of air."""
+    """Draw trachea and main bronchi, full of air."""
     carina = a.hilum - 1.6
     bend = a.shift + 0.15 - 0.25 * a.knob
     trachea = curve([(0, -2), (0, 4), (bend * 0.7, carina - 4), (bend, carina)])
@@ -179,16 +177,16 @@ def draw_airways(canvas: Canvas, a: Anatomy) -> Array:
 
 
 def draw_vessels(canvas: Canvas, a: Anatomy, rng: np.random.Generator) -> Array:
-    """Pulmonary vessels, branching from the hila and thinning outwards; the lower ones are the wider."""
+    """Draw the pulmonary vessels, branching from the hila and thinning outwards; the lower ones are the wider."""
     layers = []
     for side, height in ((RIGHT, 0.5), (LEFT, -0.4)):
         paths, widths = branches(rng, (side * 3.3 + a.shift, a.hilum + height), side, a)
         layers.append(canvas.stroke(paths, widths, [min(1.0, 0.2 + 1.6 * width) for width in widths]))
-    return canvas.blur(np.maximum(*layers), 0.06) + 0.5 * hila(canvas, a)
+    return canvas.blur(np.maximum(*layers), 0.06) + 0.5 * draw_hila(canvas, a)
 
 
-def hila(canvas: Canvas, a: Anatomy) -> Array:
-    """The hazy mass of the large vessels at the hila."""
+def draw_hila(canvas: Canvas, a: Anatomy) -> Array:
+    """Draw the hazy mass of the large vessels at the hila."""
     spots = [((side * 4.0 + a.shift, a.hilum + (0.7 if side == RIGHT else -0.2)), side) for side in (RIGHT, LEFT)]
     return np.asarray(sum(canvas.ellipse(spot, (1.3, 2.4), side * -18, 2.2) for spot, side in spots), np.float32)
 
@@ -196,7 +194,18 @@ def hila(canvas: Canvas, a: Anatomy) -> Array:
 def branches(
     rng: np.random.Generator, root: tuple[float, float], side: int, a: Anatomy, generations: int = 5
 ) -> tuple[list[Points], list[float]]:
-    """A tree of vessels, paths and widths, the finest first: each branch bends a little and splits in two."""
+    """Grow a tree of vessels in which each branch bends a little and splits in two.
+
+    Args:
+        rng: of the details.
+        root: x and y where the tree begins.
+        side: -1 right, +1 left.
+        a: with the width of the vessels.
+        generations: how often the branches split.
+
+    Returns:
+        Paths `(3, 2)` and their widths, both in centimetres, the finest first.
+    """
     angle = np.linspace(-1.35, 1.5, 9) + rng.normal(0, 0.16, 9)  # 0 points outwards, positive to the feet
     start = np.array(root) + np.column_stack([side * rng.uniform(-0.5, 0.9, 9), 2.0 * np.sin(angle)])
     width = 0.25 * a.vessels * (1 + (a.upper_vessels - 1) * (angle < 0)) * rng.uniform(0.8, 1.2, 9)
@@ -207,8 +216,10 @@ def branches(
         bend = angle + rng.normal(0, 0.24, len(angle))
         middle = start + 0.5 * reach[:, None] * np.column_stack([side * np.cos(angle), np.sin(angle)])
         end = middle + 0.5 * reach[:, None] * np.column_stack([side * np.cos(bend), np.sin(bend)])
-        paths, widths = [*np.stack([start, middle, end], axis=1), *paths], [*width.tolist(), *widths]
+        paths = [*np.stack([start, middle, end], axis=1), *paths]
+        widths = [*width.tolist(), *widths]
         fork = rng.uniform(0.18, 0.48, len(angle))
-        start, angle = np.repeat(end, 2, axis=0), np.concatenate([bend - fork, bend + fork]).reshape(2, -1).T.ravel()
+        start = np.repeat(end, 2, axis=0)
+        angle = np.concatenate([bend - fork, bend + fork]).reshape(2, -1).T.ravel()
         width = np.repeat(width, 2) * rng.uniform(0.55, 0.86, len(angle))
     return paths, widths

@@ -1,4 +1,4 @@
-"""Who the phantom patients are, and what each study of them shows."""
+"""Draw the phantom patients: how many studies each has, and which findings each study shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from chestxray.findings import FINDINGS
 from chestxray.phantom.site import ACUTE, FIRST_SITE, PORTABLE_IF_ILL, Site
 
 ABNORMAL = 0.5
-"""Share of studies that may have findings."""
+"""Share of patients who are ill; nearly all findings are theirs."""
 
 AFFINITY = {
     ("Effusion", "Atelectasis"): 3.0,
@@ -43,7 +43,14 @@ RECURRENCE = 5.0
 
 @dataclass(frozen=True)
 class Study:
-    """One radiograph to be drawn."""
+    """One radiograph to be drawn.
+
+    Attributes:
+        followup: number of the study among the patient's, from 0 on over all batches.
+        age: in years.
+        view: `PA` or `AP`.
+        findings: in the order of `FINDINGS`.
+    """
 
     followup: int
     age: int
@@ -55,11 +62,11 @@ class Study:
 class Patient:
     """One patient with one to four studies of one batch.
 
-    Args:
+    Attributes:
         number: the id.
         sex: `M` or `F`.
-        age: in years, at the first study of all; the anatomy is of that age.
-        studies: in order, follow-ups of earlier batches left out.
+        age: in years, at the first study of all batches; the anatomy is of that age.
+        studies: in order, those of earlier batches left out.
     """
 
     number: int
@@ -69,7 +76,7 @@ class Patient:
 
 
 def sample_cohort(studies: int, patients: int, seed: int) -> list[Patient]:
-    """Draws the cohort of the first batch.
+    """Draw the cohort of the first batch.
 
     Args:
         studies: how many radiographs in all, `patients` to four times `patients`.
@@ -82,18 +89,18 @@ def sample_cohort(studies: int, patients: int, seed: int) -> list[Patient]:
     Raises:
         ValueError: the studies can't be shared out, one to four to each patient.
     """
-    return drawn_cohort(studies, range(1, patients + 1), (), FIRST_SITE, np.random.default_rng([seed, 0]))
+    return sample_patients(studies, range(1, patients + 1), (), FIRST_SITE, np.random.default_rng([seed, 0]))
 
 
 def sample_update(
     known: list[Patient], studies: int, patients: int, returning: int, site: Site, seed: int
 ) -> list[Patient]:
-    """Draws the cohort of a later batch from another site.
+    """Draw the cohort of a later batch from another site.
 
     Args:
         known: the patients of the first batch.
         studies: how many radiographs in all, `patients` to four times `patients`.
-        patients: how many patients; those who are new are numbered from the last known one on.
+        patients: how many patients; the new ones are numbered from the last known one on.
         returning: how many of them are known.
         site: where they are seen.
         seed: of the first batch.
@@ -110,13 +117,13 @@ def sample_update(
     rng = np.random.default_rng([seed, 0, 1])
     back = [known[index] for index in sorted(rng.choice(len(known), returning, replace=False))]
     new = range(len(known) + 1, len(known) + 1 + patients - returning)
-    return drawn_cohort(studies, [*(patient.number for patient in back), *new], back, site, rng)
+    return sample_patients(studies, [*(patient.number for patient in back), *new], back, site, rng)
 
 
-def drawn_cohort(
+def sample_patients(
     studies: int, numbers: Sequence[int], back: Sequence[Patient], site: Site, rng: np.random.Generator
 ) -> list[Patient]:
-    """Draws who has how many studies, and what they show.
+    """Draw who has how many studies, and what they show.
 
     Args:
         studies: how many radiographs in all.
@@ -125,14 +132,15 @@ def drawn_cohort(
         site: where they are seen.
         rng: of the cohort.
     """
-    patients, known = len(numbers), len(back)
+    patients = len(numbers)
+    known = len(back)
     if not 0 < patients <= studies <= 4 * patients:
         raise ValueError(f"{studies} studies of {patients} patients: a patient has 1 to 4 studies")
     visits = 1 + np.bincount(rng.choice(3 * patients, studies - patients, replace=False) // 3, minlength=patients)
     owner = np.repeat(np.arange(patients), visits)
     age = np.clip(np.rint(rng.normal(48, 16, patients)), 18, 92).astype(int)
     age[:known] = [patient.age for patient in back]
-    labels = sample_findings(owner, age[owner], had_before(back, patients), site, rng)
+    labels = sample_findings(owner, age[owner], earlier_findings(back, patients), site, rng)
     sex = rng.choice(["M", "F"], patients, p=[0.56, 0.44])
     sex[:known] = [patient.sex for patient in back]
     odds = site.portable + PORTABLE_IF_ILL * labels[:, [name in ACUTE for name in FINDINGS]].any(axis=1)
@@ -145,7 +153,7 @@ def drawn_cohort(
             str(sex[p]),
             int(age[p]),
             tuple(
-                Study(k, int(age[p]) + k // 2, str(view[row]), present(labels[row]))
+                Study(k, int(age[p]) + k // 2, str(view[row]), finding_names(labels[row]))
                 for k, row in enumerate(range(start[p], start[p] + visits[p]), earlier[p])
             ),
         )
@@ -153,38 +161,39 @@ def drawn_cohort(
     ]
 
 
-def had_before(back: Sequence[Patient], patients: int) -> NDArray[np.bool_]:
-    """Which findings earlier batches have of each patient, patients×14; the first `back` ones are known."""
+def earlier_findings(back: Sequence[Patient], patients: int) -> NDArray[np.bool_]:
+    """Return which findings earlier batches have of each patient, `(patients, 14)`; the first `back` ones are known."""
     had = np.zeros((patients, len(FINDINGS)), dtype=bool)
     for p, patient in enumerate(back):
         had[p] = [any(name in study.findings for study in patient.studies) for name in FINDINGS]
     return had
 
 
-def present(row: NDArray[np.bool_]) -> tuple[str, ...]:
-    """The findings of one row of labels."""
-    return tuple(name for name, seen in zip(FINDINGS, row, strict=True) if seen)
+def finding_names(row: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return the findings that one row of labels `(14,)` has."""
+    return tuple(name for name, present in zip(FINDINGS, row, strict=True) if present)
 
 
 def sample_findings(
     owner: NDArray[np.int64], age: NDArray[np.int64], had: NDArray[np.bool_], site: Site, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Gives each finding to its share of the studies, the rarest first.
+    """Give each finding to its share of the studies, the rarest first.
 
     A study is likelier to get a finding when it has an affine one, when its patient is prone to it or had it before,
     and at some ages.
 
     Args:
-        owner: patient of each study.
-        age: in years, of each study's patient.
-        had: patients×14, the findings of earlier batches.
+        owner: `(studies,)` patient of each study.
+        age: `(studies,)` in years, of each study's patient.
+        had: `(patients, 14)` the findings of earlier batches.
         site: with the shares.
         rng: of the cohort.
 
     Returns:
-        Studies×14 labels in the order of `FINDINGS`; each column has exactly its share, at least one.
+        `(studies, 14)` labels in the order of `FINDINGS`; each column has exactly its share, at least one.
     """
-    studies, patients = len(owner), int(owner.max()) + 1
+    studies = len(owner)
+    patients = int(owner.max()) + 1
     ill = rng.permutation(patients) < ABNORMAL * patients
     able = np.where(rng.random(studies) < 0.94, ill[owner], ~ill[owner]) * 1.0 + 1e-9
     labels = np.zeros((studies, len(FINDINGS)), dtype=bool)

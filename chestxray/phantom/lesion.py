@@ -1,4 +1,4 @@
-"""One finding in one study, and the shapes that signs and mimics share."""
+"""Describe one finding in one study, and draw the shapes that signs and mimics share."""
 
 from dataclasses import dataclass, replace
 
@@ -12,9 +12,9 @@ from chestxray.phantom.chest import Chest, branches
 class Lesion:
     """One finding in one study.
 
-    Args:
+    Attributes:
         side: of the patient, where the finding has one; -1 right, +1 left.
-        strength: conspicuity in 0..1, from hardly to be seen to unmistakable.
+        strength: conspicuity in 0..1, from hardly visible to unmistakable.
         variant: in 0..1, which of the finding's appearances.
         seed: of its details; the same at every follow-up of a patient.
     """
@@ -25,21 +25,21 @@ class Lesion:
     seed: int
 
     def rng(self) -> np.random.Generator:
-        """A new generator of this lesion's details."""
+        """Return a new generator of this lesion's details."""
         return np.random.default_rng(self.seed)
 
     def between(self, subtle: float, obvious: float) -> float:
-        """`subtle` at strength 0 to `obvious` at strength 1."""
+        """Interpolate from `subtle` at strength 0 to `obvious` at strength 1."""
         return subtle + self.strength * (obvious - subtle)
 
 
 def side_mask(chest: Chest, side: int) -> Array:
-    """Inside of one half of the chest, 0..1."""
+    """Return the inside of one half of the chest, 0..1."""
     return ramp(chest.rim[side], 0, 0.15)
 
 
 def patches(chest: Chest, rng: np.random.Generator, spots: list[tuple[float, float]], radius: float) -> Array:
-    """Soft clouds with ragged edges about `spots`, 0..1."""
+    """Draw soft clouds with ragged edges around `spots`, 0..1."""
     cloud = np.zeros_like(chest.lung)
     for spot in spots:
         radii = (radius * rng.uniform(0.7, 1.1), radius * rng.uniform(0.8, 1.3))
@@ -48,7 +48,7 @@ def patches(chest: Chest, rng: np.random.Generator, spots: list[tuple[float, flo
 
 
 def air_bronchogram(chest: Chest, side: int, rng: np.random.Generator) -> Array:
-    """Air in the branches of the bronchi, to be seen where the lung around them is opaque."""
+    """Draw air in the branches of the bronchi, visible where the lung around them is opaque; 0..1."""
     root = (side * 2.8 + chest.anatomy.shift, chest.anatomy.hilum)
     plain = replace(chest.anatomy, vessels=1.0, upper_vessels=1.0)
     paths, widths = branches(rng, root, side, plain, generations=3)
@@ -56,7 +56,7 @@ def air_bronchogram(chest: Chest, side: int, rng: np.random.Generator) -> Array:
 
 
 def round_opacity(chest: Chest, centre: tuple[float, float], diameter: float, rng: np.random.Generator) -> Array:
-    """A rounded lesion of a given diameter, slightly lobulated, 0..1."""
+    """Draw a rounded, slightly lobulated lesion of a given diameter in centimetres, 0..1."""
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     lobes = [rng.normal(0, 0.045) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5)]
     radius = diameter / 2 * (1 + np.sum(lobes, axis=0))

@@ -1,4 +1,4 @@
-"""What looks like a finding and is none: the normal variants and chance shadows that make reading hard."""
+"""Draw mimics: normal variants and chance shadows that look like a finding and are none."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,57 +11,63 @@ from chestxray.phantom.chest import Chest, Shadow
 from chestxray.phantom.lesion import round_opacity, side_mask
 
 
-def either_side(rng: np.random.Generator) -> int:
-    """The patient's right or left."""
+def sample_side(rng: np.random.Generator) -> int:
+    """Draw the patient's right or left."""
     return int(rng.choice([RIGHT, LEFT]))
 
 
 def nipples(chest: Chest, rng: np.random.Generator) -> Array:
-    """Two small round shadows at the same height: like nodules, but symmetrical."""
+    """Draw two small round shadows at the same height: like nodules, but symmetrical."""
     a = chest.anatomy
-    out, y, width = rng.uniform(0.58, 0.68), a.dome_right - rng.uniform(1.0, 3.2), rng.uniform(0.9, 1.3)
+    out = rng.uniform(0.58, 0.68)
+    y = a.dome_right - rng.uniform(1.0, 3.2)
+    width = rng.uniform(0.9, 1.3)
     spots = [round_opacity(chest, (side * out * a.half_width, y + rng.normal(0, 0.3)), width, rng) for side in (-1, 1)]
     return np.float32(rng.uniform(0.06, 0.14)) * np.maximum(*spots)
 
 
 def granuloma(chest: Chest, rng: np.random.Generator) -> Array:
-    """A scar of a few millimetres, or a bone island in a rib: denser and smaller than a nodule."""
-    spot = chest.spot(either_side(rng), rng.uniform(0.1, 0.9), rng.uniform(0.2, 0.9))
+    """Draw a scar of a few millimetres, or a bone island in a rib: denser and smaller than a nodule."""
+    spot = chest.spot(sample_side(rng), rng.uniform(0.1, 0.9), rng.uniform(0.2, 0.9))
     return rng.uniform(0.10, 0.22) * round_opacity(chest, spot, rng.uniform(0.4, 0.8), rng)
 
 
 def vessel_on_end(chest: Chest, rng: np.random.Generator) -> Array:
-    """A vessel that runs towards the beam near the hilum."""
-    a, side = chest.anatomy, either_side(rng)
+    """Draw a vessel that runs towards the beam near the hilum."""
+    a = chest.anatomy
+    side = sample_side(rng)
     spot = (side * rng.uniform(3.6, 6.0), a.hilum + rng.uniform(-2.0, 2.5))
     return rng.uniform(0.06, 0.13) * round_opacity(chest, spot, rng.uniform(0.7, 1.2), rng)
 
 
 def skin_fold(chest: Chest, rng: np.random.Generator) -> Array:
-    """An edge along the chest wall as in pneumothorax, but broad, and the vessels go on beyond it."""
-    side = either_side(rng)
-    rim, (_, y) = chest.rim[side], chest.canvas.grid
-    depth, top = rng.uniform(0.8, 4.0), chest.anatomy.apex + rng.uniform(0, 6)
+    """Draw an edge along the chest wall as in pneumothorax, but broad, and with vessels beyond it."""
+    side = sample_side(rng)
+    rim = chest.rim[side]
+    _, y = chest.canvas.grid
+    depth = rng.uniform(0.8, 4.0)
+    top = chest.anatomy.apex + rng.uniform(0, 6)
     band = ramp(rim, depth + rng.uniform(1.5, 3.0), depth) * ramp(rim, depth - 0.1, depth) * side_mask(chest, side)
     return rng.uniform(0.04, 0.09) * band * ramp(y, top, top + 2) * ramp(y, top + rng.uniform(9, 16), top + 7)
 
 
 def fat_pad(chest: Chest, rng: np.random.Generator) -> Array:
-    """Fat in the angle between heart and diaphragm."""
-    a, side = chest.anatomy, either_side(rng)
+    """Draw fat in the angle between heart and diaphragm."""
+    a = chest.anatomy
+    side = sample_side(rng)
     edge = chest.across(side, a.dome(side) - 0.5, 0.0)
     return rng.uniform(0.08, 0.22) * chest.canvas.ellipse((edge, a.dome(side) + 0.4), (2.2, 1.8), side * 40, 1.6)
 
 
 def overlying_tissue(chest: Chest, rng: np.random.Generator) -> Array:
-    """A soft veil over part of a lung: muscle, breast or bedding on one side."""
-    spot = chest.spot(either_side(rng), rng.uniform(0.2, 1.0), rng.uniform(0.3, 0.9))
+    """Draw a soft veil over part of a lung: muscle, breast or bedding on one side."""
+    spot = chest.spot(sample_side(rng), rng.uniform(0.2, 1.0), rng.uniform(0.3, 0.9))
     radii = (rng.uniform(2.5, 6), rng.uniform(2.5, 6))
     return rng.uniform(0.04, 0.13) * chest.canvas.ellipse(spot, radii, rng.uniform(0, 180), 2.5 * min(radii) * 0.7)
 
 
 def coarse_markings(chest: Chest, rng: np.random.Generator) -> Array:
-    """The net of an old or a smoker's lung, or of vessels crowded at the bases."""
+    """Draw the net of an old or a smoker's lung, or of vessels crowded at the bases."""
     _, y = chest.canvas.grid
     net = ramp(np.abs(chest.canvas.noise(rng, 0.6)), 0.5, 0.0)
     basal = 0.35 + 0.65 * ramp(y, chest.anatomy.hilum - 3, chest.anatomy.dome_right)
@@ -69,24 +75,26 @@ def coarse_markings(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def scar(chest: Chest, rng: np.random.Generator) -> Array:
-    """A thin line of an old scar or a fissure seen edge-on: thinner than plate atelectasis."""
-    side = either_side(rng)
+    """Draw a thin line of an old scar or a fissure seen edge-on: thinner than plate atelectasis."""
+    side = sample_side(rng)
     x, y = chest.spot(side, rng.uniform(0.4, 0.95), rng.uniform(0.25, 0.7))
-    half, tilt = rng.uniform(1.0, 2.8), rng.normal(0, 0.35)
+    half = rng.uniform(1.0, 2.8)
+    tilt = rng.normal(0, 0.35)
     path = curve([(x - half, y + half * tilt), (x, y + rng.normal(0, 0.2)), (x + half, y - half * tilt)])
     return rng.uniform(0.10, 0.2) * chest.canvas.blur(chest.canvas.stroke([path], [0.16], [1.0]), 0.04)
 
 
 def companion_shadow(chest: Chest, rng: np.random.Generator) -> Array:
-    """Soft tissue along the ribs at the apex or the side: thinner than pleural thickening."""
-    side, (_, y) = either_side(rng), chest.canvas.grid
+    """Draw soft tissue along the ribs at the apex or the side: thinner than pleural thickening."""
+    side = sample_side(rng)
+    _, y = chest.canvas.grid
     top = chest.anatomy.apex + rng.choice([-1.0, 8.0])
     band = ramp(chest.rim[side], rng.uniform(0.4, 0.8), 0.2) * side_mask(chest, side)
     return rng.uniform(0.08, 0.2) * band * ramp(y, top, top + 1) * ramp(y, top + rng.uniform(4, 9), top + 3)
 
 
 def bowel(chest: Chest, rng: np.random.Generator) -> Array:
-    """Gas in the colon under the left dome and near the midline: a level that is not behind the heart."""
+    """Draw gas in the colon under the left dome and near the midline: a level that is not behind the heart."""
     a = chest.anatomy
     spot = (rng.uniform(-1.0, 9.0), a.dome_left + rng.uniform(2.2, 5.0))
     return -rng.uniform(0.1, 0.3) * chest.canvas.ellipse(spot, (rng.uniform(1.0, 2.4), rng.uniform(0.8, 1.5)), 0, 0.4)
@@ -104,16 +112,16 @@ MIMICS: dict[Callable[[Chest, np.random.Generator], Array], float] = {
     companion_shadow: 0.4,
     bowel: 0.4,
 }
-"""How often each is seen at difficulty 1."""
+"""Share of studies with each at difficulty 1."""
 
 
-def mimics(chest: Chest, difficulty: float, rng: np.random.Generator) -> list[Shadow]:
-    """The mimics of one study; more of them the higher the difficulty (0..1)."""
+def draw_mimics(chest: Chest, difficulty: float, rng: np.random.Generator) -> list[Shadow]:
+    """Draw the mimics of one study; the higher the difficulty (0..1), the more."""
     return [Shadow(density=draw(chest, rng)) for draw, odds in MIMICS.items() if rng.random() < odds * difficulty]
 
 
-def variant(anatomy: Anatomy, difficulty: float, rng: np.random.Generator) -> Anatomy:
-    """A constitution at the edge of the normal: a big heart, a deep or a tight chest, an elevated dome."""
+def vary_anatomy(anatomy: Anatomy, difficulty: float, rng: np.random.Generator) -> Anatomy:
+    """Move a chest to the edge of the normal: a big heart, a deep or a tight chest, an elevated dome."""
     edge = (1.4 * difficulty * rng.normal(0, 1, 4)).tolist()
     heart = 1 + 0.05 * min(max(edge[0], -1.5), 1.6)
     return replace(

@@ -1,4 +1,4 @@
-"""Signs of what fills the air spaces or scars the lung: shadows cast onto an otherwise normal chest."""
+"""Draw the signs of findings that fill the air spaces or scar the lung, as shadows on an otherwise normal chest."""
 
 import numpy as np
 
@@ -9,14 +9,16 @@ from chestxray.phantom.lesion import Lesion, air_bronchogram, patches, round_opa
 
 
 def atelectasis(chest: Chest, lesion: Lesion) -> Shadow:
-    """Plate atelectasis, collapse of the right upper lobe, or a sail behind the heart border of a lower lobe."""
+    """Draw plate atelectasis, collapse of the right upper lobe, or the sail of a collapsed lower lobe."""
     if lesion.variant <= 0.5:
         return plates(chest, lesion)
-    return collapsed_upper_lobe(chest, lesion) if lesion.variant > 0.8 and lesion.side == RIGHT else sail(chest, lesion)
+    if lesion.variant > 0.8 and lesion.side == RIGHT:
+        return collapsed_upper_lobe(chest, lesion)
+    return sail(chest, lesion)
 
 
 def plates(chest: Chest, lesion: Lesion) -> Shadow:
-    """One to three bands, almost level, above the diaphragm."""
+    """Draw one to three bands, almost level, above the diaphragm."""
     rng = lesion.rng()
     band = np.zeros_like(chest.lung)
     for _ in range(rng.integers(1, 4)):
@@ -28,7 +30,7 @@ def plates(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def collapsed_upper_lobe(chest: Chest, lesion: Lesion) -> Shadow:
-    """A dense wedge at the right apex whose lower edge, the minor fissure, is lifted and bowed."""
+    """Draw a dense wedge at the right apex whose lower edge, the minor fissure, is lifted and bowed."""
     a = chest.anatomy
     height = a.apex + (a.hilum - a.apex) * lesion.between(0.45, 0.8)
     x, y = chest.canvas.grid
@@ -38,8 +40,9 @@ def collapsed_upper_lobe(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def sail(chest: Chest, lesion: Lesion) -> Shadow:
-    """The triangle of a collapsed lower lobe, from the hilum down along the spine."""
-    a, side = chest.anatomy, lesion.side
+    """Draw the triangle of a collapsed lower lobe, from the hilum down along the spine."""
+    a = chest.anatomy
+    side = lesion.side
     foot = chest.across(side, a.dome(side), lesion.between(0.15, 0.45))
     triangle = chest.canvas.fill(
         [(side * 1.2, a.hilum), (foot, a.dome(side) + 1.2), (side * 0.5, a.dome(side) + 2)], softness=0.3
@@ -50,7 +53,7 @@ def sail(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def infiltration(chest: Chest, lesion: Lesion) -> Shadow:
-    """Ill-defined, patchy and streaky haze in one or several places."""
+    """Draw ill-defined, patchy and streaky haze in one or several places."""
     rng = lesion.rng()
     sides = [lesion.side, -lesion.side if lesion.variant > 0.5 else lesion.side]
     spots = [chest.spot(side, rng.uniform(0.35, 0.9), rng.uniform(0.15, 0.7)) for side in sides]
@@ -61,7 +64,7 @@ def infiltration(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def pneumonia(chest: Chest, lesion: Lesion) -> Shadow:
-    """A patchy, ill-defined opacity of part of a lobe with some air bronchograms."""
+    """Draw a patchy, ill-defined opacity of part of a lobe with some air bronchograms."""
     rng = lesion.rng()
     spot = chest.spot(lesion.side, rng.uniform(0.45, 0.9), rng.uniform(0.2, 0.55))
     cloud = patches(chest, rng, [spot, (spot[0] + lesion.side * 1.5, spot[1] + 1.2)], lesion.between(2.6, 4.4))
@@ -71,13 +74,15 @@ def pneumonia(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def consolidation(chest: Chest, lesion: Lesion) -> Shadow:
-    """A lobe or segment full of fluid: even, dense, sharp at a fissure, with air bronchograms, hiding borders."""
+    """Draw a lobe or segment full of fluid: even, dense, sharp at a fissure, with air bronchograms."""
     rng = lesion.rng()
-    a, side = chest.anatomy, lesion.side
+    a = chest.anatomy
+    side = lesion.side
     _, y = chest.canvas.grid
     fissure = a.hilum + 0.6
     upper = lesion.variant < 0.35
-    height, outward = (0.22, 0.4) if upper else (0.78, 0.3)
+    height = 0.22 if upper else 0.78
+    outward = 0.4 if upper else 0.3
     spot = chest.spot(side, height, outward + rng.normal(0, 0.1))
     cloud = chest.canvas.ellipse(spot, (lesion.between(2.6, 5.5), lesion.between(2.6, 5.0)), 0, 3.0)
     cloud = cloud * (ramp(y, fissure + 0.1, fissure - 0.1) if upper else ramp(y, fissure - 0.1, fissure + 0.1))
@@ -87,7 +92,7 @@ def consolidation(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def mass(chest: Chest, lesion: Lesion) -> Shadow:
-    """A round opacity of three centimetres or more."""
+    """Draw a round opacity of three centimetres or more."""
     rng = lesion.rng()
     spot = chest.spot(lesion.side, rng.uniform(0.15, 0.85), rng.uniform(0.2, 0.75))
     tumour = round_opacity(chest, spot, lesion.between(3.4, 6.6), rng)
@@ -95,7 +100,7 @@ def mass(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def nodule(chest: Chest, lesion: Lesion) -> Shadow:
-    """Round opacities below three centimetres; sometimes several."""
+    """Draw a round opacity below three centimetres; sometimes several."""
     rng = lesion.rng()
     spots = np.zeros_like(chest.lung)
     for _ in range(1 + int(3 * lesion.variant**2)):
@@ -106,7 +111,7 @@ def nodule(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def edema(chest: Chest, lesion: Lesion) -> Shadow:
-    """Haze spreading from both hila like the wings of a bat, and Kerley B lines at the bases."""
+    """Draw haze spreading from both hila like the wings of a bat, and Kerley B lines at the bases."""
     rng = lesion.rng()
     a = chest.anatomy
     spots = [(side * 5.8 + a.shift, a.hilum + 1.5) for side in (RIGHT, LEFT)]
@@ -123,9 +128,10 @@ def edema(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def fibrosis(chest: Chest, lesion: Lesion) -> Shadow:
-    """A net of lines with small holes (honeycombs) at the bases and the periphery of both lungs."""
+    """Draw a net of lines with small holes (honeycombs) at the bases and the periphery of both lungs."""
     rng = lesion.rng()
-    a, (_, y) = chest.anatomy, chest.canvas.grid
+    a = chest.anatomy
+    _, y = chest.canvas.grid
     near_wall = ramp(chest.rim[RIGHT] + chest.rim[LEFT], 6.5, 0.5)
     where = np.clip(0.85 * ramp(y, a.hilum - 2, a.dome_right) + 0.5 * near_wall - 0.25, 0, 1)
     net = ramp(np.abs(chest.canvas.noise(rng, 0.7)), 0.5, 0.05)

@@ -1,4 +1,4 @@
-"""The radiographic sign of each finding, drawn as a radiologist would sketch it.
+"""Draw the radiographic sign of each finding, as a radiologist would sketch it.
 
 A sign may deform the anatomy before the chest is drawn (an enlarged heart, a flattened diaphragm), and casts a shadow
 onto the drawn chest. `SIGNS` is the table from finding to sign. The signs follow the glossary of the Fleischner
@@ -27,40 +27,42 @@ from chestxray.phantom.opacities import (
 )
 
 
-def unchanged(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """Most findings leave the measures of the chest as they are."""
+def keep_anatomy(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Leave the measures of the chest as they are."""
     return a
 
 
-def lost_volume(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """The diaphragm of the side rises and the mediastinum is drawn over."""
+def lose_volume(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Raise the diaphragm of the side and draw the mediastinum over."""
     lobar = lesion.variant > 0.5
     lift = lesion.between(0.3, 1.6 + 0.8 * lobar)
-    domes = (a.dome_right - lift * (lesion.side == RIGHT), a.dome_left - lift * (lesion.side == LEFT))
     return replace(
-        a, dome_right=domes[0], dome_left=domes[1], shift=a.shift + lesion.side * lesion.between(0, 0.9) * lobar
+        a,
+        dome_right=a.dome_right - lift * (lesion.side == RIGHT),
+        dome_left=a.dome_left - lift * (lesion.side == LEFT),
+        shift=a.shift + lesion.side * lesion.between(0, 0.9) * lobar,
     )
 
 
-def enlarged_heart(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """The cardiothoracic ratio rises above a half, mostly to the left."""
+def enlarge_heart(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Raise the cardiothoracic ratio above a half, mostly to the left."""
     growth = 2 * a.half_width * max(lesion.between(0.505, 0.62) - a.cardiothoracic_ratio, 0.02)
     return replace(a, heart_right=a.heart_right + 0.2 * growth, heart_left=a.heart_left + 0.8 * growth)
 
 
-def pushed(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """A large pneumothorax pushes the mediastinum away."""
+def push_mediastinum(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Push the mediastinum away from a large pneumothorax."""
     return replace(a, shift=a.shift - lesion.side * 0.9 * max(0.0, lesion.strength - 0.5))
 
 
-def engorged(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """Blood is diverted to the upper lobes, and all vessels widen."""
+def engorge_vessels(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Divert blood to the upper lobes and widen all vessels."""
     wide = 1 + lesion.between(0.0, 0.4)
     return replace(a, vessels=a.vessels * wide, upper_vessels=a.upper_vessels + lesion.between(0.0, 0.6))
 
 
-def overinflated(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """Long dark lungs over a low flat diaphragm, a narrow heart and sparse vessels."""
+def overinflate(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Stretch and darken the lungs over a low flat diaphragm, with a narrow heart and sparse vessels."""
     low = lesion.between(0.0, 2.5)
     return replace(
         a,
@@ -77,14 +79,14 @@ def overinflated(a: Anatomy, lesion: Lesion) -> Anatomy:
     )
 
 
-def shrunken(a: Anatomy, lesion: Lesion) -> Anatomy:
-    """Scarred lungs are small."""
+def shrink_lungs(a: Anatomy, lesion: Lesion) -> Anatomy:
+    """Raise both sides of the diaphragm: scarred lungs are small."""
     lift = lesion.between(0.0, 1.6)
     return replace(a, dome_right=a.dome_right - lift, dome_left=a.dome_left - lift)
 
 
 def heart_extent(chest: Chest, lesion: Lesion) -> Shadow:
-    """The sign is the outline itself: its extent reaches from the hila to the diaphragm."""
+    """Return the extent of the heart from the hila to the diaphragm: the sign is the outline itself."""
     a = chest.anatomy
     _, y = chest.canvas.grid
     return Shadow(
@@ -93,10 +95,11 @@ def heart_extent(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def effusion(chest: Chest, lesion: Lesion) -> Shadow:
-    """Fluid that blunts the costophrenic angle; its upper edge is a meniscus that climbs the chest wall."""
+    """Draw fluid that blunts the costophrenic angle and climbs the chest wall as a meniscus."""
     rng = lesion.rng()
     sides = (RIGHT, LEFT) if lesion.variant > 0.7 else (lesion.side,)
-    opacity, (_, y) = np.zeros_like(chest.lung), chest.canvas.grid
+    opacity = np.zeros_like(chest.lung)
+    _, y = chest.canvas.grid
     for side in sides:
         depth = lesion.between(0.1, 5.2) * rng.uniform(0.6, 1.1)
         level = chest.anatomy.dome(side) + 0.8 * chest.anatomy.dome_height - depth
@@ -108,9 +111,10 @@ def effusion(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def pneumothorax(chest: Chest, lesion: Lesion) -> Shadow:
-    """Air around a fallen lung: a thin pleural line, and no vessels between it and the chest wall."""
+    """Draw air around a collapsed lung: a thin pleural line, and no vessels between it and the chest wall."""
     rng = lesion.rng()
-    rim, (_, y) = chest.rim[lesion.side], chest.canvas.grid
+    rim = chest.rim[lesion.side]
+    _, y = chest.canvas.grid
     height = ramp(y, chest.anatomy.apex + lesion.between(7, 18), chest.anatomy.apex)
     width = lesion.between(0.35, 3.5) * (0.25 + 0.75 * height) * rng.uniform(0.85, 1.15) * (height > 0)
     free = ramp(width - rim, 0, 0.12) * side_mask(chest, lesion.side)
@@ -123,11 +127,17 @@ def pneumothorax(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def pleural_thickening(chest: Chest, lesion: Lesion) -> Shadow:
-    """A band along the chest wall, a cap at the apex, or an angle blunted in a straight line."""
+    """Draw a band along the chest wall, a cap at the apex, or an angle blunted in a straight line."""
     rng = lesion.rng()
-    a, (_, y) = chest.anatomy, chest.canvas.grid
+    a = chest.anatomy
+    _, y = chest.canvas.grid
     sides = (RIGHT, LEFT) if lesion.variant > 0.75 else (lesion.side,)
-    top, bottom = (a.apex - 1, a.apex + 3.5) if lesion.variant < 0.35 else (a.hilum - 2, a.dome(lesion.side) + 4)
+    if lesion.variant < 0.35:
+        top = a.apex - 1
+        bottom = a.apex + 3.5
+    else:
+        top = a.hilum - 2
+        bottom = a.dome(lesion.side) + 4
     length = ramp(y, top, top + 2) * ramp(y, bottom, bottom - 3)
     thick = lesion.between(0.55, 1.6) * length * (1 + 0.25 * chest.canvas.noise(rng, 3.0))
     band = np.zeros_like(chest.lung)
@@ -138,16 +148,17 @@ def pleural_thickening(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 def emphysema(chest: Chest, lesion: Lesion) -> Shadow:
-    """Bullae: places without vessels, mostly in the upper zones."""
+    """Clear bullae of their vessels, mostly in the upper zones."""
     rng = lesion.rng()
     spots = [chest.spot(side, rng.uniform(0.1, 0.5), rng.uniform(0.3, 0.7)) for side in (RIGHT, LEFT)]
     return Shadow(bare=lesion.between(0.1, 0.9) * patches(chest, rng, spots, 3.2))
 
 
 def hernia(chest: Chest, lesion: Lesion) -> Shadow:
-    """A hiatal hernia: a round opacity behind the heart with air above a level of fluid."""
+    """Draw a hiatal hernia: a round opacity behind the heart with air above a level of fluid."""
     rng = lesion.rng()
-    a, (_, y) = chest.anatomy, chest.canvas.grid
+    a = chest.anatomy
+    _, y = chest.canvas.grid
     radius = lesion.between(2.2, 4.2)
     centre = (rng.uniform(0.3, 2.6), a.dome_left - radius * rng.uniform(-0.1, 0.6))
     sac = chest.canvas.ellipse(centre, (radius * 1.15, radius), 0, 0.5)
@@ -160,25 +171,30 @@ def hernia(chest: Chest, lesion: Lesion) -> Shadow:
 
 
 class Sign(NamedTuple):
-    """How a finding shows: first it deforms the anatomy, then it casts a shadow."""
+    """How a finding shows.
+
+    Attributes:
+        deform: changes the anatomy before the chest is drawn.
+        cast: draws the shadow onto the drawn chest.
+    """
 
     deform: Callable[[Anatomy, Lesion], Anatomy]
     cast: Callable[[Chest, Lesion], Shadow]
 
 
 SIGNS: dict[str, Sign] = {
-    "Atelectasis": Sign(lost_volume, atelectasis),
-    "Cardiomegaly": Sign(enlarged_heart, heart_extent),
-    "Effusion": Sign(unchanged, effusion),
-    "Infiltration": Sign(unchanged, infiltration),
-    "Mass": Sign(unchanged, mass),
-    "Nodule": Sign(unchanged, nodule),
-    "Pneumonia": Sign(unchanged, pneumonia),
-    "Pneumothorax": Sign(pushed, pneumothorax),
-    "Consolidation": Sign(unchanged, consolidation),
-    "Edema": Sign(engorged, edema),
-    "Emphysema": Sign(overinflated, emphysema),
-    "Fibrosis": Sign(shrunken, fibrosis),
-    "Pleural_Thickening": Sign(unchanged, pleural_thickening),
-    "Hernia": Sign(unchanged, hernia),
+    "Atelectasis": Sign(lose_volume, atelectasis),
+    "Cardiomegaly": Sign(enlarge_heart, heart_extent),
+    "Effusion": Sign(keep_anatomy, effusion),
+    "Infiltration": Sign(keep_anatomy, infiltration),
+    "Mass": Sign(keep_anatomy, mass),
+    "Nodule": Sign(keep_anatomy, nodule),
+    "Pneumonia": Sign(keep_anatomy, pneumonia),
+    "Pneumothorax": Sign(push_mediastinum, pneumothorax),
+    "Consolidation": Sign(keep_anatomy, consolidation),
+    "Edema": Sign(engorge_vessels, edema),
+    "Emphysema": Sign(overinflate, emphysema),
+    "Fibrosis": Sign(shrink_lungs, fibrosis),
+    "Pleural_Thickening": Sign(keep_anatomy, pleural_thickening),
+    "Hernia": Sign(keep_anatomy, hernia),
 }

@@ -1,4 +1,4 @@
-"""Where phantoms are seen: what a site's patients have, how often it sees them in bed, how it exposes."""
+"""Describe the hospitals where phantoms are seen: prevalences, share of bedside studies, exposure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,28 +22,27 @@ PREVALENCE = {
     "Pneumonia": 0.034,
     "Hernia": 0.030,
 }
-"""Share of studies with each finding at the first site, most common first.
-
-They keep the order of NIH ChestX-ray14 (Wang et al., CVPR 2017), but the rare findings are less rare, so that a small
-cohort still has some of each on every side of a split.
-"""
+"""Share of studies with each finding at the first site, most common first; see docs/decisions/phantoms.md."""
 
 ACUTE = frozenset({"Edema", "Effusion", "Pneumonia", "Consolidation", "Atelectasis"})
-"""Findings of those who are seen in bed more often."""
+"""Findings of patients who are seen in bed more often."""
 
 PORTABLE_IF_ILL = 0.12
-"""How much more often they are, as a share of studies."""
+"""How much larger the share of AP studies is among studies with an acute finding."""
+
+NEPERS = 12.0
+"""Attenuation of the beam by an absorption of 1, as a natural logarithm: from lung to abdomen a factor of about 100."""
 
 
 @dataclass(frozen=True)
 class Site:
     """One hospital.
 
-    Args:
+    Attributes:
         prevalence: share of studies with each finding, most common first.
-        portable: share of AP studies of those without an acute finding.
-        exposure: logarithm of the dose against that of the first site, in units of absorption. Below 0 the pictures
-            are paler and, with fewer quanta, grainier.
+        portable: share of AP studies among those without an acute finding.
+        exposure: logarithm of the dose relative to the first site's, in units of absorption. Below 0 the images are
+            paler and, with fewer quanta, grainier.
     """
 
     prevalence: Mapping[str, float]
@@ -52,25 +51,26 @@ class Site:
 
     @property
     def grain(self) -> float:
-        """Amplitude of the grain against the first site's: it falls with the square root of the dose."""
+        """Amplitude of the grain relative to the first site's: it falls with the square root of the dose."""
         return exp(-self.exposure * NEPERS / 2)
 
-
-NEPERS = 12.0
-"""What an absorption of 1 takes of the beam: the step from lung to abdomen is a factor of some hundred."""
 
 FIRST_SITE = Site(PREVALENCE, portable=0.32, exposure=0.0)
 
 
 def other_site(params: PhantomUpdateParams) -> Site:
-    """The site of the second batch: the log-odds of acute findings rise by `prevalence`, those of others fall."""
+    """Return the site of the second batch.
+
+    Args:
+        params: `prevalence` is added to the log-odds of acute findings and subtracted from those of the others.
+    """
     shifts = {name: params.prevalence if name in ACUTE else -params.prevalence for name in PREVALENCE}
-    shares = {name: shifted(share, shifts[name]) for name, share in PREVALENCE.items()}
+    shares = {name: shift_log_odds(share, shifts[name]) for name, share in PREVALENCE.items()}
     common_first = sorted(shares, key=shares.__getitem__, reverse=True)
     return Site({name: shares[name] for name in common_first}, params.portable, params.exposure)
 
 
-def shifted(share: float, shift: float) -> float:
-    """A share of which the log-odds move by `shift`."""
+def shift_log_odds(share: float, shift: float) -> float:
+    """Return a share after adding `shift` to its log-odds."""
     odds = exp(shift) * share / (1 - share)
     return odds / (1 + odds)

@@ -1,4 +1,4 @@
-"""Labels and scores: what is refused says what was given, and a finding counts only with both classes."""
+"""Checks of labels and scores: an error says what was given, and a finding counts only with both classes."""
 
 import numpy as np
 import pytest
@@ -44,25 +44,26 @@ def test_a_wrong_score_is_named_by_finding_and_row():
 def test_labels_and_decisions_of_any_type_come_out_as_bool(kind):
     given = np.eye(14)[:3].astype(kind)
     labels = check_labels(given)
-    for checked in (check_decisions(given, "decisions", images=3), labels.present, ~labels.absent):
-        assert checked.dtype == bool
-        np.testing.assert_array_equal(checked, given == 1)
+    for result in (check_decisions(given, "decisions", images=3), labels.present, ~labels.absent):
+        assert result.dtype == bool
+        np.testing.assert_array_equal(result, given == 1)
     assert labels.labelled.all() and len(labels) == 3
 
 
 def test_an_image_without_a_label_neither_has_nor_lacks_the_finding():
-    checked = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
-    checked[:, 5] = -1
-    labels = check_labels(checked)
+    given = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
+    given[:, 5] = -1
+    labels = check_labels(given)
     assert labels.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
-    rows, positive = labels.of(0)
+    rows, positive = labels.labelled_rows(0)
     assert (rows.tolist(), positive.tolist()) == ([0, 1], [True, False])
     assert has_both_classes(labels).tolist() == [place != 5 for place in range(14)]
 
 
 def test_a_finding_is_scorable_with_positives_and_negatives():
     labels = np.zeros((5, 14), bool)
-    labels[0, 1:3], labels[:, 3] = True, True
+    labels[0, 1:3] = True
+    labels[:, 3] = True
     both = [False, True, True] + [False] * 11
     assert has_both_classes(check_labels(labels)).tolist() == scorable(check_labels(labels)).tolist() == both
     with pytest.raises(ValueError, match="no finding has both positives and negatives in these 5 images"):

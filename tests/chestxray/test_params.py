@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from chestxray.params import ParamsError, load_params
-from chestxray.training.linear_head import l2_grid
 from tests.repository import TOP
 
 SHIPPED = TOP / "params.yaml"
@@ -41,10 +40,14 @@ def test_the_shipped_file_is_right_and_can_not_be_changed_in_passing() -> None:
     [
         ("train.l2", -1.0, "train.l2"),
         ("train.l2", [], "train.l2"),
-        ("train.fold", 3, "train.fold"),
-        ("train.folds", None, "train.folds"),
-        ("train.warm_start", "models:/chest-xray@champion", "train.warm_start"),
-        ("phantom.update.studies", 5000, "a patient has 1 to 4 studies"),
+        ("train.fold", 3, "train.fold: is not known; remove it, or mend its spelling"),
+        ("train.folds", None, "train.folds: is missing; add it"),
+        (
+            "train.warm_start",
+            "models:/chest-xray@champion",
+            "must be .* models:/chest-xray/1, or null",
+        ),
+        ("phantom.update.studies", 5000, "phantom.update: 5000 .* a patient has 1 to 4 studies"),
         ("prepare.test", 0.9, "leave nothing to train on"),
         ("prepare.max_rejected", 1.5, "prepare.max_rejected"),
         ("backbone.alpha", 0.4, "backbone.alpha"),
@@ -62,7 +65,8 @@ def test_the_shipped_file_is_right_and_can_not_be_changed_in_passing() -> None:
         ("register.model", "../x", "register.model"),
         ("batches", {}, "batches"),
         ("batches", {"../up": {"root": "x"}}, "batches"),
-        ("batches", {"a": {"path": "x"}}, "batches.a"),
+        ("batches", {"a": {"path": "x"}}, "batches.a.root: is missing"),
+        ("batches", {"on": {"root": "x"}}, "take another name"),
         ("surprise", 1, "surprise"),
     ],
 )
@@ -71,14 +75,40 @@ def test_a_fault_is_an_error_with_the_key(tmp_path: Path, key: str, value: Any, 
         load_params(with_change(tmp_path, key, value))
 
 
-def test_the_value_given_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"train.folds: .*\(given 1\)"):
-        load_params(with_change(tmp_path, "train.folds", 1))
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.folds", 1, r"train.folds: .* greater than or equal to 2 \(given 1\)"),
+        ("train.l2", [3, 0], r"train.l2: must be a number above 0, or a list of such numbers \(given \[3, 0\]\)"),
+        ("batches", {"../up": {"root": "x"}}, r"batches\.\.\./up: must be named .* a letter first \(given '\.\./up'\)"),
+        ("prepare.test", 0.9, r"prepare: test 0\.9 \+ validation 0\.2 .*: stay below 1"),
+    ],
+)
+def test_a_fault_is_one_line_with_the_key_the_value_and_the_mend(
+    tmp_path: Path, key: str, value: Any, said: str
+) -> None:
+    path = with_change(tmp_path, key, value)
+    with pytest.raises(ParamsError, match=rf"^{path}: {said}$"):
+        load_params(path)
 
 
-def test_one_value_or_a_grid_strongest_first(tmp_path: Path) -> None:
-    assert l2_grid(load_params(with_change(tmp_path, "train.l2", 2)).train) == (2.0,)
-    assert l2_grid(load_params(with_change(tmp_path, "train.l2", [0.1, 3, 1])).train) == (3.0, 1.0, 0.1)
+def test_every_fault_has_its_line(tmp_path: Path) -> None:
+    path = with_change(tmp_path, "batches", {"a": {"path": "x"}})
+    with pytest.raises(ParamsError) as raised:
+        load_params(path)
+    assert [line.split(": ")[1] for line in str(raised.value).splitlines()] == ["batches.a.root", "batches.a.path"]
+
+
+@pytest.mark.parametrize(("given", "read"), [(2, 2.0), ([0.1, 3, 1], (0.1, 3.0, 1.0))])
+def test_l2_is_a_number_or_a_grid(tmp_path: Path, given: Any, read: Any) -> None:
+    assert load_params(with_change(tmp_path, "train.l2", given)).train.l2 == read
+
+
+def test_a_batch_is_found_by_its_name_and_others_are_said() -> None:
+    params = load_params(SHIPPED)
+    assert params.batch("phantom").root == "data/raw/phantom"
+    with pytest.raises(ParamsError, match=r"params\.yaml: batches: no 'nih' there; name one of phantom"):
+        params.batch("nih")
 
 
 def test_no_file_and_no_yaml_are_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Labels that a batch lacks: a finding is as if the images without its label were not there, and no other changes."""
+"""A batch without some labels: a finding is scored as if those images were not there, and no other finding changes."""
 
 import logging
 from pathlib import Path
@@ -48,9 +48,9 @@ LATE = np.arange(300) >= 180
 
 
 def masked(labels: np.ndarray, late: np.ndarray = LATE) -> np.ndarray:
-    checked = labels.astype(np.int8)
-    checked[late, MASS] = UNLABELLED
-    return checked
+    partial = labels.astype(np.int8)
+    partial[late, MASS] = UNLABELLED
+    return partial
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def images() -> tuple[np.ndarray, ...]:
 def test_rankings_and_their_curves_are_of_the_images_that_label_the_finding(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, _, _ = images
     for score in (auroc, average_precision):
-        one, whole, part = (score(checked, p) for checked, p in (
+        one, whole, part = (score(y, p) for y, p in (
             (masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE])
         ))  # fmt: skip
         assert one[MASS] == part[MASS] != whole[MASS]
@@ -81,8 +81,9 @@ def test_every_resample_scores_a_finding_on_the_images_that_label_it(images: tup
     weights = np.random.default_rng(0).poisson(1, (20, 300)).astype(np.int32)
     weights[0, ~LATE] = 0  # none that labels Mass is drawn
 
-    def statistics(checked: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        checked, drawn = check_labels(checked[rows]), weights[:, rows]
+    def statistics(given: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+        checked = check_labels(given[rows])
+        drawn = weights[:, rows]
         area, precision = ranking_scores(rank_findings(checked, scores[rows]), drawn)
         f1 = f1_scores(checked, decisions[rows], drawn)[0]
         return [area, precision, f1, calibration_errors(checked, scores[rows])(drawn)]
@@ -98,25 +99,25 @@ def test_every_resample_scores_a_finding_on_the_images_that_label_it(images: tup
 
 def test_counts_are_of_labels(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, decisions, people = images
-    checked = masked(labels)
+    partial = masked(labels)
     counts, whole, part = (
         confusion_matrices(y, d).set_index("finding")
-        for y, d in ((checked, decisions), (labels, decisions), (labels[~LATE], decisions[~LATE]))
+        for y, d in ((partial, decisions), (labels, decisions), (labels[~LATE], decisions[~LATE]))
     )
     assert counts.loc["Mass"].tolist() == part.loc["Mass"].tolist() and counts.loc["Mass"].sum() == 180
     assert counts.drop(index="Mass").equals(whole.drop(index="Mass"))
-    result = evaluate(checked, scores, decisions, people, resamples=20, seed=0)
-    known = checked != UNLABELLED
+    result = evaluate(partial, scores, decisions, people, resamples=20, seed=0)
+    known = partial != UNLABELLED
     assert result["n"] == 300 and result["positives"]["Mass"] == labels[~LATE, MASS].sum()
     assert result["labelled"]["Mass"] == (~LATE).sum() and result["labelled"]["Edema"] == 300
-    assert result["hamming_loss"] == pytest.approx((checked != decisions)[known].mean(), abs=1e-6)
-    agree = [(y == d)[k].all() for y, d, k in zip(checked, decisions, known, strict=True)]
+    assert result["hamming_loss"] == pytest.approx((partial != decisions)[known].mean(), abs=1e-6)
+    agree = [(y == d)[k].all() for y, d, k in zip(partial, decisions, known, strict=True)]
     assert result["subset_accuracy"] == pytest.approx(np.mean(agree), abs=1e-6)
-    assert result["mean_auroc"] == pytest.approx(mean_auroc(checked, scores), abs=1e-6)
-    hits = (decisions & (checked == 1)).sum()
-    expected = 2 * hits / ((decisions & known).sum() + (checked == 1).sum())
+    assert result["mean_auroc"] == pytest.approx(mean_auroc(partial, scores), abs=1e-6)
+    hits = (decisions & (partial == 1)).sum()
+    expected = 2 * hits / ((decisions & known).sum() + (partial == 1).sum())
     assert result["micro_f1"] == pytest.approx(expected, abs=1e-6)
-    report = classification_report(checked, decisions, np.full(14, 0.4), result).set_index("finding")
+    report = classification_report(partial, decisions, np.full(14, 0.4), result).set_index("finding")
     assert (report.loc["Mass", "n"], report.loc["Edema", "n"], report.loc["macro", "n"]) == (180, 300, 300)
     assert report.loc["Mass", "f1"] == result["f1"]["Mass"] == pytest.approx(
         2 * part.loc["Mass", "tp"] / (2 * part.loc["Mass", "tp"] + part.loc["Mass", "fp"] + part.loc["Mass", "fn"]),
@@ -166,7 +167,7 @@ def test_calibration_and_thresholds_are_of_the_images_that_label_the_finding(
 def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, decisions, people = images
     old, new = Predictions(scores, decisions), Predictions(np.clip(scores + 0.1 * labels, 0, 1), decisions)
-    one, whole = (compare(checked, old, new, people, resamples=30, seed=0) for checked in (masked(labels), labels))
+    one, whole = (compare(y, old, new, people, resamples=30, seed=0) for y in (masked(labels), labels))
     positive = labels[:, MASS] & ~LATE
     assert one.positives[MASS] == positive.sum() and one.rarer_patients[MASS] == len(set(people[positive]))
     assert one.champion["auroc"][MASS] == auroc(labels[~LATE], scores[~LATE])[MASS]
@@ -183,7 +184,8 @@ def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.
 def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytest.LogCaptureFixture) -> None:
     labels = np.zeros((100, 14), np.int8)
     labels[:20] = 1
-    labels[60:, MASS], labels[:, HERNIA] = UNLABELLED, UNLABELLED
+    labels[60:, MASS] = UNLABELLED
+    labels[:, HERNIA] = UNLABELLED
     with caplog.at_level(logging.WARNING):
         rows = class_weights(labels, ClassWeightingParams(power=1.0, cap=50.0))
     assert rows["Mass"] == {"n": 60, "positives": 20, "prevalence": 0.333333, "weight": 2.0}
@@ -194,13 +196,13 @@ def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytes
 
 @pytest.fixture(scope="module")
 def features(images: tuple[np.ndarray, ...]) -> Features:
-    """Four features with a view, of the sample's truth; the later images do not label Mass, none labels Hernia."""
+    """Four features with a view, of the sample's labels; the later images do not label Mass, none labels Hernia."""
     labels = images[0]
-    checked = masked(labels)
-    checked[:, HERNIA] = UNLABELLED
+    partial = masked(labels)
+    partial[:, HERNIA] = UNLABELLED
     pooled = np.random.default_rng(3).normal(0, 1, (300, 1, 4)).astype(np.float16)
     pooled[:, 0, :3] += (labels[:, [MASS, 0, 1]] * 1.5).astype(np.float16)
-    studies = pd.DataFrame(checked, columns=list(FINDINGS)).assign(patient=[str(row) for row in range(300)])
+    studies = pd.DataFrame(partial, columns=list(FINDINGS)).assign(patient=[str(row) for row in range(300)])
     return Features([pooled], [], [np.arange(300)], studies)
 
 
@@ -212,10 +214,10 @@ def test_the_head_is_the_optimum_of_the_images_that_label_the_finding(features: 
         Features([features.pooled[0].repeat(2, axis=1)], [], features.places, features.studies), head.weights
     )
     for place in (MASS, 0, 1):
-        checked = features.labels[:, place]
-        known = checked != UNLABELLED
+        partial = features.labels[:, place]
+        known = partial != UNLABELLED
         model = LogisticRegression(C=1 / (0.05 * known.sum()), tol=1e-10, max_iter=5000)
-        model.fit(standard[known], checked[known], np.where(checked[known], 2.0, 1.0))
+        model.fit(standard[known], partial[known], np.where(partial[known], 2.0, 1.0))
         np.testing.assert_allclose(logits[:, place], standard @ model.coef_[0] + model.intercept_[0], atol=1e-2)
     assert not head.weights[:, HERNIA].any()  # nothing to learn from: a probability of one half
 
@@ -232,10 +234,12 @@ def test_a_label_that_is_not_there_pulls_at_nothing(features: Features) -> None:
 
 def test_the_loss_of_fine_tuning_is_the_mean_over_labels(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, _, _ = images
-    checked, logits, weights = masked(labels), tf.Variable(4 * scores - 2.01, dtype=tf.float32), np.linspace(1, 5, 14)
-    known = checked != UNLABELLED
+    partial = masked(labels)
+    logits = tf.Variable(4 * scores - 2.01, dtype=tf.float32)
+    weights = np.linspace(1, 5, 14)
+    known = partial != UNLABELLED
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(cross_entropy(weights)(checked, logits))
+        loss = tf.reduce_mean(cross_entropy(weights)(partial, logits))
     z = logits.numpy().astype(np.float64)
     expected = np.where(labels, weights * np.logaddexp(0, -z), np.logaddexp(0, z))[known].mean()
     assert float(loss) == pytest.approx(expected, rel=1e-5)
@@ -256,7 +260,7 @@ def test_no_finding_is_replayed_as_what_none_is_known_of() -> None:
 
 @pytest.fixture(scope="module")
 def two(dataset: Dataset) -> Dataset:
-    """The first half of every side is batch `b`, the other `c`, which does not label Mass."""
+    """The first half of every split is batch `b`, the other `c`, which does not label Mass."""
     late = dataset.studies.groupby("split").cumcount() >= 10
     studies = dataset.studies.assign(batch=np.where(late, "c", "b"))
     studies.loc[late, "Mass"] = UNLABELLED
@@ -269,7 +273,7 @@ def test_a_data_set_says_which_batches_lack_which_labels(two: Dataset, dataset: 
     assert two.digest != dataset.digest
 
 
-def test_evaluation_copes_and_predictions_leave_the_truth_empty(
+def test_evaluation_goes_on_and_predictions_leave_missing_labels_empty(
     two: Dataset, dataset: Dataset, bundle_folder: Path
 ) -> None:
     network = OnnxModel(bundle_folder / MODEL)
@@ -288,7 +292,7 @@ def test_evaluation_copes_and_predictions_leave_the_truth_empty(
     assert whole.predictions().to_csv() == whole.predictions().astype({"Mass_truth": int}).to_csv()
 
 
-def test_overlays_say_that_the_truth_is_not_labelled(two: Dataset, bundle_folder: Path, tmp_path: Path) -> None:
+def test_overlays_leave_missing_labels_empty(two: Dataset, bundle_folder: Path, tmp_path: Path) -> None:
     bundle, test = Bundle(bundle_folder), two.split("test")
     boxes = pd.DataFrame(columns=["batch", "image", "finding", "x", "y", "w", "h"])
     index, _ = write_overlays(bundle, test, list(range(20)), boxes, PARAMS.gradcam, tmp_path / "out")
@@ -302,7 +306,7 @@ def test_overlays_say_that_the_truth_is_not_labelled(two: Dataset, bundle_folder
     }
 
 
-def test_flips_and_the_ledger_know_no_right_and_wrong_without_a_label(two: Dataset) -> None:
+def test_flips_and_the_history_know_no_right_and_wrong_without_a_label(two: Dataset) -> None:
     test = two.split("test")
     said = (test.labels == 1).astype(np.int8)
     old, new = Predictions(0.1 + 0.8 * said, said), Predictions(0.9 - 0.8 * said, 1 - said)

@@ -1,4 +1,4 @@
-"""What NIH ChestX-ray14 consists of: addresses, sizes and digests.
+"""List the files of NIH ChestX-ray14: addresses, sizes and digests.
 
 Sources, all of the NIH Clinical Center (https://nihcc.app.box.com/v/ChestXray-NIHCC):
 - addresses of the archives: its `batch_download_zips.py` (Box file 371647823217). They answer GET, with ranges, but not
@@ -6,9 +6,9 @@ Sources, all of the NIH Clinical Center (https://nihcc.app.box.com/v/ChestXray-N
 - MD5 of the archives: its `FAQ_CHESTXRAY.pdf`, question 7 (Box file 249502714403), also in `chestxray14.py` of
   https://github.com/sunlabuiuc/PyHealth;
 - sizes of the archives: what the server says in `Content-Range`, as several public repositories record it;
-- tables: Box's files by number. NIH publishes no digest of them; these SHA-256 are of its files as public repositories
-  record them, and were computed anew from a copy. The second digest of the main table is of the copy that mirrors
-  carry, whose header says `Patient Gender` where NIH's says `Patient Sex`; nothing else differs.
+- tables: Box's files by number. NIH publishes no digest of them; these SHA-256 are those that public repositories
+  record, computed once more from a copy. The second digest of the main table is that of the copy on mirrors, whose
+  header says `Patient Gender` where NIH's says `Patient Sex`; nothing else differs.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from chestxray.batch_layout import BOXES, TABLE, TEST_LIST, TRAIN_LIST
 from chestxray.datasets.download.http import RemoteFile
 
 SITE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+
 _ARCHIVES = (
     ("vfk49d74nhbxq3nqjg0900w5nvkorp5c", 2_008_470_987, "fe8ed0a6961412fddcbb3603c11b3698"),
     ("i28rlmbvmfjbl8p2n3ril0pptcmcu9d1", 3_952_623_504, "ab07a2d7cbe6f65ddd97b4ed7bde10bf"),
@@ -32,6 +33,8 @@ _ARCHIVES = (
     ("hhq8fkdgvcari67vfhs7ppg2w6ni4jze", 4_187_084_020, "499aefc67207a5a97692424cf5dbeed5"),
     ("ioqwiy20ihqwyr8pf4c24eazhh281pbu", 2_914_187_733, "dc9fda1757c2de0032b63347a7d2895c"),
 )
+"""Key in the address, bytes and MD5 of each archive."""
+
 _TABLES = (
     (TABLE, 219760887468, 9_003_496, ("c69a6daca3549af707ca9cacbdf9f9a7b6a9188e8c61157df653520bb72d8eb1",
                                       "dc1d2df67fdc1c5a7601d48699cda2b13dc2c4841488b4183dcf04884dbaca11")),
@@ -39,6 +42,7 @@ _TABLES = (
     (TRAIN_LIST, 256056636701, 1_470_907, ("61fbe896321c1c1c8b75f3e4f3a08e4fef6486d95ef8a667c31d4d60dca6cb81",)),
     (TEST_LIST, 256055473534, 435_131, ("38ca5ef7f756092946f57c1a59faca882ed589a1ab1f72590b45dc06c6d5e1cc",)),
 )  # fmt: skip
+"""Name, Box's number, bytes and the accepted SHA-256 of each table."""
 
 TERMS = f"""\
 Cite: Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. "ChestX-ray8: Hospital-scale Chest X-ray Database and
@@ -61,12 +65,12 @@ class Release:
     tables: tuple[RemoteFile, ...]
 
     def mirrored(self, base_url: str) -> "Release":
-        """The same files, at `<base_url>/<name>`."""
+        """Return the same files, at `<base_url>/<name>`."""
 
-        def move(files: tuple[RemoteFile, ...]) -> tuple[RemoteFile, ...]:
+        def at_mirror(files: tuple[RemoteFile, ...]) -> tuple[RemoteFile, ...]:
             return tuple(dataclasses.replace(file, url=f"{base_url.rstrip('/')}/{file.name}") for file in files)
 
-        return Release(move(self.archives), move(self.tables))
+        return Release(at_mirror(self.archives), at_mirror(self.tables))
 
 
 NIH = Release(

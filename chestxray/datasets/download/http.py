@@ -1,4 +1,4 @@
-"""Downloading files of known size and digest over connections that break."""
+"""Download files of known size and digest over connections that break."""
 
 import hashlib
 import http.client
@@ -14,16 +14,17 @@ from chestxray.errors import UserError
 from chestxray.tracking.progress import progress
 
 MAX_FAILURES = 5
-"""In a row, without a MiB of progress between them."""
+"""Failures in a row, without a MiB of progress between them, after which a download is given up."""
 TIMEOUT = 60.0
 """Seconds without a byte."""
 CHUNK = 1 << 20
+"""Bytes read at a time."""
 RETRIED_STATUS = (408, 416, 429)
-"""Answers of the 4xx kind that another attempt may mend; the others say that the address is wrong."""
+"""Status codes 4xx that another attempt may mend; the others say that the address is wrong."""
 
 
 class DownloadError(UserError):
-    """A file could not be brought. What is there of it is kept, to go on from."""
+    """A file could not be downloaded. What is there of it is kept, to go on from."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RemoteFile:
     """A file to download.
 
     Attributes:
-        name: its name here.
+        name: of the file once it is here.
         url: its http or https address.
         size: bytes.
         digests: what it may hash to, as `md5:…` or `sha256:…`.
@@ -43,42 +44,42 @@ class RemoteFile:
     digests: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Raises UserError for another kind of address, such as `file:`."""
+        """Refuse another kind of address, such as `file:`."""
         if not self.url.startswith(("https://", "http://")):
             raise UserError(f"address of {self.name}: expected http:// or https://, given {self.url!r}.")
 
 
 def back_off(failures: int) -> None:
-    """Waits 2, 4, 8 … seconds, at most a minute, after so many failures in a row."""
+    """Wait 2, 4, 8 … seconds, at most a minute, after so many failures in a row."""
     time.sleep(min(2.0**failures, 60.0))
 
 
 def is_intact(path: Path, file: RemoteFile) -> bool:
-    """Says whether `path` is a file with one of the digests of `file`."""
+    """Return whether `path` is a file with one of the digests of `file`."""
     return path.is_file() and any(_digest(path, digest.split(":")[0]) == digest for digest in file.digests)
 
 
 def download(file: RemoteFile, path: Path, pause: Callable[[int], None] = back_off, timeout: float = TIMEOUT) -> None:
-    """Brings `file` to `path`, which appears whole and verified or not at all.
+    """Download `file` to `path`, which appears whole and verified or not at all.
 
-    Goes on from `<path>.part` when an earlier attempt, or an earlier run, left one and the server knows ranges. Should
-    the file change on the server between two parts, the digest fails and it is fetched afresh, so that `If-Range` would
-    add nothing. A `path` that is intact is left alone, without a request.
+    Goes on from `<path>.part` when an earlier attempt, or an earlier run, left one and the server knows ranges; see
+    docs/decisions/nih-download.md. A `path` that is intact is left alone, without a request.
 
     Args:
-        file: what to bring.
-        path: where to.
+        file: what to download.
+        path: where to put it.
         pause: called with the number of failures in a row before each further attempt.
         timeout: seconds without a byte after which an attempt has failed.
 
     Raises:
-        DownloadError: after `MAX_FAILURES` failures in a row, or at once when the address is wrong or what it gave in
-            one piece has another digest.
+        DownloadError: after `MAX_FAILURES` failures in a row, or at once when the address is wrong or a file that came
+            in one piece has another digest.
     """
     if is_intact(path, file):
         return
     part = path.with_name(f"{path.name}.part")
-    failures = furthest = 0
+    failures = 0
+    furthest = 0
     while True:
         try:
             _fetch(file, part, timeout)
@@ -99,7 +100,7 @@ def download(file: RemoteFile, path: Path, pause: Callable[[int], None] = back_o
 
 
 def _fetch(file: RemoteFile, part: Path, timeout: float) -> None:
-    """Makes one attempt to complete `part`; deletes it when it is complete and wrong."""
+    """Make one attempt to complete `part`; delete it when it is complete and wrong."""
     have = _size(part)
     if have < file.size:
         _append(file, part, have, timeout)
@@ -115,6 +116,7 @@ def _fetch(file: RemoteFile, part: Path, timeout: float) -> None:
 
 
 def _append(file: RemoteFile, part: Path, have: int, timeout: float) -> None:
+    """Request what `part` lacks beyond its `have` bytes, and append it; start again where the server sends all."""
     headers = {"User-Agent": "chestxray"} | ({"Range": f"bytes={have}-"} if have else {})
     request = urllib.request.Request(file.url, headers=headers)  # noqa: S310 - RemoteFile allows http and https only
     try:
@@ -124,20 +126,26 @@ def _append(file: RemoteFile, part: Path, have: int, timeout: float) -> None:
             part.unlink(missing_ok=True)
         raise
     with response:
-        start = _start(response, file, have)
+        start = _body_start(response, file, have)
         with part.open("ab" if start else "wb") as out:
             left = file.size - start
             for chunk in progress(_chunks(response, left), file.name, -(-left // CHUNK), "MiB"):
                 out.write(chunk)
 
 
-def _start(response: http.client.HTTPResponse, file: RemoteFile, have: int) -> int:
-    """Returns where the body of the answer starts in the file; an answer that is not of this file is an error."""
+def _body_start(response: http.client.HTTPResponse, file: RemoteFile, have: int) -> int:
+    """Return where the body of the answer starts in the file.
+
+    Raises:
+        OSError: the answer is not of this file.
+    """
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
-        given, expected = response.headers["Content-Range"], f"bytes {have}-{file.size - 1}/{file.size}"
+        given = response.headers["Content-Range"]
+        expected = f"bytes {have}-{file.size - 1}/{file.size}"
         start = have
     else:
-        given, expected = response.headers["Content-Length"], str(file.size)
+        given = response.headers["Content-Length"]
+        expected = str(file.size)
         start = 0
     if given not in (expected, None) or response.headers.get_content_type() == "text/html":
         kind = response.headers.get_content_type()
@@ -152,6 +160,7 @@ def _chunks(response: http.client.HTTPResponse, left: int) -> Iterator[bytes]:
 
 
 def _is_final(error: Exception) -> bool:
+    """Return whether another attempt would end the same way."""
     return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in RETRIED_STATUS
 
 

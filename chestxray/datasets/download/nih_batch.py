@@ -1,4 +1,4 @@
-"""Bring NIH ChestX-ray14, or whole patients of it, as a batch.
+"""Download NIH ChestX-ray14, or whole patients of it, as a batch.
 
 One archive at a time is downloaded, verified, unpacked as far as its images were chosen, and deleted. The batch changes
 only at the end, when all is there. Whatever stops the command, the next run goes on from what is there.
@@ -13,34 +13,37 @@ from chestxray.batch_layout import TABLE
 from chestxray.datasets.download.catalog import NIH, Release
 from chestxray.datasets.download.http import RemoteFile, back_off, download, is_intact
 from chestxray.datasets.download.unpack import ArchiveError, unpack
-from chestxray.datasets.nih import HEADERS, canonical_patient, rows
+from chestxray.datasets.nih_table import HEADERS, canonical_patient, read_rows
 from chestxray.errors import UserError
 from chestxray.system.files import atomic_write
 
 WORK = ".download"
-"""Folder inside the batch for what is on its way and for the official tables; `read_batch` does not look there."""
+"""Folder inside the batch for downloads in progress and the official tables; `read_batch` does not look there."""
 MARGIN = 1.05
-"""On the disk need: sizes of images vary."""
+"""Factor on the disk space that is needed: sizes of images vary."""
 
 
 def choose_images(patients: Mapping[str, str], images: int | None, seed: int) -> frozenset[str]:
-    """Chooses whole patients, in an order drawn by a hash of `seed` and patient, until `images` is reached.
+    """Choose whole patients, in an order drawn by a hash of `seed` and patient, until `images` is reached.
 
-    A greater number therefore contains the smaller ones, and a patient's place depends on nothing else.
+    The choice for a greater number therefore contains those for smaller ones.
 
     Args:
         patients: the patient of each image.
         images: how many at least; None for all.
         seed: another seed, another order.
+
+    Returns:
+        The chosen images.
     """
-    of_patient: dict[str, list[str]] = {}
+    by_patient: dict[str, list[str]] = {}
     for image, patient in patients.items():
-        of_patient.setdefault(patient, []).append(image)
+        by_patient.setdefault(patient, []).append(image)
     chosen: list[str] = []
-    for patient in sorted(of_patient, key=lambda patient: hashlib.sha256(f"nih:{seed}:{patient}".encode()).digest()):
+    for patient in sorted(by_patient, key=lambda patient: hashlib.sha256(f"nih:{seed}:{patient}".encode()).digest()):
         if images is not None and len(chosen) >= images:
             break
-        chosen += of_patient[patient]
+        chosen += by_patient[patient]
     return frozenset(chosen)
 
 
@@ -53,21 +56,21 @@ def bring_nih(
     tables: Path | None = None,
     pause: Callable[[int], None] = back_off,
 ) -> None:
-    """Makes `root` a batch of the chosen patients of `release`; asks the server only for what is missing.
+    """Make `root` a batch of the chosen patients of `release`; ask the server only for what is missing.
 
     Args:
         root: the folder of the batch, new or of an earlier run.
         images: how many at least; None for all.
         seed: of the choice of patients.
-        release: what to bring.
-        tables: a folder with official tables that were brought by hand; the others are looked for in `root`, then
+        release: what to download.
+        tables: a folder with official tables that were downloaded by hand; the others are looked for in `root`, then
             downloaded.
         pause: see `chestxray.datasets.download.http.download`.
 
     Raises:
-        ValueError: `images` below 1, too little disk, or `root` or `tables` holds something else.
-        DownloadError: a file could not be brought.
-        ArchiveError: an archive holds what it should not, or lacks what it should.
+        UserError: `images` below 1, too little disk space, or `root` or `tables` holds something else.
+        DownloadError: a file could not be downloaded.
+        ArchiveError: an archive holds what it should not, or lacks what it should hold.
     """
     if images is not None and images < 1:
         raise UserError(f"number of images: expected at least 1, or all; given {images}.")
@@ -76,7 +79,7 @@ def bring_nih(
     work.mkdir(parents=True, exist_ok=True)
     for table in release.tables:
         _bring_table(table, root, tables, pause)
-    patients = {row[0]: canonical_patient(row[3]) for row in rows(work / TABLE, *HEADERS)}
+    patients = {row[0]: canonical_patient(row[3]) for row in read_rows(work / TABLE, *HEADERS)}
     chosen = choose_images(patients, images, seed)
     _refuse_other_images(root, chosen)
     _bring_images(root, chosen, len(patients), release.archives, pause)
@@ -84,7 +87,7 @@ def bring_nih(
 
 
 def _refuse_other_batch(root: Path, table: RemoteFile) -> None:
-    """Stops before a batch of other origin would be overwritten, or an unpacked copy brought a second time."""
+    """Refuse to overwrite a batch of another origin, or to download an unpacked copy once more."""
     if (root / WORK).is_dir():
         return
     if (root / TABLE).exists() and not is_intact(root / TABLE, table):
@@ -94,6 +97,7 @@ def _refuse_other_batch(root: Path, table: RemoteFile) -> None:
 
 
 def _refuse_other_images(root: Path, chosen: frozenset[str]) -> None:
+    """Refuse to mix the chosen images with others that are there."""
     strays = _names(root / "images") - chosen
     if strays:
         raise UserError(
@@ -103,6 +107,7 @@ def _refuse_other_images(root: Path, chosen: frozenset[str]) -> None:
 
 
 def _bring_table(table: RemoteFile, root: Path, tables: Path | None, pause: Callable[[int], None]) -> None:
+    """Copy an official table into `root/.download` from `tables` or `root`, or download it."""
     path = root / WORK / table.name
     if is_intact(path, table):
         return
@@ -118,7 +123,7 @@ def _bring_table(table: RemoteFile, root: Path, tables: Path | None, pause: Call
 def _bring_images(
     root: Path, chosen: frozenset[str], total: int, archives: Sequence[RemoteFile], pause: Callable[[int], None]
 ) -> None:
-    """Fills `root/.download/images` with the chosen images that `root/images` lacks."""
+    """Fill `root/.download/images` with the chosen images that `root/images` lacks."""
     work = root / WORK
     ready = work / "images"
     missing = chosen - _names(root / "images") - _names(ready)
@@ -128,25 +133,25 @@ def _bring_images(
         path = work / archive.name
         download(archive, path, pause)
         names = unpack(path, missing, ready)
-        _write(_contents(work, archive), "".join(f"{name}\n" for name in sorted(names)).encode())
+        _write(_contents_list(work, archive), "".join(f"{name}\n" for name in sorted(names)).encode())
         path.unlink()
         missing -= names
     if missing:
         raise ArchiveError(f"{len(missing):,} chosen images are in none of the archives, such as {min(missing)}.")
 
 
-def _contents(work: Path, archive: RemoteFile) -> Path:
-    """The list of the images of an archive, which says that the archive was unpacked."""
+def _contents_list(work: Path, archive: RemoteFile) -> Path:
+    """Return the file that lists the images of an archive once it was unpacked."""
     return work / f"{archive.name}.contents"
 
 
 def _may_hold(work: Path, archive: RemoteFile, missing: frozenset[str]) -> bool:
-    contents = _contents(work, archive)
+    contents = _contents_list(work, archive)
     return not contents.exists() or not missing.isdisjoint(contents.read_text().split())
 
 
 def _check_disk(work: Path, image_bytes: float, pending: Sequence[RemoteFile]) -> None:
-    """Says what will be transferred and needed, and stops when the disk has too little."""
+    """Print what will be transferred and needed, and stop when the disk has too little."""
     if not pending:
         return
     here = {archive.name: sum(file.stat().st_size for file in work.glob(f"{archive.name}*")) for archive in pending}
@@ -166,8 +171,9 @@ def _check_disk(work: Path, image_bytes: float, pending: Sequence[RemoteFile]) -
 
 
 def _publish(root: Path, chosen: frozenset[str], release: Release) -> None:
-    """Moves the images and writes the tables: the main one last, cut to the chosen images, else as published."""
-    work, images = root / WORK, root / "images"
+    """Move the images and write the tables as published; the main one last, cut to the chosen images."""
+    work = root / WORK
+    images = root / "images"
     images.mkdir(exist_ok=True)
     for name in _names(work / "images") & chosen:
         (work / "images" / name).replace(images / name)
@@ -183,7 +189,7 @@ def _names(folder: Path) -> frozenset[str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and leaves one alone that has this content."""
+    """Write a file whole or not at all; leave one alone that has this content."""
     if path.is_file() and path.read_bytes() == content:
         return
     with atomic_write(path) as partial:

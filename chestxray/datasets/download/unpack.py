@@ -1,4 +1,4 @@
-"""Unpacking archives of images that may be hostile."""
+"""Unpack archives of images that may be hostile."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ MEMBER = re.compile(r"images/(\d{8}_\d{3}\.png)", re.ASCII)
 MAX_MEMBER_BYTES = 16 << 20
 MAX_MEMBERS = 20_000
 IMAGES_PER_ARCHIVE = 10_000
-"""For the progress bar only: the first holds 4,999 and the last 7,121."""
+"""For the progress bar only: the first of NIH's holds 4,999 and the last 7,121."""
 
 
 class ArchiveError(UserError):
@@ -21,11 +21,14 @@ class ArchiveError(UserError):
 
 
 class BoundedMember(tarfile.TarInfo):
-    """A member that is refused by its header, be it an image or the long names that tarfile reads into memory."""
+    """A member of an archive that is refused by the size in its header.
+
+    That bounds images as well as the long names that tarfile reads into memory.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Reads a header block.
+        """Read a header block.
 
         Raises:
             ArchiveError: it announces more than 16 MiB.
@@ -37,18 +40,18 @@ class BoundedMember(tarfile.TarInfo):
 
 
 def unpack(archive: Path, wanted: frozenset[str], folder: Path) -> frozenset[str]:
-    """Moves the wanted images of an archive to `folder`, once all of the archive was found to be as it should.
+    """Move the wanted images of an archive to `folder`, once the whole archive has passed the checks.
 
     Args:
         archive: a `.tar.gz` file with nothing but regular members `images/00000001_000.png`.
         wanted: names of images, without folder.
-        folder: where to; on the same disk as the archive.
+        folder: where to put them; on the same disk as the archive.
 
     Returns:
         The names of all images in the archive.
 
     Raises:
-        ArchiveError: another kind or name of member, one above 16 MiB, one twice, too many, or a file that is not a
+        ArchiveError: a member of another kind or name, one above 16 MiB, one twice, too many, or a file that is not a
             whole archive. `folder` is as it was.
     """
     staging = archive.with_name("unpacking")
@@ -60,7 +63,7 @@ def unpack(archive: Path, wanted: frozenset[str], folder: Path) -> frozenset[str
             for member in progress(tar, f"unpacking {archive.name}", IMAGES_PER_ARCHIVE):
                 if member.isdir() and member.name == "images":
                     continue
-                name = _image_name(member, names)
+                name = _check_member(member, names)
                 names.add(name)
                 content = tar.extractfile(member)
                 if name in wanted and content is not None:
@@ -77,7 +80,8 @@ def unpack(archive: Path, wanted: frozenset[str], folder: Path) -> frozenset[str
     return frozenset(names)
 
 
-def _image_name(member: tarfile.TarInfo, names: set[str]) -> str:
+def _check_member(member: tarfile.TarInfo, names: set[str]) -> str:
+    """Check a member against the `names` before it, and return the name of its image."""
     match = MEMBER.fullmatch(member.name)
     shown = ascii(member.name[:100])
     if match is None or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):

@@ -177,7 +177,7 @@ def test_wrong_input_is_refused_before_any_work():
         with pytest.raises(ValueError, match=message):
             evaluate(*arrays_given, resamples=resamples, seed=0)
 
-    refused(r"truth must be .* got \(300, 13\)", labels[:, 1:], scores, decisions, people)
+    refused(r"labels must be .* got \(300, 13\)", labels[:, 1:], scores, decisions, people)
     refused(r"probabilities must be \(300, 14\).*got \(299, 14\)", labels, scores[1:], decisions, people)
     refused("between 0 and 1", labels, scores + 1, decisions, people)
     refused("decisions must hold 0 and 1", labels, scores, scores, people)

@@ -11,7 +11,7 @@ from chestxray.findings import FINDINGS
 from chestxray.params import TrainParams
 from chestxray.training import linear_head as head_module
 from chestxray.training.features import Features
-from chestxray.training.linear_head import fit_head, head_logits
+from chestxray.training.linear_head import fit_head, head_logits, l2_grid
 
 IMAGES, VIEWS, WIDTH = 300, 2, 6
 
@@ -73,6 +73,11 @@ def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
         step[place] = 0.05
         slope = (problem._loss(weights + step, 0.1)[0] - problem._loss(weights - step, 0.1)[0]) / 0.1
         assert np.isclose(slope, gradient[place], rtol=0.02, atol=1e-4)
+
+
+@pytest.mark.parametrize(("l2", "grid"), [(2.0, (2.0,)), ((0.1, 3.0, 1.0), (3.0, 1.0, 0.1))])
+def test_the_grid_goes_from_the_strongest(l2: float | tuple[float, ...], grid: tuple[float, ...]) -> None:
+    assert l2_grid(TrainParams(l2=l2, folds=3, warm_start=None)) == grid
 
 
 def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:

@@ -1,80 +1,32 @@
-"""Bringing NIH: whole patients, safe archives, a batch that is all there or as before, whatever breaks."""
+"""Bringing NIH: whole patients, and a batch that is all there or as before, whatever breaks."""
 
-import hashlib
-import io
 import itertools
-import random
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from chestxray.batch_layout import BOXES, HEADER, TABLE, TEST_LIST, TRAIN_LIST
-from chestxray.cli import nih as command
-from chestxray.cli.main import main
-from chestxray.datasets.download import unpack as image_archive
-from chestxray.datasets.download.catalog import NIH, Release
-from chestxray.datasets.download.http import DownloadError, RemoteFile, is_intact
+from chestxray.datasets.download import unpack as unpack_module
+from chestxray.datasets.download.http import DownloadError
 from chestxray.datasets.download.nih_batch import WORK, bring_nih, choose_images
-from chestxray.datasets.download.unpack import ArchiveError, unpack
+from chestxray.datasets.download.unpack import ArchiveError
 from chestxray.datasets.nih import read_batch
+from tests.chestxray.datasets.download.small_release import (
+    ARCHIVES,
+    HOSTILE,
+    IMAGES,
+    PATIENTS,
+    TEST_PATIENTS,
+    archive,
+    member,
+    official_files,
+    release,
+)
 from tests.chestxray.loopback import Loopback, instead, no_ranges, ranges_dropped_after, serving, status
-from tests.repository import SHARED
-
-PATIENTS = {
-    f"{patient:08d}_{visit:03d}.png": str(patient) for patient in range(1, 13) for visit in range(patient % 4 + 1)
-}
-IMAGES = {image: random.Random(image).randbytes(5000) for image in PATIENTS}
-TEST_PATIENTS = {"2", "3", "11"}
-ARCHIVES = ("images_001.tar.gz", "images_002.tar.gz", "images_003.tar.gz")
-
-
-def member(name: str, content: bytes = b"", **changes: object) -> tuple[tarfile.TarInfo, bytes]:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for field, value in changes.items():
-        setattr(info, field, value)
-    return info, content
-
-
-def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.GNU_FORMAT) as tar:
-        tar.addfile(member("images", type=tarfile.DIRTYPE)[0])
-        for info, content in members:
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def official_files() -> dict[str, bytes]:
-    rows = [
-        f"{image},{'Mass' if patient == '4' else 'No Finding'},0,{patient},57,M,PA,9,9,0.1,0.1"
-        for image, patient in PATIENTS.items()
-    ]
-    names = sorted(PATIENTS)
-    third = -(-len(names) // 3)
-    return {
-        TABLE: "\r\n".join([HEADER, *rows, ""]).encode(),
-        BOXES: f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{names[0]},Mass,1,2,3,4\n".encode(),
-        TRAIN_LIST: "\n".join(name for name in names if PATIENTS[name] not in TEST_PATIENTS).encode(),
-        TEST_LIST: "\n".join(name for name in names if PATIENTS[name] in TEST_PATIENTS).encode(),
-    } | {
-        name: archive(*(member(f"images/{image}", IMAGES[image]) for image in names[third * i : third * (i + 1)]))
-        for i, name in enumerate(ARCHIVES)
-    }  # fmt: skip
-
-
-def remote(server: Loopback, name: str) -> RemoteFile:
-    content = server.files[name]
-    return RemoteFile(name, f"{server.url}/{name}", len(content), (f"sha256:{hashlib.sha256(content).hexdigest()}",))
-
-
-def release(server: Loopback) -> Release:
-    tables = (TABLE, BOXES, TRAIN_LIST, TEST_LIST)
-    return Release(tuple(remote(server, name) for name in ARCHIVES), tuple(remote(server, name) for name in tables))
 
 
 @pytest.fixture
@@ -96,9 +48,6 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def archive_requests(server: Loopback) -> list[str]:
     return [name for name, _ in server.requests if name in ARCHIVES]
-
-
-# Choosing
 
 
 def test_whole_patients_until_the_number_is_reached() -> None:
@@ -128,86 +77,6 @@ def test_none_cannot_be_asked_for(images: int, server: Loopback, tmp_path: Path)
         run(server, tmp_path / "nih", images)
     assert server.requests == []
     assert not (tmp_path / "nih").exists()
-
-
-# Unpacking
-
-
-def test_unpacks_the_wanted_images_and_lists_all(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar.gz"
-    path.write_bytes(archive(*(member(f"images/{image}", content) for image, content in IMAGES.items())))
-    wanted = frozenset(list(IMAGES)[::3])
-    assert unpack(path, wanted, tmp_path / "out") == set(IMAGES)
-    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == {i: IMAGES[i] for i in wanted}
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.tar.gz", "out"]
-
-
-NAME = "images/00000001_000.png"
-HOSTILE = {
-    "parent": [member("images/../../escaped.png", b"x")],
-    "parent of an image": [member("../images/00000001_000.png", b"x")],
-    "absolute": [member("/tmp/00000001_000.png", b"x")],  # noqa: S108 - a name that must not be used
-    "other name": [member("images/.bashrc", b"x")],
-    "other folder": [member("00000001_000.png", b"x")],
-    "newline": [member("images/00000001_000.png\n", b"x")],
-    "not ascii digits": [member("images/0000000\N{ARABIC-INDIC DIGIT ONE}_000.png", b"x")],
-    "symlink": [member(NAME, type=tarfile.SYMTYPE, linkname="/etc/passwd")],
-    "symlinked folder": [member("images", type=tarfile.SYMTYPE, linkname="/tmp")],  # noqa: S108 - as above
-    "hardlink": [member(NAME, type=tarfile.LNKTYPE, linkname="/etc/passwd")],
-    "character device": [member(NAME, type=tarfile.CHRTYPE, devmajor=1, devminor=3)],
-    "block device": [member(NAME, type=tarfile.BLKTYPE)],
-    "fifo": [member(NAME, type=tarfile.FIFOTYPE)],
-    "folder named as an image": [member(NAME, type=tarfile.DIRTYPE)],
-    "renamed by extended header": [member("x", b"20 path=../../x.png\n", type=tarfile.XHDTYPE), member(NAME, b"x")],
-    "twice": [member(NAME, b"x"), member(NAME, b"y")],
-}
-
-
-HUGE = {
-    "image": [member(NAME, bytes((16 << 20) + 1))],
-    "long name": [member("x", bytes((16 << 20) + 1), type=tarfile.GNUTYPE_LONGNAME), member(NAME, b"x")],
-    "extended header": [member("x", bytes((16 << 20) + 1), type=tarfile.XHDTYPE), member(NAME, b"x")],
-    "by extended header": [member("x", b"17 size=16777217\n", type=tarfile.XHDTYPE), member(NAME, b"x")],
-}
-
-
-@pytest.mark.parametrize(
-    ("members", "said"),
-    [(members, "expected regular members|is there twice") for members in HOSTILE.values()]
-    + [(members, "more than 16,777,216") for members in HUGE.values()],
-    ids=[*HOSTILE.keys(), *(f"huge {name}" for name in HUGE)],
-)
-def test_a_hostile_archive_is_an_error_and_nothing_of_it_is_kept(
-    members: list[tuple[tarfile.TarInfo, bytes]], said: str, tmp_path: Path
-) -> None:
-    work = tmp_path / "deep" / "work"
-    work.mkdir(parents=True)
-    path = work / "a.tar.gz"
-    good = "00000009_000.png"
-    path.write_bytes(archive(member(f"images/{good}", b"good"), *members))
-    with pytest.raises(ArchiveError, match=rf"a\.tar\.gz: .*({said}).*Nothing of it was kept"):
-        unpack(path, frozenset({good, "00000001_000.png"}), work / "out")
-    assert [file for file in tmp_path.rglob("*") if not file.is_dir()] == [path]
-
-
-def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_archive, "MAX_MEMBERS", 3)
-    path = tmp_path / "a.tar.gz"
-    path.write_bytes(archive(*(member(f"images/0000000{number}_000.png") for number in range(4))))
-    with pytest.raises(ArchiveError, match="more than 3 members"):
-        unpack(path, frozenset(), tmp_path / "out")
-
-
-@pytest.mark.parametrize("damage", [lambda a: b"not gzip", lambda a: a[: len(a) // 2], lambda a: a[:2000] + a[2100:]])
-def test_what_is_not_an_archive_is_an_error(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    path = tmp_path / "a.tar.gz"
-    path.write_bytes(damage(archive(*(member(f"images/{image}", content) for image, content in IMAGES.items()))))
-    with pytest.raises(ArchiveError, match="Nothing of it was kept"):
-        unpack(path, frozenset(IMAGES), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-# The whole command
 
 
 def test_brings_a_valid_batch_of_the_chosen_patients(server: Loopback, tmp_path: Path) -> None:
@@ -314,7 +183,7 @@ def test_killed_while_unpacking(server: Loopback, tmp_path: Path, monkeypatch: p
             yield info
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(image_archive, "progress", dying)
+        patch.setattr(unpack_module, "progress", dying)
         run(server, tmp_path)
     assert contents(tmp_path) == {}
     server.requests.clear()
@@ -359,9 +228,6 @@ def test_too_little_disk_is_said_before_an_archive_is_asked_for(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(1.06 * (size + largest))))
     run(server, tmp_path)
     assert "GB needed" in capsys.readouterr().out
-
-
-# Tables, and folders of other origin
 
 
 def test_tables_brought_by_hand_are_used(server: Loopback, tmp_path: Path) -> None:
@@ -416,53 +282,3 @@ def test_a_complete_copy_in_one_folder_needs_no_archive(server: Loopback, tmp_pa
     run(server, tmp_path)
     assert archive_requests(server) == []
     assert len(read_batch(tmp_path).studies) == len(PATIENTS)
-
-
-# The command line and the official constants
-
-
-def test_the_command_says_what_it_brought_how_to_cite_and_what_to_edit(
-    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command, "NIH", release(server))
-    root = tmp_path / "nih"
-    assert main(["nih", "--images", "all", "--root", str(root), "--base-url", f"{server.url}/"]) == 0
-    said = capsys.readouterr().out
-    assert f"{len(PATIENTS)} images of 12 patients, 3 of them official test" in said
-    assert "CVPR 2017" in said
-    assert "NIH Clinical Center" in said
-    assert "Research use only" in said
-    assert f"batches:\n  nih:\n    root: {root}" in said
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(["--images", "0"], "at least 1"), (["--base-url", "file:///etc"], "expected http")],
-)
-def test_the_command_tells_errors_in_one_line(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["nih", "--root", str(tmp_path), "--tables", str(tmp_path / "none"), *arguments]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("chestxray nih: ") and said in line
-
-
-def test_the_release_is_whole() -> None:
-    assert len(NIH.archives) == 12
-    assert sum(file.size for file in NIH.archives) == 45_079_862_784
-    assert len({file.digests for file in NIH.archives}) == 12
-    assert all(file.url.startswith("https://nihcc.") for file in (*NIH.archives, *NIH.tables))
-    assert NIH.mirrored("http://mirror/x").archives[11].url == "http://mirror/x/images_012.tar.gz"
-
-
-@pytest.mark.skipif(not (SHARED / "nih-tables").is_dir(), reason="the official tables are not at ../shared/nih-tables")
-def test_the_official_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for table in NIH.tables:
-        assert is_intact(SHARED / "nih-tables" / table.name, table)
-    today = tmp_path / TABLE
-    today.write_bytes((SHARED / "nih-tables" / TABLE).read_bytes().replace(b"Patient Gender", b"Patient Sex", 1))
-    assert is_intact(today, NIH.tables[0])
-    assert today.stat().st_size == NIH.tables[0].size
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=7.2e9))
-    with pytest.raises(ValueError, match=r"too little disk.*7\.8 GB needed"):
-        bring_nih(tmp_path / "nih", 8000, tables=SHARED / "nih-tables")
