@@ -36,15 +36,15 @@ def main() -> None:
         confusion = confusion_matrices(labels, result.decisions)
         roc, precision_recall = curves(labels, result.probabilities)
         write_json(REPORTS / "metrics.json", result.metrics)
-        write_csv(
-            REPORTS / "classification_report.csv",
-            classification_report(labels, result.decisions, result.thresholds, test),
-        )
-        write_csv(REPORTS / "confusion_matrices.csv", confusion)
-        write_csv(REPORTS / "predictions.csv", result.predictions())
         write_parquet(Path("models/test_logits.parquet"), logits_frame(content_hashes(result.test), result.logits))
-        write_csv(REPORTS / "curves/roc.csv", roc)
-        write_csv(REPORTS / "curves/precision_recall.csv", precision_recall)
+        for name, table in {
+            "classification_report": classification_report(labels, result.decisions, result.thresholds, test),
+            "confusion_matrices": confusion,
+            "predictions": result.predictions(),
+            "curves/roc": roc,
+            "curves/precision_recall": precision_recall,
+        }.items():
+            write_csv(REPORTS / f"{name}.csv", table)
         curve = pd.read_csv(REPORTS / "curves/fine_tune.csv")
         for name, figure in {
             "training_curves": figures.training_curves_figure(curve, f"fine-tuning on {result.test.kind}"),
