@@ -19,7 +19,7 @@ Weights = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class LabelMasks:
     """Checked labels of n images; an image that neither has nor lacks a finding has no label and counts nowhere.
 
     Attributes:
@@ -60,7 +60,7 @@ def _check_values(array: npt.NDArray[Any], allowed: tuple[int, ...], what: str) 
         raise ValueError(f"{what} must hold {listed} only, got {other.size} other values such as {other[0]!r}")
 
 
-def check_labels(labels: npt.ArrayLike) -> Labels:
+def label_masks(labels: npt.ArrayLike) -> LabelMasks:
     """Check the labels of at least one image.
 
     Args:
@@ -75,7 +75,7 @@ def check_labels(labels: npt.ArrayLike) -> Labels:
     array = np.asarray(labels)
     _check_shape(array, "labels", None)
     _check_values(array, (UNLABELLED, 0, 1), "labels")
-    return Labels(array == 1, array == 0)
+    return LabelMasks(array == 1, array == 0)
 
 
 def check_decisions(decisions: npt.ArrayLike, what: str, images: int) -> Booleans:
@@ -131,12 +131,12 @@ def drawn_once(images: int) -> Weights:
     return np.ones((1, images), dtype=np.int32)
 
 
-def has_both_classes(labels: Labels) -> Booleans:
+def has_both_classes(labels: LabelMasks) -> Booleans:
     """Return which findings can be ranked: `(14,)`, true where some images have it and some lack it."""
     return np.asarray(labels.present.any(axis=0) & labels.absent.any(axis=0))
 
 
-def scorable(labels: Labels) -> Booleans:
+def scorable(labels: LabelMasks) -> Booleans:
     """Return which findings can be ranked, as `has_both_classes`, but refuse to score nothing.
 
     Raises:

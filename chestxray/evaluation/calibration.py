@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from chestxray.findings import FINDINGS
 from chestxray.inference.platt import Platt
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes
+from chestxray.labels import Booleans, Floats, check_scores, has_both_classes, label_masks
 
 MINIMUM_SLOPE = 0.01
 """Calibration never turns a ranking over: a fitted slope is at least this, in log odds per standard deviation."""
@@ -77,10 +77,10 @@ def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
         >>> float(fit_platt(logits, labels).slope.mean().round(1))
         2.0
     """
-    checked = check_labels(labels)
-    scores = check_scores(logits, "logits", images=len(checked))
+    masks = label_masks(labels)
+    scores = check_scores(logits, "logits", images=len(masks))
     slope, intercept = np.ones(len(FINDINGS)), np.zeros(len(FINDINGS))
-    for finding in np.flatnonzero(has_both_classes(checked)).tolist():
-        rows, positive = checked.labelled_rows(finding)
+    for finding in np.flatnonzero(has_both_classes(masks)).tolist():
+        rows, positive = masks.labelled_rows(finding)
         slope[finding], intercept[finding] = _fit_curve(scores[rows, finding], positive)
     return Platt(slope, intercept)

@@ -19,7 +19,7 @@ from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
-from chestxray.labels import check_labels, has_both_classes, scorable
+from chestxray.labels import has_both_classes, label_masks, scorable
 from chestxray.metrics.calibration_error import calibration_error
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.report import evaluate
@@ -96,7 +96,7 @@ def evaluate_model(
     before = Platt.identity().probabilities(logits)
     after = platt.probabilities(logits)
     decisions = decide(after, thresholds)
-    scorable(check_labels(test.labels))
+    scorable(label_masks(test.labels))
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
         return _metrics(test.labels[part], before[part], after[part], decisions[part], test.patients[part], params)
@@ -121,7 +121,7 @@ def _metrics(
 ) -> dict[str, Any]:
     """Compute the metrics of some test images, before and after calibration; counts alone where none can be scored."""
     people = len(set(patients))
-    if people < 2 or not has_both_classes(check_labels(labels)).any():
+    if people < 2 or not has_both_classes(label_masks(labels)).any():
         return {"n": len(labels), "patients": people, "findings_scored": 0}
     metrics = evaluate(labels, after, decisions, patients, resamples=params.resamples, seed=params.seed)
     metrics["calibration_error_before"] = round(calibration_error(labels, before)["mean"], DECIMALS)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.labels import check_labels, check_scores, has_both_classes
+from chestxray.labels import check_scores, has_both_classes, label_masks
 from chestxray.metrics.calibration_error import calibration_error, reliability
 from chestxray.metrics.table import headline
 from chestxray.system.files import atomic_write
@@ -197,15 +197,15 @@ def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    checked = check_labels(labels)
-    both = dict(zip(FINDINGS, has_both_classes(checked), strict=True))
+    masks = label_masks(labels)
+    both = dict(zip(FINDINGS, has_both_classes(masks), strict=True))
     series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
     errors = [calibration_error(labels, scores) for scores, _, _ in series.values()]
     said = "mean calibration error {:.3f} before, {:.3f} after calibration".format(*(error["mean"] for error in errors))
-    figure, panels, key = _panels(10.5, f"Reliability, n = {len(checked):,} images, {said}", note)
+    figure, panels, key = _panels(10.5, f"Reliability, n = {len(masks):,} images, {said}", note)
     for column, (finding, axes) in enumerate(panels.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
-        rows, positive = checked.labelled_rows(column)
+        rows, positive = masks.labelled_rows(column)
         if not both[finding]:
             _not_scored(axes, len(rows))
             continue

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Booleans, Floats, check_labels, check_scores, has_both_classes
+from chestxray.labels import Booleans, Floats, check_scores, has_both_classes, label_masks
 
 UNFITTED_THRESHOLD = 0.5
 """For a finding whose validation lacks positives or negatives."""
@@ -79,10 +79,10 @@ def fit_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike, policy: 
         ValueError: wrong shapes, values or policy.
     """
     wanted_sensitivity(policy)
-    checked = check_labels(labels)
-    scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)
-    thresholds = np.where(checked.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
-    for finding in np.flatnonzero(has_both_classes(checked)).tolist():
-        rows, positive = checked.labelled_rows(finding)
+    masks = label_masks(labels)
+    scores = check_scores(probabilities, "probabilities", images=len(masks), low=0, high=1)
+    thresholds = np.where(masks.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
+    for finding in np.flatnonzero(has_both_classes(masks)).tolist():
+        rows, positive = masks.labelled_rows(finding)
         thresholds[finding] = _threshold(positive, scores[rows, finding], policy)
     return thresholds

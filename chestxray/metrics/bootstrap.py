@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Weights, check_labels, check_scores, drawn_once, scorable
+from chestxray.labels import Floats, Weights, check_scores, drawn_once, label_masks, scorable
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
 from chestxray.tracking.progress import progress
 
@@ -128,11 +128,11 @@ def paired_bootstrap(
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    checked = check_labels(labels)
-    people = check_patients(patients, len(checked))
-    scorable(checked)
-    rankings_a = rank_findings(checked, check_scores(scores_a, "scores_a", images=len(checked)))
-    rankings_b = rank_findings(checked, check_scores(scores_b, "scores_b", images=len(checked)))
+    masks = label_masks(labels)
+    people = check_patients(patients, len(masks))
+    scorable(masks)
+    rankings_a = rank_findings(masks, check_scores(scores_a, "scores_a", images=len(masks)))
+    rankings_b = rank_findings(masks, check_scores(scores_b, "scores_b", images=len(masks)))
 
     def difference(weights: Weights) -> dict[str, Floats]:
         a, b = (mean_over_findings(ranking_scores(rankings, weights)[0]) for rankings in (rankings_a, rankings_b))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, Labels, Weights, check_labels, check_scores, drawn_once, scorable
+from chestxray.labels import Floats, LabelMasks, Weights, check_scores, drawn_once, label_masks, scorable
 
 BINS = 10
 
@@ -75,7 +75,7 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     return np.column_stack([bins.sums(values, once)[0] / size for values in (predicted, observed)])
 
 
-def calibration_errors(labels: Labels, probabilities: Floats) -> Callable[[Weights], Floats]:
+def calibration_errors(labels: LabelMasks, probabilities: Floats) -> Callable[[Weights], Floats]:
     """Prepare the expected calibration error of each finding as a function of weights; see `calibration_error`.
 
     Args:
@@ -120,8 +120,8 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> di
         >>> round(calibration_error(labels, probabilities)["Atelectasis"], 6)
         0.0
     """
-    checked = check_labels(labels)
-    scores = check_scores(probabilities, "probabilities", images=len(checked), low=0, high=1)
-    errors = calibration_errors(checked, scores)(drawn_once(len(checked)))[0]
-    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(checked))}
+    masks = label_masks(labels)
+    scores = check_scores(probabilities, "probabilities", images=len(masks), low=0, high=1)
+    errors = calibration_errors(masks, scores)(drawn_once(len(masks)))[0]
+    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(masks))}
     return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

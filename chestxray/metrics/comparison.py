@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Labels, Weights, check_labels, scorable
+from chestxray.labels import Floats, LabelMasks, Weights, label_masks, scorable
 from chestxray.metrics.bootstrap import check_patients, resample
 from chestxray.metrics.table import BY_FINDING, Metric, Predictions, Sample
 
@@ -59,12 +59,12 @@ def compare(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    checked = check_labels(labels)
-    people = check_patients(patients, len(checked))
-    scorable(checked)
+    masks = label_masks(labels)
+    people = check_patients(patients, len(masks))
+    scorable(masks)
     chosen = tuple(metrics)
-    old = Sample(checked, champion, "champion")
-    new = Sample(checked, challenger, "challenger")
+    old = Sample(masks, champion, "champion")
+    new = Sample(masks, challenger, "challenger")
 
     def both(weights: Weights) -> dict[str, Floats]:
         champions = {f"champion {name}": values for name, values in old.scores(chosen, weights).items()}
@@ -76,14 +76,14 @@ def compare(
         champion={name: point[f"champion {name}"] for name in names},
         challenger={name: point[f"challenger {name}"] for name in names},
         drawn={name: drawn[f"challenger {name}"] - drawn[f"champion {name}"] for name in names},
-        positives=checked.present.sum(axis=0),
-        rarer_patients=_rarer_patients(checked, people),
-        images=len(checked),
+        positives=masks.present.sum(axis=0),
+        rarer_patients=_rarer_patients(masks, people),
+        images=len(masks),
         patients=len(np.unique(people)),
     )
 
 
-def _rarer_patients(labels: Labels, patients: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+def _rarer_patients(labels: LabelMasks, patients: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     """Count the patients of the rarer class of each finding."""
     classes = zip(labels.present.T, labels.absent.T, strict=True)
     return np.array([min(len(np.unique(patients[images])) for images in pair) for pair in classes])

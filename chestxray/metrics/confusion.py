@@ -5,13 +5,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, Labels, Weights, check_decisions, check_labels, has_both_classes
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, has_both_classes, label_masks
 from chestxray.metrics.ranking import ratio
 
 AVERAGES = ("micro", "macro", "weighted")
 
 
-def f1_scores(labels: Labels, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
+def f1_scores(labels: LabelMasks, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
     """Compute F1 of each finding `(b, 14)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
     drawn = weights.astype(float)
     positive = decisions & labels.labelled
@@ -37,11 +37,11 @@ def confusion_matrices(labels: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.Da
         >>> print(*confusion_matrices(labels, labels == 0).iloc[0])
         Atelectasis 0 2 1 0
     """
-    checked = check_labels(labels)
-    return count_decisions(checked, check_decisions(decisions, "decisions", images=len(checked)))
+    masks = label_masks(labels)
+    return count_decisions(masks, check_decisions(decisions, "decisions", images=len(masks)))
 
 
-def count_decisions(labels: Labels, decisions: Booleans) -> pd.DataFrame:
+def count_decisions(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     """Count as `confusion_matrices` does, from checked arrays."""
     cells = {
         "tn": labels.absent & ~decisions,
@@ -52,7 +52,7 @@ def count_decisions(labels: Labels, decisions: Booleans) -> pd.DataFrame:
     return pd.DataFrame({"finding": FINDINGS, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
-def operating_table(labels: Labels, decisions: Booleans) -> pd.DataFrame:
+def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     """Compute the rates of each finding, then their averages `micro`, `macro` and `weighted`.
 
     Args:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, Labels, Weights, check_labels, check_scores, drawn_once, scorable
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_scores, drawn_once, label_masks, scorable
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -46,7 +46,7 @@ def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats
     return Ranking(rows[order], rows[order[positive[order]]], ranked[:, step], found[:, step])
 
 
-def rank_findings(labels: Labels, scores: Floats) -> list[Ranking]:
+def rank_findings(labels: LabelMasks, scores: Floats) -> list[Ranking]:
     """Ranks the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
     known = (labels.labelled_rows(finding) for finding in range(len(FINDINGS)))
     return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
@@ -129,7 +129,7 @@ def mean_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    scorable(check_labels(labels))
+    scorable(label_masks(labels))
     return float(np.nanmean(auroc(labels, scores)))
 
 
@@ -139,9 +139,9 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
 
 
 def _point_scores(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
-    checked = check_labels(labels)
-    rankings = rank_findings(checked, check_scores(scores, "scores", images=len(checked)))
-    area, precision = ranking_scores(rankings, drawn_once(len(checked)))
+    masks = label_masks(labels)
+    rankings = rank_findings(masks, check_scores(scores, "scores", images=len(masks)))
+    area, precision = ranking_scores(rankings, drawn_once(len(masks)))
     return area[0], precision[0]
 
 
@@ -169,11 +169,11 @@ def curves(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.Data
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    checked = check_labels(labels)
-    rankings = rank_findings(checked, check_scores(probabilities, "probabilities", images=len(checked)))
+    masks = label_masks(labels)
+    rankings = rank_findings(masks, check_scores(probabilities, "probabilities", images=len(masks)))
     roc = []
     precision_recall = []
-    for finding in np.flatnonzero(scorable(checked)):
+    for finding in np.flatnonzero(scorable(masks)):
         ranking = rankings[finding]
         name = FINDINGS[finding]
         positives = len(ranking.positives)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, check_decisions, check_labels, check_scores, drawn_once, scorable
+from chestxray.labels import Floats, check_decisions, check_scores, drawn_once, label_masks, scorable
 from chestxray.metrics.bootstrap import check_patients, interval, resample
 from chestxray.metrics.confusion import AVERAGES, operating_table
 from chestxray.metrics.ranking import DECIMALS
@@ -56,12 +56,12 @@ def evaluate(
         >>> metrics["n"], metrics["mean_auroc"], metrics["macro_f1"]
         (4, 0.75, 0.8)
     """
-    checked = check_labels(labels)
-    people = check_patients(patients, len(checked))
-    sample = Sample(checked, Predictions(probabilities, decisions))
-    counts = {"n": len(checked), "patients": len(np.unique(people)), "findings_scored": int(scorable(checked).sum())}
+    masks = label_masks(labels)
+    people = check_patients(patients, len(masks))
+    sample = Sample(masks, Predictions(probabilities, decisions))
+    counts = {"n": len(masks), "patients": len(np.unique(people)), "findings_scored": int(scorable(masks).sum())}
     with_interval = tuple(metric for metric in REPORTED if metric.interval)
-    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(checked))).items()}
+    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(masks))).items()}
     drawn = resample(lambda weights: sample.scores(with_interval, weights), people, resamples, seed)[1]
     values = {key: value for metric in REPORTED for key, value in _reported(metric, point, drawn).items()}
     return dict(_finite({**counts, **_at_operating_points(sample), **values}))
@@ -119,8 +119,8 @@ def classification_report(
     Raises:
         ValueError: wrong shapes or values.
     """
-    checked = check_labels(labels)
-    table = operating_table(checked, check_decisions(decisions, "decisions", images=len(checked)))
+    masks = label_masks(labels)
+    table = operating_table(masks, check_decisions(decisions, "decisions", images=len(masks)))
     for metric in (metric for metric in BY_FINDING if metric.reported and metric.name not in table):
         for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high"):
             if name in metrics:
@@ -128,7 +128,7 @@ def classification_report(
                 table.loc["macro", name] = metrics[f"mean_{name}"]
     cuts = check_scores(np.asarray(thresholds)[None], "thresholds", images=1, low=0, high=1)[0]
     table["threshold"] = pd.Series(cuts, index=FINDINGS)
-    table["n"] = [*checked.labelled.sum(axis=0), *[len(checked)] * len(AVERAGES)]
-    positives = checked.present.sum(axis=0)
+    table["n"] = [*masks.labelled.sum(axis=0), *[len(masks)] * len(AVERAGES)]
+    positives = masks.present.sum(axis=0)
     table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]
     return table.round(DECIMALS).rename_axis("finding").reset_index()

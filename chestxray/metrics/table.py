@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Booleans, Floats, Labels, Weights, check_decisions, check_scores
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, check_scores
 from chestxray.metrics.calibration_error import calibration_errors
 from chestxray.metrics.confusion import f1_scores
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
@@ -42,7 +42,7 @@ class Sample:
         ValueError: wrong shapes or values.
     """
 
-    def __init__(self, labels: Labels, predictions: Predictions, name: str = "") -> None:
+    def __init__(self, labels: LabelMasks, predictions: Predictions, name: str = "") -> None:
         prefix = f"{name} " if name else ""
         probabilities = predictions.probabilities
         self.labels = labels

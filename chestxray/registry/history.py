@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.labels import check_labels, drawn_once, has_both_classes
+from chestxray.labels import drawn_once, has_both_classes, label_masks
 from chestxray.metrics.confusion import f1_scores
 from chestxray.metrics.ranking import auroc
 from chestxray.metrics.table import Predictions
@@ -55,11 +55,11 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
 
 
 def _scores(labels: npt.NDArray[np.int8], scores: Predictions) -> tuple[float, float]:
-    checked = check_labels(labels)
-    both = has_both_classes(checked)
+    masks = label_masks(labels)
+    both = has_both_classes(masks)
     if not both.any():
         return np.nan, np.nan
-    f1 = f1_scores(checked, np.asarray(scores.decisions).astype(bool), drawn_once(len(checked)))[0][0]
+    f1 = f1_scores(masks, np.asarray(scores.decisions).astype(bool), drawn_once(len(masks)))[0][0]
     return float(np.nanmean(auroc(labels, scores.probabilities))), float(f1[both].mean())
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chestxray.labels import check_decisions, check_labels, check_scores, has_both_classes, scorable
+from chestxray.labels import check_decisions, check_scores, has_both_classes, label_masks, scorable
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from chestxray.labels import check_decisions, check_labels, check_scores, has_bo
 )
 def test_labels_other_than_1_0_and_unlabelled_in_14_columns_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        check_labels(labels)
+        label_masks(labels)
 
 
 def test_a_decision_is_always_one_way_or_the_other():
@@ -43,7 +43,7 @@ def test_a_wrong_score_is_named_by_finding_and_row():
 @pytest.mark.parametrize("kind", [bool, np.int8, np.int64, float])
 def test_labels_and_decisions_of_any_type_come_out_as_bool(kind):
     given = np.eye(14)[:3].astype(kind)
-    labels = check_labels(given)
+    labels = label_masks(given)
     for result in (check_decisions(given, "decisions", images=3), labels.present, ~labels.absent):
         assert result.dtype == bool
         np.testing.assert_array_equal(result, given == 1)
@@ -53,7 +53,7 @@ def test_labels_and_decisions_of_any_type_come_out_as_bool(kind):
 def test_an_image_without_a_label_neither_has_nor_lacks_the_finding():
     given = np.tile(np.array([[1], [0], [-1]], np.int8), 14)
     given[:, 5] = -1
-    labels = check_labels(given)
+    labels = label_masks(given)
     assert labels.labelled.sum(axis=0).tolist() == [2] * 5 + [0] + [2] * 8
     rows, positive = labels.labelled_rows(0)
     assert (rows.tolist(), positive.tolist()) == ([0, 1], [True, False])
@@ -65,6 +65,6 @@ def test_a_finding_is_scorable_with_positives_and_negatives():
     labels[0, 1:3] = True
     labels[:, 3] = True
     both = [False, True, True] + [False] * 11
-    assert has_both_classes(check_labels(labels)).tolist() == scorable(check_labels(labels)).tolist() == both
+    assert has_both_classes(label_masks(labels)).tolist() == scorable(label_masks(labels)).tolist() == both
     with pytest.raises(ValueError, match="no finding has both positives and negatives in these 5 images"):
-        scorable(check_labels(labels[:, [0, 3] * 7]))
+        scorable(label_masks(labels[:, [0, 3] * 7]))

@@ -19,7 +19,7 @@ from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.labels import check_labels
+from chestxray.labels import label_masks
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
 from chestxray.metrics.comparison import compare
 from chestxray.metrics.confusion import confusion_matrices, f1_scores
@@ -82,11 +82,11 @@ def test_every_resample_scores_a_finding_on_the_images_that_label_it(images: tup
     weights[0, ~LATE] = 0  # none that labels Mass is drawn
 
     def statistics(given: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        checked = check_labels(given[rows])
+        masks = label_masks(given[rows])
         drawn = weights[:, rows]
-        area, precision = ranking_scores(rank_findings(checked, scores[rows]), drawn)
-        f1 = f1_scores(checked, decisions[rows], drawn)[0]
-        return [area, precision, f1, calibration_errors(checked, scores[rows])(drawn)]
+        area, precision = ranking_scores(rank_findings(masks, scores[rows]), drawn)
+        f1 = f1_scores(masks, decisions[rows], drawn)[0]
+        return [area, precision, f1, calibration_errors(masks, scores[rows])(drawn)]
 
     every = np.ones(300, bool)
     with np.errstate(all="raise"):

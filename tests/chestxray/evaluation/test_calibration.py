@@ -15,7 +15,7 @@ from scipy.special import expit
 from chestxray.evaluation.calibration import MINIMUM_SLOPE, fit_platt
 from chestxray.findings import FINDINGS
 from chestxray.inference.platt import Platt
-from chestxray.labels import check_labels
+from chestxray.labels import label_masks
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
 from chestxray.metrics.ranking import auroc
 
@@ -183,7 +183,7 @@ def test_an_image_drawn_twice_counts_as_two():
     logits, labels = simulated(8, shape=(203, 14))
     probabilities = expit(logits).round(2)
     weights = np.random.default_rng(0).poisson(1, (20, 203)).astype(np.int32)
-    errors = calibration_errors(check_labels(labels), probabilities)(weights)
+    errors = calibration_errors(label_masks(labels), probabilities)(weights)
     for row, error in zip(weights, errors, strict=True):
         spelled_out = calibration_error(labels.repeat(row, axis=0), probabilities.repeat(row, axis=0))
         np.testing.assert_allclose(error, [spelled_out[name] for name in FINDINGS])
