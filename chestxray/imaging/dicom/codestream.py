@@ -130,7 +130,8 @@ def _check_parts(style: bytes, tiles: int, width: int, height: int) -> None:
         down = sizes[resolution] >> 4
         if min(across, down) < high:
             raise RadiographError("truncated or damaged")
-        columns, rows = (_ceil(side, 1 << (levels - resolution)) for side in (width, height))
+        columns = _ceil(width, 1 << (levels - resolution))
+        rows = _ceil(height, 1 << (levels - resolution))
         precincts += _ceil(columns, 1 << across) * _ceil(rows, 1 << down)
         block = [1 << min(e + 2, size - high) for e, size in zip(exponents, (across, down), strict=True)]
         blocks += (1 + 2 * high) * _ceil(_ceil(columns, 1 + high), block[0]) * _ceil(_ceil(rows, 1 + high), block[1])

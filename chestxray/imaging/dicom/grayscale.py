@@ -51,7 +51,8 @@ def grey_levels(stored: Values, elements: Dataset) -> Pixels:
 
 def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.bool_]:
     """Return which of the stored values stand for padding (PS3.3, C.7.5.1.1.2)."""
-    first, last = (_number(elements.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    first = _number(elements.get("PixelPaddingValue"))
+    last = _number(elements.get("PixelPaddingRangeLimit"))
     if first is None:
         return np.zeros(len(values), bool)
     last = first if last is None else last
@@ -62,7 +63,8 @@ def _meanings(values: npt.NDArray[np.intp], elements: Dataset) -> Doubles:
     """Apply the modality LUT or the rescale, of which an empty one counts as none."""
     if elements.get("ModalityLUTSequence"):
         return _looked_up(values.astype(np.float64), elements.ModalityLUTSequence[0], elements)[0]
-    slope, intercept = (_number(elements.get(name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    slope = _number(elements.get("RescaleSlope"))
+    intercept = _number(elements.get("RescaleIntercept"))
     rescaled = values * (1.0 if slope is None else slope) + (0.0 if intercept is None else intercept)
     return np.asarray(rescaled, dtype=np.float64)
 
@@ -91,7 +93,8 @@ def _levels(meanings: Doubles, elements: Dataset) -> Doubles | None:
     if elements.get("VOILUTSequence"):
         entries, bits = _looked_up(meanings, elements.VOILUTSequence[0], elements)
         return entries * (255 / ((1 << bits) - 1))
-    center, width = (_number(elements.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    center = _number(elements.get("WindowCenter"))
+    width = _number(elements.get("WindowWidth"))
     if center is None or width is None or not (math.isfinite(center) and 1 <= width < math.inf):
         return None
     # pydicom's result has the range of the stored values; of these it is 0–255.

@@ -171,7 +171,8 @@ def _predicted(differences: Words, predictor: int) -> Words:
                 new[0] = row[0]
                 new[1:] = row[1:] + (above[1:] if predictor == 2 else above[:-1])
             case _:  # halves the pixel to the left
-                base, other = (row[1:] + up, -corner) if predictor == 6 else (row[1:].astype(np.int32), up)
+                base = row[1:] + up if predictor == 6 else row[1:]
+                other = -corner if predictor == 6 else up
                 steps = zip(base.tolist(), other.tolist(), strict=True)
                 new[:] = list(accumulate(steps, lambda left, s: s[0] + (left + s[1] >> 1) & 65535, initial=int(row[0])))
     return pixels

@@ -1,14 +1,12 @@
 """Pixel data come out as the bits stored, as many as rows and columns need."""
 
 import numpy as np
-import pydicom
 import pytest
-from pydicom import uid
 
 from chestxray.imaging.dicom.header import read_file
 from chestxray.imaging.dicom.pixel_data import stored_values
 from chestxray.imaging.radiograph import RadiographError
-from tests.dicom_files import NATIVE, RAMP, dataset_of, dicom, written
+from tests.dicom_files import NATIVE, RAMP, dicom
 
 DEEP = RAMP.astype(np.uint16) * 16
 
@@ -31,7 +29,9 @@ def test_fewer_pixels_than_rows_and_columns_are_refused(syntax: str) -> None:
 
 
 def test_items_where_native_pixels_are_announced_are_refused() -> None:
-    dataset = dataset_of(RAMP, PixelData=pydicom.encaps.encapsulate([RAMP.tobytes()]))
-    dataset["PixelData"].is_undefined_length = True
+    head = b"\xe0\x7f\x10\x00OB\0\0"
+    length = RAMP.size.to_bytes(4, "little")
+    data = dicom(RAMP)
+    assert head + length in data
     with pytest.raises(RadiographError, match="damaged"):
-        stored_values(read_file(written(dataset, uid.ExplicitVRLittleEndian)))
+        stored_values(read_file(data.replace(head + length, head + b"\xff\xff\xff\xff")))
