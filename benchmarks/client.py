@@ -1,4 +1,4 @@
-"""A lean HTTP client: one connection that is kept, and requests that are made beforehand."""
+"""Send requests to a server on the loopback over one connection that stays open."""
 
 import json
 import time
@@ -20,7 +20,7 @@ class Answer(NamedTuple):
     seconds: float
 
     def json(self) -> Any:
-        """The body."""
+        """Parse the body."""
         return json.loads(self.body)
 
 
@@ -36,11 +36,11 @@ class Client:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
 
     def get(self, path: str) -> Answer:
-        """GET."""
+        """Send a GET request."""
         return self._ask("GET", path, None, {})
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str] = FORM) -> Answer:
-        """POST of a body, by default a form."""
+        """Send a POST request with a body, by default a form."""
         return self._ask("POST", path, body, headers)
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
@@ -49,7 +49,7 @@ class Client:
             self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()
             content = response.read()
-        except BaseException:  # goes on; a connection in the middle of an answer can't be used again
+        except BaseException:  # re-raised; a connection in the middle of an answer can't be used again
             self._connection.close()
             raise
         return Answer(response.status, content, time.perf_counter() - started)
@@ -62,6 +62,6 @@ class Client:
 
 
 def form(*files: bytes, name: str = "radiograph.png") -> bytes:
-    """The body of a form with files, all under the field name `file`."""
+    """Return the body of a form with files, all under the field name `file`."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
     return b"".join(head + file + b"\r\n" for file in files) + f"--{BOUNDARY}--\r\n".encode()

@@ -1,4 +1,4 @@
-"""A bounded crowd of clients: so many threads, until an event, or so many requests a second for so long."""
+"""Send requests from many threads at once: until told to stop, or at a given rate for a given time."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ from itertools import count
 from benchmarks.client import PREDICT, Answer, Client
 
 LONGEST = 1800.0
-"""Seconds after which every crowd goes home, whatever happens."""
+"""Seconds after which every crowd stops, whatever happens."""
 
 
 class Crowd:
-    """Clients that ask one after the other until they are told to stop.
+    """Clients that each send one request after the other until they are told to stop.
 
     Args:
         port: of the server.
@@ -24,7 +24,7 @@ class Crowd:
 
     Attributes:
         answers: all that came.
-        errors: what went wrong with a request that got no answer.
+        errors: of the requests that got no answer.
         leave: set to stop.
     """
 
@@ -32,17 +32,19 @@ class Crowd:
         self.answers: list[Answer] = []
         self.errors: list[Exception] = []
         self.leave = threading.Event()
-        self._port, self._requests, self._clients = port, requests, clients
+        self._port = port
+        self._requests = requests
+        self._clients = clients
         self._some = threading.Condition()
 
     def wait_for(self, answers: int, seconds: float = 60.0) -> bool:
-        """Waits until there are so many answers; False if there are not in time."""
+        """Wait until there are so many answers; return False if there are not in time."""
         with self._some:
             return self._some.wait_for(lambda: len(self.answers) >= answers, seconds)
 
     @contextmanager
     def asking(self) -> Iterator["Crowd"]:
-        """They ask while the block runs, and every request that was sent is waited for."""
+        """Send requests while the block runs, and wait for the answer of every request that was sent."""
         with ThreadPoolExecutor(self._clients) as threads:
             work = [threads.submit(self._ask, number) for number in range(self._clients)]
             try:
@@ -70,11 +72,13 @@ class Crowd:
 
 
 def arrivals(port: int, body: bytes, rate: float, seconds: float, clients: int = 64) -> list[Answer]:
-    """Asks `rate` times a second, however slowly answers come, but for at most `clients` at the same time."""
-    start, numbers, lock = time.monotonic(), count(), threading.Lock()
+    """Send `rate` requests a second however slowly answers come, but at most `clients` at the same time."""
+    start = time.monotonic()
+    numbers = count()
+    lock = threading.Lock()
 
     def ask() -> list[Answer]:
-        """One client: takes the next number, waits until it is due, asks; the answers that it got."""
+        """Take the next number, wait until it is due, send the request, repeat; return the answers."""
         answers = list[Answer]()
         with Client(port) as client:
             while True:
@@ -91,8 +95,9 @@ def arrivals(port: int, body: bytes, rate: float, seconds: float, clients: int =
 
 @contextmanager
 def probing(port: int, paths: Sequence[str], every: float) -> Iterator[list[Answer]]:
-    """Asks the paths every so many seconds while the block runs; the list holds the answers."""
-    done, answers = threading.Event(), list[Answer]()
+    """Request the paths every `every` seconds while the block runs; yield the list that collects the answers."""
+    done = threading.Event()
+    answers: list[Answer] = []
 
     def probe() -> None:
         with Client(port) as client:

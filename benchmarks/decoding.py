@@ -1,4 +1,4 @@
-"""How fast `prepare` decodes: on all cores, on one, and against a bare loop of OpenCV on one core."""
+"""Time how fast `prepare` decodes: on all cores, on one core, and against a bare OpenCV loop on one core."""
 
 import os
 import time
@@ -23,7 +23,7 @@ ORIGINAL = 1024
 
 
 def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[str, float]:
-    """Milliseconds per image of a batch, the best of three rounds in which the ways take turns.
+    """Measure milliseconds per image of a batch, the best of three rounds in which the ways take turns.
 
     Returns:
         "all cores", "one core" (the process is bound to it), "bare" (`imread` and `resize`, bound to one core, in a
@@ -39,7 +39,7 @@ def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[s
         with _one_core():
             prepare()
 
-    by_itself = cv2.getNumThreads()
+    usual_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # OpenCV's own threads would not be bound to the core
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as script:
 
@@ -49,7 +49,7 @@ def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[s
         ways = {"all cores": prepare, "one core": prepare_on_one_core, "bare": bare}
         script.submit(_bare, files[:1], params.size).result()  # starts it
         rounds = [[_seconds(way) for way in ways.values()] for _ in range(ROUNDS)]
-    cv2.setNumThreads(by_itself)
+    cv2.setNumThreads(usual_threads)
     best = np.min(rounds, axis=0) / len(files) * 1000
     return dict(zip(ways, best.tolist(), strict=True)) | {"images": len(files)}
 
@@ -62,7 +62,7 @@ def _bare(files: Sequence[Path], size: int) -> None:
 
 
 def write_originals(source: Path, root: Path, count: int) -> None:
-    """Writes a batch of `count` images of 1024 × 1024 pixels: those of `source`, over and over, enlarged if need be.
+    """Write a batch of `count` images of 1024 × 1024 pixels: those of `source`, repeated, and enlarged if need be.
 
     Args:
         source: a batch.
@@ -83,7 +83,7 @@ def write_originals(source: Path, root: Path, count: int) -> None:
 
 
 def _original(file: Path, number: int) -> bytes:
-    """The image, its number in two pixels of a corner: a second copy would be rejected as known."""
+    """Return the image with its number in two pixels of a corner: an equal copy would be rejected."""
     image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
     if image.shape != (ORIGINAL, ORIGINAL):
         image = np.asarray(cv2.resize(image, (ORIGINAL, ORIGINAL), interpolation=cv2.INTER_CUBIC))
@@ -99,7 +99,7 @@ def _seconds(way: Callable[[], None]) -> float:
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Binds this thread, and those that work for it, to one core."""
+    """Bind this thread, and those that work for it, to one core."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})
     thread_pool.cache_clear()  # new ones are bound as the thread that starts them

@@ -1,9 +1,9 @@
-"""Mutated files into the decoder: `python -m benchmarks.fuzz --inputs 100000 --seed 0` counts what comes out.
+"""Decode mutated files and count the outcomes: `python -m benchmarks.fuzz --inputs 100000 --seed 0`.
 
-A worker process on each core decodes one input at a time. What must not happen is listed and the input is kept, named
-by its seed and number: the worker dies, another exception than RadiographError comes out, an input takes more than
-250 ms of processor time (the worker's and that of the process for JPEG-LS; the best of three) or than 32 MiB more
-memory at the worker's peak, or there is no answer within 10 s.
+A worker process on each core decodes one input at a time. A failure is listed and its input kept, named by seed and
+number. A failure is: the worker dies, an exception other than RadiographError is raised, an input takes more than
+250 ms of processor time (the worker's and that of the process for JPEG-LS; the best of three) or more than 32 MiB above
+the memory before, or there is no answer within 10 s.
 """
 
 import argparse
@@ -27,7 +27,10 @@ from benchmarks.table import markdown
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import RadiographError
 
-SECONDS, MEBIBYTES, HANGS_AFTER, TIMES = 0.25, 32.0, 10.0, 3
+SECONDS = 0.25
+MEBIBYTES = 32.0
+HANGS_AFTER = 10.0
+TIMES = 3
 ADDRESS_SPACE = 2 * 1024**3
 MAX_PIXELS = 1_000_000
 """Time and memory of a good file grow with its pixels: the bounds above are for a megapixel."""
@@ -37,28 +40,29 @@ Outcomes = Counter[tuple[str, str]]
 
 
 def make_input(number: int, seed: int, files: dict[str, bytes]) -> tuple[str, bytes]:
-    """The kind and the bytes of an input, always the same for a number and a seed."""
+    """Return the kind and the bytes of an input, the same for the same number and seed."""
     kind = list(files)[number % len(files)]
     return kind, mutated(files[kind], np.random.default_rng([seed, number]))
 
 
 def _decode(data: bytes) -> tuple[str, float, float]:
-    """The outcome, seconds, and the MiB at the peak above those before."""
+    """Decode; return the outcome, seconds, and the peak of memory above that before in MiB."""
     Path("/proc/self/clear_refs").write_text("5")
-    before, started = kibibytes(os.getpid(), "status", "VmRSS"), _processor_seconds()
+    before = kibibytes(os.getpid(), "status", "VmRSS")
+    started = _processor_seconds()
     try:
         decode(data, MAX_PIXELS)
         outcome = "decoded"
     except RadiographError as error:
         outcome = error.kind
-    except BaseException as error:  # is what is looked for
+    except BaseException as error:  # the failure that is looked for
         outcome = f"EXCEPTION {type(error).__name__}"
     seconds = _processor_seconds() - started
     return outcome, seconds, (kibibytes(os.getpid(), "status", "VmHWM") - before) / 1024
 
 
 def _processor_seconds() -> float:
-    """Of this process and those that it started."""
+    """Return the processor time of this process and those that it started."""
     used = os.times()
     return time.process_time() + used.children_user + used.children_system
 
@@ -66,13 +70,13 @@ def _processor_seconds() -> float:
 def _work(connection: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what codecs of C say
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # drops the messages of codecs in C
     for file in seeds().values():
-        decode(file)  # the codecs are loaded
+        decode(file)  # loads the codecs
     connection.send("ready")
     while data := connection.recv():
         outcome, seconds, mebibytes = _decode(data)
-        for _ in range(TIMES - 1 if seconds > SECONDS else 0):  # a page fault or a cold cache is no finding
+        for _ in range(TIMES - 1 if seconds > SECONDS else 0):  # a page fault or a cold cache is no failure
             seconds = min(seconds, _decode(data)[1])
         connection.send((outcome, seconds, mebibytes))
 
@@ -88,15 +92,15 @@ def _start() -> tuple[BaseProcess, Connection]:
 
 
 def run(numbers: range, seed: int, keep: Path) -> tuple[Outcomes, list[str]]:
-    """Decodes the inputs of these numbers in a worker process.
+    """Decode the inputs of these numbers in a worker process.
 
     Args:
         numbers: of the inputs.
         seed: of all inputs.
-        keep: the folder for inputs to which happened what must not.
+        keep: the folder for inputs that fail.
 
     Returns:
-        The outcomes, and what must not happen, a line each.
+        The outcomes, and the failures, a line each.
     """
     counts: Outcomes = Counter()
     listed: list[str] = []
@@ -110,7 +114,9 @@ def run(numbers: range, seed: int, keep: Path) -> tuple[Outcomes, list[str]]:
                 raise TimeoutError
             outcome, seconds, mebibytes = connection.recv()
         except (EOFError, OSError) as error:
-            outcome, seconds, mebibytes = "HANG" if isinstance(error, TimeoutError) else "CRASH", 0.0, 0.0
+            outcome = "HANG" if isinstance(error, TimeoutError) else "CRASH"
+            seconds = 0.0
+            mebibytes = 0.0
             worker.kill()
             worker.join()
             worker, connection = _start()
@@ -125,13 +131,14 @@ def run(numbers: range, seed: int, keep: Path) -> tuple[Outcomes, list[str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 1 if anything happened that must not."""
+    """Print the outcomes by kind of file and the failures; return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path(".cache/fuzz"), help="a folder for bad inputs")
     given = parser.parse_args(arguments)
-    started, cores = time.monotonic(), len(os.sched_getaffinity(0))
+    started = time.monotonic()
+    cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:
         shares = [range(core, given.inputs, cores) for core in range(cores)]
         results = list(pool.map(lambda share: run(share, given.seed, given.keep), shares))

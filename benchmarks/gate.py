@@ -1,8 +1,8 @@
-"""How often the gate errs, and what it can see: simulated retrainings whose true difference is known.
+"""Measure the gate's error rates and power on simulated retrainings whose true difference is known.
 
 Predictions are binormal: a finding adds d to a normal variable of variance 1, so the true AUROC is Φ(d / √2). Images of
-a patient, findings of an image and both models on an image resemble each other. The challenger's AUROC differs from the
-champion's by the same at every finding, therefore the true difference of the mean is that, whichever findings vote.
+a patient, findings of an image and both models on an image are correlated. The challenger's AUROC differs from the
+champion's by the same at every finding, so this is also the true difference of the mean, whichever findings vote.
 """
 
 import argparse
@@ -36,8 +36,12 @@ IMAGES_OF_A_PATIENT = (0.5, 0.25, 0.15, 0.1)
 """Share of patients with 1, 2, 3, 4 images."""
 CHAMPION = np.linspace(0.70, 0.90, len(FINDINGS))
 """True AUROC of the champion by finding."""
-SAME_PATIENT, SAME_IMAGE, SAME_MODEL = 0.4, 0.2, 0.9
-"""Correlation of images of a patient, of findings of an image, of champion and challenger."""
+SAME_PATIENT = 0.4
+"""Correlation of the images of a patient."""
+SAME_IMAGE = 0.2
+"""Correlation of the findings of an image."""
+SAME_MODEL = 0.9
+"""Correlation of champion and challenger."""
 RUNS_AT_ONCE = 20
 
 
@@ -52,19 +56,20 @@ class Cell(NamedTuple):
 
 
 def noise(generator: np.random.Generator, people: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Standard normal `(n, 14)`, alike within images and within patients."""
+    """Draw standard normal values `(n, 14)`, correlated within images and within patients."""
 
-    def of(rows: int) -> npt.NDArray[np.float64]:
-        shared, own = generator.normal(size=(rows, 1)), generator.normal(size=(rows, len(FINDINGS)))
+    def draw(rows: int) -> npt.NDArray[np.float64]:
+        shared = generator.normal(size=(rows, 1))
+        own = generator.normal(size=(rows, len(FINDINGS)))
         return math.sqrt(SAME_IMAGE) * shared + math.sqrt(1 - SAME_IMAGE) * own
 
-    return math.sqrt(SAME_PATIENT) * of(people.max() + 1)[people] + math.sqrt(1 - SAME_PATIENT) * of(len(people))
+    return math.sqrt(SAME_PATIENT) * draw(people.max() + 1)[people] + math.sqrt(1 - SAME_PATIENT) * draw(len(people))
 
 
 def retraining(
     seed: int, images: int, difference: float
 ) -> tuple[npt.NDArray[np.bool_], Predictions, Predictions, npt.NDArray[np.intp]]:
-    """Truth, champion and challenger of `images` simulated images, and whose they are."""
+    """Simulate the labels of `images` images, the predictions of champion and challenger, and the patients."""
     generator = np.random.default_rng([seed, images])
     counts = generator.choice(np.arange(1, 5), size=images, p=IMAGES_OF_A_PATIENT)
     people = np.arange(images).repeat(counts)[:images]
@@ -79,7 +84,7 @@ def retraining(
 
 
 def simulate(cell: Cell) -> npt.NDArray[np.intp]:
-    """Counts `(policies, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
+    """Count by policy, `(policies, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
     counts = np.zeros((len(cell.policies), 5), np.intp)
     for seed in range(cell.first, cell.first + cell.runs):
         resamples = cell.policies[0].resamples
@@ -95,13 +100,13 @@ def simulate(cell: Cell) -> npt.NDArray[np.intp]:
 
 
 def share(count: int, runs: int) -> str:
-    """Per cent with its 95 % Monte-Carlo interval (Wilson)."""
+    """Format a percentage with its 95 % Monte-Carlo interval (Wilson)."""
     interval = binomtest(count, runs).proportion_ci(method="wilson")
     return f"{100 * count / runs:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
 def gate_policies(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
-    """Non-inferiority and superiority, with each number of least positives."""
+    """Return non-inferiority and superiority with each number of least positives."""
     return tuple(
         policy.model_copy(update={"resamples": resamples, "superiority": superiority, "min_positives": least})
         for least, superiority in product(LEAST_POSITIVES, (False, True))
@@ -111,7 +116,7 @@ def gate_policies(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
 def table_rows(
     images: int, difference: float, policies: tuple[GateParams, ...], counts: npt.NDArray[np.intp], runs: int
 ) -> Iterator[Row]:
-    """Lines of the table of one size and true difference."""
+    """Yield the rows of the table for one size and true difference."""
     for policy, (promoted, _, underpowered, vetoed, voters) in zip(policies, counts.tolist(), strict=True):
         yield {
             "test images": str(images),
@@ -126,7 +131,7 @@ def table_rows(
 
 
 def main() -> None:
-    """Simulates, and publishes the table."""
+    """Simulate, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="of each size and true difference")
     parser.add_argument("--resamples", type=int, default=200, help="of patients in each run")

@@ -1,4 +1,4 @@
-"""What hostile files cost: `python -m benchmarks.hostile`. Time and peak memory of each, in a real server process."""
+"""Measure time and peak memory of every hostile file in a real server process: `python -m benchmarks.hostile`."""
 
 import argparse
 import tempfile
@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 
 def costs(server: Server, files: Mapping[str, bytes]) -> dict[str, Cost]:
-    """Sends every file three times to a warm server."""
+    """Send every file three times to a warm server."""
     found = {}
     with Client(server.port) as client:
         for file in (PNG, dicom(GREY)) * 5:  # the first DICOM file loads pydicom, 30 MiB, once
@@ -40,7 +40,7 @@ def costs(server: Server, files: Mapping[str, bytes]) -> dict[str, Cost]:
 
 
 def main() -> None:
-    """Prints the table, or writes it to a folder."""
+    """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=TOP / "models" / "bundle")
     parser.add_argument("--out", type=Path, help="a folder for hostile.md and hostile.json")

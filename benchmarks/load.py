@@ -1,7 +1,7 @@
-"""How the service bears load: `python -m benchmarks.load`. Real processes on the loopback; stops by itself.
+"""Measure the service under load, in real processes on the loopback: `python -m benchmarks.load`.
 
-Too many requests, SIGTERM under load, a model that changes under load, and a soak with probes. Nothing passes or
-fails here; `tests/serve/test_load.py` runs short versions that do.
+Scenarios: too many requests, SIGTERM under load, a model that changes under load, and a soak with probes. Nothing
+passes or fails here; `tests/serve/test_load.py` runs short versions that do.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Figures = dict[str, Any]
 
 
 def overload(server: Server, body: bytes, seconds: float) -> Figures:
-    """Four times as many requests a second as it answers.
+    """Send four times as many requests a second as the server can answer.
 
     Returns:
         Milliseconds, requests a second, shares and MiB by name.
@@ -61,11 +61,13 @@ def overload(server: Server, body: bytes, seconds: float) -> Figures:
 
 
 def terminations(folder: Path, bundle: Path, body: bytes, times: int) -> Figures:
-    """SIGTERM again and again while eight clients ask; they stop when `/readyz` says 503, as a load balancer does.
+    """Send SIGTERM repeatedly while eight clients ask; they stop when `/readyz` says 503, as a load balancer does.
 
     A request is lost if it was sent and not answered with 200.
     """
-    asked, lost, codes = 0, 0, list[int]()
+    asked = 0
+    lost = 0
+    codes: list[int] = []
     for _ in range(times):
         with serving(folder, bundle) as server, Crowd(server.port, [(PREDICT, body)], 8).asking() as crowd:
             crowd.wait_for(16)
@@ -82,12 +84,12 @@ def terminations(folder: Path, bundle: Path, body: bytes, times: int) -> Figures
 
 
 def milliseconds(answers: list[Answer], percentile: float) -> float:
-    """Percentile of the time to answer; NaN of none."""
+    """Return a percentile of the time to answer in milliseconds; NaN without answers."""
     return 1000 * float(np.percentile([a.seconds for a in answers], percentile)) if answers else float("nan")
 
 
 def radiographs(count: int, size: int = 1024) -> list[bytes]:
-    """PNG files of drawn phantoms."""
+    """Draw phantoms, and return them as PNG files."""
     with tempfile.TemporaryDirectory() as folder:
         params = load_params().phantom.model_copy(update={"studies": count, "patients": count, "size": size})
         write_batch(Path(folder, "batch"), params)
@@ -96,14 +98,15 @@ def radiographs(count: int, size: int = 1024) -> list[bytes]:
 
 
 def table_rows(scenario: str, figures: Figures) -> list[Row]:
-    """A line for each figure."""
+    """Return a row for each figure."""
     cells = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in figures.items()}
     return [{"scenario": scenario, "figure": name, "value": cell} for name, cell in cells.items()]
 
 
 def scenarios(folder: Path, files: list[bytes], options: argparse.Namespace) -> Iterator[tuple[str, Figures]]:
-    """Those that are wanted, one after the other."""
-    bundle, body = options.bundle, form(files[0])
+    """Run the scenarios that `options` ask for, and yield name and figures of each."""
+    bundle = options.bundle
+    body = form(files[0])
     if options.overload:
         with serving(folder / "overload", bundle) as server:
             yield "overload", overload(server, body, options.overload)
@@ -117,7 +120,7 @@ def scenarios(folder: Path, files: list[bytes], options: argparse.Namespace) -> 
 
 
 def main() -> None:
-    """Prints the table, or writes it to a folder."""
+    """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=TOP / "models" / "bundle")
     parser.add_argument("--overload", type=float, default=20.0, help="seconds; 0 leaves it out, as for the others")

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describe the machine and the library versions that figures were measured with."""
 
 import os
 from importlib.metadata import version
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """One line: processor, cores, versions."""
+    """Return one line: processor, cores, versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
     versions = ", ".join(

@@ -1,7 +1,7 @@
-"""Peak anonymous memory of every stage at several sizes of the data set: `python -m benchmarks.memory`.
+"""Measure the peak memory of every stage at several sizes of the data set: `python -m benchmarks.memory`.
 
 Works in scratch copies of the repository and never touches the user's data. The batches repeat a few hundred drawn
-phantoms with a pattern of its own in a corner of every copy: each image is another one, and drawing takes minutes, not
+phantoms with a different pattern in a corner of every copy, so that every image differs and drawing takes minutes, not
 hours. All params are those of `params.yaml`, but for the stage `phantom`, which draws as many studies at 64 pixels
 a side. Memory is RssAnon, summed over a stage's processes and sampled twenty times a second: file-backed pages, which
 the system may drop at will, are not counted.
@@ -49,19 +49,20 @@ SECONDS_BETWEEN_SAMPLES = 0.05
 
 
 class Peak(NamedTuple):
-    """What a stage took: peak of anonymous memory in MiB, and seconds."""
+    """Peak of anonymous memory of a stage in MiB, and its seconds."""
 
     mebibytes: float
     seconds: float
 
 
 def copy_repository(top: Path, root: Path, studies: int) -> None:
-    """Copies the files that git tracks to `top`, and lets their params point at the batch `root`."""
+    """Copy the files that git tracks to `top`, with params that point at the batch `root`."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_bytes((TOP / name).read_bytes())
-    yaml, path = YAML(), top / "params.yaml"
+    yaml = YAML()
+    path = top / "params.yaml"
     params: dict[str, Any] = yaml.load(path)
     params["batches"] = {BATCH: {"root": str(root)}}
     params["phantom"] |= {"studies": studies, "patients": -(-studies * 2 // 3), "size": 64}
@@ -69,9 +70,9 @@ def copy_repository(top: Path, root: Path, studies: int) -> None:
 
 
 def grow_batch(drawn: Path, root: Path, studies: int) -> None:
-    """Writes a batch of `studies` images, all different: copies of drawn ones, their number painted in a corner.
+    """Write a batch of `studies` different images: copies of drawn ones with their number painted in a corner.
 
-    A patient's images stay together; every round of copies has patients of its own.
+    A patient's images stay together; every round of copies has other patients.
     """
     header, *lines = (drawn / TABLE).read_text(encoding="utf-8").splitlines()
     rows = [line.split(",", 4) for line in lines]
@@ -81,7 +82,9 @@ def grow_batch(drawn: Path, root: Path, studies: int) -> None:
     for number in progress(range(studies), f"copying {studies} phantoms", studies):
         name, labels, follow_up, patient, rest = rows[number % len(rows)]
         image = np.asarray(cv2.imread(str(drawn / "images" / name), cv2.IMREAD_GRAYSCALE))
-        image[:PATTERN, :PATTERN], image[PATTERN : 2 * PATTERN, :PATTERN] = divmod(number, 256)
+        high, low = divmod(number, 256)
+        image[:PATTERN, :PATTERN] = high
+        image[PATTERN : 2 * PATTERN, :PATTERN] = low
         copied = f"{number:08d}.png"
         cv2.imwrite(str(root / "images" / copied), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         table.append(f"{copied},{labels},{follow_up},{int(patient) + number // len(rows) * 100_000},{rest}")
@@ -89,13 +92,15 @@ def grow_batch(drawn: Path, root: Path, studies: int) -> None:
 
 
 def measure_peak(command: list[str], top: Path) -> Peak:
-    """Runs a command in `top`, and watches its processes.
+    """Run a command in `top`, and measure the memory of its processes.
 
     Raises:
-        RuntimeError: the command failed; the message ends with what it said last.
+        RuntimeError: the command failed; the message ends with its last output.
     """
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    started, peak, log = time.monotonic(), 0, top / "log.txt"
+    started = time.monotonic()
+    peak = 0
+    log = top / "log.txt"
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=top, stdout=file, stderr=file, env=environment | {"DVC_ROOT": str(top)})
         try:
@@ -110,8 +115,9 @@ def measure_peak(command: list[str], top: Path) -> Peak:
 
 
 def measure(studies: int, stages: tuple[str, ...], drawn: Path, scratch: Path) -> dict[str, Peak]:
-    """Runs the stages in order on a batch of `studies`, both in the folder `scratch`."""
-    top, root = scratch / "repository", scratch / "batch"
+    """Run the stages in order on a batch of `studies`, in a copy of the repository, both in the folder `scratch`."""
+    top = scratch / "repository"
+    root = scratch / "batch"
     grow_batch(drawn, root, studies)
     copy_repository(top, root, studies)
     peaks = {}
@@ -123,7 +129,7 @@ def measure(studies: int, stages: tuple[str, ...], drawn: Path, scratch: Path) -
 
 
 def table_row(stage: str, peaks: dict[int, Peak]) -> Row:
-    """Peaks of a stage by number of studies, and that of the most studies to that of the fewest."""
+    """Return the peaks of a stage by number of studies, and the ratio of the most studies to the fewest."""
     columns = {f"MiB at {studies:,}": f"{peak.mebibytes:.0f}" for studies, peak in peaks.items()}
     columns |= {f"s at {studies:,}": f"{peak.seconds:.0f}" for studies, peak in peaks.items()}
     ratio = peaks[max(peaks)].mebibytes / peaks[min(peaks)].mebibytes
@@ -131,18 +137,19 @@ def table_row(stage: str, peaks: dict[int, Peak]) -> Row:
 
 
 def main() -> None:
-    """Prints the table, or writes it to a folder."""
+    """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, nargs="+", default=[8000, 16000], help="sizes of the data set")
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to run")
     parser.add_argument("--scratch", type=Path, help="a folder with room for 400 kB a study; default: a temporary one")
     parser.add_argument("--out", type=Path, help="a folder for memory.md and memory.json")
     options = parser.parse_args()
-    stages, size = STAGES[: STAGES.index(options.until) + 1], load_params().prepare.size
+    stages = STAGES[: STAGES.index(options.until) + 1]
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         drawn = Path(folder, "drawn")
-        few = {"studies": DRAWN, "patients": DRAWN * 3 // 4, "size": size}
-        write_batch(drawn, load_params().phantom.model_copy(update=few))
+        params = load_params()
+        few = {"studies": DRAWN, "patients": DRAWN * 3 // 4, "size": params.prepare.size}
+        write_batch(drawn, params.phantom.model_copy(update=few))
         measured: dict[int, dict[str, Peak]] = {}
         for studies in options.studies:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -1,4 +1,4 @@
-"""Valid files of every kind that the decoder takes, and damaged ones made of them."""
+"""Make valid files of every kind that the decoder takes, and damaged ones from them."""
 
 import io
 import struct
@@ -17,7 +17,8 @@ TOKENS = (
 )  # fmt: skip
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXEL_DATA = b"\xe0\x7f\x10\x00"
-HEADER, CODESTREAM_HEADER = 600, 150
+HEADER = 600
+CODESTREAM_HEADER = 150
 DEPTHS = (
     dict.fromkeys(SYNTAXES, (8, 12))
     | dict.fromkeys(LOSSLESS_JPEG, (8, 9, 10, 12, 14, 16))
@@ -25,13 +26,14 @@ DEPTHS = (
     | dict.fromkeys((*JPEG_8_BIT, uid.JPEGLSNearLossless), (8,))
     | {uid.JPEGLSLossless: (12,), uid.JPEGExtended12Bit: (8, 12)}
 )
-"""Bits stored. The decoder of lossless JPEG, which is ours, gets a third of all; JPEG-LS takes a process for each."""
+"""Bits stored, by transfer syntax. Lossless JPEG, whose decoder is ours, gets a third of all files."""
 
 
 def seeds() -> dict[str, bytes]:
-    """A valid file of each kind and depth, 48 × 64 pixels."""
+    """Return a valid file of each kind and depth, 48 × 64 pixels."""
     smooth = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)
-    image, deep = Image.fromarray(smooth), smooth.astype(np.uint16) << 8
+    deep = smooth.astype(np.uint16) << 8
+    image = Image.fromarray(smooth)
     files = {
         "PNG": _encoded(image, "PNG"),
         "PNG, 16 bits": _encoded(Image.fromarray(deep), "PNG"),
@@ -49,13 +51,14 @@ def seeds() -> dict[str, bytes]:
 
 
 def mutated(valid: bytes, generator: np.random.Generator) -> bytes:
-    """A few edits: bytes set, bits flipped, tokens put in, pieces cut or doubled, or the end cut off.
+    """Return a file after a few edits: bytes set, bits flipped, tokens inserted, pieces cut or doubled, the end cut.
 
-    Half of the PNG files get right checksums again, without which nothing but the checksum would be tried.
+    Half of the PNG files get right checksums again, without which only the checksum would be tested.
     """
     data = bytearray(valid)
     for _ in range(generator.geometric(0.4)):
-        place, length = _place(data, generator), int(generator.integers(1, 65))
+        place = _draw_place(data, generator)
+        length = int(generator.integers(1, 65))
         match generator.integers(5):
             case 0:
                 data[place : place + 1] = generator.bytes(1)
@@ -69,12 +72,12 @@ def mutated(valid: bytes, generator: np.random.Generator) -> bytes:
             case _:
                 data[place:place] = data[place : place + length]
     if generator.random() < 0.05:
-        del data[_place(data, generator) :]
+        del data[_draw_place(data, generator) :]
     return _with_checksums(bytes(data)) if generator.random() < 0.5 else bytes(data)
 
 
-def _place(data: bytearray, generator: np.random.Generator) -> int:
-    """Anywhere, or in a header, where the decisions are; the preamble of DICOM has none."""
+def _draw_place(data: bytearray, generator: np.random.Generator) -> int:
+    """Draw an offset anywhere or in a header, on which decoders branch; never in the preamble of DICOM."""
     first = 132 if data[128:132] == b"DICM" else 0
     match generator.integers(3):
         case 0:
@@ -88,7 +91,8 @@ def _place(data: bytearray, generator: np.random.Generator) -> int:
 def _with_checksums(data: bytes) -> bytes:
     if not data.startswith(SIGNATURE):
         return data
-    mended, place = bytearray(data), len(SIGNATURE)
+    mended = bytearray(data)
+    place = len(SIGNATURE)
     while place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")
         mended[end : end + 4] = struct.pack(">I", zlib.crc32(data[place + 4 : end]))

@@ -1,4 +1,4 @@
-"""The plain way to fine-tune MobileNetV2 on radiographs, as tutorials do it: what ours is measured against.
+"""Fine-tune MobileNetV2 the plain way, as tutorials do: the recipe that ours is measured against.
 
 Keras `fit` through the frozen network (Adam 1e-3, full class weights, 5 epochs), then Adam 1e-5 from layer 100 of
 Keras's graph on, which lies in block 11 (5 epochs). Images are decoded from their files in every epoch, resized
@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from chestxray.findings import FINDINGS
 from chestxray.models.keras_model import backbone, set_weights
-from chestxray.models.mobilenet_v2 import LayerWeights, convention_of
-from chestxray.params import BackboneParams, ClassWeightingParams
+from chestxray.models.mobilenet_v2 import LayerWeights
+from chestxray.models.pretrained_config import PretrainedConfig
+from chestxray.params import ClassWeightingParams
 from chestxray.training.class_weights import class_weights, weight_array
 
 EPOCHS = 5
@@ -30,19 +31,19 @@ class Plain:
 
     Args:
         weights: of the backbone.
-        params: of the backbone.
+        config: of these weights.
     """
 
-    def __init__(self, weights: LayerWeights, params: BackboneParams) -> None:
+    def __init__(self, weights: LayerWeights, config: PretrainedConfig) -> None:
         keras.utils.set_random_seed(0)
-        self._size = params.input_size
-        self._body = backbone(params.alpha, convention_of(params.weights), params.input_size)
+        self._size = config.input_size
+        self._body = backbone(config)
         set_weights(self._body, weights)
         pooled = keras.layers.GlobalAveragePooling2D()(self._body.output)
         self._model = keras.Model(self._body.input, keras.layers.Dense(len(FINDINGS))(pooled))
 
     def fit(self, files: Sequence[Path], labels: npt.NDArray[np.int8]) -> None:
-        """Trains the head, then the deeper layers.
+        """Train the head, then the deeper layers.
 
         Args:
             files: N images.
@@ -63,7 +64,7 @@ class Plain:
             self._model.fit(data, epochs=EPOCHS, verbose=2)
 
     def logits(self, files: Sequence[Path]) -> npt.NDArray[np.float32]:
-        """float32 N × 14."""
+        """Compute the logits of N files, float32 N × 14."""
         blank = np.zeros((len(files), len(FINDINGS)), np.int8)
         return np.asarray(self._model.predict(self._images(files, blank, shuffled=False).batch(BATCH), verbose=0))
 

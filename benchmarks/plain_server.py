@@ -1,6 +1,7 @@
-"""The plain way to serve: FastAPI around `keras.Model.predict`, and a gradient tape for each heatmap (Grad-CAM).
+"""Serve the plain way: FastAPI around `keras.Model.predict`, and a gradient tape for each heatmap (Grad-CAM).
 
-Run by `benchmarks.serving`. Random weights: for speed only shapes matter. One view of the image, where ours sees two.
+Run by `benchmarks.serving`. The weights are random, since only shapes matter for speed. It sees one view of the image,
+ours two.
 """
 
 import base64
@@ -16,12 +17,12 @@ from fastapi import FastAPI, UploadFile
 
 from chestxray.findings import FINDINGS
 from chestxray.models.keras_model import backbone
-from chestxray.models.mobilenet_v2 import TORCHVISION
+from chestxray.models.pretrained_config import TORCHVISION
 
-SIZE, INPUT_SIZE = 256, 224
+SIZE = 256
 
 app = FastAPI()
-body = backbone(1.0, TORCHVISION, INPUT_SIZE)
+body = backbone(TORCHVISION)
 pooled = keras.layers.GlobalAveragePooling2D()(body.output)
 scores = keras.layers.Dense(len(FINDINGS), activation="sigmoid")(pooled)
 model = keras.Model(body.input, scores)
@@ -30,16 +31,16 @@ explained = keras.Model(body.input, [body.output, scores])
 
 @app.get("/readyz")
 def readyz() -> dict[str, bool]:
-    """Ready as soon as it answers."""
+    """Answer: the server is ready as soon as it answers."""
     return {"ready": True}
 
 
 @app.post("/predict")
 def predict(file: UploadFile, heatmaps: str = "none") -> dict[str, object]:
-    """Probabilities, and all 14 overlays as base64 PNG unless `heatmaps` is none."""
+    """Return probabilities, and all 14 overlays as base64 PNG unless `heatmaps` is none."""
     grey = np.asarray(cv2.imdecode(np.frombuffer(file.file.read(), np.uint8), cv2.IMREAD_GRAYSCALE))
     small = cv2.resize(grey, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    offset = (SIZE - INPUT_SIZE) // 2
+    offset = (SIZE - TORCHVISION.input_size) // 2
     image = small[None, offset:-offset, offset:-offset, None].astype(np.float32)
     (probabilities,) = model.predict(image, verbose=0)
     overlays = [] if heatmaps == "none" else [_overlay(grey, image, place) for place in range(len(FINDINGS))]

@@ -1,4 +1,4 @@
-"""The same fine-tuning from cached activations and through the whole network, its frozen part recomputed."""
+"""Time an epoch of fine-tuning from cached activations against one that recomputes the frozen layers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,18 +24,18 @@ Load = Callable[[Indices], npt.NDArray[Any]]
 
 
 def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
-    """Seconds of an epoch over the training images, the best of four; both ways take turns, so that noise is shared.
+    """Measure the seconds of an epoch, the best of four; both ways take turns, so that they share noise.
 
     The first epoch of each, in which TensorFlow traces, is not counted.
 
     Returns:
         "cached" and "recomputed", and "caching": what the activations of one view cost, once.
     """
-    start, params = bench.params.fine_tune.from_layer, bench.params.backbone
+    start = bench.params.fine_tune.from_layer
     what = "prefix: features"
     features, _ = bench.features(dataset, 2, start, what)
-    shape = params.alpha, bench.convention, params.input_size
-    prefix, rest = backbone(*shape, stop=start), trainable_part(*shape, start)
+    prefix = backbone(bench.config, stop=start)
+    rest = trainable_part(bench.config, start)
     set_weights(prefix, bench.weights)
     head = [np.zeros((features.pooled[0].shape[-1], len(FINDINGS)), np.float32), np.zeros(len(FINDINGS), np.float32)]
     set_weights(rest, bench.weights | {HEAD: head})
@@ -44,7 +44,7 @@ def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
     train = dataset.split("train")
     ways = {
         "cached": _epoch(bench, rest, partial(_activations, features), train.labels),
-        "recomputed": _epoch(bench, whole, partial(_crops, train, params.input_size), train.labels),
+        "recomputed": _epoch(bench, whole, partial(_crops, train, bench.config.input_size), train.labels),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(1 + ROUNDS):
@@ -57,7 +57,7 @@ def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
 
 
 def _activations(features: Features, part: Indices) -> npt.NDArray[np.float16]:
-    return features.rows(part, np.zeros_like(part))
+    return features.view_activations(part, np.zeros_like(part))
 
 
 def _crops(images: Dataset, size: int, part: Indices) -> npt.NDArray[np.uint8]:
@@ -67,8 +67,9 @@ def _crops(images: Dataset, size: int, part: Indices) -> npt.NDArray[np.uint8]:
 
 
 def _epoch(bench: Bench, model: keras.Model, load: Load, labels: npt.NDArray[np.int8]) -> Callable[[], None]:
-    """Compiles the model; the result trains it for an epoch."""
-    params, every = bench.params.fine_tune, np.arange(len(labels))
+    """Compile the model, and return a function that trains it for an epoch."""
+    params = bench.params.fine_tune
+    every = np.arange(len(labels))
 
     def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
         for start in range(0, len(labels), params.batch_size):

@@ -1,4 +1,4 @@
-"""Processes under measurement: the service on a port of the loopback, and what a family of processes takes."""
+"""Start server processes on the loopback, and measure the memory of a process and its descendants."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class Server:
     """A server process; memory in MiB.
 
     Attributes:
-        log: the file that it writes its errors and log lines to.
+        log: the file of its output and errors.
     """
 
     process: subprocess.Popen[bytes]
@@ -32,26 +32,26 @@ class Server:
     log: Path
 
     def resident(self) -> float:
-        """Resident memory now, summed over the process and its descendants."""
+        """Return the resident memory now, summed over the process and its descendants."""
         return sum(kibibytes(pid, "status", "VmRSS") for pid in family(self.process.pid)) / 1024
 
     def peak(self) -> float:
-        """Most resident memory since the last `reset_peak`."""
+        """Return the most resident memory since the last `reset_peak`."""
         return kibibytes(self.process.pid, "status", "VmHWM") / 1024
 
     def reset_peak(self) -> None:
-        """Lets the peak begin anew (proc(5), clear_refs)."""
+        """Start a new peak (proc(5), clear_refs)."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def descriptors(self) -> int:
-        """Open file descriptors."""
+        """Return the number of open file descriptors."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def wait_for(self, path: str, status: int = 200, said: bytes = b"") -> None:
-        """Asks until `path` is answered with a status and `said` is in the answer.
+        """Request `path` until the answer has this status and contains `said`.
 
         Raises:
-            RuntimeError: it ended, or did not within the deadline; the message ends with what it said last.
+            RuntimeError: the server ended or the deadline passed; the message ends with its last output.
         """
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end and self.process.poll() is None:
@@ -66,24 +66,24 @@ class Server:
         raise RuntimeError(f"no {status} from {path}: {self.log.read_text(errors='replace')[-2000:]}")
 
     def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
+        """Send SIGTERM, and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE)
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """Return a port of the loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 @contextmanager
 def serving(folder: Path, model_uri: str | Path, **settings: object) -> Iterator[Server]:
-    """`python -m serve`, ready; killed in the end if it still runs.
+    """Start `python -m serve`, yield it when it is ready, and kill it in the end if it still runs.
 
     Args:
         folder: for its log, and for its temporary files in `folder/tmp`.
-        model_uri: what it serves.
+        model_uri: the model to serve.
         settings: as in `serve.settings`.
     """
     chosen = {"model_uri": model_uri, "drain_seconds": 0.2, **settings}
@@ -95,8 +95,10 @@ def serving(folder: Path, model_uri: str | Path, **settings: object) -> Iterator
 
 @contextmanager
 def running(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[Server]:
-    """A server process whose port is in its environment, and takes the place of `{port}` in its command."""
-    port, log, temporary = free_port(), folder / "server.log", folder / "tmp"
+    """Start a server process whose port is in its environment, and replaces `{port}` in its command."""
+    port = free_port()
+    log = folder / "server.log"
+    temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PORT": str(port), "TMPDIR": str(temporary), **environment}
     arguments = [argument.replace("{port}", str(port)) for argument in command]
@@ -114,7 +116,7 @@ def running(command: Sequence[str], folder: Path, environment: dict[str, str]) -
 
 
 def family(pid: int) -> list[int]:
-    """A process and its descendants."""
+    """Return the ids of a process and its descendants."""
     found = [pid]
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
@@ -125,7 +127,7 @@ def family(pid: int) -> list[int]:
 
 
 def kibibytes(pid: int, file: str, field: str) -> int:
-    """A field of `/proc/<pid>/<file>` in KiB; 0 when the process has ended."""
+    """Return a field of `/proc/<pid>/<file>` in KiB; 0 when the process has ended."""
     try:
         lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:

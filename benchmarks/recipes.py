@@ -1,7 +1,7 @@
-"""Three ways to a classifier on the same images: the plain one, two views and the head alone, the default recipe.
+"""Train a classifier in three ways on the same images: plain, head alone on two views, default recipe.
 
-Patients are dealt to folds; each fold is tested once, by models that saw the others. A seventh of the others' patients
-are kept from all training, for early stopping and for the choice between head and fine-tuned network.
+Patients are dealt to folds; each fold is tested once, by models trained on the others. A seventh of the others'
+patients are kept from all training, for early stopping and for the choice between head and fine-tuned network.
 """
 
 import hashlib
@@ -20,8 +20,9 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.split import patient_fold
 from chestxray.evaluation.logits import predict_logits
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.models.mobilenet_v2 import Convention, LayerWeights, convention_of
+from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import classifier_graph, features_graph
+from chestxray.models.pretrained_config import PretrainedConfig, pretrained_config
 from chestxray.models.weights import HEAD
 from chestxray.params import Params
 from chestxray.training.class_weights import class_weights, weight_array
@@ -37,13 +38,13 @@ Single = npt.NDArray[np.float32]
 
 @dataclass
 class Stopwatch:
-    """Seconds by what they were spent on."""
+    """Seconds by the name of what they were spent on."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Times a block; blocks of one name add up."""
+        """Time a block; blocks of one name add up."""
         started = time.monotonic()
         yield
         self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - started
@@ -51,7 +52,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all parts share: params, weights of the backbone, files of the images, a scratch folder, the watch."""
+    """Params, weights of the backbone, files of the images, a scratch folder and the watch, which all parts share."""
 
     params: Params
     weights: LayerWeights
@@ -60,47 +61,45 @@ class Bench:
     watch: Stopwatch
 
     @property
-    def convention(self) -> Convention:
-        """What the weights take for granted."""
-        return convention_of(self.params.backbone.weights)
+    def config(self) -> PretrainedConfig:
+        """Of the weights."""
+        return pretrained_config(self.params.backbone)
 
     def features(
         self, dataset: Dataset, count: int, activations_at: str | None, what: str
     ) -> tuple[Features, Features]:
-        """Features of training and validation images, timed."""
-        out, backbone = self.scratch / what, self.params.backbone
+        """Compute the features of training and validation images, timed."""
+        out = self.scratch / what
         params = self.params.features.model_copy(update={"views": count})
         with self.watch(what):
-            graph = features_graph(self.weights, backbone.alpha, self.convention, backbone.input_size, activations_at)
-            content = graph.SerializeToString()
-            write_features(dataset, content, backbone.input_size, params, out, self.scratch / "partial")
+            graph = features_graph(self.weights, self.config, activations_at).SerializeToString()
+            write_features(dataset, graph, self.config.input_size, params, out, self.scratch / "partial")
         train, validation = (load_features([out], dataset.studies, split) for split in ("train", "validation"))
         return train, validation
 
     def head(self, train: Features, what: str) -> LayerWeights:
-        """The backbone's weights with a trained head, timed."""
+        """Train a head, timed; return its weights and those of the backbone."""
         with self.watch(what):
             rows = class_weights(train.labels, self.params.class_weighting)
             head = fit_head(train, weight_array(rows), self.params.train)
         return self.weights | {HEAD: [head.weights[:-1], head.weights[-1]]}
 
     def tune(self, train: Features, validation: Features, start: LayerWeights, what: str) -> LayerWeights:
-        """The network after fine-tuning on cached activations, timed."""
+        """Fine-tune on cached activations, timed; return the weights of the network."""
         weights = weight_array(class_weights(train.labels, self.params.class_weighting))
-        examples = cached_images(train), cached_images(validation)
+        images = (cached_images(train), cached_images(validation))
         with self.watch(what):
-            tuned = fine_tune(*examples, start, weights, self.convention, self.params.backbone, self.params.fine_tune)
+            tuned = fine_tune(*images, start, weights, self.config, self.params.fine_tune)
         return start | tuned.weights
 
     def logits(self, weights: LayerWeights, images: Dataset) -> Single:
-        """Of the finished model."""
-        size, backbone = self.params.prepare.size, self.params.backbone
-        graph = classifier_graph(weights, HEAD, backbone.alpha, self.convention, size, backbone.input_size)
+        """Compute the logits of the finished model, float32 N × 14."""
+        graph = classifier_graph(weights, self.config, self.params.prepare.size)
         return predict_logits(OnnxModel(graph.SerializeToString()), images, "predicting")
 
 
 def sample(dataset: Dataset, studies: int) -> Dataset:
-    """Whole patients, in the order of a hash of their ids, until there are `studies` images (or no more patients)."""
+    """Draw whole patients in the order of a hash of their ids, until there are `studies` images or no more patients."""
     patients = dataset.studies["patient"]
     draws = patients.map(lambda patient: hashlib.sha256(f"benchmark:{patient}".encode()).hexdigest())
     sizes = draws.value_counts().sort_index()
@@ -109,7 +108,7 @@ def sample(dataset: Dataset, studies: int) -> Dataset:
 
 
 def deal(dataset: Dataset, fold: int, folds: int) -> Dataset:
-    """The data set with the patients of `fold` as test and a seventh of the others as validation."""
+    """Return the data set with the patients of `fold` as test and a seventh of the others as validation."""
     patients = dataset.studies["patient"]
     test = patients.map(lambda patient: patient_fold(patient, folds) == fold)
     back = patients.map(lambda patient: patient_fold(f"held back {patient}", HELD_BACK) == 0)
@@ -118,7 +117,7 @@ def deal(dataset: Dataset, fold: int, folds: int) -> Dataset:
 
 
 def compare_recipes(bench: Bench, folds: list[Dataset]) -> dict[str, Scores]:
-    """Trains the three ways on every fold.
+    """Train the three ways on every fold.
 
     Returns:
         By way, the scores of the test studies of all folds one after the other, N × 14: ranks within their fold, since
@@ -134,19 +133,20 @@ def compare_recipes(bench: Bench, folds: list[Dataset]) -> dict[str, Scores]:
 
 
 def _plain(bench: Bench, fold: Dataset) -> Single:
-    train, test = fold.split("train"), fold.split("test")
-    plain = Plain(bench.weights, bench.params.backbone)
+    train = fold.split("train")
+    test = fold.split("test")
+    plain = Plain(bench.weights, bench.config)
     with bench.watch("plain"):
         plain.fit([bench.files[image] for image in train.studies["image"]], train.labels)
     return plain.logits([bench.files[image] for image in test.studies["image"]])
 
 
 def _ours(bench: Bench, fold: Dataset) -> dict[str, Single]:
-    test, params = fold.split("test"), bench.params
+    test = fold.split("test")
     two_train, _ = bench.features(fold, 2, None, "two views: features")
     two = bench.head(two_train, "two views: head")
-    every, from_layer = params.features.views, params.fine_tune.from_layer
-    train, validation = bench.features(fold, every, from_layer, "default: features")
+    from_layer = bench.params.fine_tune.from_layer
+    train, validation = bench.features(fold, bench.params.features.views, from_layer, "default: features")
     head = bench.head(train, "default: head")
     tuned = bench.tune(train, validation, head, "default: fine-tuning")
     return {"two views": bench.logits(two, test), "default": bench.logits(tuned, test)}

@@ -1,7 +1,7 @@
-"""Serving: ours against FastAPI with Keras, and against MLflow's own server: `python -m benchmarks.serving`.
+"""Compare our service with FastAPI around Keras and with MLflow's own server: `python -m benchmarks.serving`.
 
-Server processes of their own on the loopback, one at a time, the same images. `plain_server` sees one view of an image
-and ours two, so ours does twice the work. MLflow's server (`mlflow models serve`) has the same ONNX model, takes
+Each is a server process on the loopback, one at a time, and gets the same images. `plain_server` sees one view of an
+image and ours two, so ours does twice the work. MLflow's server (`mlflow models serve`) has the same ONNX model, takes
 a tensor as JSON and answers logits and maps; its clients decode the file and write the JSON.
 """
 
@@ -35,7 +35,7 @@ Figures = dict[str, Any]
 
 
 def milliseconds(port: int, path: str, bodies: list[bytes], n: int) -> list[float]:
-    """Milliseconds of `n` requests one after the other, the warm-up left out."""
+    """Measure the milliseconds of `n` requests one after the other, without the warm-up."""
     with Client(port) as client:
         answers = [client.post(path, bodies[turn % len(bodies)]) for turn in range(WARM_UP + n)]
     failed = [answer.status for answer in answers if answer.status != 200]
@@ -45,7 +45,7 @@ def milliseconds(port: int, path: str, bodies: list[bytes], n: int) -> list[floa
 
 
 def overheads(port: int, bodies: list[bytes], n: int) -> list[float]:
-    """Milliseconds of `n` requests beside decoding and inference, as the answers tell these."""
+    """Measure the milliseconds of `n` requests less those of decoding and inference, which the answers give."""
     with Client(port) as client:
         answers = [client.post(PREDICT, bodies[turn % len(bodies)]) for turn in range(n)]
     timings = [answer.json()["timing_ms"] for answer in answers]
@@ -54,12 +54,13 @@ def overheads(port: int, bodies: list[bytes], n: int) -> list[float]:
 
 @contextmanager
 def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
-    """`mlflow models serve` of the bundle, registered as the pipeline does it in a store of its own."""
+    """Start `mlflow models serve` of the bundle, registered in a separate store as the pipeline registers it."""
     folder.mkdir(parents=True)
     store = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(store)
     experiment = client.create_experiment(NAME, artifact_location=(folder / "artifacts").as_uri())
-    run, weights = Run(client, client.create_run(experiment).info.run_id), bundle / MODEL  # nobody reads the weights
+    run = Run(client, client.create_run(experiment).info.run_id)
+    weights = bundle / MODEL  # in place of the weights, which nobody reads
     registry = Registry(client, NAME)
     registry.promote(registry.save(run, bundle, weights))
     options = ["-m", f"models:/{NAME}@champion", "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
@@ -71,8 +72,9 @@ def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
 
 
 def measure(folder: Path, bundle: Path, files: list[bytes], n: int) -> dict[str, Figures]:
-    """Everything of every way; `n` requests of each kind, of plain with heatmaps a tenth."""
-    bodies, size = [form(file) for file in files], Bundle(bundle).card.size
+    """Measure all ways; `n` requests of each kind, a tenth of it for plain with heatmaps."""
+    bodies = [form(file) for file in files]
+    size = Bundle(bundle).card.size
     found: dict[str, Figures] = {}
     with running([sys.executable, "-m", "benchmarks.plain_server"], folder / "plain", {}) as server:
         server.wait_for("/readyz")
@@ -96,19 +98,21 @@ def measure(folder: Path, bundle: Path, files: list[bytes], n: int) -> dict[str,
 
 
 def table_rows(found: dict[str, Figures], n: int) -> list[Row]:
-    """Medians, rates and memory side by side; a ratio above 1 speaks for ours."""
-    plain, mlflow, ours = found["plain"], found["mlflow"], found["ours"]
+    """Return medians, rates and memory side by side; a ratio above 1 is in favour of ours."""
+    plain = found["plain"]
+    mlflow = found["mlflow"]
+    ours = found["ours"]
     rows: list[Row] = []
     for figure, key in (("p50 ms", "single"), ("p50 ms, all 14 heatmaps", "heatmaps")):
-        p, o = np.median(plain[key]), np.median(ours[key])
+        theirs_ms = np.median(plain[key])
+        ours_ms = np.median(ours[key])
+        cells = {"plain": f"{theirs_ms:.1f}", "MLflow": "", "ours": f"{ours_ms:.1f}"}
         counts = f"{len(plain[key])}, {len(ours[key])}"
-        rows.append(
-            {"figure": figure, "plain": f"{p:.1f}", "MLflow": "", "ours": f"{o:.1f}", "ratio": f"{p / o:.1f}"}
-            | {"n": counts}
-        )
-    rate, m = ours["per second"], mlflow["per second"]
-    rates = {"MLflow": f"{m:.1f}", "ours": f"{rate:.1f}", "ratio": f"{rate / m:.1f}", "n": str(CLIENTS * (n // 2))}
-    rows.append({"figure": f"answers a second, {CLIENTS} clients", **rates})
+        rows.append({"figure": figure, **cells, "ratio": f"{theirs_ms / ours_ms:.1f}", "n": counts})
+    ours_rate = ours["per second"]
+    mlflow_rate = mlflow["per second"]
+    cells = {"MLflow": f"{mlflow_rate:.1f}", "ours": f"{ours_rate:.1f}", "ratio": f"{ours_rate / mlflow_rate:.1f}"}
+    rows.append({"figure": f"answers a second, {CLIENTS} clients", **cells, "n": str(CLIENTS * (n // 2))})
     extra = f"{np.median(ours['overhead']):.1f}"
     rows.append({"figure": "p50 ms beside decoding and inference", "ours": extra, "n": str(n)})
     for other, label in ((plain, "plain"), (mlflow, "MLflow")):
@@ -119,7 +123,7 @@ def table_rows(found: dict[str, Figures], n: int) -> list[Row]:
 
 
 def main() -> None:
-    """Prints the table, or writes it to a folder."""
+    """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=TOP / "models" / "bundle")
     parser.add_argument("--n", type=int, default=60, help="requests of each kind; a tenth of plain's with heatmaps")

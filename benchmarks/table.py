@@ -1,4 +1,4 @@
-"""Results as a table for people and, beside it, as JSON for programs."""
+"""Write results as a Markdown table and as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ Row = dict[str, str]
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table, its columns those of the first row; a cell that a row lacks is empty."""
+    """Return a Markdown table with the columns of the first row; a cell that a row lacks is empty."""
     columns = list(rows[0])
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def publish(name: str, heading: str, rows: Sequence[Row], record: Mapping[str, Any], out: Path | None) -> None:
-    """Prints heading and table; with a folder given, writes them there as `<name>.md` and `<name>.json`.
+    """Print heading and table, and write them to a folder if one is given, as `<name>.md` and `<name>.json`.
 
     Args:
         name: of the files.

@@ -1,4 +1,4 @@
-"""Clients in processes of their own, so that what they do themselves costs the server's interpreter nothing."""
+"""Measure answers a second with clients in separate processes, which don't share the server's interpreter."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from chestxray.imaging.radiograph import resize
 
 
 class Way(NamedTuple):
-    """How a client asks: from a file to a path, a body and its headers."""
+    """How a client sends a file: the path, a function that makes the body, and the headers."""
 
     path: str
     body: Callable[[bytes, int], bytes]
@@ -26,7 +26,7 @@ def _form(file: bytes, _: int) -> bytes:
 
 
 def _tensor(file: bytes, size: int) -> bytes:
-    """MLflow's scoring JSON: the client decodes, and writes the tensor out in decimal digits."""
+    """Decode a file, and return it as MLflow's scoring JSON, the tensor in decimal digits."""
     pixels = resize(decode(file).pixels, size)
     return json.dumps({"inputs": pixels[None, ..., None].tolist()}, separators=(",", ":")).encode()
 
@@ -36,11 +36,11 @@ MLFLOW = Way("/invocations", _tensor, {"Content-Type": "application/json"})
 
 
 def per_second(port: int, way: Way, files: list[bytes], size: int, clients: int, n: int) -> float:
-    """Answers a second, while so many clients ask one after the other.
+    """Measure answers a second while each client sends one request after the other.
 
     Args:
         port: of the server.
-        way: how to ask it.
+        way: how to send a file.
         files: radiographs, taken in turn.
         size: side of the image that the model takes, in pixels.
         clients: processes.

@@ -1,6 +1,6 @@
-"""Ours against the plain way, on the same images in one run: `python -m benchmarks.training`.
+"""Compare our training with the plain way on the same images in one run: `python -m benchmarks.training`.
 
-What is measured and how to read it: benchmarks/README.md.
+What is measured, and how to read it: benchmarks/README.md.
 """
 
 import argparse
@@ -29,14 +29,15 @@ WAYS = {"two views": "two views, head alone", "default": "default recipe"}
 
 
 def recipe_rows(seconds: dict[str, float], ranks: dict[str, Scores], tested: Dataset) -> list[Row]:
-    """A row for each of our ways: wall time, ranking and their comparison with the plain way.
+    """Return a row for each of our ways: wall time and ranking against the plain way.
 
     Args:
         seconds: of every part; `prepare` counts for each of ours.
         ranks: by way, N × 14.
         tested: the N images.
     """
-    plain, rows = seconds["plain"], []
+    plain = seconds["plain"]
+    rows = []
     for way, name in WAYS.items():
         ours = seconds["prepare"] + sum(spent for what, spent in seconds.items() if what.startswith(way))
         gain = paired_bootstrap(tested.labels, ranks[way], ranks["plain"], tested.patients, resamples=RESAMPLES, seed=0)
@@ -56,7 +57,7 @@ def recipe_rows(seconds: dict[str, float], ranks: dict[str, Scores], tested: Dat
 
 
 def ratio_row(what: str, n: float, ours: float, against: float, unit: str) -> Row:
-    """A row that compares two times."""
+    """Return a row that compares two times."""
     return {
         "measured": what,
         "n": f"{n:.0f}",
@@ -67,7 +68,7 @@ def ratio_row(what: str, n: float, ours: float, against: float, unit: str) -> Ro
 
 
 def decoding_rows(name: str, ms: dict[str, float]) -> list[Row]:
-    """A row for each comparison of `compare_decoding`."""
+    """Return a row for each comparison of `compare_decoding`."""
     against = {"one": "one core", "a bare OpenCV loop on one": "bare"}
     return [
         ratio_row(f"prepare, {name}: all cores against {what}", ms["images"], ms["all cores"], ms[key], "ms")
@@ -76,8 +77,9 @@ def decoding_rows(name: str, ms: dict[str, float]) -> list[Row]:
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> None:
-    """Measures everything and publishes the table."""
-    params, watch = load_params(), Stopwatch()
+    """Measure everything, and print or write the table."""
+    params = load_params()
+    watch = Stopwatch()
     if params.fine_tune.from_layer == "input":
         raise SystemExit("fine_tune.from_layer is input: nothing is cached that could be compared; name a block")
     with watch("prepare"):
@@ -112,7 +114,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
 
 
 def main() -> None:
-    """Prints the table, or writes it to a folder."""
+    """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/raw/phantom"), help="a batch in NIH layout")
     parser.add_argument("--originals", type=Path, help="a batch of 1024 × 1024 images; default: --data, enlarged")

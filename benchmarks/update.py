@@ -1,9 +1,9 @@
-"""What an update costs against a full rebuild: `python -m benchmarks.update`.
+"""Time an update, cold and warm, against a full rebuild: `python -m benchmarks.update`.
 
-Works in scratch copies of the repository with the params as they are, but for the number of studies. The batch `update`
-(about 10 % of the data) arrives once cold and once with a warm start; a full rebuild makes everything from nothing with
-both batches listed. What a stage costs on any data (starting Python and TensorFlow, holding the export against Keras,
-figures) weighs less the more studies there are.
+Works in scratch copies of the repository with unchanged params, except for the number of studies. The batch `update`
+(about 10 % of the data) is added once cold and once with a warm start; a full rebuild makes everything from nothing
+with both batches listed. The fixed cost of a stage (starting Python and TensorFlow, comparing the export with Keras,
+figures) matters less the more studies there are.
 """
 
 import argparse
@@ -26,10 +26,10 @@ ADD = ("python", "-m", "chestxray", "add-batch", "update", "data/raw/update")
 
 
 def run(top: Path, *command: str) -> float:
-    """Runs a command in a copy of the repository; returns its seconds.
+    """Run a command in a copy of the repository, and return its seconds.
 
     Raises:
-        RuntimeError: it failed; the message ends with what it said last.
+        RuntimeError: it failed; the message ends with its last output.
     """
     started = time.monotonic()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "GIT_"))}
@@ -42,9 +42,10 @@ def run(top: Path, *command: str) -> float:
 
 
 def clone(top: Path, studies: int) -> Path:
-    """A copy of what is committed, with an empty DVC cache and no store, for phantoms of about so many studies."""
+    """Clone what is committed, with an empty DVC cache and no store, and set the number of phantoms."""
     run(TOP, "git", "clone", "-q", str(TOP), str(top))
-    yaml, path = YAML(), top / "params.yaml"
+    yaml = YAML()
+    path = top / "params.yaml"
     params: dict[str, Any] = yaml.load(path)
     phantom = params["phantom"]
     factor = studies / phantom["studies"]
@@ -55,14 +56,15 @@ def clone(top: Path, studies: int) -> Path:
 
 
 def measure(folder: Path, studies: int) -> dict[str, float]:
-    """Seconds of `dvc repro`: "first", "cold update", "warm update", "full rebuild"."""
-    top, kept = clone(folder / "clone", studies), folder / "kept"
+    """Measure the seconds of `dvc repro`: "first", "cold update", "warm update", "full rebuild"."""
+    top = clone(folder / "clone", studies)
+    kept = folder / "kept"
     seconds = {"first": run(top, "dvc", "repro")}
     run(folder, "cp", "-a", str(top), str(kept))
     run(top, *ADD)
     listed = (top / "params.yaml").read_bytes()
     seconds["cold update"] = run(top, "dvc", "repro")
-    # Where it was: an MLflow store knows its files by their absolute paths.
+    # To the same place: an MLflow store knows its files by their absolute paths.
     shutil.rmtree(top)
     kept.rename(top)
     run(top, *ADD, "--warm-start", "@champion")
@@ -74,7 +76,7 @@ def measure(folder: Path, studies: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the table, or writes it to a folder."""
+    """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=4800, help="of the first batch")
     parser.add_argument("--out", type=Path, help="a folder for update.md and update.json")

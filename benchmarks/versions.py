@@ -1,4 +1,4 @@
-"""A model that changes under load: two versions in a registry, and an alias that moves between them."""
+"""Move an alias between two registered versions under load, and check every answer against its version."""
 
 import hashlib
 from pathlib import Path
@@ -22,13 +22,13 @@ NAME = "chest-xray"
 
 
 def change_aliases(folder: Path, bundles: tuple[Path, Path], file: bytes, times: int) -> dict[str, float]:
-    """Moves the alias while two clients ask, and holds every answer's numbers against the version that it names.
+    """Move the alias while two clients ask, and compare every answer's numbers with the version that it names.
 
     Args:
         folder: for the store.
-        bundles: version 1 and version 2; they must differ in what they say.
+        bundles: version 1 and version 2; their predictions must differ.
         file: a radiograph.
-        times: how often.
+        times: how often to move it.
     """
     store = f"sqlite:///{folder / 'mlflow.db'}"
     registry = MlflowClient(store)
@@ -62,7 +62,7 @@ def change_aliases(folder: Path, bundles: tuple[Path, Path], file: bytes, times:
 
 
 def other_bundle(bundle: Path, folder: Path) -> Path:
-    """A bundle that differs in the weights of the head: its kernel is halved, its bias kept."""
+    """Make a bundle that differs in the head: its kernel is halved, its bias kept."""
     folder.mkdir(parents=True)
     model = onnx.load(bundle / MODEL)
     (head,) = (tensor for tensor in model.graph.initializer if tensor.name == "head")

@@ -1,4 +1,4 @@
-"""Bring the weights of MobileNetV2."""
+"""Fetch the pre-trained weights of MobileNetV2."""
 
 from pathlib import Path
 

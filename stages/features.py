@@ -1,10 +1,10 @@
-"""Pass one batch through the frozen part of the network: `python -m stages.features <batch>`."""
+"""Compute the features of one batch with the frozen part of the network: `python -m stages.features <batch>`."""
 
 from pathlib import Path
 
 from chestxray.datasets.dataset import PREPARED, load_dataset
-from chestxray.models.mobilenet_v2 import convention_of
 from chestxray.models.onnx_graph import features_graph
+from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights
 from chestxray.params import load_params
 from chestxray.tracking.mlflow_runs import stage_run
@@ -15,19 +15,14 @@ from stages import run_stage
 def main(batch: str) -> None:
     params = load_params()
     with stage_run("features", params, batch):
-        weights = read_weights(Path("models/backbone.weights.h5"), params.backbone)
+        config = pretrained_config(params.backbone)
+        weights = read_weights(Path("models/backbone.weights.h5"), config.alpha)
         start = params.fine_tune.from_layer
-        graph = features_graph(
-            weights,
-            params.backbone.alpha,
-            convention_of(params.backbone.weights),
-            params.backbone.input_size,
-            None if start == "input" else start,
-        )
+        graph = features_graph(weights, config, None if start == "input" else start)
         write_features(
             load_dataset([PREPARED / batch]),
             graph.SerializeToString(deterministic=True),
-            params.backbone.input_size,
+            config.input_size,
             params.features,
             out=FEATURES / batch,
             scratch=Path(".cache/features"),

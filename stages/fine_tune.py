@@ -1,18 +1,19 @@
-"""Train the deeper layers from the start on, keep the better of both, and export it to ONNX."""
+"""Fine-tune the deeper layers, keep the best epoch, and export the network to ONNX."""
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.datasets.dataset import Dataset, load_dataset, prepared_folders
+from chestxray.datasets.split import Split
 from chestxray.errors import UserError
-from chestxray.models.mobilenet_v2 import convention_of
+from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights, write_weights
-from chestxray.params import load_params
+from chestxray.params import Params, load_params
 from chestxray.system.files import read_json, write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.class_weights import weight_array
 from chestxray.training.export import export_classifier
 from chestxray.training.features import features_folders, load_features
-from chestxray.training.fine_tuning import cached_images, decoded_images, fine_tune
+from chestxray.training.fine_tuning import TrainingImages, cached_images, decoded_images, fine_tune
 from chestxray.training.replay import replay_rows
 from stages import run_stage
 
@@ -23,35 +24,31 @@ def main() -> None:
     params = load_params()
     with stage_run("fine_tune", params) as run:
         dataset = load_dataset(prepared_folders(params.batches))
-        folders = features_folders(params.batches)
-        start = read_weights(START / "network.weights.h5", params.backbone, head=True)
-        if params.fine_tune.from_layer == "input":
-            train, validation = (
-                decoded_images(dataset.split(split), params.backbone.input_size, params.features)
-                for split in ("train", "validation")
-            )
-        else:
-            train, validation = (
-                cached_images(load_features(folders, dataset.studies, split)) for split in ("train", "validation")
-            )
-        studies = dataset.split("train").studies
+        config = pretrained_config(params.backbone)
+        start = read_weights(START / "network.weights.h5", config.alpha, head=True)
+        train = _images(dataset, "train", params)
+        validation = _images(dataset, "validation", params)
         seen = read_json(START / "seen_batches.json")
-        rows = replay_rows(studies, seen, params.fine_tune.replay, params.fine_tune.seed)
+        rows = replay_rows(dataset.split("train").studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         if not len(rows):
             raise UserError("no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay")
-        convention = convention_of(params.backbone.weights)
         weights = weight_array(read_json(Path("reports/class_weights.json")))
-        tuned = fine_tune(train.at(rows), validation, start, weights, convention, params.backbone, params.fine_tune)
+        tuned = fine_tune(train.at(rows), validation, start, weights, config, params.fine_tune)
         final = start | tuned.weights
-        export_classifier(
-            final, convention, params.backbone, dataset, params.prepare.size, Path("models/bundle/model.onnx")
-        )
+        export_classifier(final, config, dataset, params.prepare.size, Path("models/bundle/model.onnx"))
         write_weights(final, Path("models/final.weights.h5"))
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
         metrics = {**tuned.metrics(), "images": len(rows)}
         write_json(Path("reports/fine_tune.json"), {"fine_tune": metrics})
         run.log_metrics(metrics)
         run.log_curve(tuned.curve, step="epoch")
+
+
+def _images(dataset: Dataset, split: Split, params: Params) -> TrainingImages:
+    """Return the images of a split as the trained layers take them."""
+    if params.fine_tune.from_layer == "input":
+        return decoded_images(dataset.split(split), params.backbone.input_size, params.features)
+    return cached_images(load_features(features_folders(params.batches), dataset.studies, split))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write where fine-tuning starts: the backbone with a head at its optimum, or a registered version."""
+"""Write the weights that fine-tuning starts from: the backbone with a fitted head, or a registered version."""
 
 from pathlib import Path
 
@@ -23,18 +23,15 @@ START = Path("models/start")
 def main() -> None:
     params = load_params()
     with stage_run("train", params) as run:
-        start = read_weights(Path("models/backbone.weights.h5"), params.backbone)
-        seen: list[str] = []
-        # A warm start fits no head: no rows.
-        folds = pd.DataFrame(columns=["l2", "mean_auroc"])
+        start = read_weights(Path("models/backbone.weights.h5"), params.backbone.alpha)
+        seen: tuple[str, ...] = ()
+        folds = pd.DataFrame(columns=["l2", "mean_auroc"])  # without rows after a warm start, which fits no head
         curve = pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
         studies = load_dataset(prepared_folders(params.batches)).studies
         if params.train.warm_start:
             test = studies[studies["split"] == "test"]
-            parent = load_parent(open_store(), params.train.warm_start, params, test, start)
-            start = parent.weights
-            seen = list(parent.batches)
+            _, seen, start = load_parent(open_store(), params.train.warm_start, params, test, start)
         else:
             head, score = _fit(studies, params)
             folds = head.folds
@@ -51,11 +48,11 @@ def main() -> None:
 
 
 def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
-    """Fit the head; returns it and its mean AUROC on validation."""
+    """Return the fitted head, and its mean AUROC on validation."""
     folders = features_folders(params.batches)
-    weights = weight_array(read_json(Path("reports/class_weights.json")))
-    head = fit_head(load_features(folders, studies, "train"), weights, params.train)
+    train = load_features(folders, studies, "train")
     validation = load_features(folders, studies, "validation")
+    head = fit_head(train, weight_array(read_json(Path("reports/class_weights.json"))), params.train)
     return head, mean_auroc(validation.labels, head_logits(validation, head.weights))
 
 

@@ -1,6 +1,7 @@
-"""The Keras networks: MobileNetV2 from any block to any other, and the classifier with its maps."""
+"""Build the Keras networks: MobileNetV2 from any block to any other, and the classifier with its maps."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,52 +9,55 @@ import numpy as np
 from keras import ops
 
 from chestxray.findings import FINDINGS
-from chestxray.models.mobilenet_v2 import Block, Convention, Convolution, LayerWeights, blocks_between
+from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
+from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.weights import HEAD
 
 
-def backbone(
-    alpha: float, convention: Convention, input_size: int, start: str = "input", stop: str | None = None
-) -> keras.Model:
-    """MobileNetV2, or the part of it from block `start` up to block `stop`.
+def backbone(config: PretrainedConfig, start: str = "input", stop: str | None = None) -> keras.Model:
+    """Build MobileNetV2, or the part of it from block `start` up to block `stop`.
 
     Args:
-        alpha: width.
-        convention: normalisation, padding and epsilon of the weights.
-        input_size: side of the square input in pixels; also when `start` lies deeper.
+        config: of the weights; its input size S is that of the whole network, also when `start` lies deeper.
         start: "input" takes raw grey pixels, float or uint8 0–255, N × S × S × 1; a block's name takes its input.
         stop: None goes to the last activations, N × S/32 × S/32 × 1280 at alpha 1.
+
+    Raises:
+        ValueError: no block has that name.
     """
-    prefix = blocks_between(alpha, "input", start)
-    inputs = keras.Input(_output_shape(prefix, input_size) if prefix else (input_size, input_size, 1))
-    x = inputs if prefix else normalise(inputs, convention)
-    for block in blocks_between(alpha, start, stop):
-        x = _apply(block, x, convention)
+    prefix = blocks_between(config.alpha, "input", start)
+    size = config.input_size
+    inputs = keras.Input(_output_shape(prefix, size) if prefix else (size, size, 1))
+    x = inputs if prefix else normalise(inputs, config)
+    for block in blocks_between(config.alpha, start, stop):
+        x = _apply(block, x, config)
     return keras.Model(inputs, x, name="backbone")
 
 
-def normalise(pixels: Any, convention: Convention) -> Any:
-    """Raw grey pixels 0–255, N × H × W × 1, to the normalised three channels that the weights expect."""
+def normalise(pixels: Any, config: PretrainedConfig) -> Any:
+    """Convert raw grey pixels 0–255, N × H × W × 1, to the three normalised channels that the weights expect."""
     x = ops.cast(pixels, "float32") / 255.0
-    return (x - np.array(convention.mean, np.float32)) / np.array(convention.std, np.float32)
+    return (x - np.array(config.mean, np.float32)) / np.array(config.std, np.float32)
 
 
-def classifier(alpha: float, convention: Convention, size: int, input_size: int) -> keras.Model:
-    """The whole model: prepared image to logits and maps, both the mean over the image and its mirror image.
+def classifier(config: PretrainedConfig, size: int) -> keras.Model:
+    """Build the whole model: prepared image to logits and maps, both the mean over the image and its mirror image.
 
     The head is linear on globally averaged activations A, so that Grad-CAM is CAM (Selvaraju et al., ICCV 2017,
     section 3): map_c = Σ_k w_kc A_k, and logit_c = mean(map_c) + b_c.
 
     Args:
-        size: side of the prepared image; its central `input_size` square is seen.
+        config: of the backbone.
+        size: side of the prepared image; the network sees its central `config.input_size` square.
 
     Returns:
         uint8 N × S × S × 1 → {"logits": float32 N × 14, "maps": float32 N × h × w × 14}.
     """
     pixels = keras.Input((size, size, 1), dtype="uint8")
-    offset = (size - input_size) // 2
-    crop = pixels[:, offset : offset + input_size, offset : offset + input_size, :]
-    body = backbone(alpha, convention, input_size)
+    offset = (size - config.input_size) // 2
+    seen = slice(offset, offset + config.input_size)
+    crop = pixels[:, seen, seen, :]
+    body = backbone(config)
     head = FindingsHead(len(FINDINGS), name=HEAD)
     logits, maps = head(body(crop))
     mirror_logits, mirror_maps = head(body(ops.flip(crop, axis=2)))
@@ -62,19 +66,19 @@ def classifier(alpha: float, convention: Convention, size: int, input_size: int)
 
 
 class FixedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation in inference mode whatever `fit` asks for; its scale and shift can be trained.
+    """Normalise in inference mode even inside `fit`; scale and shift can be trained.
 
     On small batches of one modality ImageNet's statistics serve better than the batch's. `training=False` in the call
     is not enough: Keras 3's functional models overrule it.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """As in inference."""
+        """Normalise by the stored statistics."""
         return super().call(inputs, training=False, mask=mask)
 
 
 class FindingsHead(keras.layers.Layer):
-    """A Dense layer on globally averaged activations, with the pooling moved behind the product: map_c = A w_c.
+    """Apply a Dense layer and then global average pooling, in this order: map_c = A w_c.
 
     Its weights are those of `keras.layers.Dense(findings)`.
     """
@@ -84,25 +88,33 @@ class FindingsHead(keras.layers.Layer):
         self.findings = findings
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes kernel and bias."""
+        """Make kernel and bias."""
         self.kernel = self.add_weight(shape=(input_shape[-1], self.findings), name="kernel")
         self.bias = self.add_weight(shape=(self.findings,), initializer="zeros", name="bias")
 
     def call(self, activations: Any) -> tuple[Any, Any]:
-        """Activations N × h × w × K to logits N × 14 and maps N × h × w × 14."""
+        """Compute logits N × 14 and maps N × h × w × 14 of activations N × h × w × K."""
         maps = ops.matmul(activations, self.kernel)
         return ops.mean(maps, axis=(1, 2)) + self.bias, maps
 
 
-def trainable_part(alpha: float, convention: Convention, input_size: int, start: str) -> keras.Model:
-    """From the input of block `start` to the logits of a single view; its layers are named as in `backbone`."""
-    body = backbone(alpha, convention, input_size, start)
+def trainable_part(config: PretrainedConfig, start: str) -> keras.Model:
+    """Build the network from the input of block `start` to the logits of a single view, layers named as in `backbone`.
+
+    Args:
+        config: of the backbone.
+        start: a block's name, or "input", as in `backbone`.
+
+    Returns:
+        N × the input shape of `start` → float32 N × 14.
+    """
+    body = backbone(config, start)
     pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(body.output)
     return keras.Model(body.input, keras.layers.Dense(len(FINDINGS), name=HEAD, dtype="float32")(pooled))
 
 
 def get_weights(model: keras.Model) -> LayerWeights:
-    """The arrays of every layer that has some, by its name; nested models are entered."""
+    """Return the arrays of every layer that has weights, by its name, those of nested models included."""
     found: LayerWeights = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -113,7 +125,7 @@ def get_weights(model: keras.Model) -> LayerWeights:
 
 
 def set_weights(model: keras.Model, weights: LayerWeights) -> None:
-    """Sets every layer that has weights from `weights`, by name.
+    """Set every layer that has weights from `weights`, by name.
 
     Raises:
         KeyError: a layer of the model is not in `weights`.
@@ -131,21 +143,27 @@ def _output_shape(prefix: tuple[Block, ...], input_size: int) -> tuple[int, int,
     return input_size // stride, input_size // stride, prefix[-1].convolutions[-1].filters
 
 
-def _apply(block: Block, x: Any, convention: Convention) -> Any:
+def _apply(block: Block, x: Any, config: PretrainedConfig) -> Any:
     out = x
     for convolution in block.convolutions:
-        out = _convolve(convolution, out, convention)
+        out = _convolve(convolution, out, config)
     return keras.layers.Add(name=f"{block.name}_add")([x, out]) if block.residual else out
 
 
-def _convolve(convolution: Convolution, x: Any, convention: Convention) -> Any:
+def _convolve(convolution: Convolution, x: Any, config: PretrainedConfig) -> Any:
     padding = "same"
-    if convolution.stride == 2 and convention.symmetric_padding:
-        x, padding = keras.layers.ZeroPadding2D(1, name=f"{convolution.name}_pad")(x), "valid"
+    if convolution.stride == 2 and config.symmetric_padding:
+        padding = "valid"
+        x = keras.layers.ZeroPadding2D(1, name=f"{convolution.name}_pad")(x)
     layer: Callable[..., Any] = keras.layers.DepthwiseConv2D
-    arguments: dict[str, Any] = {"kernel_size": convolution.kernel}
     if not convolution.depthwise:
-        layer, arguments = keras.layers.Conv2D, arguments | {"filters": convolution.filters}
-    x = layer(**arguments, strides=convolution.stride, padding=padding, use_bias=False, name=convolution.name)(x)
-    x = FixedBatchNormalization(epsilon=convention.epsilon, name=convolution.batch_norm)(x)
+        layer = partial(keras.layers.Conv2D, convolution.filters)
+    x = layer(
+        kernel_size=convolution.kernel,
+        strides=convolution.stride,
+        padding=padding,
+        use_bias=False,
+        name=convolution.name,
+    )(x)
+    x = FixedBatchNormalization(epsilon=config.epsilon, name=convolution.batch_norm)(x)
     return keras.layers.ReLU(6.0, name=f"{convolution.name}_relu")(x) if convolution.relu6 else x

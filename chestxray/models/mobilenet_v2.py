@@ -1,4 +1,4 @@
-"""The architecture of MobileNetV2 as data, from which the Keras network and the ONNX graph are both built.
+"""Describe MobileNetV2 as data, from which the Keras network and the ONNX graph are both built.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, table 2. Blocks and
 layers carry the names of `keras.applications.MobileNetV2`.
@@ -37,36 +37,12 @@ class Block:
     residual: bool = False
 
 
-@dataclass(frozen=True)
-class Convention:
-    """What a set of published weights takes for granted.
-
-    Attributes:
-        mean, std: of the input in 0–1, per channel.
-        epsilon: of batch normalisation.
-        symmetric_padding: stride-2 convolutions pad 1 on every side (torchvision), or only right and bottom (Keras).
-    """
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    epsilon: float
-    symmetric_padding: bool
-
-
-TORCHVISION = Convention((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1e-5, symmetric_padding=True)
-KERAS = Convention((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1e-3, symmetric_padding=False)
-
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, filters, blocks, stride of the first: t, c, n, s of the paper's table 2."""
 
 
-def convention_of(source: str) -> Convention:
-    """What the weights of a source, `backbone.weights`, take for granted."""
-    return KERAS if source == "keras" else TORCHVISION
-
-
 def blocks(alpha: float) -> tuple[Block, ...]:
-    """The blocks of MobileNetV2, in order: `Conv1`, `expanded_conv`, `block_1` … `block_16`, `Conv_1`.
+    """Return the blocks of MobileNetV2 in order: `Conv1`, `expanded_conv`, `block_1` … `block_16`, `Conv_1`.
 
     Args:
         alpha: width multiplier of the filters (of the last convolution only above 1).
@@ -76,25 +52,28 @@ def blocks(alpha: float) -> tuple[Block, ...]:
     number = 0
     for expansion, base, repeats, first_stride in STAGES:
         for repeat in range(repeats):
-            out, stride = _divisible(base * alpha), first_stride if repeat == 0 else 1
+            out = _divisible(base * alpha)
+            stride = first_stride if repeat == 0 else 1
             name = f"block_{number}" if number else "expanded_conv"
             result.append(_inverted_residual(name, filters, out, expansion, stride))
-            filters, number = out, number + 1
+            filters = out
+            number += 1
     last = _divisible(1280 * alpha) if alpha > 1.0 else 1280
     return (*result, Block("Conv_1", (Convolution("Conv_1", "Conv_1_bn", 1, last),)))
 
 
 def kernels(alpha: float) -> Iterator[tuple[Convolution, tuple[int, int, int, int]]]:
-    """Each convolution and the shape of its kernel as Keras keeps it."""
+    """Yield each convolution and the shape of its kernel as Keras keeps it."""
     channels = 3
     for convolution in (convolution for block in blocks(alpha) for convolution in block.convolutions):
-        side, filters = convolution.kernel, convolution.filters
+        side = convolution.kernel
+        filters = convolution.filters
         yield convolution, (side, side, filters, 1) if convolution.depthwise else (side, side, channels, filters)
         channels = filters
 
 
 def blocks_between(alpha: float, start: str, stop: str | None = None) -> tuple[Block, ...]:
-    """The blocks from `start` (a block's name, or "input") up to, but without, `stop` (None: to the end).
+    """Return the blocks from `start` (a block's name, or "input") up to, but without, `stop` (None: to the end).
 
     Raises:
         ValueError: no block has that name.
@@ -117,6 +96,6 @@ def _inverted_residual(name: str, inputs: int, outputs: int, expansion: int, str
 
 
 def _divisible(filters: float) -> int:
-    """Rounds to a multiple of 8, by at most 10 % down, as the authors' code does."""
+    """Round to a multiple of 8, by at most 10 % down, as the authors' code does."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * filters else rounded + 8

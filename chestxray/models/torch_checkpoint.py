@@ -1,4 +1,4 @@
-"""Reads the tensors of a legacy `torch.save` file without torch, and without executing anything in it.
+"""Read the tensors of a legacy `torch.save` file without torch and without executing anything in it.
 
 The format: five pickles (magic number, protocol version, system information, the object, the keys of the storages),
 then for each storage its length (int64, little-endian) and its elements. The unpickler knows storages, the function
@@ -19,7 +19,7 @@ MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 ELEMENT_TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 MAX_ELEMENTS = 2**28
 MAX_OPCODES = 30_000
-"""Of a pickle; torchvision's file has 11,462. Nested as deep as this, the values still fit the stack."""
+"""Most opcodes of a pickle. torchvision's file has 11,462; values nested this deep still fit Python's stack."""
 
 Tensors = OrderedDict[str, npt.NDArray[np.generic]]
 
@@ -42,7 +42,7 @@ class _Tensor:
     shape: tuple[int, ...]
 
     def array(self) -> npt.NDArray[np.generic]:
-        """Its values in its shape, which look into the storage.
+        """Return the values in their shape, as a view of the storage.
 
         Raises:
             TorchFileError: the file lacks the storage.
@@ -70,7 +70,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         self._storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a global of the pickle stands for; the three kinds that plain tensors need, nothing imported."""
+        """Return what a global of the pickle stands for: one of the three that plain tensors need, never an import."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -80,7 +80,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         raise TorchFileError(f"the file asks for {module}.{name}, which plain tensors don't need")
 
     def persistent_load(self, reference: Any) -> _Storage:
-        """The storage, empty as yet, that a tensor refers to: `("storage", type, key, device, elements, view)`."""
+        """Return the storage, still empty, of a reference `("storage", type, key, device, elements, view)`."""
         kind, storage_type, key, _, elements, _ = reference
         if kind != "storage" or storage_type not in ELEMENT_TYPES or not 0 <= elements <= MAX_ELEMENTS:
             raise TorchFileError(f"unexpected reference {kind!r}")
@@ -88,7 +88,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def _load(file: io.BytesIO, storages: dict[str, _Storage]) -> Any:
-    """The next pickle, once it is known to be short and to remember few values (a place far off takes up memory)."""
+    """Load the next pickle after checking that it is short and numbers few values (a high number takes up memory)."""
     start = file.tell()
     for place, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if place > MAX_OPCODES or (opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > MAX_OPCODES):
@@ -98,7 +98,7 @@ def _load(file: io.BytesIO, storages: dict[str, _Storage]) -> Any:
 
 
 def read_tensors(data: bytes) -> Tensors:
-    """Reads a state dict.
+    """Read a state dict.
 
     Args:
         data: the whole file.
@@ -109,7 +109,8 @@ def read_tensors(data: bytes) -> Tensors:
     Raises:
         TorchFileError: another format, truncated, or holding anything but tensors.
     """
-    file, storages = io.BytesIO(data), dict[str, _Storage]()
+    file = io.BytesIO(data)
+    storages: dict[str, _Storage] = {}
     try:
         magic, _, _, state, keys = (_load(file, storages) for _ in range(5))
         if magic != MAGIC_NUMBER or not isinstance(state, OrderedDict):

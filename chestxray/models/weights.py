@@ -1,4 +1,4 @@
-"""Weights of MobileNetV2 and of the head in a file, in the layout of Keras's `.weights.h5`, with no need of Keras."""
+"""Read and write weights of MobileNetV2 and of the head in Keras's `.weights.h5` layout, without Keras."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import numpy.typing as npt
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks, kernels
-from chestxray.params import BackboneParams
 from chestxray.system.files import atomic_write
 
 HEAD = "findings"
@@ -17,19 +16,19 @@ HEAD = "findings"
 
 
 class WeightsError(UserError):
-    """The weights can't be had or don't fit; the message says what was tried and what to do."""
+    """The weights can't be fetched or don't fit; the message says what was tried and what to do."""
 
 
-def read_weights(path: Path, params: BackboneParams, head: bool = False) -> LayerWeights:
-    """Reads a `.weights.h5` file, of this project or of a Keras model whose layers are named as MobileNetV2's.
+def read_weights(path: Path, alpha: float, head: bool = False) -> LayerWeights:
+    """Read a `.weights.h5` file, of this project or of a Keras model whose layers are named as MobileNetV2's.
 
     Args:
         path: the file.
-        params: of the architecture.
-        head: whether it holds the head too.
+        alpha: width of the architecture.
+        head: whether to read the head too.
 
     Returns:
-        float32, the layers of the architecture only.
+        float32 arrays of the layers of the architecture only.
 
     Raises:
         WeightsError: no such file, or of another architecture.
@@ -37,14 +36,14 @@ def read_weights(path: Path, params: BackboneParams, head: bool = False) -> Laye
     try:
         with h5py.File(path) as file:
             layers = {group["vars"].attrs.get("name"): group["vars"] for group in file["layers"].values()}
-            return {name: _arrays(name, layers[name], shapes) for name, shapes in _shapes(params.alpha, head).items()}
+            return {name: _arrays(name, layers[name], shapes) for name, shapes in _shapes(alpha, head).items()}
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # no HDF5, no such layer, another kind
-        what = f"MobileNetV2 at alpha {params.alpha}{', head included' if head else ''}"
+        what = f"MobileNetV2 at alpha {alpha}{', head included' if head else ''}"
         raise WeightsError(f"{path} doesn't hold weights of {what}: {error}") from error
 
 
 def _arrays(name: str, layer: h5py.Group, shapes: list[tuple[int, ...]]) -> list[npt.NDArray[np.float32]]:
-    """What a layer holds, checked; never what the file only points at."""
+    """Return the arrays of a layer after checking them; a link out of the file is not followed."""
     given = [layer[str(place)] for place in range(len(shapes))]
     if [array.shape for array in given] != shapes:
         raise ValueError(f"{name} has arrays of shape {[array.shape for array in given]}, expected {shapes}")
@@ -57,7 +56,7 @@ def _arrays(name: str, layer: h5py.Group, shapes: list[tuple[int, ...]]) -> list
 
 
 def write_weights(weights: LayerWeights, path: Path) -> None:
-    """Writes a `.weights.h5` file, whole or not at all; the same weights are the same bytes."""
+    """Write a `.weights.h5` file, whole or not at all; the same weights give the same bytes."""
     with atomic_write(path) as partial, h5py.File(partial, "w") as file:
         for name, arrays in sorted(weights.items()):
             group = file.create_group(f"layers/{name}/vars")
@@ -67,7 +66,7 @@ def write_weights(weights: LayerWeights, path: Path) -> None:
 
 
 def _shapes(alpha: float, head: bool) -> dict[str, list[tuple[int, ...]]]:
-    """What each layer holds, as `LayerWeights` says."""
+    """Return the shapes of the arrays of each layer, in the order of `LayerWeights`."""
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for convolution, kernel in kernels(alpha):
         shapes[convolution.name] = [kernel]

@@ -70,7 +70,7 @@ def load_parent(
         try:
             batches = tuple(card.param("batches"))
             _check_card(address, card, params, test)
-            parent = Parent(address, batches, read_weights(file, params.backbone, head=True))
+            parent = Parent(address, batches, read_weights(file, params.backbone.alpha, head=True))
         except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
     _check_frozen(parent, params, backbone)

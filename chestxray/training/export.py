@@ -1,4 +1,4 @@
-"""From the trained Keras network to `model.onnx`, which must say the same."""
+"""Export the trained network to ONNX after comparing its outputs with Keras's."""
 
 from itertools import islice
 from pathlib import Path
@@ -11,60 +11,63 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.keras_model import classifier, set_weights
-from chestxray.models.mobilenet_v2 import Convention, LayerWeights
+from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import classifier_graph
+from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.weights import HEAD
-from chestxray.params import BackboneParams
 from chestxray.system.files import atomic_write
 
 PARITY_IMAGES = 256
 TOLERANCE = 1e-4
 IMAGES_AT_ONCE = 8
-"""More is no faster and takes more memory (2 GB at 32, 0.9 at 8)."""
+"""See docs/decisions/onnx-export.md."""
 
 
 class ParityError(UserError):
-    """ONNX Runtime and Keras disagree, or the maps don't add up to the logits."""
+    """ONNX Runtime and Keras disagree, or the maps don't add up to the logits; no model was written."""
 
 
-def export_classifier(
-    weights: LayerWeights, convention: Convention, backbone: BackboneParams, images: Dataset, size: int, out: Path
-) -> None:
-    """Writes the ONNX model after holding it against Keras on 256 images.
+def export_classifier(weights: LayerWeights, config: PretrainedConfig, images: Dataset, size: int, out: Path) -> None:
+    """Write the ONNX model after comparing its outputs with Keras's on 256 images.
 
     Args:
         weights: of the whole network, head included.
-        images: to compare on; noise fills up what is missing to 256.
-        size: side of the prepared images.
-        out: the file.
+        config: of the backbone.
+        images: to compare on, the first 256; random pixels make up for missing ones.
+        size: side of the prepared images in pixels.
+        out: the file to write.
 
     Raises:
         ParityError: probabilities differ by more than 1e-4, or mean(map) + bias differs from the logit by more than
-            1e-4 of it.
+            1e-4 of the larger of 1 and the logit.
     """
-    graph = classifier_graph(weights, HEAD, backbone.alpha, convention, size, backbone.input_size)
-    content = graph.SerializeToString(deterministic=True)
-    model = classifier(backbone.alpha, convention, size, backbone.input_size)
-    set_weights(model, weights)
-    network = OnnxModel(content)
-    for chunk in _chunks(images, size):
-        _check(network, model, chunk, weights[HEAD][1])
+    content = classifier_graph(weights, config, size).SerializeToString(deterministic=True)
+    keras_model = classifier(config, size)
+    set_weights(keras_model, weights)
+    onnx_model = OnnxModel(content)
+    for chunk in _parity_chunks(images, size):
+        _check_parity(onnx_model, keras_model, chunk, weights[HEAD][1])
     with atomic_write(out) as partial:
         partial.write_bytes(content)
 
 
-def _check(network: OnnxModel, model: keras.Model, chunk: npt.NDArray[np.uint8], bias: npt.NDArray[np.float32]) -> None:
-    logits, maps = network.logits_and_maps(chunk)
-    expected = np.asarray(model.predict_on_batch(chunk)["logits"])
-    apart = float(np.abs(_sigmoid(logits) - _sigmoid(expected)).max())
-    if not apart <= TOLERANCE:
-        raise ParityError(f"ONNX and Keras probabilities differ by {apart:.2e}, more than {TOLERANCE}: not exported")
+def _check_parity(
+    onnx_model: OnnxModel, keras_model: keras.Model, chunk: npt.NDArray[np.uint8], bias: npt.NDArray[np.float32]
+) -> None:
+    logits, maps = onnx_model.logits_and_maps(chunk)
+    expected = np.asarray(keras_model.predict_on_batch(chunk)["logits"])
+    difference = float(np.abs(_sigmoid(logits) - _sigmoid(expected)).max())
+    if not difference <= TOLERANCE:  # NaN included
+        raise ParityError(
+            f"ONNX and Keras probabilities differ by {difference:.2e}, more than {TOLERANCE}: not exported"
+        )
     gap = np.abs(maps.mean(axis=(1, 2)) + bias - logits) / np.maximum(np.abs(logits), 1.0)
     if not gap.max() <= TOLERANCE:
         raise ParityError(f"mean(map) + bias misses the logit by {gap.max():.2e} of it: not exported")
 
 
-def _chunks(images: Dataset, size: int) -> list[npt.NDArray[np.uint8]]:
+def _parity_chunks(images: Dataset, size: int) -> list[npt.NDArray[np.uint8]]:
+    """Return 256 images in chunks, each uint8 n × S × S × 1: those of the data set first, then random pixels."""
     chunks = list(islice(images.chunks(IMAGES_AT_ONCE), PARITY_IMAGES // IMAGES_AT_ONCE))
     missing = PARITY_IMAGES - sum(map(len, chunks))
     noise = np.random.default_rng(0).integers(256, size=(max(0, missing), size, size, 1), dtype=np.uint8)

@@ -1,8 +1,7 @@
-"""What the frozen part of the network says of each view of each image, computed once.
+"""Compute the outputs of the frozen part of the network once for each view of each image, and read them back.
 
-With batch normalisation in inference mode the frozen part is a pure function, so its outputs are kept: pooled
-features, from which the head is trained, and the activations where fine-tuning starts. Test images have none:
-they are only ever seen through the finished model.
+Kept are pooled features, from which the head is trained, and the activations where fine-tuning starts. Test images have
+none: only the finished model sees them. See docs/decisions/feature-cache.md.
 """
 
 import hashlib
@@ -36,12 +35,12 @@ Half = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Features:
-    """Features of the images on one side of the split, over one or more batches.
+    """Features of the images of one split, over one or more batches.
 
     Attributes:
         pooled: per batch, float16 n × V × 1280, memory-mapped.
         activations: per batch, float16 n × V × h × w × c, memory-mapped; empty when fine-tuning starts at the pixels.
-        places: per batch, ascending, which of the n images belong to the data set: not those known from a batch before.
+        places: per batch, ascending, which of its n images belong to the data set; the others are in an earlier batch.
         studies: the rows of these images, N in all, in the order of the batches.
     """
 
@@ -52,7 +51,7 @@ class Features:
 
     @property
     def labels(self) -> npt.NDArray[np.int8]:
-        """The labels, int8, N × 14, as `Dataset.truth` has them."""
+        """The labels, int8, N × 14, as `Dataset.labels` has them."""
         return self.studies[list(FINDINGS)].to_numpy(np.int8)
 
     @property
@@ -61,19 +60,19 @@ class Features:
         return self.studies["patient"].to_numpy(np.str_)
 
     def pooled_chunks(self, size: int) -> Iterator[Half]:
-        """The pooled features in order, at most `size` images at a time: m × V × 1280."""
+        """Yield the pooled features in order, float16, at most `size` images at a time: m × V × 1280."""
         for array, places in zip(self.pooled, self.places, strict=True):
             for start in range(0, len(places), size):
                 chosen = places[start : start + size]
-                whole = chosen[-1] - chosen[0] + 1 == len(chosen)  # then a view will do, without a copy
-                yield array[chosen[0] : chosen[-1] + 1] if whole else array[chosen]
+                without_gaps = chosen[-1] - chosen[0] + 1 == len(chosen)
+                yield array[chosen[0] : chosen[-1] + 1] if without_gaps else array[chosen]  # the first makes no copy
 
-    def rows(self, indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
-        """Activations of one view per image.
+    def view_activations(self, indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
+        """Return the activations of one view per image.
 
         Args:
-            indices: m images.
-            chosen: m views.
+            indices: m images, 0 to N − 1.
+            chosen: the view of each, m.
 
         Returns:
             float16 m × h × w × c.
@@ -87,39 +86,39 @@ class Features:
 def write_features(
     dataset: Dataset, graph: bytes, input_size: int, params: FeaturesParams, out: Path, scratch: Path
 ) -> None:
-    """Computes the features of a batch's training and validation images into the folder `out`.
+    """Compute the features of a batch's training and validation images into the folder `out`.
 
-    Training images get all views, validation images the two whose mean is the prediction. A killed run is taken up
-    again where it stopped: finished rows wait in `scratch`, under the digest of everything that they depend on.
+    Training images get all views, validation images the two whose mean is the prediction. After a kill the next run
+    continues: finished rows wait in `scratch`, in a folder named by the digest of everything that they depend on.
 
     Args:
         dataset: one prepared batch.
         graph: the ONNX model of `onnx_graph.features_graph`.
         input_size: side of a view in pixels.
         params: the views.
-        out: the folder to make: `<split>.pooled.npy`, `<split>.activations.npy` if the graph gives them, and
-            `<split>.content_hash.npy`, which says whose they are.
-        scratch: a folder that DVC doesn't know.
+        out: the folder to make, with `<split>.pooled.npy`, `<split>.activations.npy` if the graph outputs them, and
+            `<split>.content_hash.npy`, the images that they belong to.
+        scratch: a folder outside of every DVC out.
     """
-    state = _state(dataset, graph, params)
-    for stale in scratch.glob(f"{out.name}-{'?' * len(state)}"):  # "nih-…", not "nih-2-…"
-        if stale.name != f"{out.name}-{state}":
+    digest = _input_digest(dataset, graph, params)
+    for stale in scratch.glob(f"{out.name}-{'?' * len(digest)}"):  # "nih-…", not "nih-2-…"
+        if stale.name != f"{out.name}-{digest}":
             shutil.rmtree(stale)
-    partial = scratch / f"{out.name}-{state}"
+    partial = scratch / f"{out.name}-{digest}"
     partial.mkdir(parents=True, exist_ok=True)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # an image a core is a little faster than all cores on one image
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     splits: tuple[tuple[Split, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
     for split, count in splits:
-        _write_side(dataset.split(split), session, input_size, count, params, partial / split)
+        _write_split(dataset.split(split), session, input_size, count, params, partial / split)
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
 
 
-def _state(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
-    """SHA-256 of everything that the features depend on, but for the code."""
+def _input_digest(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
+    """Return the SHA-256 of everything that the features depend on, except the code."""
     digest = hashlib.sha256(graph + params.model_dump_json().encode())
     for row, (name, split) in enumerate(zip(dataset.studies["content_hash"], dataset.studies["split"], strict=True)):
         if split != "test":
@@ -127,9 +126,10 @@ def _state(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
     return digest.hexdigest()
 
 
-def _write_side(
+def _write_split(
     images: Dataset, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
 ) -> None:
+    """Append to the files `<stem>.<output>.npy` what they lack, and write `<stem>.content_hash.npy`."""
     probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
     names = [output.name for output in session.get_outputs()]
     with ExitStack() as stack:
@@ -144,10 +144,10 @@ def _write_side(
             file.truncate(done)
         hashes = images.studies["content_hash"]
 
-        def seen(row: int) -> Any:
+        def compute(row: int) -> Any:
             return session.run(names, {"view": views(images.pixels(row), input_size, count, params, hashes.iloc[row])})
 
-        outputs = parallel_map(seen, range(done, len(hashes)), IMAGES_IN_FLIGHT)
+        outputs = parallel_map(compute, range(done, len(hashes)), IMAGES_IN_FLIGHT)
         for arrays in progress(outputs, f"features, {stem.name}", len(hashes) - done):
             for file, array in zip(files, arrays, strict=True):
                 file.append(array[None])
@@ -155,29 +155,30 @@ def _write_side(
 
 
 def features_folders(batches: Iterable[str]) -> list[Path]:
-    """The features of each batch."""
+    """Return the folder of each batch's features."""
     return [FEATURES / batch for batch in batches]
 
 
 def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> Features:
-    """Opens the features of one side over several batches.
+    """Open the features of one split over several batches.
 
     Args:
         folders: as `write_features` made them, in the order of the batches.
-        studies: of the whole data set, in the same order; no image twice. Features of other images are passed over.
+        studies: of the whole data set, in the same order; no image twice. Features of other images are ignored.
         split: "train" or "validation".
 
     Raises:
-        ValueError: a study has no features here.
+        UserError: a study has no features here, or they are in another order.
     """
     pooled = [np.load(folder / f"{split}.pooled.npy", mmap_mode="r") for folder in folders]
     files = [folder / f"{split}.activations.npy" for folder in folders]
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
     rows = studies[studies["split"] == split].reset_index(drop=True)
     hashes = [np.load(folder / f"{split}.content_hash.npy") for folder in folders]
-    every, wanted = pd.Series(np.concatenate(hashes)), rows["content_hash"].to_numpy("S64")
-    kept = (every.isin(wanted) & ~every.duplicated()).to_numpy()
-    if not np.array_equal(every[kept], wanted):
+    computed = pd.Series(np.concatenate(hashes))
+    wanted = rows["content_hash"].to_numpy("S64")
+    kept = (computed.isin(wanted) & ~computed.duplicated()).to_numpy()
+    if not np.array_equal(computed[kept], wanted):
         raise UserError(f"features of {kept.sum()} of {len(rows)} {split} images, or in another order: run dvc repro")
     parts = np.split(kept, np.cumsum([len(part) for part in hashes])[:-1])
     return Features(pooled, activations, [np.flatnonzero(part) for part in parts], rows)

@@ -1,4 +1,7 @@
-"""Fine-tuning: the deeper layers, from the trained head or another version on, on cached activations or on pixels."""
+"""Fine-tune the deeper layers on cached activations or on pixels, and keep the best epoch.
+
+See docs/decisions/fine-tuning.md.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -16,8 +19,9 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
-from chestxray.models.mobilenet_v2 import Convention, LayerWeights
-from chestxray.params import BackboneParams, FeaturesParams, FineTuneParams
+from chestxray.models.mobilenet_v2 import LayerWeights
+from chestxray.models.pretrained_config import PretrainedConfig
+from chestxray.params import FeaturesParams, FineTuneParams
 from chestxray.training.features import Features
 from chestxray.training.views import PREDICTION_VIEWS, views
 
@@ -27,11 +31,11 @@ Load = Callable[[Indices, Indices], npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Images as the trained part takes them, whether they come from cached activations or from pixels.
+    """Images in the form that the trained part takes, from cached activations or from pixels.
 
     Attributes:
-        load: (m images, m views) → m × input shape.
-        labels: int8, N × 14, as `Dataset.truth` has it.
+        load: (m images, the view of each) → m × input shape.
+        labels: int8, N × 14, as `Dataset.labels` has them.
         views: how many views an image has.
     """
 
@@ -40,13 +44,13 @@ class TrainingImages:
     views: int
 
     def at(self, rows: Indices) -> "TrainingImages":
-        """Some of the images, by their numbers."""
+        """Return some of the images, by their numbers."""
         return TrainingImages(lambda indices, chosen: self.load(rows[indices], chosen), self.labels[rows], self.views)
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The better of the start and the fine-tuned network on validation.
+    """The best epoch on validation, the start included.
 
     Attributes:
         weights: of the layers from `fine_tune.from_layer` on, head included, at the best epoch.
@@ -59,7 +63,7 @@ class FineTuned:
     best_epoch: int
 
     def metrics(self) -> dict[str, float]:
-        """Validation mean AUROC of the start and of the best epoch, and which was kept."""
+        """Return the validation mean AUROC of the start and of the best epoch, and which was kept."""
         scores = self.curve["validation_mean_auroc"].round(6)
         return {
             "start_validation_mean_auroc": float(scores.iloc[0]),
@@ -70,12 +74,12 @@ class FineTuned:
 
 
 def cached_images(features: Features) -> TrainingImages:
-    """Cached activations, float16 m × h × w × c."""
-    return TrainingImages(features.rows, features.labels, features.pooled[0].shape[1])
+    """Return images that load as cached activations, float16 m × h × w × c."""
+    return TrainingImages(features.view_activations, features.labels, features.pooled[0].shape[1])
 
 
 def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> TrainingImages:
-    """Views made from the prepared pixels, uint8 m × S × S × 1."""
+    """Return images that load as views of the prepared pixels, uint8 m × S × S × 1."""
     hashes = images.studies["content_hash"]
 
     def load(indices: Indices, chosen: Indices) -> npt.NDArray[np.uint8]:
@@ -90,44 +94,49 @@ def fine_tune(
     validation: TrainingImages,
     weights: LayerWeights,
     class_weights: npt.NDArray[np.float64],
-    convention: Convention,
-    backbone: BackboneParams,
+    config: PretrainedConfig,
     params: FineTuneParams,
 ) -> FineTuned:
-    """Trains with AdamW (Loshchilov and Hutter 2019), warm-up and cosine; one random view per image and epoch.
+    """Train with AdamW (Loshchilov and Hutter, ICLR 2019), warm-up and cosine; one random view per image and epoch.
 
-    Stops early on the mean AUROC of validation, and returns the best epoch's weights, epoch 0 (the start) included.
+    Training stops early on the mean AUROC of validation; the weights of the best epoch are kept, epoch 0 (the start)
+    included.
 
     Args:
+        train: images to train on.
+        validation: images to choose the epoch by.
         weights: where to start; at least the layers from `params.from_layer` on, head included.
-        class_weights: weight of a positive, 14.
+        class_weights: weight of a positive label, 14.
+        config: of the backbone.
+        params: how to train.
+
+    Raises:
+        KeyError: `weights` lacks a layer.
     """
     keras.utils.set_random_seed(params.seed)
     tf.config.experimental.enable_op_determinism()
     steps = -(-len(train.labels) // params.batch_size)
     with _strategy().scope(), _precision("mixed_float16" if params.mixed_precision else "float32"):
-        model = trainable_part(backbone.alpha, convention, backbone.input_size, params.from_layer)
+        model = trainable_part(config, params.from_layer)
         set_weights(model, weights)
         loss = cross_entropy(class_weights)
         model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
-    watch = BestWeights(model, validation, loss, params.patience, params.batch_size)
+    best = BestWeights(model, validation, loss, params.patience, params.batch_size)
     data = _epochs(train, model.input_shape[1:], params)
     if params.epochs:
-        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[watch], shuffle=False, verbose=2)
-    return FineTuned(watch.best_weights, pd.DataFrame(watch.rows), watch.best_epoch)
+        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[best], shuffle=False, verbose=2)
+    return FineTuned(best.weights, pd.DataFrame(best.rows), best.epoch)
 
 
 def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Weighted binary cross-entropy of the labels that there are.
+    """Return the weighted binary cross-entropy over the labels that are given.
 
     Args:
-        class_weights: weight of a positive, 14.
+        class_weights: weight of a positive label, 14.
 
     Returns:
-        A function from truth (N × 14 of 1, 0 and -1, not labelled) and logits to N × 14 losses, whose mean is the mean
-        over what is labelled: 0 where it is not, the others larger in return. Every label weighs the same; the head's
-        objective, which has a bounded optimum, weighs every finding the same instead. Here a finding that few images
-        label would shake the layers that all share.
+        A function from labels (N × 14 of 1, 0, and −1 for not labelled) and logits to N × 14 losses: 0 where there is
+        no label, the others scaled so that the mean of all is the mean over the labels. Every label weighs the same.
     """
     positive_weight = tf.constant(class_weights, tf.float32)
 
@@ -147,7 +156,7 @@ def _strategy() -> tf.distribute.Strategy:
 
 @contextmanager
 def _precision(policy: str) -> Iterator[None]:
-    """Networks built inside compute by `policy`."""
+    """Have networks that are built inside the block compute by a Keras dtype policy."""
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:
@@ -171,16 +180,16 @@ def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer
 
 
 def _epochs(train: TrainingImages, shape: tuple[int, ...], params: FineTuneParams) -> tf.data.Dataset:
-    """Shuffled batches without end: every epoch sees each image once, in one of its views."""
+    """Return shuffled batches without end; every epoch holds each image once, in one of its views."""
     rng = np.random.default_rng(params.seed)
 
     def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
-        """Inputs float16 b × shape, and truth int8 b × 14."""
+        """Yield inputs, float16 b × shape, and labels, int8 b × 14."""
         while True:
             order = rng.permutation(len(train.labels))
             chosen = rng.integers(train.views, size=len(order))
             for start in range(0, len(order), params.batch_size):
-                # In the order of the file, which the disk likes; within a batch order means nothing.
+                # In the order of the file, which is read faster; within a batch the order has no effect.
                 part = np.sort(order[start : start + params.batch_size])
                 yield train.load(part, chosen[part]).astype(np.float16), train.labels[part]
 
@@ -189,25 +198,42 @@ def _epochs(train: TrainingImages, shape: tuple[int, ...], params: FineTuneParam
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Scores validation before the first and after every epoch, keeps the best weights, stops when nothing improves."""
+    """Score validation before the first and after every epoch, keep the best weights, and stop early.
+
+    Args:
+        model: the network in training, built and with its start weights.
+        validation: images to score.
+        loss: as `cross_entropy` returns it.
+        patience: epochs without a better mean AUROC after which training stops.
+        batch_size: images at once.
+
+    Attributes:
+        rows: a row per epoch, as in `FineTuned.curve`.
+        epoch: the best.
+        weights: of the best epoch.
+    """
 
     def __init__(
         self, model: keras.Model, validation: TrainingImages, loss: Any, patience: int, batch_size: int
     ) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
-        self.best_epoch, self._best = 0, -1.0
-        self._validation, self._loss, self._patience, self._batch_size = validation, loss, patience, batch_size
-        self._scored = model
-        self._score(0, float("nan"))
+        self.epoch = 0
+        self._best_score = -1.0
+        self._validation = validation
+        self._loss = loss
+        self._patience = patience
+        self._batch_size = batch_size
+        self._network = model
+        self._score_epoch(0, float("nan"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Called by Keras."""
-        self._score(epoch + 1, (logs or {}).get("loss", float("nan")))
-        if epoch + 1 - self.best_epoch >= self._patience:
-            self._scored.stop_training = True
+        """Score the epoch that has ended; Keras calls this, and counts from 0."""
+        self._score_epoch(epoch + 1, (logs or {}).get("loss", float("nan")))
+        if epoch + 1 - self.epoch >= self._patience:
+            self._network.stop_training = True
 
-    def _score(self, epoch: int, loss: float) -> None:
+    def _score_epoch(self, epoch: int, loss: float) -> None:
         logits = self._logits()
         diverged = not np.isfinite(logits).all()
         score = 0.0 if diverged else mean_auroc(self._validation.labels, logits)
@@ -215,16 +241,18 @@ class BestWeights(keras.callbacks.Callback):
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self.rows.append(row)
         logging.getLogger(__name__).info("epoch %d: validation mean AUROC %.4f", epoch, score)
-        if score > self._best:
-            self._best, self.best_epoch, self.best_weights = score, epoch, get_weights(self._scored)
+        if score > self._best_score:
+            self._best_score = score
+            self.epoch = epoch
+            self.weights = get_weights(self._network)
 
     def _logits(self) -> npt.NDArray[np.float32]:
-        """Mean over the prediction views."""
-        count, size = len(self._validation.labels), self._batch_size
+        """Compute the validation logits, N × 14, as the mean over the prediction views."""
+        count = len(self._validation.labels)
         parts = []
-        for start in range(0, count, size):
-            part = np.arange(start, min(start + size, count))
+        for start in range(0, count, self._batch_size):
+            part = np.arange(start, min(start + self._batch_size, count))
             loaded = [self._validation.load(part, np.full(len(part), view)) for view in range(PREDICTION_VIEWS)]
-            seen = [np.asarray(self._scored.predict_on_batch(x.astype(np.float32))) for x in loaded]
-            parts.append(np.mean(seen, axis=0))
+            by_view = [np.asarray(self._network.predict_on_batch(x.astype(np.float32))) for x in loaded]
+            parts.append(np.mean(by_view, axis=0))
         return np.concatenate(parts).astype(np.float32)

@@ -1,9 +1,9 @@
-"""The linear head, brought to its optimum on cached features.
+"""Fit the linear head to its optimum on cached features, with its penalty chosen by patient-grouped folds.
 
-Objective of a finding: mean over the images that label it, and their views, of the weighted binary cross-entropy on
-the logit, plus λ/2 ‖v‖², where v are the weights of the standardised features. L-BFGS (Liu and Nocedal 1989) finds the
-minimum of all findings at once, of every fold and of the whole training side at once: they share each pass over the
-features.
+The objective of a finding is the mean, over the images that label it and their views, of the weighted binary
+cross-entropy on the logit, plus λ/2 ‖v‖², where v are the weights of the standardised features. L-BFGS (Liu and
+Nocedal, Mathematical Programming 45, 1989) minimises it for all findings, every fold and all training images at once,
+since they share each pass over the features. See docs/decisions/linear-head.md.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Head:
     """The trained head and how it was chosen.
 
     Attributes:
-        weights: float32 1281 × 14, the last row is the bias; for features as they are (standardisation folded in).
+        weights: float32 1281 × 14, the last row is the bias; for features that are not standardised.
         l2: the λ chosen.
         folds: a row per λ: `l2`, `mean_auroc` over held-out folds.
         curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, with the penalty).
@@ -53,15 +53,15 @@ class Head:
 
 
 def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> Head:
-    """Chooses λ by patient-grouped folds and fits the head to all of the training side.
+    """Choose λ by patient-grouped folds and fit the head to all training images.
 
     Args:
-        features: of the training side.
-        class_weights: weight of a positive, 14.
+        features: of the training images.
+        class_weights: weight of a positive label, 14.
         params: λ or a grid of them, number of folds.
 
     Raises:
-        ValueError: fewer patients than folds.
+        UserError: a fold has no patient.
     """
     folds = np.array([patient_fold(patient, params.folds) for patient in features.patients])
     if len(np.unique(folds)) < params.folds:
@@ -72,7 +72,9 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
     # One group of 14 columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
     groups = np.column_stack([folds != fold for fold in range(params.folds)] + [np.ones(len(folds), bool)])
     problem = _Problem(features, groups, class_weights)
-    weights, fits, rows = problem.start(), [], []
+    weights = problem.start()
+    fits = []
+    rows = []
     grid = l2_grid(params)
     for l2 in grid:
         weights, curve = problem.solve(weights, l2)
@@ -85,19 +87,20 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
 
 
 def l2_grid(params: TrainParams) -> tuple[float, ...]:
-    """The values of λ to choose from, strongest first (each fit starts from the one before)."""
+    """Return the values of λ to choose from, strongest first (each fit starts from the one before)."""
     values = params.l2 if isinstance(params.l2, tuple) else (params.l2,)
     return tuple(sorted(values, reverse=True))
 
 
 def head_logits(features: Features, weights: Single) -> Single:
-    """Logits of the mean of the prediction views.
+    """Compute the logits of the mean of the prediction views.
 
     Args:
-        weights: float32 1281 × anything.
+        features: of N images.
+        weights: float32 1281 × C, the last row is the bias.
 
     Returns:
-        float32 N × anything.
+        float32 N × C.
     """
     chunks = features.pooled_chunks(IMAGES_AT_ONCE)
     pooled = (chunk[:, :PREDICTION_VIEWS].astype(np.float32).mean(axis=1) for chunk in chunks)
@@ -105,7 +108,7 @@ def head_logits(features: Features, weights: Single) -> Single:
 
 
 def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
-    """Mean AUROC of the folds, each scored by the fit that left it out."""
+    """Compute the mean AUROC of the folds, each scored by the fit that left it out."""
     count = weights.shape[1] - 1
     logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
     logits = logits.reshape(len(logits), count + 1, -1)
@@ -117,32 +120,33 @@ class _Problem:
     """The objective over all groups of columns; `weights` are (features + 1) × groups × findings, standardised."""
 
     def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats) -> None:
-        self._features, self._groups, self._class_weights = features, groups, class_weights.astype(np.float32)
-        self._truth = features.labels
-        labelled = groups.T.astype(int) @ (self._truth != UNLABELLED)  # images, groups × findings
+        self._features = features
+        self._groups = groups
+        self._class_weights = class_weights.astype(np.float32)
+        self._labels = features.labels
+        labelled = groups.T.astype(int) @ (self._labels != UNLABELLED)  # images, groups × findings
         self._labelled = np.maximum(labelled, 1)
         self._mean, self._deviation = _moments(features)
 
     def start(self) -> Floats:
-        """All zero."""
+        """Return weights that are all zero."""
         return np.zeros((len(self._mean) + 1, self._groups.shape[1], len(self._class_weights)))
 
     def fold(self, weights: Floats) -> Floats:
-        """The weights for features as they are: W/σ, b − Σ μ W/σ."""
+        """Return the weights for features that are not standardised: W/σ, b − Σ μ W/σ."""
         scaled = weights[:-1] / self._deviation[:, None, None]
         bias = weights[-1] - np.tensordot(self._mean, scaled, axes=1)
         return np.concatenate([scaled, bias[None]])
 
     def solve(self, start: Floats, l2: float) -> tuple[Floats, pd.DataFrame]:
-        """Minimises from `start`."""
+        """Minimise from `start`; return the weights, and the loss of each step."""
         losses: list[float] = []
 
         def objective(flat: Floats) -> tuple[float, Floats]:
             loss, gradient = self._loss(flat.reshape(start.shape), l2)
             return loss, gradient.ravel()
 
-        # On one thread: SciPy's own BLAS and NumPy's wait for each other on few cores (5.7 s against 2.8 s on two), and
-        # sums then don't hang on the number of cores.
+        # One thread: SciPy's BLAS and NumPy's don't wait for each other, and no sum depends on the number of cores.
         with threadpool_limits(1, user_api="blas"):
             result = minimize(
                 objective,
@@ -156,32 +160,39 @@ class _Problem:
         return result.x.reshape(start.shape), curve
 
     def _loss(self, weights: Floats, l2: float) -> tuple[float, Floats]:
+        """Compute the objective and its gradient."""
         findings = weights.shape[-1]
         folded = self.fold(weights).reshape(len(weights), -1).astype(np.float32)
-        product, total, loss = np.zeros_like(folded[:-1], np.float64), np.zeros(folded.shape[1]), 0.0
+        loss = 0.0
+        product = np.zeros_like(folded[:-1], np.float64)
+        total = np.zeros(folded.shape[1])
         # Summed in the order of the chunks, whichever thread was first: the same bits on any number of cores.
-        for part in parallel_map(partial(self._part, folded), self._chunks(), CHUNKS_IN_FLIGHT):
-            loss, product, total = loss + part[0], product + part[1], total + part[2]
+        parts = parallel_map(partial(self._chunk_loss, folded), self._chunks(), CHUNKS_IN_FLIGHT)
+        for chunk_loss, chunk_product, chunk_total in parts:
+            loss += chunk_loss
+            product += chunk_product
+            total += chunk_total
         gradient = (product - self._mean[:, None] * total) / self._deviation[:, None]
         gradient = np.concatenate([gradient, total[None]]).reshape(weights.shape)
         gradient[:-1] += l2 / findings * weights[:-1]
         return loss + l2 / (2 * findings) * float((weights[:-1] ** 2).sum()), gradient
 
     def _chunks(self) -> Iterator[tuple[slice, Half]]:
-        """Some images at a time: which they are, and their features."""
+        """Yield some images at a time: which they are, and their features."""
         done = 0
         for chunk in self._features.pooled_chunks(IMAGES_AT_ONCE):
             yield slice(done, done + len(chunk)), chunk
             done += len(chunk)
 
-    def _part(self, folded: Single, chunk: tuple[slice, Half]) -> tuple[float, Single, Floats]:
-        """What some images add to the loss, and to its derivative by the weights and by the biases."""
-        (images, features), findings = chunk, self._truth.shape[1]
+    def _chunk_loss(self, folded: Single, chunk: tuple[slice, Half]) -> tuple[float, Single, Floats]:
+        """Compute what some images add to the loss, and to its derivative by the weights and by the biases."""
+        images, features = chunk
+        findings = self._labels.shape[1]
         pooled = features.astype(np.float32).reshape(-1, features.shape[-1])
         share = self._groups[images][..., None] / (self._labelled * features.shape[1] * findings)
         loss, slope = _cross_entropy(
             (pooled @ folded[:-1] + folded[-1]).reshape(len(features), features.shape[1], -1, findings),
-            self._truth[images][:, None, None],
+            self._labels[images][:, None, None],
             self._class_weights,
             share[:, None].astype(np.float32),
         )
@@ -192,7 +203,14 @@ class _Problem:
 def _cross_entropy(
     logits: Single, labels: npt.NDArray[np.int8], class_weights: Single, share: Single
 ) -> tuple[float, Single]:
-    """Weighted cross-entropy and its derivative by the logits: p·w·softplus(−z) + (1−p)·softplus(z); 0 unlabelled."""
+    """Compute the weighted cross-entropy y·w·softplus(−z) + (1−y)·softplus(z), and its derivative by the logits z.
+
+    Args:
+        logits: of images × views × groups × findings.
+        labels: 1, 0, or −1 for not labelled, which adds nothing.
+        class_weights: weight w of a positive label, by finding.
+        share: what a label counts in the sum.
+    """
     positive = (labels == 1) * class_weights
     negative = (labels == 0).astype(np.float32)
     softplus = np.logaddexp(0.0, logits, dtype=np.float32)
@@ -202,12 +220,15 @@ def _cross_entropy(
 
 
 def _moments(features: Features) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each feature over the images and views; 1 where a feature never varies."""
-    count, total, squares = 0, 0.0, 0.0
+    """Compute mean and standard deviation of each feature over images and views; 1 where a feature never varies."""
+    count = 0
+    total = 0.0
+    squares = 0.0
     for chunk in features.pooled_chunks(IMAGES_AT_ONCE):
         rows = chunk.astype(np.float64).reshape(-1, chunk.shape[-1])
         count += len(rows)
-        total, squares = total + rows.sum(axis=0), squares + (rows**2).sum(axis=0)
+        total += rows.sum(axis=0)
+        squares += (rows**2).sum(axis=0)
     mean = np.asarray(total / count)
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
     return mean, np.where(deviation > 1e-6, deviation, 1.0)

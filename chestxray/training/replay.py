@@ -1,4 +1,4 @@
-"""Which training images a run goes over when it goes on from an earlier version ("experience replay")."""
+"""Choose the training images of a run that starts from an earlier version (experience replay)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,20 +8,20 @@ from chestxray.findings import FINDINGS
 
 
 def replay_rows(studies: pd.DataFrame, seen_batches: list[str], share: float, seed: int) -> npt.NDArray[np.intp]:
-    """All images that the parent has not seen, and a share of those it has, so that it does not forget them.
+    """Choose all images that the earlier version has not seen, and a share of those it has, lest it forget them.
 
     Source: Rolnick et al., "Experience Replay for Continual Learning", NeurIPS 2019. The share is drawn without
     replacement and balances the findings: an image weighs as much as its rarest finding (or No Finding, if none is
     known of it) is rare (exponential keys of Efraimidis and Spirakis, Information Processing Letters 97, 2006).
 
     Args:
-        studies: the training side, a row an image: `batch` and the 14 findings.
-        seen_batches: those that the parent was trained on; none for a cold start.
+        studies: of the training images, a row an image: `batch` and the 14 findings.
+        seen_batches: those that the earlier version was trained on; none for a cold start.
         share: of their images, 0–1, rounded up.
         seed: of the draw.
 
     Returns:
-        Row numbers, in order.
+        Row numbers, ascending.
     """
     seen = studies["batch"].isin(seen_batches).to_numpy()
     labels = studies.loc[seen, list(FINDINGS)].to_numpy() == 1

@@ -17,9 +17,10 @@ from chestxray.evaluation.evaluate import evaluate_model, make_card
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights, blocks
+from chestxray.models.mobilenet_v2 import LayerWeights, blocks
 from chestxray.models.onnx_graph import features_graph
 from chestxray.models.pretrained import load_weights
+from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, load_params
 from chestxray.registry.versions import Registry
@@ -31,6 +32,7 @@ from chestxray.training.features import write_features
 from tests.repository import TOP
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
+TINY_CONFIG = pretrained_config(TINY)
 SIZE = 72
 """Side of the prepared images; the network sees the central 64."""
 PARAMS = load_params(TOP / "params.yaml")
@@ -74,8 +76,7 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="session")
 def graph(tiny_weights: LayerWeights) -> bytes:
     """Pooled features, and activations before the last convolution."""
-    model = features_graph(tiny_weights, TINY.alpha, TORCHVISION, TINY.input_size, "Conv_1")
-    return bytes(model.SerializeToString())
+    return bytes(features_graph(tiny_weights, TINY_CONFIG, "Conv_1").SerializeToString())
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +89,7 @@ def features_folder(dataset: Dataset, graph: bytes, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def bundle_folder(dataset: Dataset, tiny_weights: LayerWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle")
-    export_classifier(tiny_weights, TORCHVISION, TINY, dataset, SIZE, out / MODEL)
+    export_classifier(tiny_weights, TINY_CONFIG, dataset, SIZE, out / MODEL)
     network = OnnxModel(out / MODEL)
     evaluation = evaluate_model(network, dataset, ("b",), EVALUATE)
     write_card(make_card(network, evaluation, dataset, PARAMS, (out / MODEL).read_bytes()), out)

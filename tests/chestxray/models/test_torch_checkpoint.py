@@ -1,4 +1,4 @@
-"""Reading torch's tensors without torch, and without trusting the file."""
+"""Torch's tensors are read without torch and without trusting the file."""
 
 import collections
 import io
@@ -18,21 +18,25 @@ class Name:
     """Pickles as the global `module.name`."""
 
     def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
+        self.module = module
+        self.name = name
 
 
 class Call:
     """Pickles as a call of a global."""
 
     def __init__(self, function: Name, arguments: tuple[Any, ...]) -> None:
-        self.function, self.arguments = function, arguments
+        self.function = function
+        self.arguments = arguments
 
 
 class Storage:
     """Pickles as a persistent reference to a storage."""
 
     def __init__(self, kind: str, key: str, elements: int) -> None:
-        self.kind, self.key, self.elements = kind, key, elements
+        self.kind = kind
+        self.key = key
+        self.elements = elements
 
 
 class Writer(pickle._Pickler):

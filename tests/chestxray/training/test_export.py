@@ -1,4 +1,4 @@
-"""What is exported says what Keras says, or it is not exported."""
+"""A model is exported only if it computes what Keras computes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ from onnx import numpy_helper
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import MODEL
 from chestxray.models.keras_model import classifier
-from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights
+from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import HEAD
 from chestxray.training import export as module
 from chestxray.training.export import PARITY_IMAGES, ParityError, export_classifier
-from tests.chestxray.conftest import SIZE, TINY
+from tests.chestxray.conftest import SIZE, TINY_CONFIG
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +28,11 @@ def _one_keras_network(monkeypatch: pytest.MonkeyPatch, keras_network: keras.Mod
 @pytest.fixture(scope="module")
 def keras_network() -> keras.Model:
     """Built once: its weights are set anew for each export."""
-    return classifier(TINY.alpha, TORCHVISION, SIZE, TINY.input_size)
+    return classifier(TINY_CONFIG, SIZE)
 
 
 def export(weights: LayerWeights, dataset: Dataset, folder: Path) -> None:
-    export_classifier(weights, TORCHVISION, TINY, dataset, SIZE, folder / MODEL)
+    export_classifier(weights, TINY_CONFIG, dataset, SIZE, folder / MODEL)
 
 
 def changed(initializer: str, change: Callable[[np.ndarray], np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,12 +58,12 @@ def test_the_same_model_is_the_same_bytes(
 
 
 def test_it_is_held_against_keras_on_256_images_the_data_first(dataset: Dataset) -> None:
-    chunks = module._chunks(dataset, SIZE)
+    chunks = module._parity_chunks(dataset, SIZE)
     assert sum(map(len, chunks)) == PARITY_IMAGES == 256
     np.testing.assert_array_equal(np.concatenate(chunks)[:60, ..., 0], dataset.images["b"])
     repeated = dataset.studies.loc[np.tile(dataset.studies.index, 5)].reset_index(drop=True)
     many = Dataset(repeated, dataset.images)
-    assert sum(map(len, module._chunks(many, SIZE))) == 256
+    assert sum(map(len, module._parity_chunks(many, SIZE))) == 256
 
 
 @pytest.mark.parametrize(

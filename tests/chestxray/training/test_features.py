@@ -1,4 +1,4 @@
-"""Features are what the network says of each view, whatever happened on the way to the file."""
+"""Features are the network's outputs for each view, also after kills and damage on the way to the file."""
 
 import threading
 from collections.abc import Iterator
@@ -54,7 +54,8 @@ def killed_after(images: int, session: type[CountedSession], *arguments: Any) ->
     session.limit = images
     with pytest.raises(Killed):
         write_features(*arguments)
-    session.limit, session.images = 10**6, 0
+    session.limit = 10**6
+    session.images = 0
 
 
 def assert_same_files(one: Path, other: Path) -> None:
@@ -68,7 +69,8 @@ def splits(folder: Path, dataset: Dataset) -> tuple[Features, Features]:
 
 
 def test_features_are_what_the_network_says_of_each_view(dataset: Dataset, graph: bytes, features_folder: Path) -> None:
-    plain, count = ort.InferenceSession(graph), {"train": 4, "validation": 2}
+    plain = ort.InferenceSession(graph)
+    count = {"train": 4, "validation": 2}
     for split, features in zip(("train", "validation"), splits(features_folder, dataset), strict=True):
         images = dataset.split(split)  # type: ignore[arg-type] - a literal, but for the type of a tuple
         assert features.pooled[0].shape == (20, count[split], 1280)
@@ -96,8 +98,9 @@ def test_rows_and_chunks_run_over_the_seams_between_batches(dataset: Dataset, fe
         [np.arange(7), np.arange(0), np.arange(13)],
         whole.studies,
     )
-    indices, chosen = np.array([6, 7, 0, 19, 7]), np.array([1, 0, 3, 2, 3])
-    np.testing.assert_array_equal(torn.rows(indices, chosen), whole.activations[0][indices, chosen])
+    indices = np.array([6, 7, 0, 19, 7])
+    chosen = np.array([1, 0, 3, 2, 3])
+    np.testing.assert_array_equal(torn.view_activations(indices, chosen), whole.activations[0][indices, chosen])
     chunks = list(torn.pooled_chunks(5))
     assert max(map(len, chunks)) == 5
     np.testing.assert_array_equal(np.concatenate(chunks), whole.pooled[0])
@@ -176,7 +179,7 @@ def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_
     folders = [tmp_path / "c", features_folder]
     validation = load_features(folders, module.pd.concat([only_train, studies], ignore_index=True), "validation")
     assert [len(part) for part in validation.pooled] == [0, 20]
-    assert validation.rows(np.array([0]), np.array([1])).shape[0] == 1
+    assert validation.view_activations(np.array([0]), np.array([1])).shape[0] == 1
     train = load_features(folders, dataset.studies, "train")
     assert [places.tolist() for places in train.places] == [list(range(5)), list(range(5, 20))]
 
@@ -205,4 +208,6 @@ def test_features_of_left_out_images_are_passed_over(
     assert some.studies["image"].tolist() == [f"{row}.png" for row in stay]
     if len(stay):
         indices = np.arange(len(stay))
-        np.testing.assert_array_equal(some.rows(indices, indices % 4), whole.activations[0][stay, indices % 4])
+        np.testing.assert_array_equal(
+            some.view_activations(indices, indices % 4), whole.activations[0][stay, indices % 4]
+        )

@@ -11,13 +11,14 @@ import pytest
 from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS
 from chestxray.models.keras_model import set_weights, trainable_part
-from chestxray.models.mobilenet_v2 import TORCHVISION, LayerWeights
+from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import features_graph
+from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, FineTuneParams
 from chestxray.training.features import load_features, write_features
 from chestxray.training.fine_tuning import FineTuned, TrainingImages, cached_images, decoded_images, fine_tune
-from tests.chestxray.conftest import PARAMS, TINY, VIEWS, lively_weights
+from tests.chestxray.conftest import PARAMS, TINY, TINY_CONFIG, VIEWS, lively_weights
 
 TUNE = PARAMS.fine_tune.model_copy(
     update={"from_layer": "Conv_1", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "patience": 2}
@@ -32,7 +33,7 @@ def cached(features_folder: Path, dataset: Dataset) -> tuple[TrainingImages, Tra
 
 
 def tuned(
-    examples: tuple[TrainingImages, TrainingImages],
+    images: tuple[TrainingImages, TrainingImages],
     weights: LayerWeights,
     backbone: BackboneParams = TINY,
     class_weights: np.ndarray | None = None,
@@ -40,7 +41,7 @@ def tuned(
 ) -> FineTuned:
     params = FineTuneParams.model_validate(TUNE.model_dump() | changes)
     class_weights = np.ones(14) if class_weights is None else class_weights
-    return fine_tune(*examples, weights, class_weights, TORCHVISION, backbone, params)
+    return fine_tune(*images, weights, class_weights, pretrained_config(backbone), params)
 
 
 def assert_same_weights(one: LayerWeights, other: LayerWeights) -> None:
@@ -87,7 +88,8 @@ def test_scale_and_shift_are_trained_and_batch_statistics_are_not(
 ) -> None:
     result = tuned(cached, tiny_weights, epochs=4, patience=4)
     assert result.best_epoch > 0 and set(result.weights) == {"Conv_1", "Conv_1_bn", HEAD}
-    before, after = tiny_weights["Conv_1_bn"], result.weights["Conv_1_bn"]
+    before = tiny_weights["Conv_1_bn"]
+    after = result.weights["Conv_1_bn"]
     assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
     assert np.array_equal(before[2], after[2]) and np.array_equal(before[3], after[3])
     assert not np.array_equal(tiny_weights["Conv_1"][0], result.weights["Conv_1"][0])
@@ -122,7 +124,7 @@ def test_the_head_is_kept_when_training_wrecks_it(
 
 def _labels_of_the_head(validation: TrainingImages, weights: LayerWeights) -> np.ndarray:
     """Positive where the logit is above its median."""
-    model = trainable_part(TINY.alpha, TORCHVISION, TINY.input_size, "Conv_1")
+    model = trainable_part(TINY_CONFIG, "Conv_1")
     set_weights(model, weights)
     views = [validation.load(np.arange(20), np.full(20, view)).astype(np.float32) for view in (0, 1)]
     logits = np.mean([model.predict_on_batch(view) for view in views], axis=0)
@@ -166,14 +168,16 @@ def test_cached_activations_and_pixels_start_from_the_same_score(
 
 def small(precision: bool) -> FineTuned:
     """One epoch of the whole network on 32 × 32 pixels."""
-    rng, backbone = np.random.default_rng(0), TINY.model_copy(update={"input_size": 32})
-    images = rng.integers(256, size=(8, 32, 32), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    backbone = TINY.model_copy(update={"input_size": 32})
+    pixels = rng.integers(256, size=(8, 32, 32), dtype=np.uint8)
     studies = pd.DataFrame(rng.integers(2, size=(8, 14)).astype(np.int8), columns=list(FINDINGS))
-    studies["batch"], studies["row"] = "b", range(8)
-    studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-    examples = decoded_images(Dataset(studies, {"b": images}), 32, VIEWS)
+    studies["batch"] = "b"
+    studies["row"] = range(8)
+    studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
+    images = decoded_images(Dataset(studies, {"b": pixels}), 32, VIEWS)
     return tuned(
-        (examples, examples),
+        (images, images),
         lively_weights(backbone),
         backbone,
         from_layer="input",
@@ -194,7 +198,7 @@ def test_the_whole_network_is_trained_from_pixels(precision: bool) -> None:
 
 @pytest.mark.slow
 def test_a_deeper_start_does_better_than_nothing(dataset: Dataset, tiny_weights: LayerWeights, tmp_path: Path) -> None:
-    graph = features_graph(tiny_weights, TINY.alpha, TORCHVISION, 64, "block_13").SerializeToString()
+    graph = features_graph(tiny_weights, TINY_CONFIG, "block_13").SerializeToString()
     write_features(dataset, graph, 64, VIEWS, tmp_path / "b", tmp_path / "scratch")
     splits = (load_features([tmp_path / "b"], dataset.studies, split) for split in ("train", "validation"))
     train, validation = (cached_images(features) for features in splits)

@@ -13,7 +13,9 @@ from chestxray.training import linear_head as head_module
 from chestxray.training.features import Features
 from chestxray.training.linear_head import fit_head, head_logits, l2_grid
 
-IMAGES, VIEWS, WIDTH = 300, 2, 6
+IMAGES = 300
+VIEWS = 2
+WIDTH = 6
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,8 @@ def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.
 
 
 def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
-    l2, class_weights = 0.05, np.linspace(1, 4, 14)
+    l2 = 0.05
+    class_weights = np.linspace(1, 4, 14)
     head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2, warm_start=None))
     expected = theirs(features, np.arange(IMAGES), l2, class_weights)
     ours = np.concatenate(features.pooled).astype(np.float64) @ head.weights[:-1] + head.weights[-1]
@@ -51,7 +54,8 @@ def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
 
 
 def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Features) -> None:
-    grid, class_weights = (10.0, 0.1, 0.001), np.linspace(1, 4, 14)
+    grid = (10.0, 0.1, 0.001)
+    class_weights = np.linspace(1, 4, 14)
     head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3, warm_start=None))
     folds = np.array([patient_fold(patient, 3) for patient in features.patients])
     for l2, score in zip(head.folds["l2"], head.folds["mean_auroc"], strict=True):
