@@ -20,7 +20,7 @@ from chestxray.system.files import atomic_write
 PARITY_IMAGES = 256
 TOLERANCE = 1e-4
 IMAGES_AT_ONCE = 8
-"""See docs/decisions/onnx-export.md."""
+"""Images compared at once; see docs/decisions/onnx-export.md."""
 
 
 class ParityError(UserError):
