@@ -8,7 +8,6 @@ from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card
-from chestxray.evaluation.logits import content_hashes, logits_frame
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.metrics.confusion import confusion_matrices
@@ -27,8 +26,7 @@ def main() -> None:
     params = load_params()
     with stage_run("evaluate", params) as run:
         dataset = load_dataset(prepared_folders(params.batches))
-        content = (BUNDLE / MODEL).read_bytes()
-        model = OnnxModel(content)
+        model = OnnxModel(BUNDLE / MODEL)
         result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
         labels = result.test.labels
         test = result.metrics["test"]
@@ -36,7 +34,7 @@ def main() -> None:
         confusion = confusion_matrices(labels, result.decisions)
         roc, precision_recall = curves(labels, result.probabilities)
         write_json(REPORTS / "metrics.json", result.metrics)
-        write_parquet(Path("models/test_logits.parquet"), logits_frame(content_hashes(result.test), result.logits))
+        write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         for name, table in {
             "classification_report": classification_report(labels, result.decisions, result.thresholds, test),
             "confusion_matrices": confusion,
@@ -54,7 +52,7 @@ def main() -> None:
             "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, note),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
-        write_card(make_card(model, result, dataset, params, content), BUNDLE)
+        write_card(make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes()), BUNDLE)
         run.log_metrics(result.metrics)
 
 

@@ -12,7 +12,7 @@ from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
-from chestxray.evaluation.logits import predict_logits
+from chestxray.evaluation.logits import content_hashes, logits_frame, predict_logits
 from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
@@ -56,6 +56,10 @@ class Evaluation:
     probabilities: npt.NDArray[np.float32]
     decisions: npt.NDArray[np.bool_]
     test: Dataset
+
+    def test_logits(self) -> pd.DataFrame:
+        """Tabulate the logits of the test images by content hash and finding."""
+        return logits_frame(content_hashes(self.test), self.logits)
 
     def predictions(self) -> pd.DataFrame:
         """Tabulate a row a test image: batch, image, patient, then truth, probability and decision of each finding.
