@@ -18,6 +18,7 @@ import httpx2
 import pytest
 from ruamel.yaml import YAML
 
+from chestxray.cli.main import COMMANDS
 from chestxray.params import Params
 from serve.problems import KINDS
 from serve.settings import Settings
@@ -105,6 +106,8 @@ def test_code_that_is_named_is_there(document: str) -> None:
     for span in spans(document):
         if target := re.match(r"make ([a-z-]+)", span):
             assert target[1] in targets, span
+        if subcommand := re.match(r"chestxray ([a-z-]+)", span):
+            assert subcommand[1] in COMMANDS, span
         if module := re.match(r"python -m (benchmarks|stages|chestxray)\.?(\w*)", span):
             assert (TOP / module[1] / f"{module[2] or '__main__'}.py").is_file(), span
         if re.fullmatch(r"(chestxray|stages|serve|tests|benchmarks|docs)/[\w./-]*|[\w/]+/\w+\.py", span):
