@@ -7,10 +7,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
 
 from chestxray.params import Params, ParamsError
 
+NULLS = ("null", "")
+"""How null may be written; `dvc exp run -S` rewrites the file and leaves its place empty."""
 VALUE = 2
 """Where ruamel keeps the comment behind a value, among those of its key."""
 
@@ -30,11 +33,8 @@ def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
         ParamsError: the text has a style that can't be kept, or has no such key.
         ValidationError: the result is not valid.
     """
-    yaml = _round_trip()
     try:
-        document = yaml.load(text)
-        if _written(yaml, document) != text:
-            raise ParamsError("params.yaml is written in a style that a program can't keep: edit it by hand")
+        yaml, document = _loaded(text)
         for key, value in edits.items():
             section, name = key.split(".", 1)
             if section == "batches":
@@ -48,17 +48,32 @@ def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
     return result
 
 
-def _round_trip() -> YAML:
+def _loaded(text: str) -> tuple[YAML, Any]:
+    """Return a reader and writer that keeps the style of a text, and the document.
+
+    Raises:
+        ParamsError: there is none.
+    """
+    for null in NULLS:
+        yaml = _round_trip(null)
+        document = yaml.load(text)
+        if _written(yaml, document) == text:
+            return yaml, document
+    raise ParamsError("params.yaml is written in a style that a program can't keep: edit it by hand")
+
+
+def _round_trip(null: str) -> YAML:
+    """Return a reader and writer that writes null as given."""
+
+    class Representer(RoundTripRepresenter):
+        """Of its own, since ruamel adds a representer to the class, for all of the process."""
+
+    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", null))
     yaml = YAML()
+    yaml.Representer = Representer
     yaml.preserve_quotes = True
     yaml.width = 2**16
-    yaml.representer.add_representer(type(None), _null)
     return yaml
-
-
-def _null(representer: Any, _: None) -> Any:
-    """As this project writes it; ruamel would leave the place empty."""
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _written(yaml: YAML, document: Any) -> str:

@@ -180,6 +180,11 @@ def test_batches_on_one_line_stay_on_one_line() -> None:
     assert text == SHIPPED.replace(block, "batches: {phantom: {root: data/raw/phantom}, b2: {root: new}}\n")
 
 
+def test_nulls_that_dvc_left_empty_stay_so() -> None:
+    text = apply_edits(SHIPPED.replace(": null ", ":      "), {"batches.b2": "new"})
+    assert text == ADDED.replace(": null ", ":      ")
+
+
 @pytest.mark.parametrize(
     "style", [lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("  size:", "    size :")]
 )
