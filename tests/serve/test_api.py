@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from starlette.types import Message
 
+from benchmarks.process import DEADLINE
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
@@ -211,14 +212,14 @@ def test_a_full_queue_is_answered_at_once(service: Service) -> None:
 
     def work() -> bool:
         begun.set()
-        return go_on.wait(20)
+        return go_on.wait(DEADLINE)
 
     async def occupy() -> None:
         await client.app.state.service.pool.run(work)  # type: ignore[attr-defined] # ours
 
     assert client.portal
     occupied = client.portal.start_task_soon(occupy)
-    assert begun.wait(20)
+    assert begun.wait(DEADLINE)
     served, upload = client.app.state.service, UploadFile(io.BytesIO(PNG))  # type: ignore[attr-defined] # ours
     waiting = client.portal.start_task_soon(served.answer, upload, Options(), "one of a batch")
     refused = client.post("/predict", files={"file": PNG})
