@@ -95,7 +95,7 @@ def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
 
 def only_the_card(method: str, url: str, **_: object) -> object:
     assert (method, url.endswith("/v1/model")) == ("GET", True), "a new inference"
-    answer = httpx2.get(url)
+    answer = httpx2.get(url, timeout=SECONDS)
     answer.ok = answer.is_success  # type: ignore[attr-defined] # as requests calls it
     return answer
 
