@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.process import DEADLINE, free_port
 from chestxray.findings import RESEARCH_USE_ONLY
-from serve.settings import REPOSITORY
+from tests.repository import TOP
 from tests.serve.files import PNG
 from tests.serve.test_server import get, wait_until_ready
 
@@ -45,7 +45,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             command = [sys.executable, "-m", *arguments]
             process = subprocess.Popen(
                 command,
-                cwd=REPOSITORY,
+                cwd=TOP,
                 env={**os.environ, **environment},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 
 from benchmarks.client import FORM, form
 from benchmarks.process import DEADLINE, free_port
-from serve.settings import REPOSITORY
+from tests.repository import TOP
 from tests.serve.files import PNG, encoded
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def started_with(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]
     port = free_port()
     environment = {**os.environ, **settings, "PORT": str(port)}
     command = [sys.executable, "-m", "serve"]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(command, cwd=TOP, env=environment, stderr=subprocess.PIPE, text=True) as started:
         try:
             yield started, f"http://127.0.0.1:{port}"
         finally:
@@ -108,7 +108,7 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
     (tmp_path / "bad.png").write_bytes(b"garbage")
     command = [sys.executable, "-m", "chestxray", "predict", str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     good, bad = (json.loads(line) for line in done.stdout.splitlines())
     answer = post(f"{url}/predict").json()
     assert {key: good[key] for key in ("model", "image", "disclaimer", "predicted_labels")} == {
@@ -121,7 +121,7 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
 def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
     command = [sys.executable, "-m", "chestxray", "predict", str(get_testdata_file("RG1_UNCR.dcm"))]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
     assert (answer["image"]["width"], answer["image"]["height"]) == (1841, 1955)
     assert answer["image"]["format"] == "DICOM" and len(answer["findings"]) == 14
@@ -130,7 +130,7 @@ def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
 def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     environment = {**os.environ, "QUEUE_LENGTH": "-1"}
     command = [sys.executable, "-m", "serve"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "queue_length" in done.stderr
     assert "Traceback" not in done.stderr
@@ -140,7 +140,7 @@ def test_a_bad_heatmap_folder_is_named_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     environment = {**os.environ, "HEATMAP_FOLDER": str(tmp_path / "file" / "folder")}
     command = [sys.executable, "-m", "serve"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert str(tmp_path / "file") in done.stderr and "Traceback" not in done.stderr
 
