@@ -1,7 +1,8 @@
 """Measure the service under load, in real processes on the loopback: `python -m benchmarks.load`.
 
-Scenarios: too many requests, SIGTERM under load, a model that changes under load, and a soak with probes. Nothing
-passes or fails here; `tests/serve/test_load.py` runs short versions that do.
+Scenarios: too many requests, SIGTERM under load, a model that changes under load, memory under large uploads, and a
+soak with probes. Nothing passes or fails here; `tests/serve/test_load.py` and `test_memory.py` run short versions
+that do.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from benchmarks.client import PREDICT, Answer, form
 from benchmarks.crowd import Crowd, arrivals, probing
+from benchmarks.footprint import measure_footprint
 from benchmarks.machine import machine
 from benchmarks.process import TOP, Server, serving
 from benchmarks.soak import soak
@@ -115,6 +118,10 @@ def scenarios(folder: Path, files: list[bytes], options: argparse.Namespace) -> 
     if options.changes:
         pair = (bundle, other_bundle(bundle, folder / "other"))
         yield "alias", change_aliases(folder, pair, files[0], options.changes)
+    if options.predictions:
+        with serving(folder / "footprint", bundle) as server:
+            footprint = asdict(measure_footprint(server, bundle, options.predictions))
+        yield "memory", {f"MiB {name}": value for name, value in footprint.items()}
     if options.soak:
         yield "soak", soak(folder / "soak", bundle, files, options.soak)
 
@@ -126,6 +133,7 @@ def main() -> None:
     parser.add_argument("--overload", type=float, default=20.0, help="seconds; 0 leaves it out, as for the others")
     parser.add_argument("--terminations", type=int, default=50, help="how many SIGTERMs")
     parser.add_argument("--changes", type=int, default=100, help="how many changes of the alias")
+    parser.add_argument("--predictions", type=int, default=100, help="how many between two looks at the memory")
     parser.add_argument("--soak", type=float, default=600.0, help="seconds")
     parser.add_argument("--out", type=Path, help="a folder for load.md and load.json")
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from scipy.stats import linregress
 
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.crowd import Crowd, probing
-from benchmarks.process import Server, serving
+from benchmarks.process import DEADLINE, Server, serving
 
 HEATMAP_SECONDS = 2.0
 SAMPLES = 200
@@ -65,7 +65,8 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
             Crowd(server.port, requests, 2).asking() as crowd,
         ):
             _observe(server, crowd, seconds, course)
-        time.sleep(2 * HEATMAP_SECONDS)  # they expire, and the next look at the model removes their files
+        time.sleep(HEATMAP_SECONDS)  # they expire
+        _wait_until_removed(folder / "tmp")
         fit = course.fit()
         with Client(server.port) as client:
             left = sum(client.get(link).status != 404 for link in course.links)
@@ -82,7 +83,7 @@ def soak(folder: Path, bundle: Path, files: list[bytes], seconds: float) -> dict
             "file descriptors after": server.descriptors(),
             "heatmaps asked for after they expired": len(course.links),
             "heatmaps left behind": left,
-            "temporary files left behind": sum(path.is_file() for path in (folder / "tmp").rglob("*")),
+            "temporary files left behind": _files_in(folder / "tmp"),
         }
 
 
@@ -96,6 +97,17 @@ def _observe(server: Server, crowd: Crowd, seconds: float, course: Course) -> No
         course.links = [*course.links, *_links([answer.body for answer in fresh[-8:]])][-500:]
         course.counted.append(course.counted[-1] + len(fresh))
         course.resident.append(server.resident())
+
+
+def _wait_until_removed(folder: Path) -> None:
+    """Wait until the next look at the model removes the files of expired heatmaps, or give up."""
+    end = time.monotonic() + DEADLINE
+    while _files_in(folder) and time.monotonic() < end:
+        time.sleep(HEATMAP_SECONDS / 10)
+
+
+def _files_in(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))
 
 
 def _links(bodies: list[bytes]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The service that answers with the registered model, and the page that shows its answers."""
+"""Serve the registered model over HTTP, and show its answers on a page."""
 
 from chestxray.system.telemetry import forbid_telemetry
 

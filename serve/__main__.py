@@ -1,4 +1,4 @@
-"""Runs the service: `python -m serve`, settings from the environment."""
+"""Run the service: `python -m serve`, settings from the environment."""
 
 import logging
 import signal
@@ -12,19 +12,20 @@ from pydantic import ValidationError
 
 from chestxray.system.malloc import set_heap
 from serve.api import create_app
-from serve.json_log import JsonLines
-from serve.settings import Settings
+from serve.json_log import JSONLines
+from serve.settings import MEBIBYTE, Settings
 
-KEPT_BLOCK, KEPT_END = 2 * 2**20, 8 * 2**20
-"""Bytes that the heap keeps. After 100 predictions with 14 heatmaps 179 MiB are resident instead of 220, for no time
-that can be measured; 256 KiB left 167, but cost 140 ms of page faults for each of them."""
+KEPT_BLOCK = 2 * MEBIBYTE
+"""Bytes from which on a block goes back to the system when it is freed; see docs/decisions/serving-memory.md."""
+KEPT_END = 8 * MEBIBYTE
+"""Bytes that may be free at the end of the heap before they go back."""
 
 
 class DrainingServer(uvicorn.Server):
-    """Says for a while that it is going before it goes, so that whoever sends requests here can stop."""
+    """Announce the end for a while before it comes, so that whoever sends requests here can stop."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """`/readyz` turns 503 at once; later the socket closes, and what is in flight has a while to finish."""
+        """Turn `/readyz` to 503 at once, and close the socket later; what is in flight then has a while to finish."""
         service = self.config.app.state.service  # type: ignore[union-attr] # the application object, not its name
         seconds = 0.0 if service.draining else service.settings.drain_seconds
         service.draining = True
@@ -32,9 +33,9 @@ class DrainingServer(uvicorn.Server):
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT, then exits with 0."""
+    """Serve until SIGTERM or SIGINT, then exit with 0."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JSONLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     warnings.simplefilter("ignore")  # those of libraries may quote a file
     try:

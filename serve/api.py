@@ -1,4 +1,4 @@
-"""The service over HTTP: its routes."""
+"""Define the routes of the service, and put the application together."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -11,21 +11,27 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import RadiographError
 from chestxray.inference.predictions import Options, Prediction
-from serve.middleware import Doorkeeper
+from serve.middleware.access_log import AccessLog
+from serve.middleware.api_key import APIKey
+from serve.middleware.error_answers import ErrorAnswers
+from serve.middleware.request_id import RequestID
+from serve.middleware.request_limits import RequestLimits
+from serve.middleware.security_headers import SecurityHeaders
+from serve.middleware.transfer_time import TransferTime
 from serve.model_holder import ModelHolder
-from serve.problems import ProblemError, documented
-from serve.schemas import BatchPrediction, Readiness
-from serve.service import HEATMAPS, Service
+from serve.problems import ProblemError, problem_responses
+from serve.schemas import BatchPrediction, ProblemDetails, Readiness
+from serve.service import HEATMAP_PATH, Service
 from serve.settings import Settings
 
-REFUSALS = documented(
+PROBLEMS_OF_PREDICTIONS = problem_responses(
     "invalid-request", "body-too-large", "too-slow", "overloaded", "model-unavailable", "internal-error",
     "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
 )  # fmt: skip
@@ -38,8 +44,8 @@ RADIOGRAPHS = {"requestBody": {"content": {"multipart/form-data": ENCODING}}}
 """OpenAPI's way to say what kinds of files a form takes."""
 
 
-def _shown(media_type: str, example: object) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for an answer without a model."""
+def _example_response(media_type: str, example: object) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's `responses` for an answer without a schema."""
     return {200: {"content": {media_type: {"example": example}}}}
 
 
@@ -48,31 +54,32 @@ def _service(request: Request) -> Service:
     return service
 
 
-Shared = Annotated[Service, Depends(_service)]
-Asked = Annotated[Options, Query()]
-open_to_all, operations = APIRouter(), APIRouter(responses=documented("internal-error"))
+ServiceDependency = Annotated[Service, Depends(_service)]
+OptionsQuery = Annotated[Options, Query()]
+open_routes = APIRouter()
+guarded_routes = APIRouter(responses=problem_responses("internal-error"))
 
 
-@open_to_all.get("/livez", responses=_shown("application/json", {"status": "alive"}))
+@open_routes.get("/livez", responses=_example_response("application/json", {"status": "alive"}))
 async def livez() -> dict[str, str]:
     """The process answers; never touches the model."""
     return {"status": "alive"}
 
 
-@open_to_all.get("/readyz", responses={503: {"model": Readiness}})
-async def readyz(service: Shared, response: Response) -> Readiness:
+@open_routes.get("/readyz", responses={503: {"model": Readiness}})
+async def readyz(service: ServiceDependency, response: Response) -> Readiness:
     """Whether predictions are answered, by which model, and why a newer one is not."""
-    model = service.holder.model
-    ready = model is not None and not service.draining
-    response.status_code = 200 if ready else 503
-    return Readiness(ready=ready, model=model and model.info, problem=service.holder.problem)
+    readiness = service.readiness()
+    response.status_code = 200 if readiness.ready else 503
+    return readiness
 
 
-@operations.get(
+@guarded_routes.get(
     "/v1/model",
-    responses=_shown("application/json", {"name": "chest-xray", "card": {}}) | documented("model-unavailable"),
+    responses=_example_response("application/json", {"name": "chest-xray", "card": {}})
+    | problem_responses("model-unavailable"),
 )
-async def model_card(request: Request, service: Shared) -> Response:
+async def model_card(request: Request, service: ServiceDependency) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.holder.serving()
     headers = {"ETag": f'"{model.info.sha256}"', "Cache-Control": "no-cache"}
@@ -82,73 +89,76 @@ async def model_card(request: Request, service: Shared) -> Response:
     return JSONResponse({**model.info.model_dump(), "card": card}, headers=headers)
 
 
-@operations.get(
+@guarded_routes.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses=_shown("text/plain", 'requests_total{route="/predict",status="200"} 1.0\n'),
+    responses=_example_response("text/plain", 'requests_total{route="/predict",status="200"} 1.0\n'),
 )
-async def metrics(service: Shared) -> Response:
+async def metrics(service: ServiceDependency) -> Response:
     """For Prometheus."""
-    service.metrics.load.set(service.pool.load)
-    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(service.metrics.to_text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@open_to_all.get(
-    f"{HEATMAPS}{{name}}",
+@open_routes.get(
+    f"{HEATMAP_PATH}{{name}}",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid-request")},
+    responses={200: {"content": {"image/png": {}}}, **problem_responses("not-found", "invalid-request")},
 )
-def gradcam(name: str, service: Shared) -> Response:
+def gradcam(name: str, service: ServiceDependency) -> Response:
     """A linked overlay, until it expires."""
-    png = service.overlays.get(name)
+    png = service.heatmaps.get(name)
     if png is None:
         raise ProblemError("not-found", "There is no such heatmap, or it expired.")
     return Response(png, media_type="image/png")
 
 
-def _predictions(max_body_bytes: int, max_batch_files: int) -> APIRouter:
+def _prediction_routes(max_body_bytes: int, max_batch_files: int) -> APIRouter:
     router = APIRouter(
-        responses=REFUSALS,
+        responses=PROBLEMS_OF_PREDICTIONS,
         max_body_size=max_body_bytes,
         form_limits={"max_files": max_batch_files, "max_fields": 8, "max_part_size": 1024},
     )
-    several = File(alias="file", min_length=1, max_length=max_batch_files)
+    several_files = File(alias="file", min_length=1, max_length=max_batch_files)
 
     @router.post("/predict", openapi_extra=RADIOGRAPHS)
     async def predict(
-        request: Request, service: Shared, options: Asked, file: Annotated[UploadFile, File()]
+        request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
     ) -> Prediction:
         """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
-        service.check()
         return await service.predict(file, options, request.state.request_id)
 
     @router.post("/predict/batch", openapi_extra=RADIOGRAPHS, response_model=BatchPrediction)
     async def predict_batch(
-        request: Request, service: Shared, options: Asked, files: Annotated[list[UploadFile], several]
+        request: Request,
+        service: ServiceDependency,
+        options: OptionsQuery,
+        files: Annotated[list[UploadFile], several_files],
     ) -> StreamingResponse:
         """Several files, all under the field name `file`: an answer or a problem each, in order, sent as it is made."""
-
-        service.check()  # then each file waits for its turn
-
-        async def answers() -> AsyncIterator[str]:
-            before = '{"answers":['
-            for file in files:
-                answer = await service.answer(file, options, request.state.request_id)
-                yield before + answer.model_dump_json()
-                before = ","
-            yield "]}"
-
-        return StreamingResponse(answers(), media_type="application/json")
+        answers = service.predict_batch(files, options, request.state.request_id)
+        return StreamingResponse(_batch_json(answers), media_type="application/json")
 
     return router
 
 
+async def _batch_json(answers: AsyncIterator[Prediction | ProblemDetails]) -> AsyncIterator[str]:
+    """Write a `BatchPrediction` part by part, so that no more than one answer is in memory."""
+    separator = '{"answers":['
+    async for answer in answers:
+        yield separator + answer.model_dump_json()
+        separator = ","
+    yield "]}"
+
+
 def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI:
-    """The application.
+    """Put the application together.
 
     Args:
         settings: of the service.
-        predictor: by default one that begins without a model.
+        holder: of the model; by default one that begins without a model.
+
+    Raises:
+        OSError: the folder for linked heatmaps can't be made.
     """
     MultiPartParser.spool_max_size = SPOOLED_BYTES
     service = Service(settings, holder or ModelHolder(settings))
@@ -162,16 +172,36 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
 
     app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
     app.state.service = service
-    app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
-    app.include_router(open_to_all)
-    # `Doorkeeper` asks for the key; this documents it.
-    key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
-    for router in (operations, _predictions(settings.max_body_bytes, settings.max_batch_files)):
-        app.include_router(router, dependencies=key, responses=documented("unauthorized"))
+    _add_routes(app, settings)
     for kind in (HTTPException, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
+    _add_middleware(app, service)
+    return app
+
+
+def _add_routes(app: FastAPI, settings: Settings) -> None:
+    app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
+    app.include_router(open_routes)
+    # `APIKey` asks for the key; this documents it.
+    key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
+    for router in (guarded_routes, _prediction_routes(settings.max_body_bytes, settings.max_batch_files)):
+        app.include_router(router, dependencies=key, responses=problem_responses("unauthorized"))
+
+
+def _add_middleware(app: FastAPI, service: Service) -> None:
+    """Surround the routes, from the inside out: the last to be added sees a request first."""
+    settings = service.settings
+    app.add_middleware(
+        RequestLimits, pool=service.pool, max_body_bytes=settings.max_body_bytes, max_uploads=settings.max_uploads
+    )
+    if settings.api_key:
+        app.add_middleware(APIKey, key=settings.api_key.get_secret_value())
+    app.add_middleware(ErrorAnswers, service=service)
+    app.add_middleware(TransferTime, seconds=settings.transfer_seconds)
     paths = frozenset(route.path for route in iter_route_contexts(app.routes))
-    app.add_middleware(Doorkeeper, service=service, paths=paths)
+    app.add_middleware(AccessLog, metrics=service.metrics, paths=paths)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestID)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -180,4 +210,3 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
             allow_headers=["X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", "ETag"],
         )
-    return app

@@ -1,4 +1,4 @@
-"""Overlays that a client fetches later: files under random names, for a while."""
+"""Store heatmaps that clients fetch later: PNG files under random names, for a while."""
 
 import secrets
 import shutil
@@ -15,10 +15,9 @@ PREFIX = "chestxray-heatmaps-"
 
 
 class HeatmapStore:
-    """PNGs by random name, until they expire; what was not asked for the longest goes when there are too many.
+    """Keep PNGs by random name until they expire; those not fetched the longest go when there are too many.
 
-    Files, because what lives for minutes among buffers that live for milliseconds tears holes into the heap: with
-    overlays in memory it grew by 17 MiB in 10,000 requests.
+    They are files, not memory: see docs/decisions/linked-heatmaps.md.
 
     Args:
         parent: folder in which to make a private one for the files, and in which those that killed processes left are
@@ -26,7 +25,7 @@ class HeatmapStore:
         seconds: how long each is kept.
         max_bytes: of all together; none may be larger.
         max_count: how many at a time.
-        clock: seconds that never go back.
+        clock: returns seconds that never go back.
 
     Raises:
         OSError: the folder can't be made or written.
@@ -37,45 +36,47 @@ class HeatmapStore:
     ) -> None:
         # A small one counts as its share of the bytes, which bounds their number.
         share = -(-max_bytes // max_count)
-        self.seconds, self._lock = seconds, threading.Lock()
+        self.seconds = seconds
+        self._lock = threading.Lock()
         self._sizes: TTLCache[str, int] = TTLCache(max_bytes, seconds, clock, lambda size: max(size, share))
         parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(f"{PREFIX}*"):
+        for left_behind in parent.glob(f"{PREFIX}*"):
             with suppress(OSError):  # it is another user's, or is just going
-                if time.time() - left.stat().st_mtime > seconds:
-                    shutil.rmtree(left)
+                if time.time() - left_behind.stat().st_mtime > seconds:
+                    shutil.rmtree(left_behind)
         self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
 
     def add(self, pngs: Iterable[bytes]) -> list[str]:
-        """Keeps PNGs and returns their names: 128 random bits and an ending.
+        """Keep PNGs, and return their names: 128 random bits and an ending.
 
         Raises:
             OSError: a file can't be written.
         """
         names = []
         for png in pngs:
-            names.append(f"{secrets.token_hex(16)}.png")
+            name = f"{secrets.token_hex(16)}.png"
             with self._lock:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been tidied away
-                self._sizes[names[-1]] = len(png)
-                (self._folder / names[-1]).write_bytes(png)
+                self._sizes[name] = len(png)
+                (self._folder / name).write_bytes(png)
+            names.append(name)
         self.sweep()
         return names
 
     def get(self, name: str) -> bytes | None:
-        """The PNG, or None if there is none of that name or it expired."""
+        """Return the PNG, or None if there is none of that name or it expired."""
         with self._lock, suppress(FileNotFoundError):
             return (self._folder / name).read_bytes() if self._sizes.get(name) is not None else None
         return None
 
     def sweep(self) -> None:
-        """Removes the files of what expired or had to make room."""
+        """Remove the files of what expired or had to make room."""
         with self._lock, suppress(OSError):  # what can't be removed now can be at the next time
             for path in self._folder.iterdir():
                 if path.name not in self._sizes:
                     path.unlink()
 
     def close(self) -> None:
-        """Removes all."""
+        """Remove all."""
         with self._lock:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Work off the event loop: a few threads, a short queue, and a refusal at once when it is full."""
+"""Work off the event loop: in a few threads, behind a short queue, with a refusal at once when it is full."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Threads with a bounded queue.
+    """Run work in threads with a bounded queue.
 
     Args:
         threads: how many pieces of work go on at the same time.
@@ -23,21 +23,22 @@ class Pool:
     """
 
     def __init__(self, threads: int, queue_length: int) -> None:
-        self._threads, self._places = CapacityLimiter(threads), threads + queue_length
+        self._limiter = CapacityLimiter(threads)
+        self._capacity = threads + queue_length
         self.load = 0
 
     def check(self) -> None:
-        """Makes sure that there is room.
+        """Make sure that there is room.
 
         Raises:
             ProblemError: there is none.
         """
-        if self.load >= self._places:
+        if self.load >= self._capacity:
             busy = f"{self.load} images are being worked on or wait already; try again in a second."
             raise ProblemError("overloaded", busy)
 
     async def run(self, work: Callable[[], T]) -> tuple[float, T]:
-        """Does it in a thread when its turn has come; work that began is finished even if the client has gone.
+        """Run work in a thread when its turn has come; once begun it is finished, even if the client has gone.
 
         Returns:
             The seconds that it waited, and what it returned.
@@ -45,6 +46,6 @@ class Pool:
         self.load += 1
         arrived = time.perf_counter()
         try:
-            return await to_thread.run_sync(lambda: (time.perf_counter() - arrived, work()), limiter=self._threads)
+            return await to_thread.run_sync(lambda: (time.perf_counter() - arrived, work()), limiter=self._limiter)
         finally:
             self.load -= 1

@@ -1,4 +1,4 @@
-"""What can go wrong for a client: RFC 9457 problem details with stable types."""
+"""Tell clients what went wrong: RFC 9457 problem details with stable types."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Kind(NamedTuple):
-    """HTTP status and what it is called, for a person."""
+    """A kind of problem: its HTTP status, and its title for a person."""
 
     status: int
     title: str
@@ -35,13 +35,13 @@ KINDS = {
     "model-unavailable": Kind(503, "No model is being served yet"),
     "internal-error": Kind(500, "The service failed"),
 }
-OF_FRAMEWORK = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
-"""Statuses that FastAPI refuses with by itself; any other one means that it could not read the request."""
-HEADERS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
+KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+"""Kinds of what FastAPI refuses by itself; any other status means that it could not read the request."""
+HEADERS_BY_STATUS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
 class ProblemError(HTTPException):
-    """An answer that is not a result.
+    """A request that is answered with a problem instead of a result.
 
     Args:
         type: one of `KINDS`.
@@ -50,42 +50,49 @@ class ProblemError(HTTPException):
     """
 
     def __init__(self, type: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        self.type, self.kind = type, KINDS[type]
-        super().__init__(self.kind.status, detail, {**HEADERS.get(self.kind.status, {}), **(headers or {})})
+        self.type = type
+        self.kind = KINDS[type]
+        always = HEADERS_BY_STATUS.get(self.kind.status, {})
+        super().__init__(self.kind.status, detail, {**always, **(headers or {})})
 
     def details(self, request_id: str) -> ProblemDetails:
-        """The body."""
+        """Return the body of the answer."""
         return ProblemDetails(type=self.type, **self.kind._asdict(), detail=self.detail, request_id=request_id)
 
     def response(self, request_id: str) -> JSONResponse:
-        """The answer."""
+        """Return the answer."""
         return JSONResponse(self.details(request_id).model_dump(), self.status_code, self.headers, MEDIA_TYPE)
 
 
 def to_problem(error: Exception) -> ProblemError:
-    """What an error is for a client; what was given is left out: it may be a file."""
+    """Turn an error into what a client is told, without what was given: it may be a file."""
     match error:
         case ProblemError():
             return error
         case RadiographError():
             return ProblemError(error.kind, f"The file can't be used: {error}.")
         case RequestValidationError():
-            said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-            return ProblemError("invalid-request", said)
+            return ProblemError("invalid-request", "; ".join(map(_complaint, error.errors())))
         case HTTPException():
-            type = OF_FRAMEWORK.get(error.status_code, "invalid-request")
+            type = KINDS_BY_STATUS.get(error.status_code, "invalid-request")
             return ProblemError(type, error.detail, error.headers)  # a 405 must name what is allowed
     return ProblemError("internal-error", "The log has more under the request id.")
 
 
-def documented(*types: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for problems, with an example for each."""
-    found: dict[int | str, dict[str, Any]] = {}
+def _complaint(error: dict[str, Any]) -> str:
+    """Say where a request is wrong and what is wrong there, as pydantic found it."""
+    place = ".".join(map(str, error["loc"]))
+    return f"{place}: {error['msg']}"
+
+
+def problem_responses(*types: str) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's `responses` for types of problems, with an example for each."""
+    responses: dict[int | str, dict[str, Any]] = {}
     for name in types:
         example = ProblemError(name, KINDS[name].title + ".").details("4bf92f3577b34da6a3ce929d0e0e4736").model_dump()
         # Not `model`, which FastAPI would list as application/json.
         schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
-        answer = found.setdefault(KINDS[name].status, {"content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}})
+        answer = responses.setdefault(KINDS[name].status, {"content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}})
         answer["description"] = " or ".join(filter(None, [answer.get("description"), KINDS[name].title]))
         answer["content"][MEDIA_TYPE]["examples"][name] = {"value": example}
-    return found
+    return responses

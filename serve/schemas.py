@@ -1,4 +1,4 @@
-"""What the service answers beside predictions, as JSON."""
+"""Define what the service answers beside predictions, as JSON."""
 
 from typing import Annotated
 

@@ -1,8 +1,8 @@
-"""What the routes share: the model, the queue, the linked heatmaps and the metrics."""
+"""Hold what the routes share: the model, the queue, the linked heatmaps and the metrics."""
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from fastapi import Request, Response, UploadFile
 
@@ -13,86 +13,106 @@ from serve.metrics import Metrics
 from serve.model_holder import ModelHolder
 from serve.pool import Pool
 from serve.problems import ProblemError, to_problem
-from serve.schemas import ProblemDetails
+from serve.schemas import ProblemDetails, Readiness
 from serve.settings import Settings
 
-HEATMAPS = "/static/gradcam/"
+HEATMAP_PATH = "/static/gradcam/"
 """Where linked heatmaps are fetched."""
 
 log = logging.getLogger("serve.service")
 
 
 class Service:
-    """One service.
+    """Predict with the model being served, and tell operators how it goes.
+
+    Args:
+        settings: of the service.
+        holder: of the model.
 
     Attributes:
+        pool: where predictions are made.
+        heatmaps: that clients fetch later.
+        metrics: of this service alone.
         draining: the process was told to end and takes requests for a little while only.
+        stopped: set when no newer model need be looked for.
+
+    Raises:
+        OSError: the folder for linked heatmaps can't be made.
     """
 
     def __init__(self, settings: Settings, holder: ModelHolder) -> None:
-        self.settings, self.holder = settings, holder
+        self.settings = settings
+        self.holder = holder
         self.pool = Pool(settings.concurrency, settings.queue_length)
-        bounds = settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
-        self.overlays = HeatmapStore(settings.heatmap_folder, *bounds)
+        self.heatmaps = HeatmapStore(
+            settings.heatmap_folder, settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
+        )
         self.metrics = Metrics()
-        self.draining, self.stopped = False, threading.Event()
+        self.metrics.load.set_function(lambda: self.pool.load)
+        self.draining = False
+        self.stopped = threading.Event()
 
     def follow(self) -> None:
-        """Takes up the model, then every model that MODEL_URI comes to mean, until it is `stopped`."""
+        """Take up the model, then every model that MODEL_URI comes to mean, until it is `stopped`."""
         while True:
             self.holder.refresh()
             self.metrics.model_problem.set(self.holder.problem is not None)
             if self.holder.model is not None:
                 info = self.holder.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
-            self.overlays.sweep()
+            self.heatmaps.sweep()
             if self.stopped.wait(self.settings.model_poll_seconds):
                 return
 
     def close(self) -> None:
-        """Stops following, and leaves no heatmap behind."""
+        """Stop following, and leave no heatmap behind."""
         self.stopped.set()
-        self.overlays.close()
+        self.heatmaps.close()
 
-    def problem(self, error: Exception, request_id: str) -> ProblemError:
-        """What an error is for a client, counted, and logged if nobody expected it."""
-        problem = to_problem(error)
-        self.metrics.refusals.labels(problem.type).inc()
-        if problem.type == "internal-error":
-            log.error("failed", exc_info=error, extra={"request_id": request_id})
-        return problem
-
-    async def refuse(self, request: Request, error: Exception) -> Response:
-        """Every error leaves as a problem."""
-        return self.problem(error, request.state.request_id).response(request.state.request_id)
-
-    async def answer(self, file: UploadFile, options: Options, request_id: str) -> Prediction | ProblemDetails:
-        """One file of several to one answer, or to what was wrong with it."""
-        try:
-            return await self.predict(file, options, request_id)
-        except Exception as error:  # the others get their answers whatever happens to this one
-            return self.problem(error, request_id).details(request_id)
-
-    def check(self) -> None:
-        """Makes sure that there is a model and room in the queue.
-
-        Raises:
-            ProblemError: there is not.
-        """
-        self.holder.serving()
-        self.pool.check()
+    def readiness(self) -> Readiness:
+        """Return whether predictions are answered, and by which model."""
+        model = self.holder.model
+        ready = model is not None and not self.draining
+        return Readiness(ready=ready, model=model and model.info, problem=self.holder.problem)
 
     async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
-        """One file to one answer, when its turn has come.
+        """Predict the findings of one file, if there is room in the queue.
 
         Raises:
-            ProblemError: there is no model.
+            ProblemError: there is no model, or no room.
             RadiographError: the file can't be used.
         """
-        model, max_pixels = self.holder.serving(), self.settings.max_pixels
+        self._check()
+        return await self._predict(file, options, request_id)
+
+    def predict_batch(
+        self, files: Sequence[UploadFile], options: Options, request_id: str
+    ) -> AsyncIterator[Prediction | ProblemDetails]:
+        """Predict the findings of several files, each when its turn has come, if there is room in the queue now.
+
+        Returns:
+            For each file, in order, its answer, or what was wrong with it.
+
+        Raises:
+            ProblemError: there is no model, or no room.
+        """
+        self._check()
+        return self._predict_each(files, options, request_id)
+
+    async def _predict_each(
+        self, files: Sequence[UploadFile], options: Options, request_id: str
+    ) -> AsyncIterator[Prediction | ProblemDetails]:
+        for file in files:
+            try:
+                yield await self._predict(file, options, request_id)
+            except Exception as error:  # the others get their answers whatever happens to this one
+                yield self._problem(error, request_id).details(request_id)
+
+    async def _predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
+        model = self.holder.serving()
 
         def work() -> Prediction:
-            return answer(model, file.file.read(), options, max_pixels, request_id, self.publish)
+            return answer(model, file.file.read(), options, self.settings.max_pixels, request_id, self._publish)
 
         waited, prediction = await self.pool.run(work)
         prediction.timing_ms.queue = round(1000 * waited, 2)
@@ -100,7 +120,25 @@ class Service:
             self.metrics.stages.labels(stage).observe(milliseconds / 1000)
         return prediction
 
-    def publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
-        """Keeps overlays for a while and says where they can be fetched."""
-        for name in self.overlays.add(pngs):
-            yield LinkedHeatmap(url=f"{HEATMAPS}{name}", expires_in_seconds=self.overlays.seconds)
+    def _publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
+        """Keep overlays for a while, and say where they can be fetched."""
+        for name in self.heatmaps.add(pngs):
+            yield LinkedHeatmap(url=f"{HEATMAP_PATH}{name}", expires_in_seconds=self.heatmaps.seconds)
+
+    def _check(self) -> None:
+        """Make sure that there is a model and room in the queue."""
+        self.holder.serving()
+        self.pool.check()
+
+    async def refuse(self, request: Request, error: Exception) -> Response:
+        """Answer an error as a problem."""
+        request_id: str = request.state.request_id
+        return self._problem(error, request_id).response(request_id)
+
+    def _problem(self, error: Exception, request_id: str) -> ProblemError:
+        """Turn an error into what a client is told, count it, and log it if nobody expected it."""
+        problem = to_problem(error)
+        self.metrics.refusals.labels(problem.type).inc()
+        if problem.type == "internal-error":
+            log.error("failed", exc_info=error, extra={"request_id": request_id})
+        return problem

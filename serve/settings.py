@@ -1,4 +1,4 @@
-"""Settings of the service: environment variables of the same names in capitals, such as MODEL_URI."""
+"""Read the settings of the service: environment variables of the same names in capitals, such as MODEL_URI."""
 
 import tempfile
 from pathlib import Path
@@ -9,15 +9,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chestxray.imaging.radiograph import MAX_PIXELS
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 MEBIBYTE = 1024 * 1024
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
+def _repository_store() -> str:
+    """Return the address of the MLflow store beside the package `serve`."""
+    return f"sqlite:///{Path(__file__).resolve().parents[1] / '.mlflow' / 'mlflow.db'}"
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.gettempdir())
+
+
 class Settings(BaseSettings):
-    """What can be turned without touching the code. A wrong value stops the start and names the variable."""
+    """Everything that an operator can set. A wrong value stops the start and names the variable."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -27,7 +35,7 @@ class Settings(BaseSettings):
 
     model_uri: Annotated[str, Field(min_length=1)] = "models:/chest-xray@champion"
     """`models:/<name>@<alias>`, `models:/<name>/<version>`, or the folder of a bundle."""
-    mlflow_tracking_uri: str = f"sqlite:///{REPOSITORY / '.mlflow' / 'mlflow.db'}"
+    mlflow_tracking_uri: str = Field(default_factory=_repository_store)
     """Store of registered models; by default the repository's own."""
     model_poll_seconds: Seconds = 15.0
     """How often to look whether MODEL_URI means another model."""
@@ -55,7 +63,7 @@ class Settings(BaseSettings):
     """Images worked on at the same time."""
     queue_length: Annotated[int, Field(ge=0)] = 16
     """Images that may wait; one more is answered 503."""
-    heatmap_folder: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
+    heatmap_folder: Path = Field(default_factory=_temporary_folder)
     """Where a private folder for linked heatmaps is made, which goes when the service ends."""
     heatmap_seconds: Seconds = 600.0
     """How long a linked heatmap can be fetched; services with the same heatmap folder must agree on it."""

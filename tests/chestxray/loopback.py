@@ -130,11 +130,11 @@ def status(code: int) -> Answer:
 
 
 def stalls(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    """Sends half, then nothing, and keeps the line open."""
+    """Sends half, then nothing, and keeps the line open for a minute, or until the server stops."""
     assert isinstance(request.server, Loopback)
     request.send_response(200)
     request.send_header("Content-Length", str(len(content)))
     request.end_headers()
     request.wfile.write(content[: len(content) // 2])
     request.wfile.flush()
-    request.server.stopped.wait()
+    request.server.stopped.wait(60)

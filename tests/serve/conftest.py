@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from benchmarks.process import DEADLINE
 from serve.api import create_app
 from serve.model_holder import ModelHolder
 from serve.settings import Settings
@@ -59,7 +60,7 @@ def url(bundle: Path) -> Iterator[str]:
     server.startup = announce  # type: ignore[method-assign] # uvicorn tells nobody when it listens
     thread = threading.Thread(target=server.run)
     thread.start()
-    assert started.wait(20)
+    assert started.wait(DEADLINE)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from starlette.types import Message
 
+from benchmarks.process import DEADLINE
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.predictions import Options, Prediction
-from serve.json_log import JsonLines
+from serve.json_log import JSONLines
+from serve.schemas import ProblemDetails
 from tests.dicom_files import dicom
 from tests.serve.bundles import INPUT_SIZE, SIZE
 from tests.serve.conftest import ready_app
@@ -211,22 +213,27 @@ def test_a_full_queue_is_answered_at_once(service: Service) -> None:
 
     def work() -> bool:
         begun.set()
-        return go_on.wait(20)
+        return go_on.wait(DEADLINE)
 
     async def occupy() -> None:
         await client.app.state.service.pool.run(work)  # type: ignore[attr-defined] # ours
 
+    async def answer_batch() -> list[Prediction | ProblemDetails]:
+        return [answer async for answer in batch]
+
+    upload = UploadFile(io.BytesIO(PNG))
+    batch = client.app.state.service.predict_batch([upload], Options(), "a batch")  # type: ignore[attr-defined] # ours
     assert client.portal
     occupied = client.portal.start_task_soon(occupy)
-    assert begun.wait(20)
-    served, upload = client.app.state.service, UploadFile(io.BytesIO(PNG))  # type: ignore[attr-defined] # ours
-    waiting = client.portal.start_task_soon(served.answer, upload, Options(), "one of a batch")
+    assert begun.wait(DEADLINE)
+    waiting = client.portal.start_task_soon(answer_batch)
     refused = client.post("/predict", files={"file": PNG})
     stray = client.post("/nowhere")
     alive = client.get("/livez")
     go_on.set()
     occupied.result()
-    assert len(waiting.result().findings) == 14  # it waited for its turn
+    (answer,) = waiting.result()
+    assert isinstance(answer, Prediction) and len(answer.findings) == 14  # it waited for its turn
     assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (503, "overloaded", "1")
     assert alive.status_code == 200
     assert ask(client)
@@ -277,7 +284,7 @@ def test_a_crash_is_an_answer_like_any_other(
     metrics = client.get("/metrics").text
     assert 'requests_total{route="/predict",status="500"} 1.0' in metrics
     assert 'refusals_total{type="internal-error"} 1.0' in metrics
-    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    lines = [json.loads(JSONLines().format(record)) for record in caplog.records]
     (failed,) = (line for line in lines if line["level"] == "error")
     assert (failed["request_id"], failed["error"]) == ("abc-1", "RuntimeError")
     assert "in crash" in failed["traceback"][-1]
@@ -329,7 +336,7 @@ def test_neither_names_nor_tags_leave_the_request(client: TestClient, caplog: py
         for data in (tagged, tagged[:80], b"CANARY")
     ]
     overlays = [base64.b64decode(f["heatmap"]["png"]) for f in answers[0].json()["findings"]]
-    logs = "".join(JsonLines().format(record) for record in caplog.records)
+    logs = "".join(JSONLines().format(record) for record in caplog.records)
     assert "answered" in logs
     for text in (*(answer.text for answer in answers), logs, client.get("/metrics").text):
         assert "CANARY" not in text
@@ -340,7 +347,7 @@ def test_logs_are_json_and_metrics_count(client: TestClient, caplog: pytest.LogC
     caplog.set_level(logging.INFO, "serve.requests")
     ask(client)
     client.post("/predict", files={"file": b"garbage"})
-    first, second = (json.loads(JsonLines().format(record)) for record in caplog.records)
+    first, second = (json.loads(JSONLines().format(record)) for record in caplog.records)
     assert (first["route"], first["status"], second["status"]) == ("/predict", 200, 415)
     metrics = client.get("/metrics").text
     assert 'requests_total{route="/predict",status="200"} 1.0' in metrics
@@ -403,7 +410,7 @@ def test_without_the_key_nothing_is_told(service: Service, given: str | None, ca
         assert (answer.status_code, answer.json()["type"]) == (401, "unauthorized")
         assert answer.headers["www-authenticate"] == "X-API-Key"
     assert all(client.get(path).status_code == 200 for path in ("/livez", "/readyz", "/docs", "/openapi.json"))
-    assert KEY not in "".join(JsonLines().format(record) for record in caplog.records)
+    assert KEY not in "".join(JSONLines().format(record) for record in caplog.records)
 
 
 def test_with_the_key_it_answers_and_heatmaps_need_their_name_alone(service: Service) -> None:

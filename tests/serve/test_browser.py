@@ -11,25 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from benchmarks.process import DEADLINE, free_port
 from chestxray.findings import RESEARCH_USE_ONLY
-from serve.settings import REPOSITORY
+from tests.repository import TOP
 from tests.serve.files import PNG
-from tests.serve.test_server import DEADLINE, wait_until_ready
+from tests.serve.test_server import get, wait_until_ready
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = playwright.Page, playwright.expect
 
 pytestmark = pytest.mark.slow
 QUIET = ("no-first-run", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update")
-MILLISECONDS = 20_000
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+MILLISECONDS = 60_000
 
 
 def wait_until_listening(port: int) -> None:
@@ -50,7 +45,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             command = [sys.executable, "-m", *arguments]
             process = subprocess.Popen(
                 command,
-                cwd=REPOSITORY,
+                cwd=TOP,
                 env={**os.environ, **environment},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -93,7 +88,7 @@ class Site:
 
     def predictions(self) -> float:
         """How many times the service was asked for a prediction."""
-        text = httpx2.get(f"{self.url}/metrics").text
+        text = get(f"{self.url}/metrics").text
         return sum(float(n) for n in re.findall(r'^requests_total\{route="/predict",.*\} (\S+)$', text, re.MULTILINE))
 
     def stop(self) -> None:

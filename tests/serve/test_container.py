@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from serve.settings import REPOSITORY
+from tests.repository import TOP
 from tests.serve.files import PNG
 from tests.serve.test_server import wait_until_ready
 
@@ -36,14 +36,14 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 def pins(file: str) -> dict[str, str]:
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / file).read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (TOP / file).read_text(), re.MULTILINE))
 
 
 def test_predicting_with_heatmaps_loads_nothing_heavy(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(PNG)
     command = [sys.executable, "-c", PREDICT, str(tmp_path / "image.png")]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "onnxruntime" in loaded
     assert loaded & set(HEAVY.split()) == set()
@@ -61,18 +61,18 @@ def test_the_service_installs_nothing_heavy() -> None:
 
 def test_hadolint_is_content() -> None:
     command = ["hadolint", "serve/Dockerfile", "serve/Dockerfile.ui"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.slow
 def test_the_recipe_of_the_container_serves(bundle: Path, tmp_path: Path) -> None:
     """The steps of serve/Dockerfile without Docker: its packages alone, its files, its settings, its command."""
-    recipe = (REPOSITORY / "serve" / "Dockerfile").read_text()
+    recipe = (TOP / "serve" / "Dockerfile").read_text()
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "serve/requirements.txt"]
-    done = subprocess.run(install, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(install, cwd=TOP, capture_output=True, text=True, check=False)
     if done.returncode and re.search("No matching distribution|Connection|Temporary failure", done.stderr):
         pytest.skip(f"pip can't reach its packages: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
@@ -81,7 +81,7 @@ def test_the_recipe_of_the_container_serves(bundle: Path, tmp_path: Path) -> Non
     (app / "models").mkdir()
     for source in re.findall(r"^COPY (\S+) \S+$", recipe, re.MULTILINE):
         if source.startswith(("chestxray", "serve", "models")) and not source.endswith(".txt"):
-            (app / source).symlink_to(bundle if source == "models/champion" else REPOSITORY / source)
+            (app / source).symlink_to(bundle if source == "models/champion" else TOP / source)
     settings = dict(re.findall(r"(\w+)=(\S+)", re.findall(r"^ENV (.*)$", recipe, re.MULTILINE)[-1]))
     command = json.loads(re.findall(r"^CMD (.*)$", recipe, re.MULTILINE)[-1])
     check = json.loads(re.findall(r"CMD (\[.*\])$", recipe, re.MULTILINE)[0])

@@ -1,68 +1,48 @@
-"""A service on a machine with half a gibibyte: what its process keeps, and what it needs at most."""
+"""What the service's process keeps and needs at most, held against other memory of the same run."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from benchmarks.client import PREDICT, Client, form
+from benchmarks.footprint import Footprint, measure_footprint
 from benchmarks.process import serving
 from chestxray.inference.bundle import CARD, bundle_digest
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import CHAMPION
-from serve.settings import REPOSITORY
-from tests.serve.files import encoded
+from tests.repository import TOP
 
 pytestmark = pytest.mark.slow
-HEATMAPS = f"{PREDICT}?heatmaps=inline&heatmaps_for=all"
 
 
-@pytest.fixture
-def store(bundle: Path, tmp_path: Path) -> str:
-    """A registry whose champion is the repository's bundle, or where that was not made yet the small one."""
-    made = REPOSITORY / "models" / "bundle"
-    served, address = made if (made / CARD).is_file() else bundle, f"sqlite:///{tmp_path / 'mlflow.db'}"
-    registry = MlflowClient(address)
+@pytest.fixture(scope="module")
+def footprint(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footprint]:
+    """Of a service that follows a registry, with the repository's bundle, or a small one where it was not made."""
+    folder, made = tmp_path_factory.mktemp("memory"), TOP / "models" / "bundle"
+    served, store = made if (made / CARD).is_file() else bundle, f"sqlite:///{folder / 'mlflow.db'}"
+    registry = MlflowClient(store)
     registry.create_registered_model("chest-xray")
     registry.create_model_version("chest-xray", served.resolve().as_uri(), tags={DIGEST: bundle_digest(served)})
     registry.set_registered_model_alias("chest-xray", CHAMPION, "1")
-    return address
+    with serving(folder, f"models:/chest-xray@{CHAMPION}", mlflow_tracking_uri=store) as server:
+        yield measure_footprint(server, served, predictions=100)
 
 
-def test_memory_stays_within_its_bounds(store: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    ordinary = form(encoded(rng.integers(256, size=(1024, 1024), dtype=np.uint8)))
-    large = form(encoded(rng.integers(65536, size=(3160, 3160), dtype=np.uint16), compress_level=0))
-    assert 18 * 2**20 < len(large) < 20 * 2**20
-    with serving(tmp_path, f"models:/chest-xray@{CHAMPION}", mlflow_tracking_uri=store) as server:
-        with Client(server.port) as client:
-            assert all(client.post(HEATMAPS, ordinary).status == 200 for _ in range(100))
-        assert server.resident() < 200
-
-        def upload(_: int) -> int:
-            with Client(server.port) as client:
-                return client.post(HEATMAPS, large).status
-
-        server.reset_peak()
-        with ThreadPoolExecutor(8) as clients:
-            assert list(clients.map(upload, range(8))) == [200] * 8
-        assert server.peak() < 350
-        assert server.resident() < 200
+def test_a_hundred_predictions_leave_nothing_behind(footprint: Footprint) -> None:
+    assert footprint.later < 1.1 * footprint.warm
 
 
-def test_batches_stay_within_the_bounds_too(store: str, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(256, size=(980, 980), dtype=np.uint8)
-    with serving(tmp_path, f"models:/chest-xray@{CHAMPION}", mlflow_tracking_uri=store) as server:
+def test_the_service_needs_little_beside_its_libraries_and_its_model(footprint: Footprint) -> None:
+    """MLflow or pandas in it would double its process."""
+    assert footprint.later < 2 * footprint.bare
 
-        def upload(path: str, files: int) -> int:
-            with Client(server.port) as client:
-                answers = client.post(path, form(*[encoded(noise)] * files)).json()["answers"]
-                return sum("findings" in answer for answer in answers)
 
-        server.reset_peak()
-        with ThreadPoolExecutor(8) as clients:
-            assert list(clients.map(lambda _: upload("/predict/batch", 20), range(8))) == [20] * 8
-        assert upload("/predict/batch?heatmaps=inline&heatmaps_for=all", 8) == 8
-        assert server.peak() < 350
+def test_uploads_wait_on_disk(footprint: Footprint) -> None:
+    """One at a time is in memory, as a file and as pixels."""
+    assert footprint.uploads < footprint.sent / 2
+    assert footprint.batches < footprint.sent / 2
+
+
+def test_answers_of_a_batch_leave_as_they_are_made(footprint: Footprint) -> None:
+    assert footprint.long_batch < footprint.short_batch + footprint.long_answer / 2

@@ -19,7 +19,8 @@ from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import Registry
 from chestxray.tracking.mlflow_runs import Run
 from serve.model_holder import ModelHolder
-from serve.settings import REPOSITORY, Settings
+from serve.settings import Settings
+from tests.repository import TOP
 from tests.serve.bundles import make_bundle
 
 
@@ -237,5 +238,5 @@ def test_what_the_pipeline_registers_can_be_served(tmp_path: Path) -> None:
 def test_the_service_imports_no_training_and_no_mlflow() -> None:
     heavy = {"tensorflow", "keras", "mlflow", "onnx", "torch"}
     code = f"import sys, serve.__main__, chestxray.cli.predict; print(*({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -18,11 +18,19 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from benchmarks.client import FORM, form
-from serve.settings import REPOSITORY
+from benchmarks.process import DEADLINE, free_port
+from tests.repository import TOP
 from tests.serve.files import PNG, encoded
 
 pytestmark = pytest.mark.slow
-DEADLINE = 30.0
+
+
+def get(url: str) -> httpx2.Response:
+    return httpx2.get(url, timeout=DEADLINE)
+
+
+def post(url: str) -> httpx2.Response:
+    return httpx2.post(url, files={"file": PNG}, timeout=DEADLINE)
 
 
 def until(ask: Callable[[], httpx2.Response], status: int) -> httpx2.Response:
@@ -40,16 +48,15 @@ def until(ask: Callable[[], httpx2.Response], status: int) -> httpx2.Response:
 
 def wait_until_ready(url: str, status: int) -> httpx2.Response:
     """Asks until `/readyz` has a status."""
-    return until(lambda: httpx2.get(f"{url}/readyz"), status)
+    return until(lambda: get(f"{url}/readyz"), status)
 
 
 @contextmanager
 def started_with(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, **settings, "PORT": str(port)}
     command = [sys.executable, "-m", "serve"]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(command, cwd=TOP, env=environment, stderr=subprocess.PIPE, text=True) as started:
         try:
             yield started, f"http://127.0.0.1:{port}"
         finally:
@@ -58,7 +65,7 @@ def started_with(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]
 
 @pytest.fixture
 def process(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with started_with(MODEL_URI=str(bundle), QUEUE_LENGTH="64") as started:
+    with started_with(MODEL_URI=str(bundle), QUEUE_LENGTH="64", DRAIN_SECONDS="5", SHUTDOWN_SECONDS="180") as started:
         yield started
 
 
@@ -82,7 +89,7 @@ def test_sigterm_loses_no_request(process: tuple[subprocess.Popen[str], str]) ->
     assert wait_until_ready(url, 200).json()["ready"] is True
 
     def ask(_: int) -> int:
-        answer = httpx2.post(f"{url}/predict?heatmaps=inline&heatmaps_for=all", files={"file": PNG}, timeout=DEADLINE)
+        answer = post(f"{url}/predict?heatmaps=inline&heatmaps_for=all")
         return answer.status_code
 
     with ThreadPoolExecutor(16) as clients:
@@ -101,9 +108,9 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
     (tmp_path / "bad.png").write_bytes(b"garbage")
     command = [sys.executable, "-m", "chestxray", "predict", str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     good, bad = (json.loads(line) for line in done.stdout.splitlines())
-    answer = httpx2.post(f"{url}/predict", files={"file": PNG}).json()
+    answer = post(f"{url}/predict").json()
     assert {key: good[key] for key in ("model", "image", "disclaimer", "predicted_labels")} == {
         key: answer[key] for key in ("model", "image", "disclaimer", "predicted_labels")
     }
@@ -114,7 +121,7 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
 def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
     command = [sys.executable, "-m", "chestxray", "predict", str(get_testdata_file("RG1_UNCR.dcm"))]
     environment = {**os.environ, "MODEL_URI": str(bundle)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
     assert (answer["image"]["width"], answer["image"]["height"]) == (1841, 1955)
     assert answer["image"]["format"] == "DICOM" and len(answer["findings"]) == 14
@@ -123,7 +130,7 @@ def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
 def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     environment = {**os.environ, "QUEUE_LENGTH": "-1"}
     command = [sys.executable, "-m", "serve"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "queue_length" in done.stderr
     assert "Traceback" not in done.stderr
@@ -133,7 +140,7 @@ def test_a_bad_heatmap_folder_is_named_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     environment = {**os.environ, "HEATMAP_FOLDER": str(tmp_path / "file" / "folder")}
     command = [sys.executable, "-m", "serve"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert str(tmp_path / "file") in done.stderr and "Traceback" not in done.stderr
 
@@ -160,15 +167,15 @@ def test_an_upload_that_stalls_does_not_hold_up_the_end(bundle: Path) -> None:
     with started_with(**settings) as (server, url):
         wait_until_ready(url, 200)
         with stalled(url) as client:
-            until(lambda: httpx2.get(f"{url}/livez"), 200)
+            until(lambda: get(f"{url}/livez"), 200)
             server.send_signal(signal.SIGTERM)
             answer = b"".join(iter(lambda: client.recv(4096), b""))
             assert answer.startswith(b"HTTP/1.1 503 ") and b'"overloaded"' in answer
-            assert server.wait(10) == 0
+            assert server.wait(DEADLINE) == 0
 
 
 def test_who_does_not_read_the_answer_gives_up_the_place(bundle: Path) -> None:
-    settings = {"MODEL_URI": str(bundle), "MAX_UPLOADS": "1", "TRANSFER_SECONDS": "0.5"}
+    settings = {"MODEL_URI": str(bundle), "MAX_UPLOADS": "1", "TRANSFER_SECONDS": "5"}  # enough to send the files
     body = form(*[encoded(np.random.default_rng(0).integers(256, size=(600, 600), dtype=np.uint8))] * 4)
     with started_with(**settings) as (_, url), socket.socket() as client:
         wait_until_ready(url, 200)
@@ -177,8 +184,8 @@ def test_who_does_not_read_the_answer_gives_up_the_place(bundle: Path) -> None:
         head = f"Content-Type: {FORM['Content-Type']}\r\nContent-Length: {len(body)}\r\n\r\n"
         path = "/predict/batch?heatmaps=inline&heatmaps_for=all"
         client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}".encode() + body)
-        until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 503)
-        until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 200)
+        until(lambda: post(f"{url}/predict"), 503)
+        until(lambda: post(f"{url}/predict"), 200)
 
 
 def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> None:
@@ -186,10 +193,10 @@ def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> No
         wait_until_ready(url, 200)
         for _ in range(4):
             slow.enter_context(stalled(url))
-        refused = until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 503)
+        refused = until(lambda: post(f"{url}/predict"), 503)
         assert (refused.json()["type"], refused.headers["retry-after"]) == ("overloaded", "1")
         assert "4 uploads" in refused.json()["detail"]
-        assert httpx2.get(f"{url}/livez").status_code == httpx2.get(f"{url}/readyz").status_code == 200
+        assert get(f"{url}/livez").status_code == get(f"{url}/readyz").status_code == 200
         slow.close()
-        until(lambda: httpx2.post(f"{url}/predict", files={"file": PNG}), 200)
+        until(lambda: post(f"{url}/predict"), 200)
         assert server.poll() is None

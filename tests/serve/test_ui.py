@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from serve.settings import REPOSITORY
+from tests.repository import TOP
 from tests.serve.files import PNG
 
 SECONDS = 60
@@ -22,7 +22,7 @@ SECONDS = 60
 def page(url: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     st.cache_data.clear()
     monkeypatch.setenv("SERVICE_URL", url)
-    return AppTest.from_file(str(Path(REPOSITORY, "serve", "ui.py")), default_timeout=SECONDS).run()
+    return AppTest.from_file(str(Path(TOP, "serve", "ui.py")), default_timeout=SECONDS).run()
 
 
 def upload(page: AppTest, data: bytes) -> AppTest:
@@ -95,7 +95,7 @@ def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
 
 def only_the_card(method: str, url: str, **_: object) -> object:
     assert (method, url.endswith("/v1/model")) == ("GET", True), "a new inference"
-    answer = httpx2.get(url)
+    answer = httpx2.get(url, timeout=SECONDS)
     answer.ok = answer.is_success  # type: ignore[attr-defined] # as requests calls it
     return answer
 

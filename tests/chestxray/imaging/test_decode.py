@@ -2,9 +2,8 @@
 
 import contextlib
 import io
-import resource
-import struct
-import zlib
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from PIL import Image
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import RadiographError
 from tests.nih_batch import noise, png
+from tests.repository import TOP
 
 # A picture whose every quarter differs, so that no rotation or mirroring of it looks like another.
 CORNERS = np.kron(np.array([[10, 90], [170, 250]], np.uint8), np.ones((16, 24), np.uint8))
@@ -109,21 +109,35 @@ def test_a_truncated_file_is_refused(image_format: str, share: float) -> None:
         decode(data[: int(len(data) * share)])
 
 
-def test_a_decompression_bomb_costs_nothing() -> None:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+PEAK = """
+import resource, sys
+from chestxray.imaging.decode import decode
+from chestxray.imaging.radiograph import RadiographError
+small, bomb = (open(path, "rb").read() for path in sys.argv[1:])
+decode(small)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    decode(bomb)
+except RadiographError as error:
+    print(error)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(grown if sys.platform == "darwin" else 1024 * grown)
+"""
 
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    bomb = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
-        + chunk(b"IEND", b"")
-    )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(RadiographError, match="pixels"):
-        decode(bomb)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+
+def test_a_decompression_bomb_costs_a_sliver_of_what_it_unpacks_to(tmp_path: Path) -> None:
+    """In a process of its own, where nothing else was as large before."""
+    side = 12_000
+    paths = tmp_path / "small.png", tmp_path / "bomb.png"
+    for path, pixels in zip(paths, (noise(0, (50, 50)), np.zeros((side, side), np.uint8)), strict=True):
+        path.write_bytes(png(pixels))
+    done = subprocess.run([sys.executable, "-c", PEAK, *paths], cwd=TOP, capture_output=True, text=True, check=True)
+    complaint, grown = done.stdout.splitlines()
+    assert "pixels" in complaint
+    assert int(grown) < side**2 / 5
+
+
+def test_the_most_pixels_to_accept_are_a_setting() -> None:
     with pytest.raises(RadiographError, match="pixels"):
         decode(png(noise(0, (50, 50))), max_pixels=2499)
 

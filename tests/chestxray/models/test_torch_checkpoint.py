@@ -158,12 +158,13 @@ def test_integers_and_scalars_are_tensors_too() -> None:
 def test_a_small_file_takes_up_little_memory() -> None:
     """Ten bytes that have Python's unpickler remember a value at a place far off, for which it makes room."""
     tracemalloc.start()
-    for place in (2**24, 2**31 - 1):
+    places = (2**24, 2**31 - 1)
+    for place in places:
         with pytest.raises(TorchFileError, match="opcodes"):
             read_tensors(b"\x80\x02K\x01r" + struct.pack("<I", place) + b".")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 2**20
+    assert peak < 8 * min(places) / 100  # bytes: a hundredth of the room for the smaller one
 
 
 def test_deep_nesting_is_refused_before_it_fills_the_stack() -> None:

@@ -42,12 +42,12 @@ def test_a_failure_leaves_undone_what_has_not_begun() -> None:
     def fail(item: int) -> None:
         begun.append(item)
         if item:
-            time.sleep(0.005)
+            time.sleep(0.05)
         raise ValueError(f"item {item}")
 
     with pytest.raises(ValueError, match="item 0"):
         list(parallel_map(fail, range(1000), 500))
-    assert len(begun) < 250
+    assert len(begun) < 500  # which takes seconds, however many cores there are
 
 
 def test_the_same_threads_work_every_time() -> None:
