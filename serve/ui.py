@@ -21,13 +21,6 @@ PHANTOMS = Path(__file__).resolve().parents[1] / "data" / "raw" / "phantom"
 """The batch that `make reproduce` draws."""
 SIDE = 1024
 """Longer side of the radiograph on the page, in pixels."""
-HEADLINES = {
-    "mean_auroc": "Mean AUROC",
-    "mean_average_precision": "Mean average precision",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-}
-"""Metrics of the test set that stand out, and what to call them."""
 WELCOME = """Upload a radiograph or pick an example. You will see
 
 - which of the 14 findings are **detected**: those whose probability reaches their operating point;
@@ -188,13 +181,22 @@ def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
     kind = "synthetic phantoms" if info.synthetic else "radiographs"
     version = f" version {info.version}" if info.version else ""
     alias = f" ({info.alias})" if info.alias else ""
-    title = f"Model {info.name}{version}{alias}: mean AUROC {test['mean_auroc']:.3f} on {test['n']} {kind}"
+    shown = headlines(card)
+    first = next(iter(shown))
+    title = f"Model {info.name}{version}{alias}: {shown[first]} {test[first]:.3f} on {test['n']} {kind}"
     with st.expander(title, expanded=expanded):
-        for column, (metric, label) in zip(st.columns(len(HEADLINES)), HEADLINES.items(), strict=True):
-            column.metric(label, f"{test[metric]:.3f}")
+        for column, (metric, name) in zip(st.columns(len(shown)), shown.items(), strict=True):
+            column.metric(f"{name[0].upper()}{name[1:]}", f"{test[metric]:.3f}")
             column.caption(f"95 % interval {test[f'{metric}_ci_low']:.3f}–{test[f'{metric}_ci_high']:.3f}")
         st.markdown(f"Measured on {test['n']} {kind} of {test['patients']} patients that it never saw in training.")
         st.markdown(f"{card['intended_use']}  \nSHA-256 of the bundle: `{info.sha256}`")
+
+
+def headlines(card: dict[str, Any]) -> dict[str, str]:
+    """Return the metrics that stand out and their titles: those that the card names, else those with one interval."""
+    test = card["metrics"]["test"]
+    with_interval = [name for name in test if isinstance(test.get(f"{name}_ci_low"), int | float)]
+    return card.get("headlines") or {name: name.replace("_", " ") for name in with_interval}
 
 
 def main() -> None:

@@ -11,13 +11,14 @@ from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
+from chestxray.metrics import table as metrics
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks
 from chestxray.models.onnx_graph import classifier_graph
 from chestxray.models.pretrained_config import TORCHVISION
 from chestxray.models.weights import HEAD
 
 ALPHA, SIZE, INPUT_SIZE = 0.35, 80, 64
-HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1", "micro_f1")
+HEADLINES = {metric.name: metric.title for metric in metrics.HEADLINES}
 METRICS = {"n": 10, "patients": 5} | {f"{name}{end}": 0.5 for name in HEADLINES for end in ("", "_ci_low", "_ci_high")}
 
 
@@ -54,6 +55,7 @@ def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
         synthetic=True,
         params={},
         metrics={"test": METRICS},
+        headlines=HEADLINES,
         intended_use="Tests.",
         licences=(),
     )

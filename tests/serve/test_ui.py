@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from serve.ui import headlines
 from tests.repository import TOP
 from tests.serve.files import PNG
 
@@ -48,6 +49,13 @@ def test_the_disclaimer_and_the_model_are_there_before_any_file(page: AppTest) -
     assert RESEARCH_USE_ONLY in page.warning[0].value
     assert "synthetic phantoms" in page.warning[0].value
     assert page.metric[0].label == "Mean AUROC"
+
+
+def test_metrics_have_the_titles_of_the_card_and_those_of_an_older_card_their_names() -> None:
+    metrics = {"n": 3, "mean_auroc": 0.5, "mean_auroc_ci_low": 0.4, "auroc": {}, "auroc_ci_low": {}}
+    titles = {"mean_auroc": "mean AUROC"}
+    assert headlines({"metrics": {"test": metrics}, "headlines": titles}) == titles
+    assert headlines({"metrics": {"test": metrics}}) == {"mean_auroc": "mean auroc"}
 
 
 def test_a_radiograph_gets_its_findings(page: AppTest) -> None:
