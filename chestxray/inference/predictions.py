@@ -60,7 +60,8 @@ class LinkedHeatmap(BaseModel):
     """Where such an overlay can be fetched until it expires."""
 
     kind: Literal["link"] = "link"
-    url: Annotated[str, Field(examples=["/static/gradcam/0f8fad5bd9cb469fa165708677289501.png"])]
+    url: str
+    """Of a PNG file, relative to the service's address."""
     expires_in_seconds: Annotated[float, Field(examples=[600.0])]
     """At the latest: those that were not fetched the longest go sooner when many are made."""
 
