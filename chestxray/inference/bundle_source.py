@@ -77,7 +77,7 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
     ModelURI.parse(address)
     if find_spec("mlflow") is None:
         raise BundleError(
-            f"{address} is in MLflow's registry, and MLflow is not installed here: name a bundle's folder"
+            f"{address} is in MLflow's registry, and MLflow is not installed here: set MODEL_URI to a bundle's folder"
         )
     file = _local(store)
     if file and not file.is_file():

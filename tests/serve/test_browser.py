@@ -6,18 +6,17 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from benchmarks.process import DEADLINE, free_port
+from benchmarks.process import free_port
 from chestxray.findings import RESEARCH_USE_ONLY
 from tests.repository import TOP
 from tests.serve.files import PNG
-from tests.serve.test_server import get, wait_until_ready
+from tests.serve.waiting import get, wait_until, wait_until_ready
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = playwright.Page, playwright.expect
@@ -27,13 +26,12 @@ QUIET = ("no-first-run", "disable-gpu", "disable-quic", "disable-background-netw
 MILLISECONDS = 60_000
 
 
-def wait_until_listening(port: int) -> None:
-    end = time.monotonic() + DEADLINE
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < end, f"nothing listens on {port}"
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +75,16 @@ class Site:
     """A service, and a page before it."""
 
     def __init__(self, start: Callable[..., subprocess.Popen[bytes]], bundle: Path) -> None:
-        port, page_port = free_port(), free_port()
-        self.url, self.page = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{page_port}"
+        port = free_port()
+        page_port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.page = f"http://127.0.0.1:{page_port}"
         self._run = lambda: start("serve", MODEL_URI=str(bundle), PORT=str(port), INFERENCE_THREADS="1")
         self.service = self._run()
         address = ("--server.address", "127.0.0.1", "--server.port", str(page_port))
         start("streamlit", "run", str(Path("serve", "ui.py")), *address, SERVICE_URL=self.url)
         wait_until_ready(self.url, 200)
-        wait_until_listening(page_port)
+        wait_until(lambda: listens(page_port), "the page does not listen")
 
     def predictions(self) -> float:
         """How many times the service was asked for a prediction."""

@@ -173,6 +173,15 @@ def test_without_a_store_it_says_what_to_do(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_without_mlflow_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chestxray.inference.bundle_source.find_spec", lambda name: None)
+    holder = following("models:/chest-xray@champion")
+    holder.refresh()
+    assert holder.problem and holder.problem.endswith(
+        "MLflow is not installed here: set MODEL_URI to a bundle's folder"
+    )
+
+
 def new_version(client: MlflowClient, folder: Path, digest: str) -> str:
     return str(client.create_model_version("chest-xray", folder.as_uri(), tags={DIGEST: digest}).version)
 

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,34 +20,9 @@ from benchmarks.client import FORM, form
 from benchmarks.process import DEADLINE, free_port
 from tests.repository import TOP
 from tests.serve.files import PNG, encoded
+from tests.serve.waiting import get, post, until, wait_until_ready
 
 pytestmark = pytest.mark.slow
-
-
-def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, timeout=DEADLINE)
-
-
-def post(url: str) -> httpx2.Response:
-    return httpx2.post(url, files={"file": PNG}, timeout=DEADLINE)
-
-
-def until(ask: Callable[[], httpx2.Response], status: int) -> httpx2.Response:
-    """Asks until the answer has a status."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        try:
-            answer = ask()
-            if answer.status_code == status:
-                return answer
-        except httpx2.ConnectError:
-            pass
-        assert time.monotonic() < end, f"no answer of status {status}"
-
-
-def wait_until_ready(url: str, status: int) -> httpx2.Response:
-    """Asks until `/readyz` has a status."""
-    return until(lambda: get(f"{url}/readyz"), status)
 
 
 @contextmanager
