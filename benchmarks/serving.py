@@ -62,7 +62,7 @@ def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
     run = Run(client, client.create_run(experiment).info.run_id)
     weights = bundle / MODEL  # in place of the weights, which nobody reads
     registry = Registry(client, NAME)
-    registry.promote(registry.save(run, bundle, weights))
+    registry.promote(registry.register(run, bundle, weights))
     options = ["-m", f"models:/{NAME}@champion", "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
     command = [sys.executable, "-m", "mlflow", "models", "serve", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn there

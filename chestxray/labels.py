@@ -20,7 +20,7 @@ Weights = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class LabelMasks:
-    """Checked labels of n images; an image that neither has nor lacks a finding has no label and counts nowhere.
+    """Checked labels of n images; an image without a label for a finding is ignored for it.
 
     Attributes:
         present: `(n, 14)` which images have the finding.
@@ -136,8 +136,8 @@ def has_both_classes(labels: LabelMasks) -> Booleans:
     return np.asarray(labels.present.any(axis=0) & labels.absent.any(axis=0))
 
 
-def scorable(labels: LabelMasks) -> Booleans:
-    """Return which findings can be ranked, as `has_both_classes`, but refuse to score nothing.
+def check_scorable(labels: LabelMasks) -> Booleans:
+    """Check that at least one finding has both classes; return which have.
 
     Raises:
         UserError: no finding has both classes.

@@ -53,7 +53,7 @@ class Service:
         self.stopped = threading.Event()
 
     def follow(self) -> None:
-        """Take up the model, then every model that MODEL_URI comes to mean, until it is `stopped`."""
+        """Load the model that MODEL_URI names, and again whenever that changes, until `stopped` is set."""
         while True:
             self.holder.refresh()
             self.metrics.model_problem.set(self.holder.problem is not None)

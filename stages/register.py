@@ -31,7 +31,7 @@ def main() -> None:
         registry = Registry(client, params.register_.model)
         test = load_dataset(prepared_folders(params.batches)).split("test")
         logits = pd.read_parquet("models/test_logits.parquet")
-        version = registry.save(pipeline, BUNDLE, Path("models/final.weights.h5"), logits)
+        version = registry.register(pipeline, BUNDLE, Path("models/final.weights.h5"), logits)
         promotion = decide_promotion(registry, version, test, params)
         write_json(REPORTS / VERDICT_FILE, promotion.verdict)
         write_text(REPORTS / "promotion.md", report(promotion.verdict))

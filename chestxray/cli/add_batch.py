@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def params_edits(arrival: Arrival, warm_start: str | None, params: Params) -> dict[str, Any]:
-    """The edits of `params.yaml` that add a batch, by dotted key.
+    """Return the edits of `params.yaml` that add a batch, by dotted key.
 
     Args:
         arrival: the batch.

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summary(bundle: Path, report: Path) -> str:
-    """The headline metrics with their intervals, the table by finding, and where to look next.
+    """Say the headline metrics with their intervals, the table by finding, and where to look next.
 
     Args:
         bundle: folder of the bundle.
@@ -39,7 +39,7 @@ def summary(bundle: Path, report: Path) -> str:
     card = Bundle(bundle).card
     test: dict[str, Any] = card.metrics["test"]
     kind = "SYNTHETIC phantoms, no clinical meaning" if card.synthetic else "radiographs"
-    lines = [f"Test side: {test['n']} images of {test['patients']} patients ({kind}). {RESEARCH_USE_ONLY}", ""]
+    lines = [f"Test split: {test['n']} images of {test['patients']} patients ({kind}). {RESEARCH_USE_ONLY}", ""]
     for metric in HEADLINES:
         low = test[f"{metric.name}_ci_low"]
         high = test[f"{metric.name}_ci_high"]

@@ -112,7 +112,9 @@ def read_studies(folder: Path) -> pd.DataFrame:
 
 
 def load_dataset(prepared: Iterable[Path]) -> Dataset:
-    """Open prepared batches, in the order given, as one data set; an image that several have is the first one's.
+    """Open prepared batches, in the order given, as one data set.
+
+    An image found in several batches is kept from the first.
 
     Raises:
         SplitError: a patient or an identical image is in two splits.

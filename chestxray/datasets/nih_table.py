@@ -52,7 +52,10 @@ def read_rows(path: Path, *headers: str) -> Iterator[list[str]]:
         try:
             given = ",".join(next(reader, [])).rstrip(",")
             if given not in headers:
-                raise UserError(f"wrong header in {path}: expected {headers[0]!r}, given {given[:300]!r}. Mend it.")
+                raise UserError(
+                    f"wrong header in {path}: expected {headers[0]!r}, given {given[:300]!r}. "
+                    "Make the expected one its first line."
+                )
             for row in reader:
                 if row:
                     yield row if any(row[width:]) else row[:width]

@@ -17,7 +17,7 @@ MINIMUM_SLOPE = 0.01
 
 
 def _fit_curve(logits: Floats, positive: Booleans) -> tuple[float, float]:
-    """Slope and intercept of one finding; both `(n,)`, both classes present."""
+    """Fit slope and intercept of one finding; both `(n,)`, both classes present."""
     positives = np.count_nonzero(positive)
     negatives = np.count_nonzero(~positive)
     targets = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))

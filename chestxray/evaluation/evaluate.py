@@ -12,14 +12,14 @@ from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
-from chestxray.evaluation.logits import content_hashes, logits_frame, predict_logits
+from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
 from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
-from chestxray.labels import has_both_classes, label_masks, scorable
+from chestxray.labels import check_scorable, has_both_classes, label_masks
 from chestxray.metrics.calibration_error import calibration_error
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.report import evaluate
@@ -59,7 +59,7 @@ class Evaluation:
 
     def test_logits(self) -> pd.DataFrame:
         """Tabulate the logits of the test images by content hash and finding."""
-        return logits_frame(content_hashes(self.test), self.logits)
+        return logits_frame(prepared_hashes(self.test), self.logits)
 
     def predictions(self) -> pd.DataFrame:
         """Tabulate a row a test image: batch, image, patient, then truth, probability and decision of each finding.
@@ -77,22 +77,23 @@ class Evaluation:
 def evaluate_model(
     model: OnnxModel, dataset: Dataset, benchmark: tuple[str, ...], params: EvaluateParams
 ) -> Evaluation:
-    """Fit calibration and operating points on validation, then looks at test, once.
+    """Fit calibration and operating points on validation, then look at test, once.
 
     Args:
         model: to evaluate.
         dataset: all batches.
-        benchmark: batches whose test images are the fixed yardstick.
+        benchmark: batches whose test images are the fixed test set.
         params: of the operating points and the bootstrap.
 
     Raises:
-        ValueError: validation or test has no images, or test no finding with both classes.
+        UserError: validation or test has no images, or test no finding with both classes.
     """
     validation = dataset.split("validation")
     test = dataset.split("test")
     for split, images in (("validation", validation), ("test", test)):
         if images.studies.empty:
             raise UserError(f"no {split} images: give more patients, or raise prepare.{split}")
+    check_scorable(label_masks(test.labels))
     logits = predict_logits(model, validation, "predicting validation")
     platt = fit_platt(logits, validation.labels)
     thresholds = fit_thresholds(validation.labels, platt.probabilities(logits), params.threshold_policy)
@@ -100,22 +101,23 @@ def evaluate_model(
     before = Platt.identity().probabilities(logits)
     after = platt.probabilities(logits)
     decisions = decide(after, thresholds)
-    scorable(label_masks(test.labels))
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        return _metrics(test.labels[part], before[part], after[part], decisions[part], test.patients[part], params)
+        return _metrics_if_scorable(
+            test.labels[part], before[part], after[part], decisions[part], test.patients[part], params
+        )
 
     batch = test.studies["batch"].to_numpy()
     parts = {name: batch == name for name in dataset.studies["batch"].unique()}
     metrics = {
         "test": measured(np.ones(len(batch), bool)),
         "benchmark": measured(np.isin(batch, benchmark)),
-        "batch": {name: _headlines(measured(part)) for name, part in parts.items()},
+        "batch": {name: _without_findings(measured(part)) for name, part in parts.items()},
     }
     return Evaluation(platt, thresholds, metrics, logits, before, after, decisions, test)
 
 
-def _metrics(
+def _metrics_if_scorable(
     labels: npt.NDArray[np.int8],
     before: npt.NDArray[np.float32],
     after: npt.NDArray[np.float32],
@@ -132,7 +134,7 @@ def _metrics(
     return metrics
 
 
-def _headlines(metrics: dict[str, Any]) -> dict[str, Any]:
+def _without_findings(metrics: dict[str, Any]) -> dict[str, Any]:
     """Leave out what has a value for each finding."""
     return {name: value for name, value in metrics.items() if not isinstance(value, dict)}
 

@@ -1,6 +1,6 @@
 """Draw the figures of an evaluation and of a training, 1600 pixels wide, the same bytes for the same numbers.
 
-Every figure takes a `note` for its title: what the images are ("synthetic phantoms, test side"), which thresholds.
+Every figure takes a `note` for its title: what the images are ("synthetic phantoms, test side"), and which thresholds.
 Figures are made as objects, without pyplot: nothing global, no display, safe in any thread.
 """
 
@@ -99,7 +99,7 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figur
     """Draw 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
 
     Args:
-        confusion: `finding, tn, fp, fn, tp`, as `metrics.confusion_matrices` gives.
+        confusion: `finding, tn, fp, fn, tp`, as `confusion.confusion_matrices` gives.
         n: images; a row adds up to those of them that label its finding.
         note: what the images are and how thresholds were chosen; says "synthetic" when they are.
 
@@ -128,7 +128,7 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
 
     Args:
         roc: `finding, fpr, tpr`, as `ranking.curves` gives.
-        metrics: what `metrics.evaluate` gave for the same images.
+        metrics: what `report.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
     Raises:
@@ -160,7 +160,7 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
 
     Args:
         precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
-        metrics: what `metrics.evaluate` gave for the same images.
+        metrics: what `report.evaluate` gave for the same images.
         note: what the images are; says "synthetic" when they are.
 
     Raises:
@@ -249,7 +249,7 @@ def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
 
 
 def history_figure(history: pd.DataFrame, note: str) -> Figure:
-    """Draw the mean AUROC of every registered version on every batch's test part.
+    """Draw the mean AUROC of every registered version on every batch's test images.
 
     A filled marker: the version was trained on that batch. A vertical line: the champion.
 
@@ -257,7 +257,7 @@ def history_figure(history: pd.DataFrame, note: str) -> Figure:
         history: as `history.version_history` gives it.
         note: for the title.
     """
-    figure = _figure(7.0, "Registered versions on every batch's test part", note)
+    figure = _figure(7.0, "Registered versions on every batch's test images", note)
     axes = figure.subplots()
     versions = sorted(history["version"].unique())
     axes.set(xticks=versions, xlabel="version", ylabel="mean AUROC", xlim=(versions[0] - 0.5, versions[-1] + 0.5))

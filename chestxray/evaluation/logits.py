@@ -30,7 +30,7 @@ def predict_logits(model: OnnxModel, images: Dataset, what: str) -> Single:
     return np.concatenate([model.logits(chunk) for chunk in chunks])
 
 
-def content_hashes(images: Dataset) -> pd.Index:
+def prepared_hashes(images: Dataset) -> pd.Index:
     """Return the SHA-256 of the prepared pixels of each image, N."""
     pixels = (images.pixels(row).tobytes() for row in range(len(images.studies)))
     return pd.Index([hashlib.sha256(image).hexdigest() for image in pixels], dtype="str")

@@ -69,7 +69,7 @@ def write_overlays(
     out.mkdir(parents=True)
     rows: list[dict[str, Any]] = []
     shown: list[Pixels] = []
-    for index in progress(chosen, "Grad-CAM", len(chosen), "studie"):
+    for index in progress(chosen, "Grad-CAM", len(chosen), "overlay"):
         overlays = list(_overlays(bundle, test, index, boxes, params))
         for row, picture in overlays:
             (out / row["file"]).write_bytes(encode_png(picture))

@@ -1,7 +1,6 @@
 """Open a bundle, `model.onnx` and `bundle.json`, and predict with it: no TensorFlow is needed."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ class Card(BaseModel):
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
-        test_draws: by batch, how its test patients were drawn, as `split.draws_of_test` says.
+        test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images, as in `reports/metrics.json`.
         headlines: those of `metrics` that are shown first, with their titles; older bundles name none.
@@ -73,21 +72,6 @@ class Card(BaseModel):
                 raise BundleError(f"{CARD} has no params.{name}")
             value = value[key]
         return value
-
-    def split_facts(self, prepare: Mapping[str, Any], draws: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
-        """Compare what decides in which split a patient is: by name, what it was for this model and what it is now.
-
-        Args:
-            prepare: params of that stage now.
-            draws: `split.draws_of_test` of the batches now.
-
-        Raises:
-            BundleError: the card does not say.
-        """
-        keys = ("test", "validation", "salt")
-        facts = {f"prepare.{key}": (self.param(f"prepare.{key}"), prepare[key]) for key in keys}
-        both = [batch for batch in self.test_draws if batch in draws]
-        return facts | {f"test patients of batch {batch}": (self.test_draws[batch], draws[batch]) for batch in both}
 
 
 def write_card(card: Card, folder: Path) -> None:

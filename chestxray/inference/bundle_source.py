@@ -64,12 +64,12 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
         found: Found = source if source.get("sha256") == digest else {"name": path.resolve().name}
         return path, {**found, "sha256": digest}
     except (OSError, ValueError) as error:
-        raise BundleError(f"MODEL_URI names no bundle: {error}; `make reproduce` makes models/bundle") from error
+        raise BundleError(f"{address} is no bundle: {error}; `make reproduce` makes models/bundle") from error
 
 
 def _local(store: str) -> Path | None:
     """Return the file of a local store; a relative address goes by the working directory of this process."""
-    return Path(store.removeprefix(LOCAL)).absolute() if store.startswith(LOCAL) else None
+    return Path(store.removeprefix(LOCAL).partition("?")[0]).absolute() if store.startswith(LOCAL) else None
 
 
 def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> Found:

@@ -43,5 +43,5 @@ class ModelURI:
         return cls(match["name"], match["alias"], match["version"])
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
+        """Return the text that `parse` reads."""
         return f"{SCHEME}{self.name}" + (f"@{self.alias}" if self.alias else f"/{self.version}")

@@ -24,7 +24,7 @@ class OnnxModel:
 
     Attributes:
         size: side of the image that it takes, in pixels.
-        input_size: side of the central square of it that it sees and the maps cover.
+        input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
     """
 
@@ -40,11 +40,11 @@ class OnnxModel:
         self.bias: tuple[float, ...] = tuple(json.loads(facts["bias"]))
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Single:
-        """uint8 N × S × S × 1 → float32 N × 14."""
+        """Predict logits: uint8 N × S × S × 1 → float32 N × 14."""
         (logits,) = self._session.run(["logits"], {"image": images})
         return np.asarray(logits)
 
     def logits_and_maps(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
-        """uint8 N × S × S × 1 → float32 N × 14 and N × h × w × 14."""
+        """Predict logits and maps: uint8 N × S × S × 1 → float32 N × 14 and N × h × w × 14."""
         logits, maps = self._session.run(["logits", "maps"], {"image": images})
         return np.asarray(logits), np.asarray(maps)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, Weights, check_scores, drawn_once, label_masks, scorable
+from chestxray.errors import UserError
+from chestxray.labels import Floats, Weights, check_scorable, check_scores, drawn_once, label_masks
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
 from chestxray.tracking.progress import progress
 
@@ -36,7 +37,7 @@ def check_patients(patients: npt.ArrayLike, images: int) -> npt.NDArray[Any]:
     if array.shape != (images,):
         raise ValueError(f"patients must be ({images},), one id an image; got {array.shape}")
     if len(np.unique(array)) < 2:
-        raise ValueError(f"an interval needs at least 2 patients, got only {array[0]!r}; give more patients")
+        raise UserError(f"an interval needs at least 2 patients, got only {array[0]!r}; give more patients")
     return array
 
 
@@ -130,7 +131,7 @@ def paired_bootstrap(
     """
     masks = label_masks(labels)
     people = check_patients(patients, len(masks))
-    scorable(masks)
+    check_scorable(masks)
     rankings_a = rank_findings(masks, check_scores(scores_a, "scores_a", images=len(masks)))
     rankings_b = rank_findings(masks, check_scores(scores_b, "scores_b", images=len(masks)))
 

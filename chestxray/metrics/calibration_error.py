@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, LabelMasks, Weights, check_scores, drawn_once, label_masks, scorable
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once, label_masks
 
 BINS = 10
 
@@ -123,5 +123,5 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> di
     masks = label_masks(labels)
     scores = check_scores(probabilities, "probabilities", images=len(masks), low=0, high=1)
     errors = calibration_errors(masks, scores)(drawn_once(len(masks)))[0]
-    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(scorable(masks))}
+    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(check_scorable(masks))}
     return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

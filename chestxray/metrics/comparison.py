@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, LabelMasks, Weights, label_masks, scorable
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, label_masks
 from chestxray.metrics.bootstrap import check_patients, resample
 from chestxray.metrics.table import BY_FINDING, Metric, Predictions, Sample
 
@@ -61,7 +61,7 @@ def compare(
     """
     masks = label_masks(labels)
     people = check_patients(patients, len(masks))
-    scorable(masks)
+    check_scorable(masks)
     chosen = tuple(metrics)
     old = Sample(masks, champion, "champion")
     new = Sample(masks, challenger, "challenger")

@@ -12,7 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_scores, drawn_once, label_masks, scorable
+from chestxray.labels import (
+    Booleans,
+    Floats,
+    LabelMasks,
+    Weights,
+    check_scorable,
+    check_scores,
+    drawn_once,
+    label_masks,
+)
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -47,7 +56,7 @@ def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats
 
 
 def rank_findings(labels: LabelMasks, scores: Floats) -> list[Ranking]:
-    """Ranks the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
+    """Rank the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
     known = (labels.labelled_rows(finding) for finding in range(len(FINDINGS)))
     return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
 
@@ -129,7 +138,7 @@ def mean_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    scorable(label_masks(labels))
+    check_scorable(label_masks(labels))
     return float(np.nanmean(auroc(labels, scores)))
 
 
@@ -173,7 +182,7 @@ def curves(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.Data
     rankings = rank_findings(masks, check_scores(probabilities, "probabilities", images=len(masks)))
     roc = []
     precision_recall = []
-    for finding in np.flatnonzero(scorable(masks)):
+    for finding in np.flatnonzero(check_scorable(masks)):
         ranking = rankings[finding]
         name = FINDINGS[finding]
         positives = len(ranking.positives)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, check_decisions, check_scores, drawn_once, label_masks, scorable
+from chestxray.labels import Floats, check_decisions, check_scorable, check_scores, drawn_once, label_masks
 from chestxray.metrics.bootstrap import check_patients, interval, resample
 from chestxray.metrics.confusion import AVERAGES, operating_table
 from chestxray.metrics.ranking import DECIMALS
@@ -59,7 +59,7 @@ def evaluate(
     masks = label_masks(labels)
     people = check_patients(patients, len(masks))
     sample = Sample(masks, Predictions(probabilities, decisions))
-    counts = {"n": len(masks), "patients": len(np.unique(people)), "findings_scored": int(scorable(masks).sum())}
+    counts = {"n": len(masks), "patients": len(np.unique(people)), "findings_scored": int(check_scorable(masks).sum())}
     with_interval = tuple(metric for metric in REPORTED if metric.interval)
     point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(masks))).items()}
     drawn = resample(lambda weights: sample.scores(with_interval, weights), people, resamples, seed)[1]

@@ -1,7 +1,7 @@
 """List the metrics: what each is called, which way is better, and how it is computed under weights.
 
-`METRICS` is the one table of them: `metrics.json`, the reports, the figures, the page and the gate go by it. A metric
-more is one entry there and one function here.
+`METRICS` is the one table of those that are computed under weights: `metrics.json`, the reports, the figures, the
+page and the gate go by it. A metric more is one entry there and one function here.
 """
 
 from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ METRICS = (
     Metric("auroc", "AUROC", _auroc, by_finding=True, interval=True),
     Metric("average_precision", "average precision", _average_precision, by_finding=True),
     Metric("f1", "F1", _f1, by_finding=True),
-    # In metrics.json its mean has the name.
+    # metrics.json uses this name for the mean.
     Metric(
         "calibration_error",
         "calibration error",

@@ -8,9 +8,7 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.labels import drawn_once, has_both_classes, label_masks
-from chestxray.metrics.confusion import f1_scores
-from chestxray.metrics.ranking import auroc
-from chestxray.metrics.table import Predictions
+from chestxray.metrics.table import HEADLINES, Predictions, Sample
 from chestxray.registry.version_predictions import VersionPredictions
 
 COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_auroc", "macro_f1")
@@ -54,17 +52,19 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
     return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _scores(labels: npt.NDArray[np.int8], scores: Predictions) -> tuple[float, float]:
+def _scores(labels: npt.NDArray[np.int8], predictions: Predictions) -> tuple[float, float]:
+    """Compute mean AUROC and macro F1; NaN where nothing can be scored."""
     masks = label_masks(labels)
-    both = has_both_classes(masks)
-    if not both.any():
+    if not has_both_classes(masks).any():
         return np.nan, np.nan
-    f1 = f1_scores(masks, np.asarray(scores.decisions).astype(bool), drawn_once(len(masks)))[0][0]
-    return float(np.nanmean(auroc(labels, scores.probabilities))), float(f1[both].mean())
+    scores = Sample(masks, predictions).scores(HEADLINES, drawn_once(len(masks)))
+    return float(scores["mean_auroc"][0]), float(scores["macro_f1"][0])
 
 
 def _with_transfer(table: pd.DataFrame) -> pd.DataFrame:
-    transfer, forgetting = pd.Series(np.nan, table.index), pd.Series(np.nan, table.index)
+    """Add backward transfer and forgetting."""
+    transfer = pd.Series(np.nan, table.index)
+    forgetting = pd.Series(np.nan, table.index)
     for _, rows in table.groupby("batch"):
         learned = rows.index[rows["trained_on"] == 1]
         if len(learned):

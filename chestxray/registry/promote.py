@@ -8,6 +8,7 @@ import pandas as pd
 
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import Dataset
+from chestxray.errors import UserError
 from chestxray.params import Params
 from chestxray.registry.flips import FLIP_COLUMNS, flips
 from chestxray.registry.gate import judge
@@ -47,53 +48,56 @@ def decide_promotion(registry: Registry, version: RegisteredVersion, test: Datas
     Raises:
         RegistryError: the version's files are gone.
     """
-    holder = registry.version_with_alias(CHAMPION)
-    champion = holder.number if holder else None
+    champion = registry.version_with_alias(CHAMPION)
+    champion_number = champion.number if champion else None
     predictions = predict_versions(registry, test, params)
     if version.number not in predictions:
         raise RegistryError(
             f"version {version.number} can't be opened; delete it from the registry and run dvc repro again"
         )
-    history = version_history(test, list(predictions.values()), champion)
-    facts = {"version": version.number, "champion": champion, "synthetic": test.synthetic}
-    unchanged = pd.DataFrame(columns=FLIP_COLUMNS)
-    if version.number == champion:
+    history = version_history(test, list(predictions.values()), champion_number)
+    verdict = {"version": version.number, "champion": champion_number, "synthetic": test.synthetic}
+    no_flips = pd.DataFrame(columns=FLIP_COLUMNS)
+    if version.number == champion_number:
         unknown = {"decision": "promote", "reason": "It is champion already; its verdict is not on record."}
-        verdict, changed = version.verdict() or (facts | {"champion": None} | unknown, unchanged)
-        return Promotion(verdict, changed, history)
-    own = predictions[version.number]
-    rival = predictions.get(champion) if champion else None
-    changed = flips(test.studies, rival.predictions, own.predictions) if rival else unchanged
-    return Promotion(facts | _decide(version, champion, rival, own, test, params), changed, history)
+        kept, kept_flips = version.verdict() or (verdict | {"champion": None} | unknown, no_flips)
+        return Promotion(kept, kept_flips, history)
+    challenger_predictions = predictions[version.number]
+    champion_predictions = predictions.get(champion_number) if champion_number else None
+    changed = no_flips
+    if champion_predictions:
+        changed = flips(test.studies, champion_predictions.predictions, challenger_predictions.predictions)
+    verdict |= _decide(version, champion_number, champion_predictions, challenger_predictions, test, params)
+    return Promotion(verdict, changed, history)
 
 
 def _decide(
     version: RegisteredVersion,
-    champion: int | None,
-    rival: VersionPredictions | None,
-    own: VersionPredictions,
+    champion_number: int | None,
+    champion: VersionPredictions | None,
+    challenger: VersionPredictions,
     test: Dataset,
     params: Params,
 ) -> dict[str, Any]:
     """Decide and say why; the gate is asked where nothing else settles it."""
     decision = "keep"
     by_hand = "to replace it, move the alias in MLflow by hand"
-    if champion is None:
+    if champion_number is None:
         decision = "promote"
         reason = "It is the first: there is no champion to hold it against."
     elif version.verdict_tag == ROLLED_BACK:
         reason = "It was rolled back by hand."
-    elif version.number < champion:
-        reason = f"Version {champion} was promoted after it: {by_hand}."
-    elif rival is None:
-        reason = f"Champion version {champion} can't be compared (the log says why): {by_hand}."
-    elif rival.synthetic and not test.synthetic:
+    elif version.number < champion_number:
+        reason = f"Version {champion_number} was promoted after it: {by_hand}."
+    elif champion is None:
+        reason = f"Champion version {champion_number} can't be compared (the log says why): {by_hand}."
+    elif champion.synthetic and not test.synthetic:
         decision = "promote"
-        reason = f"It is trained on radiographs, champion version {champion} on synthetic phantoms."
-    elif test.synthetic and not rival.synthetic:
-        reason = f"Champion version {champion} is trained on radiographs, it on synthetic phantoms."
+        reason = f"It is trained on radiographs, champion version {champion_number} on synthetic phantoms."
+    elif test.synthetic and not champion.synthetic:
+        reason = f"Champion version {champion_number} is trained on radiographs, it on synthetic phantoms."
     else:
-        return _ask_gate(test, rival, own, params)
+        return _ask_gate(test, champion, challenger, params)
     return {"decision": decision, "reason": reason}
 
 
@@ -101,6 +105,8 @@ def _ask_gate(
     test: Dataset, champion: VersionPredictions, challenger: VersionPredictions, params: Params
 ) -> dict[str, Any]:
     part = test.studies["batch"].isin(benchmark_batches(params)).to_numpy()
+    if not part.any():
+        return {"decision": "underpowered", "reason": "The benchmark has no test images."}
     try:
         return judge(
             test.labels[part],
@@ -109,7 +115,7 @@ def _ask_gate(
             test.patients[part],
             params.register_.gate,
         ).to_dict()
-    except ValueError as error:
+    except UserError as error:
         return {"decision": "underpowered", "reason": f"The benchmark can't tell models apart: {error}."}
 
 

@@ -22,7 +22,7 @@ from chestxray.tracking.mlflow_runs import Run
 
 DIGEST = "chestxray.bundle_sha256"
 WEIGHTS_DIGEST = "chestxray.weights_sha256"
-LOGITS_DIGEST = "chestxray.opinions_sha256"
+LOGITS_DIGEST = "chestxray.opinions_sha256"  # the older name, which stored versions keep
 VERDICT = "chestxray.verdict"
 """Tags of a version."""
 ROLLED_BACK = "rolled back"
@@ -30,7 +30,7 @@ ROLLED_BACK = "rolled back"
 
 MODEL_FOLDER = "model"
 WEIGHTS_FOLDER = "weights"
-LOGITS_FILE = "opinions/logits.parquet"
+LOGITS_FILE = "opinions/logits.parquet"  # so here
 VERDICT_FOLDER = "verdict"
 """Where a version's files lie, below `artifact_path`."""
 VERDICT_FILE = "promotion.json"

@@ -9,14 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.datasets.split import split_fingerprint
-from chestxray.evaluation.logits import IMAGES_AT_ONCE, content_hashes, logits_frame, predict_logits
-from chestxray.findings import FINDINGS
+from chestxray.evaluation.logits import IMAGES_AT_ONCE, logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import BundleError
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.metrics.table import Predictions
 from chestxray.params import Params
+from chestxray.registry.compatibility import shared_facts
 from chestxray.registry.registered_version import RegisteredVersion, RegistryError
 from chestxray.registry.versions import Registry
 
@@ -56,7 +55,7 @@ def predict_versions(registry: Registry, test: Dataset, params: Params) -> dict[
         By number, the oldest first.
     """
     found = {}
-    hashes = content_hashes(test)
+    hashes = prepared_hashes(test)
     for version in registry.versions():
         try:
             found[version.number] = _predict(version, test, hashes, params)
@@ -70,13 +69,9 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
         bundle = version.bundle(folder)
         card = bundle.card
         trained_on = tuple(card.param("batches"))
-        draws = split_fingerprint(test.studies, params.prepare)
-        facts = card.split_facts(params.prepare.model_dump(mode="json"), draws)
-        facts["prepare.size"] = (card.param("prepare.size"), params.prepare.size)
-        facts["findings"] = (card.findings, FINDINGS)
-        for name, (then, now) in facts.items():
-            if then != now:
-                raise RegistryError(f"it was made with {name} {then}, this run has {now}")
+        for name, (theirs, ours) in shared_facts(card, params, test.studies).items():
+            if theirs != ours:
+                raise RegistryError(f"it was made with {name} {theirs}, this run has {ours}")
         probabilities = bundle.platt.probabilities(_logits(version, bundle.model, test, hashes))
     predictions = Predictions(probabilities, decide(probabilities, bundle.thresholds))
     return VersionPredictions(version.number, trained_on, card.synthetic, predictions)
@@ -85,10 +80,10 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
 def _logits(version: RegisteredVersion, model: OnnxModel, test: Dataset, hashes: pd.Index) -> npt.NDArray[np.float32]:
     """Return the logits of the images that have these hashes; compute those that the version has not kept."""
     kept = version.logits()
-    known = np.flatnonzero(hashes.isin(kept.index))[:IMAGES_AT_ONCE]
-    if len(known):
-        again = model.logits(next(_select(test, known).chunks(IMAGES_AT_ONCE)))
-        if not np.array_equal(again, kept.loc[hashes[known]]):  # another runtime or processor may round differently
+    stored_rows = np.flatnonzero(hashes.isin(kept.index))[:IMAGES_AT_ONCE]
+    if len(stored_rows):  # another runtime or processor may round differently
+        again = model.logits(next(_select(test, stored_rows).chunks(IMAGES_AT_ONCE)))
+        if not np.array_equal(again, kept.loc[hashes[stored_rows]]):
             kept = kept.iloc[:0]
     missing = np.flatnonzero(~hashes.isin(kept.index) & ~hashes.duplicated())
     if len(missing):

@@ -67,8 +67,8 @@ class Registry:
         number = self._client.get_registered_model(self.name).aliases.get(alias)
         return None if number is None else self.version(int(number))
 
-    def save(self, run: Run, bundle: Path, weights: Path, logits: pd.DataFrame | None = None) -> RegisteredVersion:
-        """Make a bundle a version, unless it is one, and the challenger.
+    def register(self, run: Run, bundle: Path, weights: Path, logits: pd.DataFrame | None = None) -> RegisteredVersion:
+        """Register a bundle as a version, if it is not one yet, and make it the challenger.
 
         One process at a time should (`tracking.store.store_lock`). On a server, which can't be locked from here, two
         may at once: of two versions of the same bundle the one with the higher number is taken back. A killed process
@@ -103,7 +103,7 @@ class Registry:
         return version
 
     def promote(self, version: RegisteredVersion) -> None:
-        """Make a version the champion and the one before it `previous`; whoever is champion already stays it."""
+        """Make a version the champion and the one before it `previous`; does nothing if it already is."""
         old = self.version_with_alias(CHAMPION)
         if old is not None and old.number == version.number:
             return
@@ -129,7 +129,7 @@ class Registry:
             raise RegistryError(f"{self.name} has no previous champion to go back to")
         champion.tag(VERDICT, ROLLED_BACK)
         previous.tag(VERDICT, f"restored after version {champion.number}")
-        # The champion first: a killed rollback leaves the version that was asked for in both places.
+        # Champion first: if killed in between, both aliases point at the version asked for.
         self._set_alias(CHAMPION, previous)
         self._set_alias(PREVIOUS, champion)
         return champion, previous

@@ -11,14 +11,13 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import BundleError, Card
 from chestxray.inference.model_uri import ModelURI
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between
 from chestxray.models.weights import WeightsError, read_weights
 from chestxray.params import Params
+from chestxray.registry.compatibility import shared_facts
 from chestxray.registry.versions import Registry
 
 
@@ -56,7 +55,7 @@ def load_parent(
         WarmStartError: there is no such version, its files are damaged, its findings, sizes or architecture differ, or
             its frozen layers are not those whose activations this run has cached.
     """
-    mend = "Mend it, or set train.warm_start to null"
+    mend = "Name another version, or set train.warm_start to null"
     uri = ModelURI.parse(address)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -78,10 +77,7 @@ def load_parent(
 
 
 def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame) -> None:
-    # Another split would put patients that the parent was trained on into validation or test.
-    facts = card.split_facts(params.prepare.model_dump(mode="json"), split_fingerprint(test, params.prepare)) | {
-        "findings": (card.findings, FINDINGS),
-        "prepare.size": (card.size, params.prepare.size),
+    facts = shared_facts(card, params, test) | {
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
         "backbone.input_size": (card.input_size, params.backbone.input_size),
         "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),

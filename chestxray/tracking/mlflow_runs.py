@@ -111,6 +111,7 @@ def log_pipeline(run: Run, params: Params, reports: Path, card: Nested) -> None:
 
     Args:
         run: the parent.
+        params: of this state.
         reports: folder of the reports.
         card: content of `bundle.json`.
     """

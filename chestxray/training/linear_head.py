@@ -78,12 +78,12 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
     grid = l2_grid(params)
     for l2 in grid:
         weights, curve = problem.solve(weights, l2)
-        rows.append((l2, _held_out_auroc(features, problem.fold(weights), folds)))
+        rows.append((l2, _held_out_auroc(features, problem.unstandardise(weights), folds)))
         fits.append((weights, curve))
     table = pd.DataFrame(rows, columns=["l2", "mean_auroc"])
     best = int(table["mean_auroc"].argmax())
     weights, curve = fits[best]
-    return Head(problem.fold(weights)[:, -1].astype(np.float32), grid[best], table, curve)
+    return Head(problem.unstandardise(weights)[:, -1].astype(np.float32), grid[best], table, curve)
 
 
 def l2_grid(params: TrainParams) -> tuple[float, ...]:
@@ -132,7 +132,7 @@ class _Problem:
         """Return weights that are all zero."""
         return np.zeros((len(self._mean) + 1, self._groups.shape[1], len(self._class_weights)))
 
-    def fold(self, weights: Floats) -> Floats:
+    def unstandardise(self, weights: Floats) -> Floats:
         """Return the weights for features that are not standardised: W/σ, b − Σ μ W/σ."""
         scaled = weights[:-1] / self._deviation[:, None, None]
         bias = weights[-1] - np.tensordot(self._mean, scaled, axes=1)
@@ -162,12 +162,12 @@ class _Problem:
     def _loss(self, weights: Floats, l2: float) -> tuple[float, Floats]:
         """Compute the objective and its gradient."""
         findings = weights.shape[-1]
-        folded = self.fold(weights).reshape(len(weights), -1).astype(np.float32)
+        raw_weights = self.unstandardise(weights).reshape(len(weights), -1).astype(np.float32)
         loss = 0.0
-        product = np.zeros_like(folded[:-1], np.float64)
-        total = np.zeros(folded.shape[1])
+        product = np.zeros_like(raw_weights[:-1], np.float64)
+        total = np.zeros(raw_weights.shape[1])
         # Summed in the order of the chunks, whichever thread was first: the same bits on any number of cores.
-        parts = parallel_map(partial(self._chunk_loss, folded), self._chunks(), CHUNKS_IN_FLIGHT)
+        parts = parallel_map(partial(self._chunk_loss, raw_weights), self._chunks(), CHUNKS_IN_FLIGHT)
         for chunk_loss, chunk_product, chunk_total in parts:
             loss += chunk_loss
             product += chunk_product
@@ -184,14 +184,14 @@ class _Problem:
             yield slice(done, done + len(chunk)), chunk
             done += len(chunk)
 
-    def _chunk_loss(self, folded: Single, chunk: tuple[slice, Half]) -> tuple[float, Single, Floats]:
+    def _chunk_loss(self, raw_weights: Single, chunk: tuple[slice, Half]) -> tuple[float, Single, Floats]:
         """Compute what some images add to the loss, and to its derivative by the weights and by the biases."""
         images, features = chunk
         findings = self._labels.shape[1]
         pooled = features.astype(np.float32).reshape(-1, features.shape[-1])
         share = self._groups[images][..., None] / (self._labelled * features.shape[1] * findings)
         loss, slope = _cross_entropy(
-            (pooled @ folded[:-1] + folded[-1]).reshape(len(features), features.shape[1], -1, findings),
+            (pooled @ raw_weights[:-1] + raw_weights[-1]).reshape(len(features), features.shape[1], -1, findings),
             self._labels[images][:, None, None],
             self._class_weights,
             share[:, None].astype(np.float32),

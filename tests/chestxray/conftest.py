@@ -111,7 +111,7 @@ def client(tmp_path: Path, empty_store: Path, bundle_folder: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     (tmp_path / "final.weights.h5").write_bytes(b"weights")
     client = open_store()
-    Registry(client, NAME).save(pipeline_run(client, PARAMS), bundle_folder, tmp_path / "final.weights.h5")
+    Registry(client, NAME).register(pipeline_run(client, PARAMS), bundle_folder, tmp_path / "final.weights.h5")
     return client
 
 
@@ -128,4 +128,4 @@ def register_without(param: str, client: MlflowClient, bundle: Path, folder: Pat
     *sections, key = param.split(".")
     del reduce(getitem, sections, content["params"])[key]
     write_card(Card.model_validate(content), made)
-    Registry(client, NAME).save(pipeline_run(client, PARAMS), made, folder / "final.weights.h5")
+    Registry(client, NAME).register(pipeline_run(client, PARAMS), made, folder / "final.weights.h5")

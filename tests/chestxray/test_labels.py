@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chestxray.labels import check_decisions, check_scores, has_both_classes, label_masks, scorable
+from chestxray.labels import check_decisions, check_scorable, check_scores, has_both_classes, label_masks
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_a_finding_is_scorable_with_positives_and_negatives():
     labels[0, 1:3] = True
     labels[:, 3] = True
     both = [False, True, True] + [False] * 11
-    assert has_both_classes(label_masks(labels)).tolist() == scorable(label_masks(labels)).tolist() == both
+    assert has_both_classes(label_masks(labels)).tolist() == check_scorable(label_masks(labels)).tolist() == both
     with pytest.raises(ValueError, match="no finding has both positives and negatives in these 5 images"):
-        scorable(label_masks(labels[:, [0, 3] * 7]))
+        check_scorable(label_masks(labels[:, [0, 3] * 7]))

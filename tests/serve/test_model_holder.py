@@ -237,7 +237,7 @@ def test_what_the_pipeline_registers_can_be_served(tmp_path: Path) -> None:
     weights = tmp_path / "final.weights.h5"
     weights.write_bytes(b"weights")
     registry = Registry(client, "chest-xray")
-    registry.promote(registry.save(run, folder, weights))
+    registry.promote(registry.register(run, folder, weights))
     holder = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
     holder.refresh()
     assert holder.problem is None

@@ -24,7 +24,7 @@ def another(
     """One more version, with another card."""
     folder = Path(shutil.copytree(bundle_folder, tmp_path / name))
     write_card(Bundle(folder).card.model_copy(update={"intended_use": name, **changes}), folder)
-    return Registry(client, NAME).save(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
+    return Registry(client, NAME).register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
 
 
 def decided(registry: Registry, version: RegisteredVersion, test: Dataset) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from chestxray.datasets.dataset import Dataset, write_studies
-from chestxray.evaluation.logits import content_hashes, logits_frame, predict_logits
+from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.registry.registered_version import DIGEST, VERDICT
@@ -45,7 +45,7 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     write_card(card.model_copy(update={"thresholds": (threshold,) * 14}), top / "models/bundle")
     (top / "models/final.weights.h5").write_bytes(b"weights")
     test = dataset.split("test")
-    said = logits_frame(content_hashes(test), predict_logits(OnnxModel(bundle / MODEL), test, "predicting"))
+    said = logits_frame(prepared_hashes(test), predict_logits(OnnxModel(bundle / MODEL), test, "predicting"))
     said.to_parquet(top / "models/test_logits.parquet")
     for name in ("metrics", "train", "fine_tune", "class_weights"):
         write_json(top / f"reports/{name}.json", {name: 1})
@@ -105,7 +105,7 @@ def check_runs(client: MlflowClient, parents: int) -> None:
 
 def test_registering_again_makes_no_version(client: MlflowClient, bundle_folder: Path, tmp_path: Path) -> None:
     registry = Registry(client, NAME)
-    again = registry.save(pipeline_run(client, PARAMS), bundle_folder, tmp_path / "final.weights.h5")
+    again = registry.register(pipeline_run(client, PARAMS), bundle_folder, tmp_path / "final.weights.h5")
     assert again.number == 1 and len(registry.versions()) == 1
 
 

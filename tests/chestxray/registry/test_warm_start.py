@@ -28,7 +28,7 @@ def test_a_version_that_fits_is_gone_on_from(
     said = params.model_dump(mode="json", include={"prepare", "backbone"}) | {"batches": ["a", "b"]}
     write_card(Bundle(made).card.model_copy(update={"params": said}), made)
     write_weights(tiny_weights, weights)
-    Registry(client, "chest-xray").save(pipeline_run(client, params), made, weights)
+    Registry(client, "chest-xray").register(pipeline_run(client, params), made, weights)
     parent = load_parent(client, "models:/chest-xray/2", params, TEST, tiny_weights)
     assert parent.batches == ("a", "b") and parent.weights.keys() == tiny_weights.keys()
     for layer, arrays in tiny_weights.items():
@@ -41,7 +41,7 @@ def test_a_version_that_does_not_say_how_it_was_made(
     name: str, client: MlflowClient, bundle_folder: Path, tmp_path: Path
 ) -> None:
     register_without(name, client, bundle_folder, tmp_path)
-    said = rf"models:/chest-xray/2: bundle.json has no params.{name}\b.*Mend it, or set train.warm_start to null"
+    said = rf"models:/chest-xray/2: bundle.json has no params.{name}\b.*Name another version, or set train.warm_start"
     with pytest.raises(WarmStartError, match=said):
         load_parent(client, "models:/chest-xray/2", PARAMS, TEST, {})
 
