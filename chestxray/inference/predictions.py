@@ -60,7 +60,7 @@ class LinkedHeatmap(BaseModel):
     """Where such an overlay can be fetched until it expires."""
 
     kind: Literal["link"] = "link"
-    url: str
+    url: Annotated[str, Field(examples=["/…/0f8fad5bd9cb469fa165708677289501.png"])]
     """Of a PNG file, relative to the service's address."""
     expires_in_seconds: Annotated[float, Field(examples=[600.0])]
     """At the latest: those that were not fetched the longest go sooner when many are made."""

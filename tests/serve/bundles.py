@@ -1,4 +1,4 @@
-"""Small real bundles, made without TensorFlow."""
+"""Make small real bundles, without TensorFlow."""
 
 import hashlib
 from dataclasses import replace
@@ -17,7 +17,9 @@ from chestxray.models.onnx_graph import classifier_graph
 from chestxray.models.pretrained_config import TORCHVISION
 from chestxray.models.weights import HEAD
 
-ALPHA, SIZE, INPUT_SIZE = 0.35, 80, 64
+ALPHA = 0.35
+SIZE = 80
+INPUT_SIZE = 64
 HEADLINES = {metric.name: metric.title for metric in metrics.HEADLINES}
 METRICS = {"n": 10, "patients": 5} | {f"{name}{end}": 0.5 for name in HEADLINES for end in ("", "_ci_low", "_ci_high")}
 

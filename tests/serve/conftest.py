@@ -1,4 +1,4 @@
-"""The service with a small model: in this process, and behind a real port."""
+"""Start the service with a small model: in this process, and behind a real port."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Files that a stranger may send, and the status that each is answered with."""
+"""Make every kind of file that clients may send, and say with which status each is answered."""
 
 import io
 import struct
@@ -79,8 +79,8 @@ def bomb_text() -> bytes:
 def text_beyond_latin() -> bytes:
     """40 chunks of a million letters each, which one that is not Latin makes four bytes wide."""
     letters = zlib.compress(("a" * 1_000_000 + "\N{GRINNING FACE}").encode())
-    start, end = PNG[:33], PNG[33:]  # what follows the header
-    return start + 40 * chunk(b"iTXt", b"k\0\1\0\0\0" + letters) + end
+    header_end = 33
+    return PNG[:header_end] + 40 * chunk(b"iTXt", b"k\0\1\0\0\0" + letters) + PNG[header_end:]
 
 
 def rotated_jpeg() -> bytes:
@@ -162,7 +162,9 @@ def divided_jpeg2000(precincts: bool = False, in_tile: bool = False) -> bytes:
     """A small JPEG 2000 codestream that claims 39.6 megapixels in one tile, of tiny code blocks or precincts."""
     frame = encoded(GREY, "JPEG2000", no_jp2=True)
     start, tile = frame.index(b"\xff\x52"), frame.index(b"\xff\x90")
-    size, style, rest = frame[:start], frame[start : start + 14], frame[start + 14 : tile]
+    size = frame[:start]
+    style = frame[start : start + 14]
+    rest = frame[start + 14 : tile]
     size = size[:8] + struct.pack(">LLLLLL", 6600, 6000, 0, 0, 6600, 6000) + size[32:]
     tiny = style[:10] + b"\0\0" + style[12:]
     if precincts:
@@ -184,7 +186,8 @@ def voi_of(entries: bytes) -> bytes:
     return claims(VOILUTSequence=[item])
 
 
-PNG, JPEG = encoded(GREY), encoded(GREY, "JPEG")
+PNG = encoded(GREY)
+JPEG = encoded(GREY, "JPEG")
 
 USABLE = {
     "grey png": PNG,

@@ -1,4 +1,4 @@
-"""What a stranger sends costs a real process little memory, and nothing that is in it comes out again."""
+"""No file costs a real process much memory, and nothing that is in one comes out again."""
 
 import base64
 from pathlib import Path
@@ -44,7 +44,8 @@ def test_no_canary_leaves_a_real_process(bundle: Path, tmp_path: Path) -> None:
     jpeg, tagged = encoded(GREY, "JPEG", exif=exif, comment=b"CANARY"), tagged_dicom()
     files = [png, jpeg, tagged, png[: len(png) // 2], tagged[:-5000], b"CANARY"]
     with serving(tmp_path, bundle) as server, Client(server.port) as client:
-        told, pictures = [], []
+        told: list[bytes] = []
+        pictures: list[bytes] = []
         for file in files:
             body = form(file, name="CANARY.png")
             for path in (f"{PREDICT}?heatmaps=inline&heatmaps_for=all", "/predict/batch", "/CANARY-not-here"):

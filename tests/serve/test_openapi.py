@@ -52,7 +52,8 @@ def test_requests_made_from_the_document_meet_no_surprise(server: Server) -> Non
     )
     config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     served = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json", config=config)
-    failures, cases = [], 0
+    failures: list[str] = []
+    cases = 0
     for event in from_schema(served).execute():
         assert not isinstance(event, events.NonFatalError | events.FatalError), event
         if isinstance(event, events.ScenarioFinished):

@@ -1,0 +1,15 @@
+"""Browsers are told to be careful with every answer."""
+
+from fastapi.testclient import TestClient
+
+from tests.serve.clients import SAFE
+from tests.serve.files import PNG
+
+
+def test_every_answer_has_security_headers(client: TestClient) -> None:
+    asked = [client.get(path) for path in ("/livez", "/docs", "/nowhere", "/v1/model", "/metrics")]
+    asked.append(client.post("/predict", files={"file": PNG}))
+    asked.append(client.post("/predict", files={"file": b"garbage"}))
+    for answer in asked:
+        expected = SAFE | ({"cache-control": "no-cache"} if "etag" in answer.headers else {})
+        assert expected.items() <= answer.headers.items()
