@@ -6,8 +6,10 @@ from pathlib import Path
 
 
 def repository() -> Path:
-    """Return the top of the repository, also when DVC runs a stage elsewhere."""
-    return Path(os.environ.get("DVC_ROOT", Path(__file__).parents[2]))
+    """Return the top of the repository: where DVC says, else this folder if it is one, else where this code lies."""
+    here = Path.cwd()
+    top = here if (here / "dvc.yaml").is_file() else Path(__file__).parents[2]
+    return Path(os.environ.get("DVC_ROOT", top))
 
 
 def git_commit() -> str:
