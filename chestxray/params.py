@@ -79,7 +79,7 @@ class ParamsError(UserError):
 class Section(BaseModel):
     """A part of `params.yaml`: immutable, and a key that it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BatchParams(Section):
@@ -281,7 +281,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raw = YAML(typ="safe").load(path)
     except FileNotFoundError as error:
         raise ParamsError(f"no {path} in {Path.cwd()}: run from the top of the repository") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
     try:
         return Params.model_validate(raw)

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable
 
-from chestxray.errors import UserError, one_line
+from chestxray.errors import INTERRUPTED, UserError, one_line
 from chestxray.system.telemetry import forbid_telemetry
 
 forbid_telemetry()  # before a stage imports ONNX Runtime or MLflow
@@ -21,3 +21,5 @@ def run_stage(main: Callable[..., None]) -> None:
         main(*given)
     except (UserError, OSError) as error:
         sys.exit(one_line(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -14,6 +14,7 @@ from stages import run_stage
 
 def main(batch: str) -> None:
     params = load_params()
+    params.batch(batch)
     with stage_run("features", params, batch):
         config = pretrained_config(params.backbone)
         weights = read_weights(Path("models/backbone.weights.h5"), config.alpha)

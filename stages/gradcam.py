@@ -1,6 +1,5 @@
 """Explain test studies: overlays, their index, and a contact sheet."""
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -26,10 +25,10 @@ def main() -> None:
         predictions = pd.read_csv("reports/predictions.csv")
         decisions = predictions[[f"{finding}_decision" for finding in FINDINGS]].to_numpy(bool)
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)
-        shutil.rmtree(OUT / "overlays", ignore_errors=True)
         bundle = Bundle(Path("models/bundle"))
         boxes = load_boxes(prepared)
-        index, sheet = write_overlays(bundle, test, chosen, boxes, params.gradcam, OUT / "overlays")
+        with atomic_write(OUT / "overlays") as folder:
+            index, sheet = write_overlays(bundle, test, chosen, boxes, params.gradcam, folder)
         write_csv(OUT / "index.csv", index)
         with atomic_write(OUT / "overview.png") as partial:
             Image.fromarray(sheet).save(partial, "PNG")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from chestxray.errors import UserError, one_line
+from chestxray.errors import INTERRUPTED, UserError, one_line
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.system.telemetry import forbid_telemetry
 
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; by default those of this process.
 
     Returns:
-        Exit code: 0, or 1 if what was given can't be used; argparse exits with 2 if the words are wrong.
+        Exit code: 0, 1 if what was given can't be used, 130 if it was stopped; argparse exits with 2 if the words are
+        wrong.
     """
     forbid_telemetry()
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"chestxray {options.command}: {one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"chestxray {options.command}: stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _load(name: str) -> Command:
@@ -65,4 +69,6 @@ def _load(name: str) -> Command:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("chestxray"):
             raise
-        sys.exit(f"chestxray {name}: the package {error.name} is not installed: pip install 'chestxray[train]'")
+        sys.exit(
+            f"chestxray {name}: the package {error.name} is not installed: pip install '.[train]' in the repository"
+        )

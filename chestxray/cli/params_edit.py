@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,14 +13,22 @@ from ruamel.yaml.tokens import CommentToken
 
 from chestxray.params import Params, ParamsError
 
-NULLS = ("null", "")
-"""How null may be written; `dvc exp run -S` rewrites the file and leaves its place empty."""
 VALUE = 2
 """Where ruamel keeps the comment behind a value, among those of its key."""
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class _Representer(RoundTripRepresenter):
+    """Of its own, since a representer is added to the class, for all of the process."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
     """Apply edits to the text of `params.yaml`.
+
+    ruamel writes the document with and without the edits; the lines that differ go into the text, whatever its style.
 
     Args:
         text: of the file.
@@ -30,56 +39,54 @@ def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
         The new text, which is valid.
 
     Raises:
-        ParamsError: the text has a style that can't be kept, or has no such key.
+        ParamsError: the text has a style into which the lines don't fit, or has no such key.
         ValidationError: the result is not valid.
     """
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    lines = text.removeprefix(mark).replace("\r\n", "\n").removesuffix("\n").split("\n")
     try:
-        yaml, document = _loaded(text)
-        for key, value in edits.items():
-            section, name = key.split(".", 1)
-            if section == "batches":
-                _append(document["batches"], name, CommentedMap(root=value))
-            else:
-                document[section][name] = value
-        result = _written(yaml, document)
-        Params.model_validate(YAML(typ="safe").load(result))
+        before, after = _written_lines(lines, edits)
+        if len(before) != len(lines):
+            raise ParamsError("params.yaml is written in a style that a program can't keep: edit it by hand")
+        edited: list[str] = []
+        for kind, first, last, new_first, new_last in SequenceMatcher(
+            None, before, after, autojunk=False
+        ).get_opcodes():
+            edited += lines[first:last] if kind == "equal" else after[new_first:new_last]
+        values = YAML(typ="safe").load("\n".join(edited))
+        if values != YAML(typ="safe").load("\n".join(after)):
+            raise ParamsError("params.yaml is written in a style that a program can't keep: edit it by hand")
     except (YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ParamsError(f"params.yaml can't be edited by a program ({error!r}): edit it by hand") from error
-    return result
+    Params.model_validate(values)
+    return mark + line_end.join(edited) + (line_end if text.endswith("\n") else "")
 
 
-def _loaded(text: str) -> tuple[YAML, Any]:
-    """Return a reader and writer that keeps the style of a text, and the document.
-
-    Raises:
-        ParamsError: there is none.
-    """
-    for null in NULLS:
-        yaml = _round_trip(null)
-        document = yaml.load(text)
-        if _written(yaml, document) == text:
-            return yaml, document
-    raise ParamsError("params.yaml is written in a style that a program can't keep: edit it by hand")
-
-
-def _round_trip(null: str) -> YAML:
-    """Return a reader and writer that writes null as given."""
-
-    class Representer(RoundTripRepresenter):
-        """Of its own, since ruamel adds a representer to the class, for all of the process."""
-
-    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", null))
+def _written_lines(lines: list[str], edits: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the lines that ruamel writes for a document, without and with the edits."""
     yaml = YAML()
-    yaml.Representer = Representer
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 2**16
-    return yaml
+    yaml.explicit_start = lines[:1] == ["---"]
+    document = yaml.load("\n".join([*lines, ""]))
+    batches = document["batches"]
+    yaml.indent(mapping=batches.lc.key(next(iter(batches)))[1] if batches.fa.flow_style() is not True else 2)
+    before = _written(yaml, document)
+    for key, value in edits.items():
+        section, name = key.split(".", 1)
+        if section == "batches":
+            _append(batches, name, CommentedMap(root=value))
+        else:
+            document[section][name] = value
+    return before, _written(yaml, document)
 
 
-def _written(yaml: YAML, document: Any) -> str:
+def _written(yaml: YAML, document: Any) -> list[str]:
     stream = io.StringIO(newline="")
     yaml.dump(document, stream)
-    return stream.getvalue()
+    return stream.getvalue().removesuffix("\n").split("\n")
 
 
 def _append(section: CommentedMap, name: str, entry: CommentedMap) -> None:

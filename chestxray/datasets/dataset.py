@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.split import Split, check_split
+from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, UNLABELLED
 
 PREPARED = Path("data/prepared")
@@ -108,6 +109,8 @@ def write_studies(studies: pd.DataFrame, folder: Path) -> None:
 
 def read_studies(folder: Path) -> pd.DataFrame:
     """Read the table of a prepared batch, as `Dataset.studies` has it, but for `batch` and `row`."""
+    if not (folder / STUDIES).is_file():
+        raise UserError(f"batch {folder.name} is not prepared, there is no {folder / STUDIES}: run dvc repro")
     return pd.read_parquet(folder / STUDIES).rename(columns={new: old for old, new in FILE_COLUMNS.items()})
 
 

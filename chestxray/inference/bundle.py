@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chestxray.errors import UserError
 from chestxray.inference.onnx_model import OnnxModel, Single
@@ -120,7 +120,11 @@ class Bundle:
             self.card = Card.model_validate_json((folder / CARD).read_bytes())
             self.platt = Platt.from_dict(self.card.calibration)
             model = (folder / MODEL).read_bytes()
-        except (FileNotFoundError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(key) for key in fault["loc"])
+            raise BundleError(f"{folder} is not a bundle: {CARD}: {where}: {fault['msg']}") from error
+        except (FileNotFoundError, ValueError) as error:
             raise BundleError(f"{folder} is not a bundle: {error}") from error
         digest = hashlib.sha256(model).hexdigest()
         if digest != self.card.model_sha256:

@@ -81,7 +81,7 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
         )
     file = _local(store)
     if file and not file.is_file():
-        raise BundleError(f"there is no MLflow store {store}; `make reproduce` makes one, or set MODEL_URI to a bundle")
+        raise BundleError(f"there is no MLflow store {store}; `make reproduce` makes one, or name a bundle's folder")
     command = [sys.executable, "-m", "chestxray.registry.resolve", address, str(folder), *([known] if known else [])]
     uri = f"{LOCAL}{file}" if file else store
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from chestxray.errors import UserError
+
 NO_OTHER_FILES = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for tensors that a model keeps in other files, which its digest does not cover. Unset, that
 is the working directory; below a device there is no file, so such a model is refused."""
@@ -26,6 +28,9 @@ class OnnxModel:
         size: side of the image that it takes, in pixels.
         input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
+
+    Raises:
+        UserError: there is no such file, or ONNX Runtime refuses it.
     """
 
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
@@ -33,7 +38,10 @@ class OnnxModel:
         options.intra_op_num_threads = threads
         options.add_session_config_entry(NO_OTHER_FILES, os.devnull)
         source = os.fspath(model) if isinstance(model, Path) else model
-        self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
+            raise UserError(f"the model can't be opened: {error}") from error
         facts = self._session.get_modelmeta().custom_metadata_map
         self.size: int = self._session.get_inputs()[0].shape[1]
         self.input_size: int = json.loads(facts["input_size"])

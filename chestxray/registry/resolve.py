@@ -68,4 +68,4 @@ if __name__ == "__main__":
     try:
         print(json.dumps(resolve(MlflowClient(), sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])))
     except (ValueError, OSError, MlflowException) as error:
-        sys.exit(str(error))
+        sys.exit("; ".join(str(error).split("\n")))

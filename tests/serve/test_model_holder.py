@@ -91,7 +91,7 @@ def not_finite(folder: Path) -> None:
 BAD = {
     "damaged": (damage, "SHA-256"),
     "no model": (remove_model, "not a bundle"),
-    "no card": (lambda folder: (folder / CARD).unlink(), "MODEL_URI"),
+    "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (lambda folder: make_bundle(folder, findings=FINDINGS[::-1]), "findings"),
     "other size": (lambda folder: make_bundle(folder, size=96), "size"),

@@ -186,11 +186,27 @@ def test_nulls_that_dvc_left_empty_stay_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "style", [lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("  size:", "    size :")]
+    "style",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.removesuffix("\n"),
+        lambda text: f"\ufeff{text}",
+        lambda text: f"---\n{text}",
+        lambda text: text.replace(": null", ": ~"),
+        lambda text: text.replace("  size:", "  size :").replace("seed: 3\n", "seed: 3  \n"),
+        lambda text: re.sub("^( +)", r"\1\1", text, flags=re.MULTILINE),
+    ],
+    ids=["CRLF", "no last line end", "byte order mark", "document start", "tilde", "spaces", "four spaces"],
 )
-def test_a_style_that_would_be_lost_is_left_to_a_person(style: Callable[[str], str]) -> None:
+def test_whatever_the_style_only_the_new_lines_are_added(style: Callable[[str], str]) -> None:
+    added = "  b2:\n    root: new\n"
+    assert apply_edits(style(SHIPPED), {"batches.b2": "new"}) == style(ADDED)
+    assert added in ADDED
+
+
+def test_a_style_into_which_the_lines_do_not_fit_is_left_to_a_person() -> None:
     with pytest.raises(ParamsError, match="by hand"):
-        apply_edits(style(SHIPPED), {"batches.b2": "new"})
+        apply_edits(SHIPPED.replace("f1 | youden", "f1 |\tyouden") + "...\n", {"batches.b2": "new"})
 
 
 def test_radiographs_and_phantoms_together_are_warned_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from chestxray.findings import FINDINGS
 from chestxray.metrics.bootstrap import bootstrap_weights
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.report import classification_report, evaluate
+from chestxray.metrics.table import BY_FINDING
 from tests.chestxray.sample import columns, sample
 
 
@@ -155,8 +156,10 @@ def test_the_report_says_what_the_metrics_say():
     report = classification_report(labels, decisions, np.full(14, 0.4), result)
     assert list(report["finding"]) == [*FINDINGS, "micro", "macro", "weighted"]
     rates = ["precision", "recall", "specificity", "f1"]
-    ranks = ["auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"]
-    assert list(report.columns) == ["finding", *rates, *ranks, "threshold", "n", "positives"]
+    ranks = [name for metric in BY_FINDING for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high")]
+    shown = [name for name in ranks if name in result and isinstance(result[name], dict) and name not in rates]
+    assert list(report.columns) == ["finding", *rates, *shown, "threshold", "n", "positives"]
+    assert {"auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"} <= set(shown)
     rows = report.set_index("finding")
     assert rows.loc["Mass", "auroc_ci_high"] == result["auroc_ci_high"]["Mass"]
     assert rows.loc["macro", "auroc"] == result["mean_auroc"]
