@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from _pytest.mark import ParameterSet
 from ruamel.yaml import YAML
 
 from chestxray.cli.main import COMMANDS
@@ -34,6 +35,12 @@ NOT_RUN = {
     "docker build -f serve/Dockerfile.ui -t chest-xray-page .": "needs Docker",
 }
 """Commands of the documents that this test does not run, and why."""
+
+HEAVY = {
+    "docs/evaluation.md": "experiments; tests/stages/test_pipeline.py has their small sibling",
+    "docs/updates.md": "an update of the shipped batch; tests/stages/test_updates.py has its small sibling",
+}
+"""Documents whose commands take minutes: `make test-all` runs them."""
 
 SERVERS = {"serve": (8000, "/readyz"), "ui": (8501, "/_stcore/health"), "mlflow": (5000, "/health")}
 """Targets of make that run until they are stopped: their port, and an address that answers once they are ready."""
@@ -240,8 +247,14 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
 
 
+def walked() -> list[ParameterSet]:
+    """The documents that have commands to run."""
+    names = [name for name in DOCUMENTS if set(commands(name)) - set(NOT_RUN)]
+    return [pytest.param(name, marks=[pytest.mark.heavy] if name in HEAVY else []) for name in names]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("document", [name for name in DOCUMENTS if set(commands(name)) - set(NOT_RUN)])
+@pytest.mark.parametrize("document", walked())
 def test_every_command_works(document: str, clone: Clone) -> None:
     if shutil.which("curl") is None and "curl " in " ".join(commands(document)):
         pytest.skip("curl is not installed")
