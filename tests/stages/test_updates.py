@@ -58,7 +58,7 @@ def killed_in(clone: Clone, stage: str) -> int:
         "import importlib, os, runpy, signal, sys\n"
         f"module = importlib.import_module({module!r})\n"
         f"module.{function} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"sys.argv = ['stage', {batch!r}]\n"
+        f"sys.argv = {['stage', *([batch] if batch else [])]!r}\n"
         f"runpy.run_module('stages.{stage}', run_name='__main__')\n"
     )
     return clone.run("python", "-c", script, check=False).returncode
