@@ -150,6 +150,7 @@ def test_the_recipe_of_the_service_serves(bundle: Path, tmp_path: Path) -> None:
     assert "MLflow is not installed" in problem and "MODEL_URI" in problem and "\n" not in problem
 
 
+@pytest.mark.heavy  # installs Streamlit; its small sibling is test_the_page_draws_with_the_files_of_its_container
 @pytest.mark.slow
 def test_the_recipe_of_the_page_draws_it(url: str, bundle: Path, files: Path, tmp_path: Path) -> None:
     recipe = Recipe(PAGE)
