@@ -89,8 +89,9 @@ benchmark: .venv/installed ## ours against the plain way, side by side (about 10
 fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 3 minutes)
 	python -m benchmarks.fuzz --inputs 100000 --seed 0
 
-clean: ## remove the environment, the MLflow store and every output; raw data and the DVC cache stay
-	rm -rf .venv .mlflow .cache data/prepared data/features models/bundle models/champion models/start models/*.h5
+clean: ## remove the environment, the MLflow store, prepared data and models; raw data, reports and the DVC cache stay
+	rm -rf .venv .mlflow .cache data/prepared/* data/features/* models/bundle/* models/champion models/start models/*.h5 \
+		models/*.parquet
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || { \

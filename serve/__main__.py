@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
+from chestxray.errors import one_line
 from chestxray.system.malloc import set_heap
 from serve.api import create_app
 from serve.json_log import JSONLines
@@ -41,8 +42,11 @@ def main() -> None:
     try:
         settings = Settings()
         app = create_app(settings)
-    except (ValidationError, OSError) as error:
-        sys.exit(str(error))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
+        sys.exit(f"wrong settings: {'; '.join(faults)}")
+    except OSError as error:
+        sys.exit(one_line(error))
     set_heap(kept_block=KEPT_BLOCK, kept_end=KEPT_END, one_arena=True)
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -1,4 +1,4 @@
-"""Answer about files without a server: a line of JSON for each, as `/predict` gives it."""
+"""Answer about files without a server: a line of JSON for each, as `/predict` gives it, with the name of the file."""
 
 import argparse
 import json
@@ -57,10 +57,14 @@ def open_model(address: str) -> Model:
 
 
 def _print_answer(model: Model, file: Path, options: Options) -> int:
+    """Print the answer about a file, or why there is none; returns 1 then."""
     try:
-        print(answer(model, file.read_bytes(), options, MAX_PIXELS, uuid.uuid4().hex).model_dump_json())
+        prediction = answer(model, file.read_bytes(), options, MAX_PIXELS, uuid.uuid4().hex)
+        said = prediction.model_dump(mode="json")
+        code = 0
     except (RadiographError, OSError) as error:
         kind = error.kind if isinstance(error, RadiographError) else "unreadable-file"
-        print(json.dumps({"file": str(file), "type": kind, "detail": one_line(error)}, ensure_ascii=False))
-        return 1
-    return 0
+        said = {"type": kind, "detail": one_line(error)}
+        code = 1
+    print(json.dumps({"file": str(file), **said}, ensure_ascii=False))
+    return code

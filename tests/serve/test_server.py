@@ -106,7 +106,7 @@ def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     command = [sys.executable, "-m", "serve"]
     done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "queue_length" in done.stderr
+    assert "QUEUE_LENGTH" in done.stderr and len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
 
 
