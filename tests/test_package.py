@@ -125,4 +125,6 @@ def test_a_plain_install_predicts_in_a_folder_of_its_own(wheel: Path, tmp_path: 
     assert "FILE" in run(commands / "chestxray", "predict", "--help").stdout
     done = run(commands / "chestxray", "rollback")
     assert done.returncode == 1 and done.stdout == ""
-    assert re.fullmatch(r"chestxray rollback: .* is not installed: pip install 'chestxray\[train\]'\n", done.stderr)
+    assert re.fullmatch(
+        r"chestxray rollback: .* is not installed: pip install '\.\[train\]' in the repository\n", done.stderr
+    )

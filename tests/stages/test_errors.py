@@ -23,10 +23,20 @@ def empty(tmp_path: Path) -> Path:
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(TOP), "DVC_ROOT": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
-    command = [sys.executable, "-m", *words]
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 # this process has no threads that hold locks
     )
+
+
+def hear_ctrl_c() -> None:
+    """A shell makes what it starts in the background deaf to Ctrl-C, and all below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def last_line(folder: Path, *words: str, code: int = 1) -> str:
