@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.predictions import Quality
 from serve.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
@@ -30,7 +31,7 @@ KINDS = {
     "image-too-large": Kind(413, "The image has too many pixels"),
     "unsupported-format": Kind(415, "The file is neither PNG nor JPEG nor DICOM"),
     "unreadable-image": Kind(422, "The image is truncated or damaged"),
-    "not-a-radiograph": Kind(422, "The image can't be a radiograph"),
+    "not-a-radiograph": Kind(422, "The image is no frontal chest radiograph"),
     "overloaded": Kind(503, "The service is busy"),
     "model-unavailable": Kind(503, "No model is being served yet"),
     "internal-error": Kind(500, "The service failed"),
@@ -47,17 +48,23 @@ class ProblemError(HTTPException):
         type: one of `KINDS`.
         detail: a sentence that a person understands; it quotes nothing of the file.
         headers: to answer with.
+        quality: what the checks found in the file, where they refuse it.
     """
 
-    def __init__(self, type: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, type: str, detail: str, headers: Mapping[str, str] | None = None, quality: Quality | None = None
+    ) -> None:
         self.type = type
+        self.quality = quality
         self.kind = KINDS[type]
         always = HEADERS_BY_STATUS.get(self.kind.status, {})
         super().__init__(self.kind.status, detail, {**always, **(headers or {})})
 
     def details(self, request_id: str) -> ProblemDetails:
         """Return the body of the answer."""
-        return ProblemDetails(type=self.type, **self.kind._asdict(), detail=self.detail, request_id=request_id)
+        return ProblemDetails(
+            type=self.type, **self.kind._asdict(), detail=self.detail, request_id=request_id, quality=self.quality
+        )
 
     def response(self, request_id: str) -> JSONResponse:
         """Return the answer."""
@@ -70,7 +77,8 @@ def to_problem(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case RadiographError():
-            return ProblemError(error.kind, f"The file can't be used: {error}.")
+            quality = Quality.of(error.checks) if error.checks else None
+            return ProblemError(error.kind, f"The file can't be used: {str(error).removesuffix('.')}.", quality=quality)
         case RequestValidationError():
             return ProblemError("invalid-request", "; ".join(map(_complaint, error.errors())))
         case HTTPException():

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from chestxray.inference.predictions import ModelInfo, Prediction, RequestId
+from chestxray.inference.predictions import ModelInfo, Prediction, Quality, RequestId
 
 
 class ProblemDetails(BaseModel):
@@ -15,6 +15,8 @@ class ProblemDetails(BaseModel):
     status: Annotated[int, Field(examples=[503])]
     detail: Annotated[str, Field(examples=["17 images are being worked on or wait already; try again in a second."])]
     request_id: RequestId
+    quality: Quality | None = None
+    """What the checks found in a file that they refuse."""
 
 
 class BatchPrediction(BaseModel):

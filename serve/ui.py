@@ -140,7 +140,7 @@ def show_detected(answer: Prediction) -> None:
     else:
         st.markdown("No finding reaches its operating point. That does **not** mean that the chest is healthy.")
     for warning in answer.image.warnings:
-        st.warning(f"The image is {warning}.")
+        st.warning(warning)
 
 
 def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tuple[Finding, Pixels]:

@@ -15,7 +15,6 @@ from chestxray.datasets.nih import Batch, read_batch
 from chestxray.datasets.split import check_split, patient_split
 from chestxray.errors import UserError
 from chestxray.imaging.decode import decode
-from chestxray.imaging.quality import check_scale
 from chestxray.imaging.radiograph import RadiographError, resize
 from chestxray.params import PrepareParams
 from chestxray.system.files import atomic_write
@@ -151,7 +150,6 @@ def _decode(path: Path, size: int) -> _Decoded | str:
         if path.stat().st_size > MAX_FILE_BYTES:
             return f"file larger than {MAX_FILE_BYTES:,} bytes"
         radiograph = decode(path.read_bytes())
-        check_scale(radiograph)
     except (RadiographError, OSError) as error:
         return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
     pixels = radiograph.pixels

@@ -1,6 +1,9 @@
-"""Refuse images that can't be chest radiographs, and list what makes an answer about an image doubtful."""
+"""Check whether a decoded image can be a frontal chest radiograph, and what makes an answer about it doubtful."""
 
-from chestxray.imaging.radiograph import Radiograph, RadiographError
+from collections.abc import Sequence
+from typing import Literal
+
+from chestxray.imaging.radiograph import Check, Radiograph, RadiographError
 
 MIN_SIDE = 32
 """Pixels. In a smaller image nothing of a chest can be seen."""
@@ -8,53 +11,70 @@ MIN_SIDE = 32
 MAX_ASPECT = 4.0
 """Longer side over shorter side."""
 
-TWELVE_BITS = (4095 + 128) // 257
-"""The largest value of a 12-bit detector, 4095, after the scaling of 16 bits to 8."""
+SQUARE_ASPECT = 1.5
+"""Beyond it an image is squeezed noticeably."""
 
 FEW_LEVELS = 64
 """Of 256 grey levels."""
 
-
-def check_plausible(radiograph: Radiograph) -> None:
-    """Refuse an image that can't show a chest.
-
-    Raises:
-        RadiographError: too small, too long, all pixels are the same, or `check_scale` raises it.
-    """
-    height, width = radiograph.pixels.shape
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
-        raise RadiographError(f"no chest can be seen in an image of {width}×{height} pixels", "not-a-radiograph")
-    if radiograph.pixels.min() == radiograph.pixels.max():
-        raise RadiographError("all pixels of the image are the same", "not-a-radiograph")
-    check_scale(radiograph)
+Verdict = Literal["accepted", "warned", "refused"]
 
 
-def check_scale(radiograph: Radiograph) -> None:
-    """Refuse a 16-bit PNG that holds the values of a detector of 12 bits or fewer unscaled.
+def overall_verdict(checks: Sequence[Check]) -> Verdict:
+    """Return the gravest verdict of the checks that found something; "accepted" if none did."""
+    verdicts = {check.verdict for check in checks}
+    return "refused" if "refused" in verdicts else "warned" if verdicts else "accepted"
+
+
+def check_accepted(checks: Sequence[Check]) -> None:
+    """Refuse an image that a check refuses.
 
     Raises:
-        RadiographError: it does; decoded, it is nearly black.
+        RadiographError: "not-a-radiograph", with the sentences of the checks that refuse it.
     """
-    if radiograph.format == "PNG" and radiograph.bit_depth == 16 and radiograph.pixels.max() <= TWELVE_BITS:
-        reason = "nearly black: a 16-bit PNG whose grey levels fill 12 bits or fewer; scale them to 0–65535"
-        raise RadiographError(reason, "not-a-radiograph")
+    refused = [check.message for check in checks if check.verdict == "refused"]
+    if refused:
+        raise RadiographError(" ".join(refused), "not-a-radiograph", tuple(checks))
 
 
-def image_warnings(radiograph: Radiograph, size: int) -> list[str]:
-    """Return what a reader of the answer should know about the image, in words.
+def quality_checks(radiograph: Radiograph, size: int) -> list[Check]:
+    """Return what the header and the pixels of an image make doubtful or pointless, the header's checks first.
 
     Args:
-        radiograph: the image that was answered.
+        radiograph: the image, as decoded.
         size: side in pixels of the square that the model looks at.
     """
+    return [*radiograph.checks, *_shape_checks(radiograph, size), *_level_checks(radiograph)]
+
+
+def _shape_checks(radiograph: Radiograph, size: int) -> list[Check]:
+    """Check the number of pixels and the proportions."""
     height, width = radiograph.pixels.shape
+    shorter = min(width, height)
+    aspect = max(width, height) / shorter
+    given = f"The image has {width}×{height} pixels"
     found = []
-    if min(width, height) < size:
-        found.append(f"smaller than the {size}×{size} pixels that the model looks at")
-    if max(width, height) > 1.5 * min(width, height):
-        found.append("far from square: it was squeezed into a square, which changes the proportions of the heart")
-    if int(radiograph.pixels.max()) - int(radiograph.pixels.min()) <= FEW_LEVELS:
-        found.append("pale or dark: its grey levels fill less than a quarter of the scale, unlike those learned from")
-    if radiograph.view_position not in (None, "PA", "AP"):
-        found.append("not a frontal view: the model was made for PA and AP views, so its answer means nothing")
+    if shorter < MIN_SIDE:
+        message = f"{given}: no chest can be seen in fewer than {MIN_SIDE} on a side."
+        found.append(Check("image-size", "refused", message, shorter, MIN_SIDE))
+    elif shorter < size:
+        message = f"{given}, fewer than the {size}×{size} that the model looks at."
+        found.append(Check("image-size", "warned", message, shorter, size))
+    if aspect > MAX_ASPECT:
+        message = f"{given}: no chest is more than {MAX_ASPECT:g} times as long as wide."
+        found.append(Check("proportions", "refused", message, aspect, MAX_ASPECT))
+    elif aspect > SQUARE_ASPECT:
+        message = f"{given}: it was squeezed into a square, which changes the proportions of the heart."
+        found.append(Check("proportions", "warned", message, aspect, SQUARE_ASPECT))
     return found
+
+
+def _level_checks(radiograph: Radiograph) -> list[Check]:
+    """Check the range of the grey levels."""
+    levels = int(radiograph.pixels.max()) - int(radiograph.pixels.min())
+    if levels == 0:
+        return [Check("blank", "refused", "All pixels of the image are the same.", levels, 0)]
+    if levels <= FEW_LEVELS:
+        message = "Pale or dark: the grey levels fill less than a quarter of the scale, unlike those learned from."
+        return [Check("grey-range", "warned", message, levels, FEW_LEVELS)]
+    return []

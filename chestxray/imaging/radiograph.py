@@ -17,17 +17,38 @@ MAX_PIXELS = 40_000_000
 Kind = Literal["unsupported-format", "image-too-large", "unreadable-image", "not-a-radiograph"]
 
 
+@dataclass(frozen=True)
+class Check:
+    """A property of a file that makes an answer about it doubtful ("warned") or pointless ("refused").
+
+    Attributes:
+        name: of the check, for a program, such as "view-position".
+        verdict: "warned" or "refused".
+        message: a sentence for a person: what was found, and what would be accepted; it quotes nothing of the file.
+        value: how far, where the check measures something.
+        limit: of `value`, from which on the check gives this verdict.
+    """
+
+    name: str
+    verdict: Literal["warned", "refused"]
+    message: str
+    value: float | None = None
+    limit: float | None = None
+
+
 class RadiographError(UserError):
     """The bytes are not an image that can be used; the message says why, without quoting the file.
 
     Args:
         message: for a person.
         kind: for a program.
+        checks: what they found, where they are the reason.
     """
 
-    def __init__(self, message: str, kind: Kind = "unreadable-image") -> None:
+    def __init__(self, message: str, kind: Kind = "unreadable-image", checks: tuple[Check, ...] = ()) -> None:
         super().__init__(message)
         self.kind = kind
+        self.checks = checks
 
 
 @dataclass(frozen=True)
@@ -40,12 +61,14 @@ class Radiograph:
         bit_depth: bits per grey level in the file.
         view_position: of a DICOM file, one of `chestxray.imaging.dicom.decode.VIEWS`; None for another view, and if the
             file names none.
+        checks: what its header and its decoding make doubtful or pointless; `chestxray.imaging.quality` adds to them.
     """
 
     pixels: Pixels
     format: str
     bit_depth: int
     view_position: str | None = None
+    checks: tuple[Check, ...] = ()
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:

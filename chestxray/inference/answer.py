@@ -23,6 +23,7 @@ from chestxray.inference.predictions import (
     ModelInfo,
     Options,
     Prediction,
+    Quality,
     RawHeatmap,
     Rectangle,
     Timing,
@@ -63,7 +64,7 @@ def answer(
         RadiographError: the file can't be used.
     """
     card = model.bundle.card
-    prediction = predict_file(model.bundle, data, max_pixels, options.threshold)
+    prediction = predict_file(model.bundle, data, max_pixels, options.threshold, options.accept_anyway)
     start = time.perf_counter()
     findings = _findings(prediction)
     if options.heatmaps != "none":
@@ -76,6 +77,7 @@ def answer(
         request_id=request_id,
         model=model.info,
         image=_image_info(data, prediction),
+        quality=Quality.of(prediction.checks),
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
         timing_ms=Timing(
@@ -139,5 +141,5 @@ def _image_info(data: bytes, prediction: FilePrediction) -> ImageInfo:
         height=height,
         bit_depth=radiograph.bit_depth,
         view_position=radiograph.view_position,
-        warnings=prediction.warnings,
+        warnings=[check.message for check in prediction.checks],
     )

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.imaging.decode import decode
-from chestxray.imaging.quality import check_plausible, image_warnings
-from chestxray.imaging.radiograph import Radiograph, resize
+from chestxray.imaging.quality import check_accepted, quality_checks
+from chestxray.imaging.radiograph import Check, Radiograph, resize
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.decisions import decide
 
@@ -19,7 +19,7 @@ class FilePrediction:
 
     Attributes:
         radiograph: that was in it.
-        warnings: what a reader of the answer should know, in words.
+        checks: what makes the answer doubtful, or pointless.
         probabilities: of the findings, calibrated, float32, 14.
         thresholds: from which on each is positive, float64, 14.
         decisions: whether it is, bool, 14.
@@ -29,7 +29,7 @@ class FilePrediction:
     """
 
     radiograph: Radiograph
-    warnings: list[str]
+    checks: list[Check]
     probabilities: npt.NDArray[np.float32]
     thresholds: npt.NDArray[np.float64]
     decisions: npt.NDArray[np.bool_]
@@ -38,7 +38,9 @@ class FilePrediction:
     inference_seconds: float
 
 
-def predict_file(bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None = None) -> FilePrediction:
+def predict_file(
+    bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None = None, accept_anyway: bool = False
+) -> FilePrediction:
     """Decode a file and predict.
 
     Args:
@@ -46,13 +48,16 @@ def predict_file(bundle: Bundle, data: bytes, max_pixels: int, threshold: float 
         data: the whole file.
         max_pixels: the most to accept.
         threshold: instead of the operating point of every finding, 0–1.
+        accept_anyway: predict even if a check refuses the image.
 
     Raises:
         RadiographError: the file can't be used.
     """
     start = time.perf_counter()
     radiograph = decode(data, max_pixels)
-    check_plausible(radiograph)
+    checks = quality_checks(radiograph, bundle.card.size)
+    if not accept_anyway:
+        check_accepted(checks)
     pixels = resize(radiograph.pixels, bundle.card.size)
     decoded = time.perf_counter()
     probabilities, maps = bundle.predict(pixels[None, ..., None])
@@ -60,7 +65,7 @@ def predict_file(bundle: Bundle, data: bytes, max_pixels: int, threshold: float 
     thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
     return FilePrediction(
         radiograph=radiograph,
-        warnings=image_warnings(radiograph, bundle.card.size),
+        checks=checks,
         probabilities=probabilities[0],
         thresholds=thresholds,
         decisions=decide(probabilities, thresholds)[0],

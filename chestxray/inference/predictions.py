@@ -1,10 +1,14 @@
 """Define what can be asked about a radiograph and what is answered, as JSON."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
 from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.imaging.quality import Verdict, overall_verdict
+from chestxray.imaging.radiograph import Check
 
 Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
@@ -22,6 +26,8 @@ class Options(BaseModel):
     """Which findings get one."""
     threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     """Instead of the operating point of every finding."""
+    accept_anyway: bool = False
+    """Answer about an image that the checks refuse, such as a lateral view; `quality` says what they found."""
 
 
 class ModelInfo(BaseModel):
@@ -45,7 +51,34 @@ class ImageInfo(BaseModel):
     bit_depth: Annotated[int, Field(examples=[8])]
     view_position: Annotated[str | None, Field(examples=["PA"])]
     """Of a DICOM file that says it: PA, AP, or one that is not frontal."""
-    warnings: Annotated[list[str], Field(examples=[["smaller than the 256×256 pixels that the model looks at"]])]
+    warnings: Annotated[list[str], Field(examples=[["The view position is lateral; the model knows PA and AP."]])]
+    """What the checks of `quality` found, in sentences."""
+
+
+class QualityCheck(BaseModel):
+    """A property of the file that makes an answer about it doubtful, or pointless."""
+
+    name: Annotated[str, Field(examples=["view-position"])]
+    verdict: Literal["warned", "refused"]
+    message: Annotated[str, Field(examples=["The view position is lateral; the model knows PA and AP."])]
+    value: Annotated[float | None, Field(examples=[None])]
+    """How far, where the check measures something."""
+    limit: Annotated[float | None, Field(examples=[None])]
+    """Of `value`, from which on the check gives this verdict."""
+
+
+class Quality(BaseModel):
+    """Whether the file is a frontal chest radiograph like those that the model knows, as far as that can be checked."""
+
+    verdict: Verdict
+    """The gravest of the checks; "refused" stands in an answer only where `accept_anyway` asked for it."""
+    checks: list[QualityCheck]
+    """Those that found something."""
+
+    @classmethod
+    def of(cls, checks: Sequence[Check]) -> Self:
+        """Put what the checks found together."""
+        return cls(verdict=overall_verdict(checks), checks=[QualityCheck(**asdict(check)) for check in checks])
 
 
 class InlineHeatmap(BaseModel):
@@ -111,6 +144,7 @@ class Prediction(BaseModel):
     request_id: RequestId
     model: ModelInfo
     image: ImageInfo
+    quality: Quality
     findings: list[Finding]
     """All 14, the most probable first."""
     predicted_labels: Annotated[list[str], Field(examples=[["Cardiomegaly", "Effusion"]])]

@@ -25,7 +25,7 @@ def test_it_is_what_the_bundle_says_of_the_resized_pixels(bundle: Bundle) -> Non
     (probabilities,), (maps,) = bundle.predict(resize(decode(PNG).pixels, SIZE)[None, ..., None])
     assert np.array_equal(prediction.probabilities, probabilities) and np.array_equal(prediction.maps, maps)
     assert np.array_equal(prediction.decisions, probabilities >= bundle.thresholds)
-    assert prediction.warnings == [] and prediction.decode_seconds > 0 and prediction.inference_seconds > 0
+    assert prediction.checks == [] and prediction.decode_seconds > 0 and prediction.inference_seconds > 0
 
 
 @pytest.mark.parametrize(("threshold", "called"), [(0.0, 14), (1.0, 0)])
@@ -40,17 +40,11 @@ def test_what_can_not_be_used_is_refused(bundle: Bundle, data: bytes) -> None:
         predict_file(bundle, data, MAX_PIXELS)
 
 
-def sixteen_bits(highest: int) -> bytes:
-    pixels = np.random.default_rng(0).integers(highest + 1, size=(96, 96), dtype=np.uint16)
-    pixels[0, 0] = highest
+def test_an_image_that_a_check_refuses_is_answered_only_when_asked_for(bundle: Bundle) -> None:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def test_twelve_bits_left_in_the_lower_part_of_sixteen_are_not_read_as_a_black_image(bundle: Bundle) -> None:
-    with pytest.raises(RadiographError, match="grey levels fill 12 bits or fewer; scale them to 0–65535"):
-        predict_file(bundle, sixteen_bits(4095), MAX_PIXELS)
-    (doubt,) = predict_file(bundle, sixteen_bits(16383), MAX_PIXELS).warnings
-    assert "less than a quarter of the scale" in doubt
-    assert predict_file(bundle, sixteen_bits(65535), MAX_PIXELS).warnings == []
+    Image.fromarray(np.full((96, 96), 7, np.uint8)).save(file, "PNG")
+    with pytest.raises(RadiographError, match="the same") as raised:
+        predict_file(bundle, file.getvalue(), MAX_PIXELS)
+    assert raised.value.kind == "not-a-radiograph"
+    (check,) = predict_file(bundle, file.getvalue(), MAX_PIXELS, accept_anyway=True).checks
+    assert (check.name, check.verdict) == ("blank", "refused")
