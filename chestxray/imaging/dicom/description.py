@@ -3,7 +3,11 @@
 The rules, and why they are so: docs/decisions/dicom-values.md.
 """
 
-from pydicom import Dataset
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from pydicom.dataelem import DataElement, RawDataElement
 
 from chestxray.imaging.dicom.numbers import numbers, texts
 from chestxray.imaging.radiograph import Check, RadiographError
@@ -44,7 +48,17 @@ COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 MIN_BITS = 6
 
 
-def described(raw: Dataset, class_of_meta: str, compressed: bool) -> tuple[Dataset, tuple[Check, ...]]:
+class Elements(SimpleNamespace):
+    """The elements that a file has, by keyword: numbers, words, and the items of sequences."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an element, or the default if it is absent."""
+        return getattr(self, name, default)
+
+
+def described(
+    raw: Mapping[str, RawDataElement | DataElement], class_of_meta: str, compressed: bool
+) -> tuple[Elements, tuple[Check, ...]]:
     """Read the elements, and fill in what is left out and has one meaning.
 
     Of numbers the first value is kept; one that can't be read is left out. Words are in upper case and without padding.
@@ -57,45 +71,43 @@ def described(raw: Dataset, class_of_meta: str, compressed: bool) -> tuple[Datas
     Returns:
         The elements of `REAL`, `WHOLE`, `WORDS`, `TABLES` and `CODES` that there are, and what is doubtful of them.
     """
-    elements = Dataset()
+    elements = Elements()
     checks: list[Check] = []
     for name in (*WHOLE, *REAL):
-        _add_number(elements, name, raw, checks)
+        if name in raw:
+            _add_number(elements, name, raw[name], checks)
     for name in WORDS:
-        words = texts(raw.get_item(name)) if name in raw else []
+        words = texts(raw[name]) if name in raw else []
         if words:
             setattr(elements, name, words if name == "PatientOrientation" else words[0])
     for name in (*TABLES, *CODES):
-        if raw.get(name):
+        if name in raw:
             setattr(elements, name, raw[name].value)
-    if "SOPClassUID" not in elements and class_of_meta:
+    if elements.get("SOPClassUID") is None and class_of_meta:
         elements.SOPClassUID = class_of_meta
     _complete(elements, compressed, checks)
     return elements, tuple(checks)
 
 
-def _add_number(elements: Dataset, name: str, raw: Dataset, checks: list[Check]) -> None:
-    if name not in raw:
-        return
-    values = numbers(raw.get_item(name), signed=elements.get("PixelRepresentation") == 1)
+def _add_number(elements: Elements, name: str, element: RawDataElement | DataElement, checks: list[Check]) -> None:
+    values = numbers(element, signed=elements.get("PixelRepresentation") == 1)
     number = values[0] if values else None
-    if number is None or (name in WHOLE and not number.is_integer()):
-        if values:
-            kind = "whole number" if name in WHOLE else "number"
-            checks.append(Check("header-number", "warned", f"{name} is no {kind}; it was taken as absent."))
-    else:
+    if number is not None and (name not in WHOLE or number.is_integer()):
         setattr(elements, name, int(number) if name in WHOLE else number)
+    elif values:
+        kind = "whole number" if name in WHOLE else "number"
+        checks.append(Check("header-number", "warned", f"{name} is no {kind}; it was taken as absent."))
 
 
-def _complete(elements: Dataset, compressed: bool, checks: list[Check]) -> None:
+def _complete(elements: Elements, compressed: bool, checks: list[Check]) -> None:
     """Fill in what has one meaning if it is absent."""
     for name, default in (("SamplesPerPixel", 1), ("NumberOfFrames", 1), ("PlanarConfiguration", 0)):
-        elements.setdefault(name, default)
+        setattr(elements, name, elements.get(name, default))
     if elements.get("PixelRepresentation") not in (0, 1):
         message = "PixelRepresentation is neither 0 nor 1; the values were taken as unsigned."
         checks.append(Check("pixel-representation", "warned", message))
         elements.PixelRepresentation = 0
-    if "BitsStored" not in elements:
+    if elements.get("BitsStored") is None:
         return
     usual = elements.BitsStored - 1
     high = elements.get("HighBit", usual)
@@ -106,7 +118,7 @@ def _complete(elements: Dataset, compressed: bool, checks: list[Check]) -> None:
     elements.HighBit = high
 
 
-def check_described(elements: Dataset, max_pixels: int) -> None:
+def check_described(elements: Elements, max_pixels: int) -> None:
     """Refuse what is not one radiograph of grey pixels, by its description.
 
     Raises:
@@ -131,7 +143,7 @@ def check_described(elements: Dataset, max_pixels: int) -> None:
         )
 
 
-def _check_origin(elements: Dataset) -> None:
+def _check_origin(elements: Elements) -> None:
     """Refuse what neither a detector of radiographs nor a scanner of films wrote."""
     origin, modality = elements.get("SOPClassUID"), elements.get("Modality")
     if origin is not None and origin not in PROJECTIONS | SECONDARY_CAPTURES:
@@ -146,7 +158,7 @@ def _check_origin(elements: Dataset) -> None:
         )
 
 
-def _check_colour(elements: Dataset) -> None:
+def _check_colour(elements: Elements) -> None:
     """Refuse what can't be grey."""
     samples, kind = elements.SamplesPerPixel, elements.get("PhotometricInterpretation")
     if (samples, kind) in {*((1, grey) for grey in MONOCHROME), *((3, colour) for colour in COLOURS)}:

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement, RawDataElement
 
 from chestxray.imaging.dicom.codecs import Values
+from chestxray.imaging.dicom.description import Elements
 from chestxray.imaging.dicom.numbers import numbers
 from chestxray.imaging.radiograph import Check, Pixels, RadiographError
 
@@ -23,7 +24,7 @@ OUTLIERS = 0.001
 SMALLEST = np.finfo(np.float64).tiny
 
 
-def grey_levels(stored: Values, elements: Dataset) -> tuple[Pixels, tuple[Check, ...]]:
+def grey_levels(stored: Values, elements: Elements) -> tuple[Pixels, tuple[Check, ...]]:
     """Apply the modality LUT or rescale, then the first VOI LUT or window, then the presentation LUT shape.
 
     There are at most 65,536 stored values, so the grey level of each is computed once. Without a VOI LUT or a usable
@@ -65,7 +66,7 @@ def grey_levels(stored: Values, elements: Dataset) -> tuple[Pixels, tuple[Check,
     return np.asarray(table[stored], dtype=np.uint8), tuple(checks)
 
 
-def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.bool_]:
+def _padding(values: npt.NDArray[np.intp], elements: Elements) -> npt.NDArray[np.bool_]:
     """Return which of the stored values stand for padding (PS3.3, C.7.5.1.1.2)."""
     first = elements.get("PixelPaddingValue")
     if first is None:
@@ -78,7 +79,7 @@ def _padding(values: npt.NDArray[np.intp], elements: Dataset) -> npt.NDArray[np.
     return np.asarray((values >= min(first, last)) & (values <= max(first, last)), bool)
 
 
-def _meanings(values: npt.NDArray[np.intp], elements: Dataset, checks: list[Check]) -> Doubles:
+def _meanings(values: npt.NDArray[np.intp], elements: Elements, checks: list[Check]) -> Doubles:
     """Apply the modality LUT or the rescale."""
     plain = values.astype(np.float64)
     table = _table(elements, "ModalityLUTSequence")
@@ -98,7 +99,7 @@ def _meanings(values: npt.NDArray[np.intp], elements: Dataset, checks: list[Chec
     return np.asarray(rescaled, np.float64)
 
 
-def _table(elements: Dataset, name: str) -> Dataset | None:
+def _table(elements: Elements, name: str) -> Dataset | None:
     """Return the first look-up table of a sequence that has data."""
     items: Iterable[Dataset] = elements.get(name, ())
     for item in items:
@@ -146,7 +147,7 @@ def _entries(
     return words.view(np.uint8) if bits == 8 and len(words) < count else words
 
 
-def _looked_up_levels(meanings: Doubles, elements: Dataset, checks: list[Check]) -> Doubles | None:
+def _looked_up_levels(meanings: Doubles, elements: Elements, checks: list[Check]) -> Doubles | None:
     """Apply the first VOI LUT; returns 0–255, or None if there is none."""
     table = _table(elements, "VOILUTSequence")
     if table is None:
@@ -165,7 +166,7 @@ def _looked_up_levels(meanings: Doubles, elements: Dataset, checks: list[Check])
     return entries * (255 / ((1 << max(bits, needed)) - 1))
 
 
-def _windowed_levels(meanings: Doubles, elements: Dataset, checks: list[Check]) -> Doubles | None:
+def _windowed_levels(meanings: Doubles, elements: Elements, checks: list[Check]) -> Doubles | None:
     """Apply the first window (C.11.2.1.2, C.11.2.1.3); returns 0–255, or None if there is none that can be used."""
     center, width = elements.get("WindowCenter"), elements.get("WindowWidth")
     if center is None and width is None:
@@ -189,7 +190,7 @@ def _windowed_levels(meanings: Doubles, elements: Dataset, checks: list[Check]) 
         return np.asarray(np.clip((meanings - center) / width + 0.5, 0, 1) * 255, np.float64)
 
 
-def _inverse(elements: Dataset, checks: list[Check]) -> bool:
+def _inverse(elements: Elements, checks: list[Check]) -> bool:
     """Return whether the lowest value is white: as the presentation LUT shape says, else MONOCHROME1."""
     lowest_white = bool(elements.PhotometricInterpretation == "MONOCHROME1")
     shape = elements.get("PresentationLUTShape")

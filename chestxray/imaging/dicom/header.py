@@ -14,7 +14,7 @@ from typing import Protocol
 import pydicom
 from pydicom import Dataset
 from pydicom.charset import default_encoding
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset, read_sequence
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
@@ -26,7 +26,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, described
+from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, Elements, described
 from chestxray.imaging.dicom.numbers import texts
 from chestxray.imaging.dicom.recognition import encoding_of, first_element
 from chestxray.imaging.radiograph import Check, RadiographError
@@ -44,7 +44,8 @@ MAX_SEQUENCE_BYTES = 2 * 1024 * 1024
 
 MAX_INFLATED_HEADER = 4 * 1024 * 1024
 WANTED = (*WORDS, *WHOLE, *REAL, *TABLES, *CODES)
-TAGS: list[BaseTag | int] = [Tag(name) for name in WANTED]
+NAMES = {Tag(name): name for name in WANTED}
+TAGS: list[BaseTag | int] = [*NAMES]
 SEQUENCES = frozenset({*TABLES, *CODES})
 LUT_DATA = Tag("LUTData")
 META_TAGS: list[BaseTag | int] = [Tag("TransferSyntaxUID"), Tag("MediaStorageSOPClassUID")]
@@ -115,7 +116,7 @@ class DicomFile:
         inflater: of a deflated file, with the rest of it.
     """
 
-    elements: Dataset
+    elements: Elements
     syntax: UID
     pixel_vr: str | None
     length: int
@@ -225,25 +226,26 @@ def _read_elements(stream: BoundedStream, data: bytes, syntax: UID, origin: str)
         raise RadiographError("PixelData is absent, or the file is truncated before it", "not-a-radiograph")
     if found.tag != PIXEL_DATA:
         raise RadiographError("PixelData is absent; pixels of whole numbers are accepted", "not-a-radiograph")
-    _check_lengths(raw)
-    elements, checks = described(raw, origin, syntax.is_encapsulated)
+    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated)
     offset = stream.tell() + (8 if found.vr is None else 12)
     return DicomFile(elements, syntax, found.vr, found.length, data, offset, checks)
 
 
-def _check_lengths(elements: Dataset) -> None:
-    """Refuse long values before any is interpreted, which makes it larger; sequences are opened for it."""
-    for name in WANTED:
-        if name not in elements:
+def _opened(raw: Dataset) -> dict[str, RawDataElement | DataElement]:
+    """Return the elements by keyword, with sequences opened, once none is too long to be interpreted."""
+    opened: dict[str, RawDataElement | DataElement] = {}
+    for element in raw.values():
+        name = NAMES.get(element.tag)
+        if name is None:
             continue
-        element = elements.get_item(name)
         _check_length(element.value, MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES)
-        if name not in SEQUENCES:
-            continue
-        value = _sequence(element) if isinstance(element, RawDataElement) else element.value
-        elements.add_new(element.tag, "SQ", value)
-        for part in (part for item in value for part in item.values()):
-            _check_length(part.value, MAX_SEQUENCE_BYTES if part.tag == LUT_DATA else MAX_VALUE_BYTES)
+        opened[name] = element
+        if name in SEQUENCES:
+            value = _sequence(element) if isinstance(element, RawDataElement) else element.value
+            opened[name] = DataElement(element.tag, "SQ", value)
+            for part in (part for item in value for part in item.values()):
+                _check_length(part.value, MAX_SEQUENCE_BYTES if part.tag == LUT_DATA else MAX_VALUE_BYTES)
+    return opened
 
 
 def _check_length(value: object, limit: int) -> None:

@@ -5,8 +5,8 @@ What is refused, what is warned of, and why: docs/decisions/dicom-projection.md.
 
 import cv2
 import numpy as np
-from pydicom import Dataset
 
+from chestxray.imaging.dicom.description import Elements
 from chestxray.imaging.dicom.numbers import texts
 from chestxray.imaging.dicom.terms import body_part_of_code, body_parts, view_of_code, view_position, views
 from chestxray.imaging.radiograph import Check, Pixels
@@ -16,7 +16,7 @@ DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "StudyDescription")
 OPPOSITE = {"L": "R", "R": "L", "H": "F", "F": "H", "A": "P", "P": "A"}
 
 
-def header_checks(elements: Dataset) -> tuple[Check, ...]:
+def header_checks(elements: Elements) -> tuple[Check, ...]:
     """Return what the header says against a frontal radiograph of the chest that is meant to be looked at.
 
     Args:
@@ -31,13 +31,13 @@ def header_checks(elements: Dataset) -> tuple[Check, ...]:
     return tuple(check for check in found if check is not None)
 
 
-def view_of(elements: Dataset) -> str | None:
+def view_of(elements: Elements) -> str | None:
     """Return the view position as a defined term, such as "PA", "AP" or "LL"; None if the header names none."""
     named = view_position(elements.get("ViewPosition", ""))
     return named or view_position("", _code(elements, "ViewCodeSequence")[0])
 
 
-def upright(pixels: Pixels, elements: Dataset) -> tuple[Pixels, tuple[Check, ...]]:
+def upright(pixels: Pixels, elements: Elements) -> tuple[Pixels, tuple[Check, ...]]:
     """Turn a frontal image so that its rows run to the patient's left and its columns to the feet.
 
     Args:
@@ -78,7 +78,7 @@ def _turned(given: list[str]) -> Check:
     return Check("patient-orientation", "warned", message)
 
 
-def _not_frontal(row: str, column: str, elements: Dataset) -> Check:
+def _not_frontal(row: str, column: str, elements: Elements) -> Check:
     known = {row, column} <= OPPOSITE.keys()
     if not known or frozenset({row, column}) in (frozenset(row), frozenset({row, OPPOSITE[row]})):
         message = "PatientOrientation names no two directions of a patient; L\\F is that of a frontal view."
@@ -88,7 +88,7 @@ def _not_frontal(row: str, column: str, elements: Dataset) -> Check:
     return Check("patient-orientation", "warned" if contradicted else "refused", message)
 
 
-def _code(elements: Dataset, name: str) -> tuple[str, str]:
+def _code(elements: Elements, name: str) -> tuple[str, str]:
     """Return code and meaning of the first item of a sequence of codes, "" for what is absent."""
     for item in elements.get(name, ()):
         code, meaning = (texts(item.get_item(part)) if part in item else [] for part in ("CodeValue", "CodeMeaning"))
@@ -96,7 +96,7 @@ def _code(elements: Dataset, name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _body_part(elements: Dataset) -> Check | None:
+def _body_part(elements: Elements) -> Check | None:
     found = body_parts(elements.get("BodyPartExamined", "")) | body_part_of_code(
         *_code(elements, "AnatomicRegionSequence")
     )
@@ -112,7 +112,7 @@ def _body_part(elements: Dataset) -> Check | None:
     return None
 
 
-def _view_position(elements: Dataset) -> Check | None:
+def _view_position(elements: Elements) -> Check | None:
     found = views(elements.get("ViewPosition", "")) | view_of_code(*_code(elements, "ViewCodeSequence"))
     accepted = "frontal views, PA and AP, are accepted."
     name = "ViewPosition" if elements.get("ViewPosition") else "ViewCodeSequence"
@@ -130,7 +130,7 @@ def _view_position(elements: Dataset) -> Check | None:
     return None
 
 
-def _intent(elements: Dataset) -> Check | None:
+def _intent(elements: Elements) -> Check | None:
     if elements.get("SOPClassUID") != FOR_PROCESSING and elements.get("PresentationIntentType") != "FOR PROCESSING":
         return None
     message = (
@@ -140,7 +140,7 @@ def _intent(elements: Dataset) -> Check | None:
     return Check("presentation-intent", "warned", message)
 
 
-def _description(elements: Dataset) -> Check | None:
+def _description(elements: Elements) -> Check | None:
     """Check what people wrote, which may speak of other images of the series or study as well."""
     for name in DESCRIPTIONS:
         text = elements.get(name, "")
