@@ -1,5 +1,6 @@
 """DICOM files of every kind that the decoder takes, made here."""
 
+import copy
 import io
 import struct
 import time
@@ -73,6 +74,8 @@ def dicom(pixels: Pixels, syntax: str = EXPLICIT, bits: int | None = None, **ele
     dataset = dataset_of(pixels, bits, **elements)
     if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
         dataset.PixelData = pixels.byteswap().tobytes()
+    if syntax == uid.ExplicitVRBigEndian:
+        swap_tables(dataset)
     if syntax in COMPRESSED_BY_PYDICOM:
         choices: dict[str, dict[str, Any]] = {
             uid.RLELossless: {"encoding_plugin": "pydicom"},
@@ -103,6 +106,16 @@ def look_up(entries: Pixels, bits: int, first: int = 0) -> Dataset:
     item["LUTDescriptor"].VR, item["LUTData"].VR = "SS" if first < 0 else "US", "OW"
     item.ModalityLUTType = "US"
     return item
+
+
+def swap_tables(dataset: Dataset) -> None:
+    """Swap the bytes of the words of the look-up tables, which pydicom writes as they are."""
+    for name in ("ModalityLUTSequence", "VOILUTSequence"):
+        items = copy.deepcopy(dataset.get(name, []))
+        for item in items:
+            item.LUTData = np.frombuffer(item.LUTData, "<u2").byteswap().tobytes()
+        if items:
+            setattr(dataset, name, items)
 
 
 def lossless_jpeg(pixels: Pixels, bits: int, predictor: int = 1, restart: int = 0) -> bytes:
