@@ -17,7 +17,8 @@ START_OF_IMAGE = b"\xff\xd8"
 END_OF_IMAGE = 0xD9
 START_OF_SCAN = 0xDA
 RESTART_INTERVAL = 0xDD
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+JPEG_LS = 0xF7
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {JPEG_LS}
 """Markers of frames (SOF0–SOF15), and that of JPEG-LS."""
 
 BARE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -28,6 +29,8 @@ MAX_SEGMENTS = 10_000
 
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """What ends the entropy-coded data of a scan: neither a stuffed zero nor a restart marker nor a fill byte."""
+MARKER_OF_JPEG_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""JPEG-LS stuffs a bit instead (ISO 14495-1, A.1)."""
 
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 NOISE = bytes(np.random.default_rng(0).integers(255, size=512, dtype=np.uint8))
@@ -87,7 +90,8 @@ def read_jpeg(data: bytes) -> Jpeg:
         elif marker == RESTART_INTERVAL:
             restarts |= any(content)
         elif marker == START_OF_SCAN:
-            scans.append((place, _end_of_scan(data, place)))
+            ends = MARKER_OF_JPEG_LS if frames and frames[0][0] == JPEG_LS else MARKER
+            scans.append((place, _end_of_scan(data, place, ends)))
             place = scans[-1][1]
     raise RadiographError(f"more than {MAX_SEGMENTS:,} segments")
 
@@ -102,8 +106,8 @@ def _marker(data: bytes, place: int) -> tuple[int, int]:
     return data[place], place + 1
 
 
-def _end_of_scan(data: bytes, place: int) -> int:
-    marker = MARKER.search(data, place)
+def _end_of_scan(data: bytes, place: int, ends: re.Pattern[bytes]) -> int:
+    marker = ends.search(data, place)
     if marker is None:
         raise RadiographError("truncated: it ends without an end marker")
     return marker.start()

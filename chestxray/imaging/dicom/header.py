@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pydicom
 from pydicom import Dataset
+from pydicom._uid_dict import UID_dictionary
 from pydicom.charset import default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset, read_sequence
@@ -45,6 +46,13 @@ WANTED = (
 )  # fmt: skip
 TAGS: list[BaseTag | int] = [Tag(name) for name in WANTED]
 SEQUENCES = frozenset({"VOILUTSequence", "ModalityLUTSequence"})
+JPEG_XL = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
+"""Transfer syntaxes of the standard that pydicom does not know."""
+
 CHARACTER_SET = {b"\x08\0\x05\0": b"\x08\0\0\0", b"\0\x08\0\x05": b"\0\x08\0\0"}
 """The tag (0008,0005), in both orders of bytes, and that of a group length, which pydicom does not interpret."""
 
@@ -180,6 +188,8 @@ def _silence_pydicom() -> None:
     """
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    for name, meaning in JPEG_XL.items():
+        UID_dictionary.setdefault(name, (meaning, "Transfer Syntax", "", "", ""))
     if warnings.filters[:1] != [PYDICOM_WARNINGS]:
         warnings.filterwarnings("ignore", module="pydicom")
 

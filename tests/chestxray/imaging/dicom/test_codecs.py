@@ -63,7 +63,7 @@ def packed(pixels: np.ndarray, syntax: str) -> bytes:
 @pytest.mark.parametrize(("allocated", "stored"), [(8, 8), (16, 10)])
 def test_values_that_the_header_has_no_bits_for_are_refused(syntax: str, allocated: int, stored: int) -> None:
     """Instead of wrapping them."""
-    with pytest.raises(RadiographError, match=rf"more than the {stored} bits"):
+    with pytest.raises(RadiographError, match=rf"beyond the {stored} bits"):
         decode(in_frame(packed(DEEP, syntax), syntax, allocated, stored))
 
 
