@@ -97,12 +97,12 @@ def codestream(pixels: Pixels, syntax: str, bits: int) -> bytes:
     if syntax in JPEG_8_BIT:
         return extended_jpeg(pixels) if bits == 12 else encoded("jpeg8", pixels, level=98)
     if syntax in JPEG_LS:
-        return encoded("jpegls", pixels, level=int(lossy))
+        return encoded("jpegls", pixels, level=int(lossy), out=2 * pixels.nbytes + 1024)  # noise grows
     if syntax in JPEG_2000:
         level = 90 if lossy else 0
         return encoded("jpeg2k", pixels, level=level, reversible=not lossy, codecformat="j2k", bitspersample=bits)
     if syntax in HTJ2K:
-        return encoded("htj2k", pixels, level=1e-4 if lossy else None, reversible=not lossy)
+        return encoded("htj2k", pixels, level=1e-5 if lossy else None, reversible=not lossy)
     return encoded("jpegxl", pixels, distance=0.1 if lossy else None, lossless=not lossy, bitspersample=bits)
 
 
