@@ -111,6 +111,15 @@ def encoded(codec: str, pixels: Pixels, **options: Any) -> bytes:
     return bytes(getattr(imagecodecs, f"{codec}_encode")(np.ascontiguousarray(pixels), **options))
 
 
+def look_up(entries: Pixels, bits: int, first: int = 0) -> Dataset:
+    """An item of a sequence of look-up tables; two entries are in a word if they are bytes."""
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [len(entries) % 65536, first, bits], entries.tobytes()
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "SS" if first < 0 else "US", "OW"
+    item.ModalityLUTType = "US"
+    return item
+
+
 def lossless_jpeg(pixels: Pixels, bits: int, predictor: int = 1, restart: int = 0) -> bytes:
     """JPEG process 14 (ISO 10918-1, annex H); all 17 Huffman codes have five bits.
 

@@ -5,8 +5,6 @@ they hold. Which libraries decode, and why, is told in docs/decisions/dicom-code
 """
 
 import struct
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -14,12 +12,12 @@ from pydicom import uid
 
 from chestxray.imaging.dicom.codec_process import decode_in_process
 from chestxray.imaging.dicom.codec_worker import Codec
+from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
 from chestxray.imaging.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Decoded = npt.NDArray[np.integer[Any]]
 
 LOSSLESS = frozenset(
     {
@@ -61,11 +59,11 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
         file: its header.
 
     Returns:
-        rows × columns, uint8 or uint16 by the bits allocated, signs extended or not.
+        rows × columns, of colours × 3, uint8 or uint16 by the bits allocated, signs extended or not.
 
     Raises:
         RadiographError: a transfer syntax or codestream that is not supported, one of another size than the header
-            announces or with fewer pixels, colour, or values that need more bits than announced.
+            announces or with fewer pixels, colours in a grey image, or values that need more bits than announced.
         Exception: of any kind, from the codecs, for damaged pixels.
     """
     if file.syntax == uid.RLELossless:  # which has no count of bits of its own, and may hold an overlay
@@ -78,13 +76,13 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
         codec = next((codec for start, codec in SIGNATURES.items() if frame.startswith(start)), None)
         if codec is None:
             raise RadiographError(f"of a codestream of no known kind; {SUPPORTED}")
-        values, inexact = decode_in_process(codec, frame, *file.shape, _samples(file)), False
-    in_range = _in_range(_grey(values, file), file, inexact or file.syntax in LOSSY)
+        values, inexact = decode_in_process(codec, frame, *file.shape, file.samples), False
+    in_range = _in_range(_as_announced(values, file), file, inexact or file.syntax in LOSSY)
     deep = file.elements.BitsAllocated == 16
     return in_range.astype(np.uint16, copy=False) if deep else in_range.astype(np.uint8, copy=False)
 
 
-def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Decoded, bool]:
+def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Samples, bool]:
     """Decode JPEG or JPEG-LS; return whether its values are inexact as well."""
     jpeg = read_jpeg(frame)
     if (jpeg.rows, jpeg.columns) != file.shape or jpeg.components not in (1, 3):
@@ -94,7 +92,7 @@ def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Decoded, bool]:
     if jpeg.frame not in DCT and jpeg.frame != LOSSLESS_JPEG:
         raise RadiographError("of a kind of JPEG that is not supported: hierarchical or arithmetic")
 
-    def decode(data: bytes) -> Decoded:
+    def decode(data: bytes) -> Samples:
         codec: Codec = "jpeg" if jpeg.components == 1 else "jpeg-3"
         return decode_in_process(codec, data, *file.shape, jpeg.components)
 
@@ -103,29 +101,27 @@ def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Decoded, bool]:
     return values, jpeg.frame in DCT
 
 
-def _samples(file: DicomFile) -> int:
-    return 3 if file.elements.get("SamplesPerPixel") == 3 else 1
-
-
-def _grey(values: Decoded, file: DicomFile) -> Decoded:
-    """Return the grey levels of a colour image that has no colour; its components may be RGB or luma and chroma."""
-    if values.ndim == 2:
+def _as_announced(values: Samples, file: DicomFile) -> Samples:
+    """Return as many components as the header says, which may call a grey codestream colour, or the other way round."""
+    if (values.ndim == 3) == (file.samples == 3):
         return values
-    first, second, third = (values[..., component] for component in range(3))
-    middle = 1 << int(file.elements.BitsStored) - 1
-    grey = np.array_equal(first, second) or bool(np.all(second == middle))
-    if not grey or not np.array_equal(second, third):
-        raise RadiographError("not grey", "not-a-radiograph")
-    return first
+    if values.ndim == 2:
+        return np.repeat(values[..., None], 3, axis=-1)
+    grey = grey_channel(values, file.elements.BitsStored)
+    if grey is None:
+        raise RadiographError(
+            "SamplesPerPixel is 1 and pixels have colours; grey pixels are accepted", "not-a-radiograph"
+        )
+    return grey
 
 
-def _in_range(values: Decoded, file: DicomFile, inexact: bool) -> Decoded:
+def _in_range(values: Samples, file: DicomFile, inexact: bool) -> Samples:
     """Clamp inexact values a little beyond the bits stored; refuse exact ones, of which the header must be wrong.
 
     A codestream may announce more bits as long as no value needs them.
     """
     bits = int(file.elements.BitsStored)
-    signed = bool(file.elements.get("PixelRepresentation"))
+    signed = file.elements.PixelRepresentation == 1
     numbers = values.view(f"i{values.itemsize}") if signed else values  # the sign may be extended
     low = -(1 << bits - 1) if signed else 0
     high = (1 << bits - (signed and values.dtype.kind == "i")) - 1
@@ -147,15 +143,16 @@ def _decode_rle(frame: bytes, file: DicomFile) -> Values:
     count = int(elements.Rows * elements.Columns)
     planes = int(elements.BitsAllocated // 8)
     segments, *offsets = struct.unpack_from("<16L", frame)
-    if segments != planes:
-        raise RadiographError("truncated or damaged")
-    ends = [*offsets[1:planes], len(frame)]
+    if segments != planes * file.samples:
+        raise RadiographError(f"of {segments} RLE segments, where its header says {planes * file.samples}")
+    ends = [*offsets[1:segments], len(frame)]
     unpacked = [
-        Image.frombytes("L", (count, 1), frame[start:end], "packbits", "L").tobytes()
-        for start, end in zip(offsets[:planes], ends, strict=True)
+        np.frombuffer(Image.frombytes("L", (count, 1), frame[start:end], "packbits", "L").tobytes(), np.uint8)
+        for start, end in zip(offsets[:segments], ends, strict=True)
     ]
-    values = np.frombuffer(unpacked[0], np.uint8)
-    deep: Values = values
     if planes == 2:
-        deep = np.stack([np.frombuffer(unpacked[1], np.uint8), values], axis=-1).view("<u2")
-    return deep.reshape(elements.Rows, elements.Columns)
+        unpacked = [
+            np.stack(pair, axis=-1).view("<u2")[:, 0] for pair in zip(unpacked[1::2], unpacked[::2], strict=True)
+        ]
+    values: Values = unpacked[0] if file.samples == 1 else np.stack(unpacked, axis=-1)
+    return values.reshape(*file.shape, *values.shape[1:])

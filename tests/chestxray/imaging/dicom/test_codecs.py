@@ -128,18 +128,37 @@ COLOUR: dict[str, tuple[str, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("name", COLOUR)
-def test_colour_without_colour_is_grey(name: str) -> None:
+@pytest.mark.parametrize("samples", [1, 3])
+def test_colour_without_colour_is_grey(name: str, samples: int) -> None:
+    """Whether the header calls it colour or not."""
     codec, options = COLOUR[name]
 
     def values(colours: np.ndarray) -> np.ndarray:
-        data = in_frame(encoded(codec, colours, **options), uid.JPEGBaseline8Bit, 8, 8, SamplesPerPixel=3)
-        return stored_values(read_file(data))
+        frame = encoded(codec, colours, **options)
+        kind = {"SamplesPerPixel": samples, "PhotometricInterpretation": "RGB" if samples == 3 else "MONOCHROME2"}
+        return decode(in_frame(frame, uid.JPEGBaseline8Bit, 8, 8, **kind, **FULL)).pixels
 
     equal = np.repeat(RAMP[..., None], 3, axis=2)
     assert np.abs(values(equal).astype(int) - RAMP).max() <= ("level" in options and codec == "jpeg8") * 3
     equal[:20, :20, 0] += 9
-    with pytest.raises(RadiographError, match="not grey"):
+    with pytest.raises(RadiographError, match="have colours"):
         values(equal)
+
+
+@pytest.mark.parametrize("syntax", [uid.RLELossless, uid.JPEGLSLossless])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_codestreams_and_planes_that_the_header_calls_colour(syntax: str, bits: int) -> None:
+    pixels = RAMP if bits == 8 else RAMP.astype(np.uint16) * 257
+    dataset = pydicom.dcmread(io.BytesIO(dicom(np.repeat(pixels, 3, axis=1), syntax)))
+    dataset.Columns, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 48, 3, "RGB"
+    if syntax == uid.RLELossless:
+        dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+        dataset.PlanarConfiguration = 0
+        dataset.PixelData = np.repeat(pixels[..., None], 3, axis=2).tobytes()
+        dataset.compress(uid.RLELossless, generate_instance_uid=False, encoding_plugin="pydicom")
+    else:
+        dataset.PixelData = encapsulate([codestream(pixels, syntax, bits)])
+    assert np.array_equal(decode(written(dataset, syntax)).pixels, RAMP)
 
 
 @pytest.mark.parametrize(("predictor", "restart"), [(p, 0) for p in range(1, 8)] + [(1, 1), (4, 5)])
