@@ -5,6 +5,7 @@ they hold. Which libraries decode, and why, is told in docs/decisions/dicom-code
 """
 
 import struct
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
