@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pydicom
 from pydicom import Dataset
+from pydicom._uid_dict import UID_dictionary
 from pydicom.charset import default_encoding
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset, read_sequence
@@ -24,6 +25,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, Elements, described
@@ -54,6 +56,13 @@ SYNTAX_OF_ENCODING = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+JPEG_XL = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
+"""Transfer syntaxes of the standard that pydicom does not know."""
+
 CHARACTER_SET = {b"\x08\0\x05\0": b"\x08\0\0\0", b"\0\x08\0\x05": b"\0\x08\0\0"}
 """The tag (0008,0005), in both orders of bytes, and that of a group length, which pydicom does not interpret."""
 
@@ -208,6 +217,8 @@ def _silence_pydicom() -> None:
     """
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    for name, meaning in JPEG_XL.items():
+        UID_dictionary.setdefault(name, (meaning, "Transfer Syntax", "", "", ""))
     if warnings.filters[:1] != [PYDICOM_WARNINGS]:
         warnings.filterwarnings("ignore", module="pydicom")
 
@@ -226,7 +237,7 @@ def _read_elements(stream: BoundedStream, data: bytes, syntax: UID, origin: str)
         raise RadiographError("PixelData is absent, or the file is truncated before it", "not-a-radiograph")
     if found.tag != PIXEL_DATA:
         raise RadiographError("PixelData is absent; pixels of whole numbers are accepted", "not-a-radiograph")
-    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated)
+    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated and syntax != RLELossless)
     offset = stream.tell() + (8 if found.vr is None else 12)
     return DicomFile(elements, syntax, found.vr, found.length, data, offset, checks)
 

@@ -22,11 +22,9 @@ def stored_values(file: DicomFile) -> Values:
     compressed = file.syntax.is_encapsulated
     if compressed != (file.length == UNDEFINED):
         raise RadiographError("truncated or damaged")
-    if compressed and file.samples != 1:
-        raise RadiographError("SamplesPerPixel is 3 in a compressed transfer syntax; 1 is accepted, or 3 uncompressed")
     values = decode_frame(_codestream(file), file) if compressed else _native_values(file)
     bits = int(file.elements.BitsStored)
-    below = int(file.elements.HighBit) + 1 - bits  # not the lowest ones, as was allowed until 2006
+    below = file.elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006
     values = values >> np.array(below, values.dtype) if below else values
     # The bits above may hold an overlay.
     return values if bits == 8 * values.itemsize else values & np.array((1 << bits) - 1, values.dtype)

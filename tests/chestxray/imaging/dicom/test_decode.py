@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom import uid
 
 from chestxray.imaging.decode import decode
-from chestxray.imaging.dicom import grayscale
+from chestxray.imaging.dicom import codec_process, grayscale
 from chestxray.imaging.radiograph import RadiographError
 from tests.dicom_files import FULL, LOSSY, RAMP, SYNTAXES, dicom, look_up, ordinary_time, processor_time
 from tests.serve.files import REFUSED
@@ -90,7 +90,8 @@ def test_faults_of_the_machine_are_not_those_of_the_file(monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(codec_process, "_pool", codec_process.CodecPool())
+    monkeypatch.setattr(subprocess, "Popen", fail)
     with pytest.raises(type(fault)):
         decode(data)
 
