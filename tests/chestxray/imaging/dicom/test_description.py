@@ -88,7 +88,7 @@ def test_a_data_set_that_says_nothing_of_its_origin_is_refused() -> None:
 
 def test_bits_above_the_lowest_are_shifted_down() -> None:
     """As was legal until 2006; with what the codecs give there is nothing to shift."""
-    for syntax in (uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian):
+    for syntax in (uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.RLELossless):
         high = decode(dicom(DEEP << 4, syntax, 12, HighBit=15, **WINDOW))
         assert np.array_equal(high.pixels, EXPECTED) and names(high) == []
     for bit in (3, 16):
