@@ -159,7 +159,7 @@ class DicomFile:
             data += self.inflater.decompress(self.inflater.unconsumed_tail, missing)
         found = memoryview(data)[self.offset : self.offset + count]
         if len(found) < count or self.length < count:
-            raise RadiographError("fewer pixels than rows and columns")
+            raise RadiographError("PixelData has fewer pixels than Rows and Columns say; the file may be truncated")
         return found
 
 
@@ -209,7 +209,10 @@ def _syntax(meta: Dataset, head: bytes) -> UID:
         syntax = UID(value.decode("ascii", "replace").strip("\0 "))
         if not syntax.is_private and syntax.is_transfer_syntax:
             return syntax
-    raise RadiographError("TransferSyntaxUID is absent or names no transfer syntax of the standard")
+    raise RadiographError(
+        "TransferSyntaxUID is absent or names no transfer syntax of the standard; uncompressed, deflated, RLE, JPEG,"
+        " JPEG-LS, JPEG 2000 and JPEG XL are accepted"
+    )
 
 
 def _silence_pydicom() -> None:
@@ -252,19 +255,19 @@ def _opened(raw: Dataset) -> dict[str, RawDataElement | DataElement]:
         name = NAMES.get(element.tag)
         if name is None:
             continue
-        _check_length(element.value, MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES)
+        _check_length(name, element.value, MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES)
         opened[name] = element
         if name in SEQUENCES:
             value = _sequence(element) if isinstance(element, RawDataElement) else element.value
             opened[name] = DataElement(element.tag, "SQ", value)
             for part in (part for item in value for part in item.values()):
-                _check_length(part.value, MAX_SEQUENCE_BYTES if part.tag == LUT_DATA else MAX_VALUE_BYTES)
+                _check_length(name, part.value, MAX_SEQUENCE_BYTES if part.tag == LUT_DATA else MAX_VALUE_BYTES)
     return opened
 
 
-def _check_length(value: object, limit: int) -> None:
+def _check_length(name: str, value: object, limit: int) -> None:
     if isinstance(value, bytes) and len(value) > limit:
-        raise RadiographError("longer values than any radiograph has")
+        raise RadiographError(f"{name} has a value of {len(value):,} bytes; up to {limit:,} are accepted")
 
 
 def _sequence(element: RawDataElement) -> Sequence:

@@ -21,7 +21,8 @@ def stored_values(file: DicomFile) -> Values:
     """
     compressed = file.syntax.is_encapsulated
     if compressed != (file.length == UNDEFINED):
-        raise RadiographError("truncated or damaged")
+        wrong = "in one piece, and compressed" if compressed else "in items, and uncompressed"
+        raise RadiographError(f"PixelData is {wrong} by TransferSyntaxUID; items are accepted where it is compressed")
     values = decode_frame(_codestream(file), file) if compressed else _native_values(file)
     bits = int(file.elements.BitsStored)
     below = file.elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006

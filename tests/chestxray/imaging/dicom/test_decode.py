@@ -46,7 +46,7 @@ def test_only_known_views_are_told(given_view: str, view: str | None) -> None:
     [("RG1", (1955, 1841), 15, "PA", 192.17), ("RG3", (1760, 1760), 10, "AP", 177.498)],
 )
 def test_real_radiographs(name: str, shape: tuple[int, int], bits: int, view: str, mean: float) -> None:
-    """Computed radiographs of pydicom-data, MONOCHROME1, as they are and in JPEG 2000."""
+    """Computed radiographs of pydicom-data, of a chest and of a leg, MONOCHROME1, as they are and in JPEG 2000."""
     spec = importlib.util.find_spec("data_store")
     assert spec and spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0]) / "data"
@@ -55,6 +55,9 @@ def test_real_radiographs(name: str, shape: tuple[int, int], bits: int, view: st
     )
     assert (plain.pixels.shape, plain.bit_depth, plain.view_position) == (shape, bits, view)
     assert plain.pixels.mean() == pytest.approx(mean, abs=0.01)
+    leg = ["series-description", "patient-orientation"]
+    verdicts = {check.name: check.verdict for check in plain.checks}
+    assert verdicts == ({"body-part": "refused"} | dict.fromkeys(leg, "warned") if name == "RG3" else {})
     assert np.array_equal(lossless.pixels, plain.pixels)
     assert np.abs(packed.pixels.astype(int) - plain.pixels).mean() < 2
 
