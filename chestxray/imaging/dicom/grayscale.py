@@ -111,7 +111,8 @@ def _table(elements: Elements, name: str) -> Dataset | None:
 def _looked_up(values: Doubles, table: Dataset) -> tuple[Doubles, int, int]:
     """Look values up in a table, beyond its ends the first and the last entry (C.11.1.1.1).
 
-    The first value mapped may be negative and coded as unsigned: it is negative if any of the values is.
+    The first value mapped may be negative and coded as unsigned: it is negative if any of the values is. Or it is coded
+    as signed and is not: then the table would end before the lowest of the values, if none of these is negative.
 
     Returns:
         The entries, how many bits they are said to have, and the largest of the table.
@@ -121,8 +122,11 @@ def _looked_up(values: Doubles, table: Dataset) -> tuple[Doubles, int, int]:
         raise RadiographError("LUTDescriptor has not three numbers")
     count, first, bits = (int(number or 0) for number in descriptor)
     count = count % 65536 or 65536
-    if first >= 0x8000 and values.min() < 0:
+    lowest = values.min()
+    if first >= 0x8000 and lowest < 0:
         first -= 0x10000
+    elif first < 0 <= lowest and first + count <= lowest:
+        first += 0x10000
     if not 8 <= bits <= 16:
         raise RadiographError(f"LUTDescriptor says {bits} bits an entry; 8 to 16 are accepted")
     entries = _entries(table.get_item("LUTData"), count, bits)

@@ -97,11 +97,10 @@ def _code(elements: Elements, name: str) -> tuple[str, str]:
 
 
 def _body_part(elements: Elements) -> Check | None:
-    found = body_parts(elements.get("BodyPartExamined", "")) | body_part_of_code(
-        *_code(elements, "AnatomicRegionSequence")
-    )
+    named = body_parts(elements.get("BodyPartExamined", ""))
+    found = named | body_part_of_code(*_code(elements, "AnatomicRegionSequence"))
     accepted = "CHEST, THORAX and LUNG are accepted."
-    name = "BodyPartExamined" if elements.get("BodyPartExamined") else "AnatomicRegionSequence"
+    name = "BodyPartExamined" if named else "AnatomicRegionSequence"
     if "other" in found and not found & {"chest", "near"}:
         return Check("body-part", "refused", f"{name} is another part of the body; {accepted}")
     if "other" in found:
@@ -113,9 +112,10 @@ def _body_part(elements: Elements) -> Check | None:
 
 
 def _view_position(elements: Elements) -> Check | None:
-    found = views(elements.get("ViewPosition", "")) | view_of_code(*_code(elements, "ViewCodeSequence"))
+    named = views(elements.get("ViewPosition", ""))
+    found = named | view_of_code(*_code(elements, "ViewCodeSequence"))
     accepted = "frontal views, PA and AP, are accepted."
-    name = "ViewPosition" if elements.get("ViewPosition") else "ViewCodeSequence"
+    name = "ViewPosition" if named else "ViewCodeSequence"
     aside = found & {"lateral", "oblique"}
     if aside and "frontal" in found:
         return Check("view-position", "warned", f"{name} names a frontal view and another; {accepted}")

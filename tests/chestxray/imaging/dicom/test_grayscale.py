@@ -170,6 +170,14 @@ def test_a_first_value_that_is_coded_unsigned_is_negative_where_values_are() -> 
     assert not shades(RAMP, VOILUTSequence=[table]).any()
 
 
+def test_a_first_value_that_is_coded_signed_is_not_where_the_table_would_miss_all_values() -> None:
+    table = look_up(np.arange(256, dtype="<u2") * 257, 16, first=40_000 - 65536)
+    deep = RAMP.astype(np.uint16) + 40_000
+    assert np.array_equal(shades(deep, VOILUTSequence=[table]), RAMP)
+    reaches = look_up(np.arange(356, dtype="<u2") * 184, 16, first=-100)
+    assert np.abs(shades(RAMP, VOILUTSequence=[reaches]) - (RAMP + 100.0) * 184 / 257).max() <= 0.51
+
+
 @pytest.mark.parametrize(("declared", "scale"), [(16, 65535), (12, 4095), (10, 4095)])
 def test_a_table_of_other_bits_than_it_says_is_said(declared: int, scale: int) -> None:
     """Declared deeper than it is, it is shown as dark as DCMTK shows it; declared shallower, nothing is cut off."""
