@@ -24,6 +24,9 @@ from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[Any]
 
+BUFFER = 4 * 2**20
+"""Bytes that wait for the other side at most, if the system allows as many: a film in one go."""
+
 ANSWERS_WITHIN = 60.0
 """Seconds on a machine that is busy; the process limits its own processor time to less."""
 
@@ -41,10 +44,12 @@ class CodecProcess:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
+        for end in (self._socket, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         environment = {
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
             "OPENBLAS_NUM_THREADS": "1",  # more threads would each reserve memory
-            "MALLOC_MMAP_THRESHOLD_": str(2**20),  # glibc: the memory of a frame goes back after it
+            "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: the memory of a large frame goes back after it
         }
         command = [sys.executable, "-P", "-m", codec_worker.__name__]
         try:

@@ -5,6 +5,7 @@ they hold. Which libraries decode, and why, is told in docs/decisions/dicom-code
 """
 
 import struct
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -14,7 +15,7 @@ from chestxray.imaging.dicom.codec_process import decode_in_process
 from chestxray.imaging.dicom.codec_worker import Codec
 from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
-from chestxray.imaging.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
+from chestxray.imaging.dicom.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -31,7 +32,7 @@ LOSSY = frozenset(
         "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112",
     }
 )  # fmt: skip
-"""The last three of both are JPEG XL, which pydicom does not name."""
+"""Those that are written as numbers are JPEG XL, which pydicom does not name."""
 
 SUPPORTED = "native, deflated, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K and JPEG XL are accepted"
 
