@@ -106,7 +106,8 @@ def _limit(memory: int, values: int) -> None:
     """Allow what decoding so many values takes; the process is killed at the end of its time."""
     memory += BYTES_PER_VALUE * values
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
+    with contextlib.suppress(ValueError):  # macOS, which has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
     signal.setitimer(signal.ITIMER_PROF, SECONDS + SECONDS_PER_VALUE * values)
 
 
