@@ -54,7 +54,7 @@ OVERSHOOT = 4
 
 PIXELS_PER_BYTE = 1000
 FREE_PIXELS = 4_000_000
-"""Where a large frame has more pixels for a byte, it is blank, or a bomb; even 1:100, which nobody wants, has a tenth."""
+"""A large frame of more pixels for a byte is blank, or a bomb; compression of 1:100 leaves a tenth of them."""
 
 
 def decode_frame(frame: bytes, file: DicomFile) -> Values:
