@@ -128,7 +128,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = compare_codecs(Path(folder), options.before)
     rows = [dict.fromkeys(dict.fromkeys(key for row in rows for key in row), "") | row for row in rows]
-    heading = f"DICOM files of {SIDE} × {SIDE} pixels and 12 bits, best of {TIMES}; {machine()}"
+    heading = f"DICOM files of {SIDE} × {SIDE} pixels and 12 bits, processor time, best of {TIMES}; {machine()}"
     publish("decoding", heading, rows, {}, options.out)
 
 

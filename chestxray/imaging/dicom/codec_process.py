@@ -60,7 +60,8 @@ class CodecProcess:
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",  # more threads would each reserve memory
-            "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: the memory of a large frame goes back after it
+            "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: memory of more than some megabytes goes back after a frame
+            "MALLOC_TRIM_THRESHOLD_": str(2**23),
         }
         command = [sys.executable, "-P", "-m", codec_worker.__name__]
         try:
