@@ -39,6 +39,9 @@ PYDICOM_WARNINGS = ("ignore", None, Warning, re.compile("pydicom"), 0)
 MAX_READS = 20_000
 """Real radiographs have some hundreds of elements; each costs a read or two."""
 
+MAX_SEQUENCE_READS = 2_000
+"""A dozen look-up tables take a hundred."""
+
 MAX_VALUE_BYTES = 1024
 MAX_UID_BYTES = 64
 MAX_SEQUENCE_BYTES = 2 * 1024 * 1024
@@ -86,25 +89,25 @@ class Inflater(Protocol):
 
 
 class BoundedStream(io.BytesIO):
-    """A stream that can be read `MAX_READS` times, so that millions of tiny elements cost no more than a real file.
+    """A stream that can be read so often and no more, so that millions of tiny elements cost no more than a real file.
 
     It shows pydicom the character set under another tag: pydicom interprets it wherever it finds it, whatever tags it
     was asked for, and looks for a codec of every name in it, which takes minutes for a long one. No text that it
     concerns is used.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, reads: int = MAX_READS) -> None:
         super().__init__(data)
-        self._reads = 0
+        self._left = reads
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as any stream does.
 
         Raises:
-            RadiographError: it was read more than `MAX_READS` times.
+            RadiographError: it was read more often than it may be.
         """
-        self._reads += 1
-        if self._reads > MAX_READS:
+        self._left -= 1
+        if self._left < 0:
             raise RadiographError("more elements than any radiograph has")
         data = super().read(size)
         return CHARACTER_SET.get(data[:4], data[:4]) + data[4:] if size == HEADER_BYTES else data
@@ -267,5 +270,5 @@ def _check_length(value: object, limit: int) -> None:
 def _sequence(element: RawDataElement) -> Sequence:
     """Read a sequence of known length as pydicom does when it is first used, but at a bounded cost."""
     value = element.value or b""
-    stream = BoundedStream(value)
+    stream = BoundedStream(value, MAX_SEQUENCE_READS)
     return read_sequence(stream, element.is_implicit_VR, element.is_little_endian, len(value), default_encoding)
