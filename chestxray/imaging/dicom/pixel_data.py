@@ -27,8 +27,12 @@ def stored_values(file: DicomFile) -> Values:
     bits = int(file.elements.BitsStored)
     below = file.elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006
     values = values >> np.array(below, values.dtype) if below else values
+    if bits == 8 * values.itemsize:
+        return values
     # The bits above may hold an overlay.
-    return values if bits == 8 * values.itemsize else values & np.array((1 << bits) - 1, values.dtype)
+    mask = np.array((1 << bits) - 1, values.dtype)
+    masked: Values = np.bitwise_and(values, mask, out=values if values.flags.writeable else None)
+    return masked
 
 
 def _native_values(file: DicomFile) -> Values:

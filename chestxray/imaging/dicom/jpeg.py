@@ -29,8 +29,6 @@ MAX_SEGMENTS = 10_000
 
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """What ends the entropy-coded data of a scan: neither a stuffed zero nor a restart marker nor a fill byte."""
-MARKER_OF_JPEG_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
-"""JPEG-LS stuffs a bit instead (ISO 14495-1, A.1)."""
 
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 NOISE = bytes(np.random.default_rng(0).integers(255, size=512, dtype=np.uint8))
@@ -50,7 +48,7 @@ class Jpeg:
         columns: width in pixels.
         components: 1 if grey, 3 if colour.
         restarts: whether it has restart intervals.
-        scans: where the entropy-coded data of each scan begin and end.
+        scans: where the entropy-coded data of each scan begin and end; of JPEG-LS, whose decoder is strict, all in one.
     """
 
     frame: int
@@ -90,10 +88,11 @@ def read_jpeg(data: bytes) -> Jpeg:
         elif marker == RESTART_INTERVAL:
             restarts |= any(content)
         elif marker == START_OF_SCAN:
-            ends = MARKER_OF_JPEG_LS if frames and frames[0][0] == JPEG_LS else MARKER
-            scans.append((place, _end_of_scan(data, place, ends)))
+            if frames and frames[0][0] == JPEG_LS:
+                return _jpeg(frames, restarts, [(place, _end_of_jpeg_ls(data, place))])
+            scans.append((place, _end_of_scan(data, place)))
             place = scans[-1][1]
-    raise RadiographError(f"more than {MAX_SEGMENTS:,} segments")
+    raise RadiographError(f"the JPEG has more than {MAX_SEGMENTS:,} segments")
 
 
 def _marker(data: bytes, place: int) -> tuple[int, int]:
@@ -106,11 +105,19 @@ def _marker(data: bytes, place: int) -> tuple[int, int]:
     return data[place], place + 1
 
 
-def _end_of_scan(data: bytes, place: int, ends: re.Pattern[bytes]) -> int:
-    marker = ends.search(data, place)
+def _end_of_scan(data: bytes, place: int) -> int:
+    marker = MARKER.search(data, place)
     if marker is None:
-        raise RadiographError("truncated: it ends without an end marker")
+        raise RadiographError("truncated: the JPEG has no end marker")
     return marker.start()
+
+
+def _end_of_jpeg_ls(data: bytes, place: int) -> int:
+    """Find the end marker, which no data contain (ISO 14495-1, A.1); CharLS may look for it for ever."""
+    end = data.rfind(bytes([0xFF, END_OF_IMAGE]), place)
+    if end < 0:
+        raise RadiographError("truncated: the JPEG-LS has no end marker")
+    return end
 
 
 def _jpeg(frames: list[bytes], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
@@ -142,7 +149,7 @@ def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels
     grey = bool(np.all(pixels[-1, -1] == 1 << (jpeg.bits - 1)))
     doubtful = grey or jpeg.restarts or len(jpeg.scans) > 1
     if doubtful and not np.array_equal(pixels, decode(_with_noise(data, jpeg))):
-        raise RadiographError("truncated: it has fewer pixels than its header says")
+        raise RadiographError("truncated: the JPEG has fewer pixels than its header says")
 
 
 def _with_noise(data: bytes, jpeg: Jpeg) -> bytes:
