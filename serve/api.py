@@ -112,10 +112,9 @@ def gradcam(name: str, service: ServiceDependency) -> Response:
     return Response(png, media_type="image/png")
 
 
-def _prediction_routes(max_body_bytes: int, max_batch_files: int) -> APIRouter:
+def _prediction_routes(max_batch_files: int) -> APIRouter:
     router = APIRouter(
         responses=PROBLEMS_OF_PREDICTIONS,
-        max_body_size=max_body_bytes,
         form_limits={"max_files": max_batch_files, "max_fields": 8, "max_part_size": 1024},
     )
     several_files = File(alias="file", min_length=1, max_length=max_batch_files)
@@ -184,7 +183,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(open_routes)
     # `APIKey` asks for the key; this documents it.
     key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
-    for router in (guarded_routes, _prediction_routes(settings.max_body_bytes, settings.max_batch_files)):
+    for router in (guarded_routes, _prediction_routes(settings.max_batch_files)):
         app.include_router(router, dependencies=key, responses=problem_responses("unauthorized"))
 
 
@@ -192,7 +191,7 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     """Surround the routes, from the inside out: the last to be added sees a request first."""
     settings = service.settings
     app.add_middleware(
-        RequestLimits, pool=service.pool, max_body_bytes=settings.max_body_bytes, max_uploads=settings.max_uploads
+        RequestLimits, pool=service.pool, max_body_bytes=settings.body_limit, max_uploads=settings.max_uploads
     )
     if settings.api_key:
         app.add_middleware(APIKey, key=settings.api_key.get_secret_value())

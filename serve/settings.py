@@ -51,10 +51,10 @@ class Settings(BaseSettings):
     """POST requests at a time, from their first byte until they are answered; one more is answered 503."""
     transfer_seconds: Seconds = 30.0
     """How long a request may take to arrive (then it is answered 408), and a part of its answer to be taken."""
-    max_body_bytes: Count = 20 * MEBIBYTE
-    """Largest request."""
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = MAX_PIXELS
     """Largest image."""
+    max_body_bytes: Count | None = None
+    """Largest request; by default what an uncompressed image of MAX_PIXELS takes, see `body_limit`."""
     max_batch_files: Count = 32
     """Most files of one `/predict/batch`."""
     inference_threads: Annotated[int, Field(ge=0)] = 0
@@ -75,3 +75,8 @@ class Settings(BaseSettings):
     """What clients send as X-API-Key; without it the service is open to whoever reaches it."""
     cors_origins: tuple[str, ...] = ()
     """Web sites whose scripts may call, as JSON: `["https://radiology.example"]`."""
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of the largest request: MAX_BODY_BYTES, or two bytes a pixel and 1 MiB for all else in a file."""
+        return self.max_body_bytes or 2 * self.max_pixels + MEBIBYTE

@@ -1,6 +1,7 @@
 """Draw the page: `python -m streamlit run serve/ui.py`. It talks to the service that SERVICE_URL names."""
 
 import csv
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.imaging.decode import decode
 from chestxray.inference.heatmap import overlay, upscale_maps
-from chestxray.inference.predictions import Finding, ModelInfo, Prediction, RawHeatmap
+from chestxray.inference.predictions import Finding, ModelInfo, Prediction, Quality, RawHeatmap
 from serve.ui_client import REFUSED, ServiceError, ask
 from serve.ui_html import STYLE, display_name, findings_table, legend
 
@@ -30,14 +31,15 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @st.cache_data(max_entries=16, show_spinner="Looking at the radiograph …")
-def predict(data: bytes, model: str) -> Prediction:
+def predict(data: bytes, model: str, accept_anyway: bool) -> Prediction:
     """Ask the service for all findings and maps as numbers, so that sliders need no new inference.
 
     Args:
         data: the file.
         model: digest of the model, so that another model is asked again.
+        accept_anyway: answer even if the checks refuse the image.
     """
-    options = {"heatmaps": "raw", "heatmaps_for": "all"}
+    options = {"heatmaps": "raw", "heatmaps_for": "all", "accept_anyway": accept_anyway}
     # The file's name stays here: it may name a patient.
     return Prediction.model_validate(ask("POST", "/predict", params=options, files={"file": ("image", data)}))
 
@@ -121,6 +123,7 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
     """Show the radiograph beside what was found; the controls redraw this part only and ask the service nothing."""
     picture, panel = st.columns([13, 10], gap="medium")
     with panel:
+        show_quality(answer.quality)
         show_detected(answer)
         finding, shown = show_controls(data, answer, test)
         st.html(findings_table(answer.findings))
@@ -139,8 +142,33 @@ def show_detected(answer: Prediction) -> None:
         st.markdown(", ".join(f"**{display_name(name)}**" for name in answer.predicted_labels))
     else:
         st.markdown("No finding reaches its operating point. That does **not** mean that the chest is healthy.")
-    for warning in answer.image.warnings:
-        st.warning(warning)
+
+
+def show_quality(quality: Quality) -> None:
+    """Say what the checks found in the image, and how far each is from its limit."""
+    if quality.verdict == "accepted":
+        st.caption("Image checks: accepted; nothing was found that makes the answer doubtful.")
+    if quality.verdict == "refused":
+        st.error("The checks refuse this image. The answer was asked for all the same and may mean nothing.")
+    for check in quality.checks:
+        measured = "" if check.value is None else f" (measured {check.value:.4g}, limit {check.limit:.4g})"
+        box = st.error if check.verdict == "refused" else st.warning
+        box(f"{check.message}{measured}")
+
+
+def ask_service(data: bytes, model: str) -> Prediction:
+    """Ask about a file; of one that the checks refuse, let the reader ask all the same."""
+    key = f"anyway {hashlib.sha256(data).hexdigest()}"
+    question = "Answer about this image all the same"
+    try:
+        answer = predict(data, model, bool(st.session_state.get(key)))
+    except ServiceError as error:
+        if error.quality is not None:
+            st.checkbox(question, key=key)
+        raise
+    if answer.quality.verdict == "refused":
+        st.checkbox(question, key=key)
+    return answer
 
 
 def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tuple[Finding, Pixels]:
@@ -215,7 +243,7 @@ def main() -> None:
         if info.synthetic:
             notice.warning(f"{warning} This model was trained on synthetic phantoms: it says nothing about patients.")
         if data is not None:
-            show_result(data, predict(data, info.sha256), content["card"]["metrics"]["test"])
+            show_result(data, ask_service(data, info.sha256), content["card"]["metrics"]["test"])
         else:
             st.markdown(WELCOME)
         show_model(info, content["card"], expanded=data is None)

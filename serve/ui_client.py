@@ -6,6 +6,7 @@ from typing import Any
 import requests
 from pydantic import ValidationError
 
+from chestxray.inference.predictions import Quality
 from serve.schemas import ProblemDetails
 
 TIMEOUT_SECONDS = 60
@@ -18,11 +19,13 @@ class ServiceError(Exception):
 
     Attributes:
         heading: what happened, in a few words.
+        quality: what the service's checks found in the file, where they refuse it.
     """
 
-    def __init__(self, heading: str, detail: str) -> None:
+    def __init__(self, heading: str, detail: str, quality: Quality | None = None) -> None:
         super().__init__(detail)
         self.heading = heading
+        self.quality = quality
 
 
 def ask(method: str, path: str, **arguments: Any) -> Any:
@@ -49,4 +52,4 @@ def ask(method: str, path: str, **arguments: Any) -> Any:
         detail = f"No answer from {url}. Start it with `make serve`, then try again."
         raise ServiceError("The service is down", detail) from error
     heading = REFUSED if problem.status in {413, 415, 422} else problem.title
-    raise ServiceError(heading, f"{problem.detail} (Request {problem.request_id})")
+    raise ServiceError(heading, f"{problem.detail} (Request {problem.request_id})", problem.quality)

@@ -13,7 +13,7 @@ from chestxray.errors import UserError, one_line
 from chestxray.imaging.radiograph import MAX_PIXELS, RadiographError
 from chestxray.inference.answer import Model, answer
 from chestxray.inference.bundle_source import find_bundle
-from chestxray.inference.predictions import ModelInfo, Options
+from chestxray.inference.predictions import ModelInfo, Options, Quality
 from chestxray.inference.self_test import open_tested
 
 STORE = "sqlite:///.mlflow/mlflow.db"
@@ -31,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--heatmaps", choices=("none", "inline", "raw"), default="none", help="default: none")
     parser.add_argument("--heatmaps-for", choices=("positive", "all"), default="positive", help="default: positive")
     parser.add_argument("--threshold", type=float, help="instead of every operating point, 0–1")
+    parser.add_argument(
+        "--accept-anyway", action="store_true", help="answer about an image that the checks refuse, such as a hand"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,8 +66,10 @@ def _print_answer(model: Model, file: Path, options: Options) -> int:
         said = prediction.model_dump(mode="json")
         code = 0
     except (RadiographError, OSError) as error:
-        kind = error.kind if isinstance(error, RadiographError) else "unreadable-file"
-        said = {"type": kind, "detail": one_line(error)}
+        refused = error if isinstance(error, RadiographError) else None
+        said = {"type": refused.kind if refused else "unreadable-file", "detail": one_line(error)}
+        if refused and refused.checks:
+            said["quality"] = Quality.of(refused.checks).model_dump(mode="json")
         code = 1
     print(json.dumps({"file": str(file), **said}, ensure_ascii=False))
     return code

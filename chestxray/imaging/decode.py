@@ -2,7 +2,9 @@
 
 import struct
 
-from chestxray.imaging import jpeg, jpeg2000, png, tiff
+from chestxray.imaging import jpeg2000, jpeg_file, png, tiff
+from chestxray.imaging.dicom.recognition import first_element
+from chestxray.imaging.jpeg import START_OF_IMAGE
 from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
 
 DAMAGE = (
@@ -12,7 +14,7 @@ DAMAGE = (
 
 STILLS = {
     png.SIGNATURE: png.decode_png,
-    jpeg.START + b"\xff": jpeg.decode_jpeg,
+    START_OF_IMAGE + b"\xff": jpeg_file.decode_jpeg,
     **dict.fromkeys(tiff.SIGNATURES, tiff.decode_tiff),
     jpeg2000.BOXES: jpeg2000.decode_jpeg2000,
     jpeg2000.CODESTREAM: jpeg2000.decode_jpeg2000,
@@ -33,8 +35,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
 
     Raises:
         RadiographError: another format, too many pixels, truncated or damaged, no projection radiograph.
+        MemoryError, OSError, subprocess.TimeoutExpired: the machine failed, the file may be good.
     """
-    if data[128:132] == b"DICM":
+    if first_element(data) is not None:
         from chestxray.imaging.dicom.decode import decode_dicom  # noqa: PLC0415 # 30 MiB that a service without DICOM need not have
 
         return decode_dicom(data, max_pixels)
@@ -45,5 +48,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
             except RadiographError:
                 raise
             except DAMAGE as error:
+                if isinstance(error, OSError) and error.errno is not None:  # of the system, such as a fork that failed
+                    raise
                 raise RadiographError("truncated or damaged") from error
     raise RadiographError("neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM", "unsupported-format")

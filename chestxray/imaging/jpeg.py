@@ -1,172 +1,183 @@
-"""Read the markers of a JPEG, and decode it only if all of it is there.
+"""Find the parts of a JPEG codestream, and tell whether it has all the pixels that it promises (ISO 10918-1, annex B).
 
-libjpeg fills what is missing with grey and only warns, so its warnings are errors here; what it does not warn of is
-counted from the markers. See docs/decisions/still-images.md.
+libjpeg fills what lacks with grey and only warns, which no Python package passes on: docs/decisions/dicom-codecs.md.
 """
 
 import re
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
-from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey, check_size, from_colour, upright
+from chestxray.imaging.radiograph import RadiographError
 
-START = b"\xff\xd8"
-END = b"\xff\xd9"
-MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""In coded data, where a zero follows an FF that is none, and between segments; not those of restarts."""
-
-START_OF_SCAN = 0xDA
+START_OF_IMAGE = b"\xff\xd8"
 END_OF_IMAGE = 0xD9
-START_OF_IMAGE = 0xD8
-APP_1 = 0xE1
-ADOBE = 0xEE
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-KINDS = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
-"""Of Huffman codes and 8 bits. In an arithmetic one nobody could tell that data are missing."""
-CHANNELS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
+START_OF_SCAN = 0xDA
+RESTART_INTERVAL = 0xDD
+JPEG_LS = 0xF7
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {JPEG_LS}
+"""Markers of frames (SOF0–SOF15), and that of JPEG-LS."""
 
-# What a file may cost; see docs/decisions/untrusted-images.md.
-MAX_SCANS = 100
-"""A progressive one has about ten."""
-MAX_SCANNED = 16 * MAX_PIXELS
-"""Pixels that all scans go over together."""
+PROGRESSIVE = 0xC2
+TABLES = frozenset({0xC4, 0xDB})
+"""Markers of Huffman and quantisation tables."""
+
+BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without a length."""
+
 MAX_SEGMENTS = 10_000
+"""Colour profiles and other metadata take some hundreds; a scan counts as one, whatever its restart markers."""
+
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""What ends the entropy-coded data of a scan: neither a stuffed zero nor a restart marker nor a fill byte."""
+MARKER_OF_JPEG_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""JPEG-LS stuffs a bit instead (ISO 14495-1, A.1)."""
+
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+NOISE = bytes(np.random.default_rng(0).integers(255, size=512, dtype=np.uint8))
+"""Entropy-coded data of no meaning."""
+
+Pixels = npt.NDArray[Any]
 
 
-@dataclass
-class JpegHeader:
-    """What the markers of a JPEG say.
+@dataclass(frozen=True)
+class Jpeg:
+    """The parts of a JPEG or JPEG-LS codestream.
 
     Attributes:
-        width: in pixels.
-        height: in pixels.
-        components: how many channels the file has.
-        scans: how many times the file goes over the pixels.
-        adobe: whether Adobe's segment is there, with which four channels are stored inverted.
-        exif: the first block of EXIF.
-        ended: whether the end is marked.
-        missing: for each component, the bit of each of its 64 coefficients that still lacks; 255 before its first scan.
+        frame: marker of its frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, 0xF7 JPEG-LS.
+        bits: of a value.
+        rows: height in pixels.
+        columns: width in pixels.
+        components: 1 if grey, 3 if colour.
+        restarts: whether it has restart intervals.
+        scans: where the entropy-coded data of each scan begin and end.
+        segments: marker and content of all segments, in order, but the tables.
     """
 
-    width: int = 0
-    height: int = 0
-    components: int = 0
-    scans: int = 0
-    adobe: bool = False
-    exif: bytes | None = None
-    ended: bool = False
-    missing: dict[int, bytearray] = field(default_factory=dict)
+    frame: int
+    bits: int
+    rows: int
+    columns: int
+    components: int
+    restarts: bool
+    scans: tuple[tuple[int, int], ...]
+    segments: tuple[tuple[int, bytes], ...]
 
 
-def read_header(data: bytes) -> JpegHeader:
-    """Read all markers of a JPEG, to its end, in time that grows with its length.
+def read_jpeg(data: bytes) -> Jpeg:
+    """Find the parts of a codestream; what follows its end is not looked at.
 
     Raises:
-        RadiographError: it is no JPEG of Huffman codes and 8 bits, is damaged, or has too many segments or scans.
+        RadiographError: it is damaged, ends without an end marker, or has more segments than `MAX_SEGMENTS`.
     """
-    header = JpegHeader()
-    place = len(START) if data.startswith(START) else len(data)
+    if data[:2] != START_OF_IMAGE:
+        raise RadiographError("truncated or damaged")
+    segments: list[tuple[int, bytes]] = []
+    scans: list[tuple[int, int]] = []
+    restarts = False
+    place = 2
     for _ in range(MAX_SEGMENTS):
-        found = MARKER.search(data, place)
-        if found is None:
-            return header
-        marker = data[found.end() - 1]
+        marker, place = _marker(data, place)
         if marker == END_OF_IMAGE:
-            header.ended = True
-            return header
-        if marker == START_OF_IMAGE or found.end() + 2 > len(data):
-            raise RadiographError(DAMAGED)
-        (length,) = struct.unpack_from(">H", data, found.end())
-        place = found.end() + length
-        _read_segment(header, marker, data[found.end() + 2 : place])
-    raise RadiographError(f"a JPEG of more than {MAX_SEGMENTS:,} segments")
+            return _jpeg(segments, restarts, scans)
+        if marker in BARE:
+            continue
+        length = int.from_bytes(data[place : place + 2], "big")
+        content = data[place + 2 : place + length]
+        if length < 2 or len(content) != length - 2:
+            raise RadiographError("truncated or damaged")
+        place += length
+        if marker not in TABLES:
+            segments.append((marker, content))
+        if marker == RESTART_INTERVAL:
+            restarts |= any(content)
+        elif marker == START_OF_SCAN:
+            ends = MARKER_OF_JPEG_LS if any(name == JPEG_LS for name, _ in segments) else MARKER
+            scans.append((place, _end_of_scan(data, place, ends)))
+            place = scans[-1][1]
+    raise RadiographError(f"more than {MAX_SEGMENTS:,} segments")
 
 
-def _read_segment(header: JpegHeader, marker: int, segment: bytes) -> None:
-    """Note what a segment says; `segment` is without its length."""
-    if marker in FRAMES:
-        _read_frame(header, marker, segment)
-    elif marker == START_OF_SCAN:
-        _read_scan(header, segment)
-    elif marker == APP_1 and header.exif is None and segment.startswith(b"Exif\0\0"):
-        header.exif = segment
-    elif marker == ADOBE and segment.startswith(b"Adobe"):
-        header.adobe = True
+def _marker(data: bytes, place: int) -> tuple[int, int]:
+    """Return the marker here, after any number of fill bytes (B.1.1.2), and the place after it."""
+    start = place
+    while data[place : place + 1] == b"\xff":
+        place += 1
+    if place == start or place == len(data):
+        raise RadiographError("truncated or damaged")
+    return data[place], place + 1
 
 
-def _read_frame(header: JpegHeader, marker: int, frame: bytes) -> None:
-    if header.missing or len(frame) < 6:
-        raise RadiographError(DAMAGED)
-    if marker not in KINDS:
-        kind = "a lossless" if marker == 0xC3 else "an arithmetic-coded" if marker > 0xC8 else "a hierarchical"
-        raise RadiographError(f"{kind} JPEG; baseline and progressive ones are accepted", "unsupported-format")
-    bits, header.height, header.width, header.components = struct.unpack_from(">BHHB", frame)
-    if bits != 8:
-        raise RadiographError(f"a JPEG of {bits} bits; 8 are accepted", "unsupported-format")
-    if header.components not in CHANNELS:
-        raise RadiographError(f"a JPEG of {header.components} channels; 1, 3 or 4 are accepted", "unsupported-format")
-    names = frame[6 : 6 + 3 * header.components : 3]
-    header.missing = {name: bytearray(b"\xff" * 64) for name in names}
-    if len(header.missing) != header.components:
-        raise RadiographError(DAMAGED)
+def _end_of_scan(data: bytes, place: int, ends: re.Pattern[bytes]) -> int:
+    marker = ends.search(data, place)
+    if marker is None:
+        raise RadiographError("truncated: it ends without an end marker")
+    return marker.start()
 
 
-def _read_scan(header: JpegHeader, scan: bytes) -> None:
-    """Note which bits of which coefficients a scan brings (ISO 10918-1, B.2.3); a sequential one brings all."""
-    header.scans += 1
-    if header.scans > MAX_SCANS or header.scans * header.width * header.height > MAX_SCANNED:
-        raise RadiographError("a JPEG of too many scans")
-    names = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
-    if len(scan) != 4 + 2 * len(names) or not names or not header.missing.keys() >= set(names):
-        raise RadiographError(DAMAGED)
-    first, last, bits = scan[-3:]
-    for name in names:
-        header.missing[name][first : last + 1] = bytes([bits & 15]) * (min(last, 63) + 1 - first)
+def _jpeg(segments: list[tuple[int, bytes]], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
+    frames = [(marker, content) for marker, content in segments if marker in FRAMES]
+    if len(frames) != 1 or len(frames[0][1]) < 6 or not scans:
+        raise RadiographError("truncated or damaged")
+    marker, content = frames[0]
+    bits, rows, columns, components = struct.unpack_from(">BHHB", content)
+    return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans), tuple(segments))
 
 
-def decode_complete(data: bytes, header: JpegHeader) -> npt.NDArray[np.uint8]:
-    """Decode a JPEG of which no row, no scan and no bit is missing.
+def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels]) -> None:
+    """Refuse a codestream whose last rows are libjpeg's grey, since it ends before they do.
+
+    Where data end too early, libjpeg gives mid grey up to the last pixel. If that is what the last pixel is, or if the
+    codestream has several scans or restart intervals, each of which might end early, it is decoded again with noise
+    appended to each of them: a decoder does not look at what comes after the last pixel, so pixels stay the same if
+    none of them lacks. What lacks of the last block alone is not found: 8 × 8 pixels, 16 × 16 in colour.
 
     Args:
-        data: the whole file; what follows its end does not count, and its end need not be marked.
-        header: as `read_header` gave it.
-
-    Returns:
-        Height × width × 1 of grey, 3 of red, green, blue or 4 of CMYK, as it is stored.
+        data: the codestream.
+        pixels: what it decodes to, rows × columns or rows × columns × components, as libjpeg gives them.
+        decode: returns the pixels of a codestream, in the same way.
 
     Raises:
-        RadiographError: something is missing or damaged.
+        RadiographError: pixels lack.
+        Exception: of any kind, from `decode`.
     """
-    if not header.missing or any(any(lacking) for lacking in header.missing.values()):
-        raise RadiographError(DAMAGED)
-    whole = data if header.ended else data + END
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(whole, CHANNELS[header.components]), np.uint8)
-    except ValueError as error:
-        # Some encoders pad the data; the first warning is the one told, so nothing else was amiss before the end.
-        if not str(error).endswith("extraneous bytes before marker 0xd9"):
-            raise RadiographError(DAMAGED) from error
-    return np.asarray(simplejpeg.decode_jpeg(whole, CHANNELS[header.components], strict=False), np.uint8)
+    jpeg = read_jpeg(data)
+    _check_scans(jpeg)
+    grey = bool(np.all(pixels[-1, -1] == 1 << (jpeg.bits - 1)))
+    doubtful = grey or jpeg.restarts or len(jpeg.scans) > 1 or jpeg.components > 3  # which may be inverted
+    if doubtful and not np.array_equal(pixels, decode(_with_noise(data, jpeg))):
+        raise RadiographError("truncated: it has fewer pixels than its header says")
 
 
-def decode_jpeg(data: bytes, max_pixels: int) -> Radiograph:
-    """Decode a JPEG file to grey; colour becomes luma, and EXIF orientation is applied.
+def _check_scans(jpeg: Jpeg) -> None:
+    """Refuse a codestream without the scans of a component, or of a bit of a progressive one's coefficients (G.1)."""
+    frame = next(content for marker, content in jpeg.segments if marker in FRAMES)
+    missing = {name: bytearray(b"\xff" * 64) for name in frame[6 : 6 + 3 * jpeg.components : 3]}
+    for scan in (content for marker, content in jpeg.segments if marker == START_OF_SCAN):
+        names = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
+        if len(scan) != 4 + 2 * len(names) or not missing.keys() >= set(names):
+            raise RadiographError("truncated or damaged")
+        first, last, bit = scan[-3], min(scan[-2], 63), scan[-1] & 15
+        for name in names:
+            if jpeg.frame == PROGRESSIVE and first <= last:
+                missing[name][first : last + 1] = bytes([bit]) * (last + 1 - first)
+            elif jpeg.frame != PROGRESSIVE:
+                missing[name] = bytearray(64)
+    if any(map(any, missing.values())):
+        raise RadiographError("truncated: some of its scans are missing")
 
-    Raises:
-        RadiographError: it is of another kind, too large, truncated or damaged.
-    """
-    header = read_header(data)
-    check_size(header.width, header.height, max_pixels)
-    values = decode_complete(data, header)
-    if header.components == 1:
-        grey = Grey(values[..., 0])
-    elif header.components == 3:
-        grey = from_colour(values)
-    else:
-        grey = from_colour(np.invert(values, out=values) if header.adobe else values, "CMYK")
-    return Radiograph(upright(grey.pixels, header.exif), "JPEG", 8, checks=grey.checks)
+
+def _with_noise(data: bytes, jpeg: Jpeg) -> bytes:
+    """Append noise to the data of each scan and of each restart interval, and to each scan an interval of noise."""
+    parts = []
+    last = 0
+    for start, end in jpeg.scans:
+        scan, restarts = RESTART.subn(lambda marker: NOISE + marker[0], data[start:end])
+        parts += [data[last:start], scan, NOISE, bytes([0xFF, 0xD0 + restarts % 8]), NOISE]
+        last = end
+    return b"".join([*parts, data[last:]])

@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging import jpeg
+from chestxray.imaging.jpeg import START_OF_IMAGE
+from chestxray.imaging.jpeg_file import decode_complete
 from chestxray.imaging.radiograph import Radiograph, RadiographError
 from chestxray.imaging.still import DAMAGED, MAX_DEEP_COLOUR, Grey, check_size, from_colour, from_deep_colour, turned
 
@@ -116,7 +117,7 @@ def _check_kind(page: Page) -> None:
     bytes_only = compression == JPEG or photometric == PALETTE
     properties = (
         ("Compression", compression, (*DECOMPRESS, JPEG)),
-        ("PhotometricInterpretation", photometric, (0, 1, YCBCR) if compression == JPEG else (0, 1, RGB, PALETTE)),
+        ("PhotometricInterpretation", photometric, (0, 1, RGB, YCBCR) if compression == JPEG else (0, 1, RGB, PALETTE)),
         ("SampleFormat", page.one(SAMPLE_FORMAT, 1), (1,)),
         ("SamplesPerPixel", samples, (1, 2) if grey else (1,) if photometric == PALETTE else (3, 4)),
         ("BitsPerSample", page.one(BITS, 1), (8,) if bytes_only else (1, 8, 16) if samples == 1 else (8, 16)),
@@ -170,11 +171,11 @@ def _decode_part(page: Page, data: bytes, shape: tuple[int, int, int], bits: int
 def _decode_jpeg(page: Page, data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     tables = bytes(page.tags.get(JPEG_TABLES, ()))
     if tables:
-        data = tables.removesuffix(jpeg.END) + data.removeprefix(jpeg.START)
-    header = jpeg.read_header(data)
-    if (header.height, header.width, header.components) != shape:
+        data = tables.removesuffix(b"\xff\xd9") + data.removeprefix(START_OF_IMAGE)
+    values = decode_complete(data, rgb=page.one(PHOTOMETRIC) == RGB)
+    if values.dtype != np.uint8 or values.size != np.prod(shape) or values.shape[:2] != shape[:2]:
         raise RadiographError(DAMAGED)
-    return jpeg.decode_complete(data, header)
+    return np.asarray(values, np.uint8).reshape(shape)
 
 
 def _grey(values: Values, page: Page, bits: int) -> Grey:

@@ -1,17 +1,17 @@
 """Refuse requests that are too large or too many, before their bodies are read."""
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.pool import Pool
 from serve.problems import ProblemError
 
 
 class RequestLimits:
-    """Bound the size of a request by what it announces, and the number of uploads by what is in work.
+    """Bound the size of a request by what it announces and by what arrives, and the number of uploads in work.
 
     Args:
-        app: the application behind; it bounds bodies that don't announce their size.
+        app: the application behind.
         pool: a POST is refused when it is full.
         max_body_bytes: size of the largest request.
         max_uploads: POST requests at a time, from their first byte until they are answered.
@@ -39,13 +39,27 @@ class RequestLimits:
         self._check_room()
         self.uploads += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, self._count(receive), send)
         finally:
             self.uploads -= 1
 
-    def _check_size(self, announced: str) -> None:
-        if announced.isdecimal() and int(announced) > self.max_body_bytes:
-            raise ProblemError("body-too-large", f"The request is larger than {self.max_body_bytes:,} bytes.")
+    def _count(self, receive: Receive) -> Receive:
+        """Refuse a body that did not announce its size once more has arrived than is taken."""
+        arrived = 0
+
+        async def counted() -> Message:
+            nonlocal arrived
+            message = await receive()
+            arrived += len(message.get("body", b""))
+            self._check_size(str(arrived))
+            return message
+
+        return counted
+
+    def _check_size(self, size: str) -> None:
+        if size.isdecimal() and int(size) > self.max_body_bytes:
+            mend = "send less at a time, or raise MAX_BODY_BYTES of the service"
+            raise ProblemError("body-too-large", f"The request is larger than {self.max_body_bytes:,} bytes; {mend}.")
 
     def _check_room(self) -> None:
         self.pool.check()

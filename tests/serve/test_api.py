@@ -114,6 +114,43 @@ def test_sixteen_bits_and_eight_give_the_same(client: TestClient) -> None:
     assert deep["findings"] == ask(client)["findings"]
 
 
+UNIFORM = encoded(np.full((100, 100), 9, np.uint8))
+
+
+def test_the_quality_of_an_image_is_told_and_its_sentences_stand_beside_it(client: TestClient) -> None:
+    quality = ask(client, data=encoded(np.tile(np.arange(256, dtype=np.uint8), (256, 1))))["quality"]
+    assert quality == {"verdict": "accepted", "checks": []}
+    small = ask(client, data=encoded(GREY[: SIZE - 1, : SIZE - 1]))
+    (check,) = small["quality"]["checks"]
+    assert (small["quality"]["verdict"], check["name"], check["value"], check["limit"]) == (
+        "warned", "image-size", SIZE - 1, SIZE
+    )  # fmt: skip
+    assert small["image"]["warnings"] == [check["message"]]
+
+
+def test_what_the_checks_refuse_says_which_and_is_answered_anyway_when_asked(client: TestClient) -> None:
+    refused = client.post("/predict", files={"file": UNIFORM})
+    assert (refused.status_code, refused.json()["type"]) == (422, "not-a-radiograph")
+    (check,) = refused.json()["quality"]["checks"]
+    assert (check["name"], check["verdict"]) == ("blank", "refused") and check["message"] in refused.json()["detail"]
+    answer = client.post("/predict?accept_anyway=true", files={"file": UNIFORM}).json()
+    assert answer["quality"] == refused.json()["quality"] and answer["image"]["warnings"] == [check["message"]]
+    assert len(answer["findings"]) == len(FINDINGS)
+
+
+def test_a_batch_refuses_or_answers_each_file_alike(client: TestClient) -> None:
+    files = [("file", UNIFORM), ("file", PNG)]
+    refused, good = client.post("/predict/batch", files=files).json()["answers"]
+    assert (refused["type"], refused["quality"]["verdict"]) == ("not-a-radiograph", "refused") and good["findings"]
+    anyway, _ = client.post("/predict/batch?accept_anyway=true", files=files).json()["answers"]
+    assert anyway["quality"]["verdict"] == "refused" and anyway["findings"]
+
+
+def test_damage_is_refused_whatever_is_asked(client: TestClient) -> None:
+    damaged = client.post("/predict?accept_anyway=true", files={"file": PNG[: len(PNG) // 2]})
+    assert (damaged.status_code, damaged.json()["type"], damaged.json()["quality"]) == (422, "unreadable-image", None)
+
+
 @pytest.mark.parametrize("threshold", ["nan", "inf", "-0.1", "1.01", "1e400", "high"])
 def test_thresholds_outside_0_to_1_are_refused(client: TestClient, threshold: str) -> None:
     answer = client.post("/predict", files={"file": PNG}, params={"threshold": threshold})

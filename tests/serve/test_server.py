@@ -92,6 +92,16 @@ def test_the_command_line_answers_like_the_service(url: str, bundle: Path, tmp_p
     assert (bad["type"], done.returncode) == ("unsupported-format", 1)
 
 
+def test_the_command_line_says_what_refuses_an_image_and_answers_anyway(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "uniform.png").write_bytes(encoded(np.full((100, 100), 9, np.uint8)))
+    command = [sys.executable, "-m", "chestxray", "predict", "--model", str(bundle), str(tmp_path / "uniform.png")]
+    for more, code in ((), 1), (("--accept-anyway",), 0):
+        done = subprocess.run([*command, *more], cwd=TOP, capture_output=True, text=True, check=False)
+        answer = json.loads(done.stdout)
+        assert (done.returncode, "findings" in answer) == (code, code == 0)
+        assert answer["quality"]["verdict"] == "refused" and answer["quality"]["checks"][0]["name"] == "blank"
+
+
 def test_the_command_line_reads_dicom_of_a_real_device(bundle: Path) -> None:
     command = [sys.executable, "-m", "chestxray", "predict", str(get_testdata_file("RG1_UNCR.dcm"))]
     environment = {**os.environ, "MODEL_URI": str(bundle)}

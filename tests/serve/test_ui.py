@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 import requests
 import streamlit as st
@@ -14,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from serve.ui import headlines
 from tests.repository import TOP
-from tests.serve.files import PNG
+from tests.serve.files import PNG, encoded
 
 SECONDS = 60
 
@@ -113,6 +114,22 @@ def test_a_refused_file_gets_the_reason(page: AppTest) -> None:
     assert not page.exception
     assert "**The file is refused.**" in page.error[0].value and "PNG" in page.error[0].value
     assert not page.button, "the same file would be refused again"
+
+
+def test_an_image_that_the_checks_refuse_is_answered_when_the_reader_asks_for_it(page: AppTest) -> None:
+    upload(page, encoded(np.full((100, 100), 9, np.uint8)))
+    assert not page.exception and "All pixels of the image are the same" in page.error[0].value
+    assert not page.get("html")[1:], "no findings yet"
+    page.checkbox[0].check().run()
+    assert not page.exception and len(rows(page)) == 14
+    assert any("All pixels of the image are the same. (measured 0, limit 0)" in error.value for error in page.error)
+    page.slider(key="opacity").set_value(10).run()
+    assert len(rows(page)) == 14 and page.checkbox[0].value
+
+
+def test_the_checks_that_found_nothing_are_told(page: AppTest) -> None:
+    upload(page, encoded(np.tile(np.arange(256, dtype=np.uint8), (256, 1))))
+    assert "Image checks: accepted" in words(page)
 
 
 @pytest.mark.parametrize(("status", "title"), [(503, "The service is busy"), (401, "The key is wrong")])

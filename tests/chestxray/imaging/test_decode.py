@@ -105,7 +105,7 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_refused(image_format: str, share: float) -> None:
     data = encoded(Image.fromarray(noise(2, (200, 200))), image_format)
-    with pytest.raises(RadiographError, match=r"damaged|neither"):
+    with pytest.raises(RadiographError, match=r"truncated|neither"):
         decode(data[: int(len(data) * share)])
 
 

@@ -43,24 +43,54 @@ def test_a_declared_depth_is_full_scale() -> None:
     assert [check.value for check in dim.checks] == [8]
 
 
-def test_colour_and_signed_pixels_are_refused_by_name() -> None:
-    with pytest.raises(RadiographError, match="of 3 components; 1"):
-        decode(jpeg2000(np.dstack([SHADES] * 3)))
+@pytest.mark.parametrize("no_jp2", [True, False])
+def test_colour_becomes_luma(*, no_jp2: bool) -> None:
+    colour = np.dstack([SHADES, SHADES // 2, SHADES[::-1]])
+    expected = np.asarray(Image.fromarray(colour).convert("L"))
+    assert np.array_equal(decode(jpeg2000(colour, no_jp2=no_jp2)).pixels, expected)
+
+
+def test_signed_pixels_and_transparency_are_refused_by_name() -> None:
+    with pytest.raises(RadiographError, match="of 4 components; 1 or 3"):
+        decode(jpeg2000(np.dstack([SHADES] * 4)))
     signed = bytearray(jpeg2000(SHADES, no_jp2=True))
     signed[42] |= 128
     with pytest.raises(RadiographError, match="8 signed bits; 1 to 16 unsigned"):
         decode(bytes(signed))
 
 
-def test_too_many_tiles_and_pixels_are_refused_before_they_are_decoded() -> None:
-    stream = bytearray(jpeg2000(noise(8), no_jp2=True))
+TILED = jpeg2000(noise(8, (90, 60)), no_jp2=True, tile_size=(32, 32))
+
+
+@pytest.mark.parametrize("tile", range(6))
+def test_a_missing_tile_is_refused(tile: int) -> None:
+    assert decode(TILED).pixels.shape == (90, 60)
+    places = [place for place in range(len(TILED)) if TILED[place : place + 4] == b"\xff\x90\0\x0a"] + [len(TILED) - 2]
+    with pytest.raises(RadiographError, match="5 of 6 tiles"):
+        decode(TILED[: places[tile]] + TILED[places[tile + 1] :])
+
+
+def test_tiles_that_a_header_adds_are_refused() -> None:
+    stream = bytearray(TILED)
     stream[24:32] = struct.pack(">LL", 1, 1)
-    with pytest.raises(RadiographError, match="tiles"):
-        decode(bytes(stream) if stream else b"")
+    with pytest.raises(RadiographError, match="6 of 5400 tiles"):
+        decode(bytes(stream))
+
+
+def test_a_header_of_too_many_pixels_is_refused() -> None:
+    stream = bytearray(TILED)
     stream[8:16] = struct.pack(">LL", 100_000, 100_000)
     with pytest.raises(RadiographError, match="pixels") as raised:
         decode(bytes(stream))
     assert raised.value.kind == "image-too-large"
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("data", [TILED, jpeg2000(noise(9), no_jp2=True), jpeg2000(noise(9))])
+def test_a_part_is_refused_with_an_end_marker_and_without(data: bytes, share: float) -> None:
+    for end in (b"", b"\xff\xd9"):
+        with pytest.raises(RadiographError, match="truncated"):
+            decode(data[: int(share * len(data))] + end)
 
 
 def test_boxes_without_a_codestream_are_refused() -> None:

@@ -1,5 +1,6 @@
 """A TIFF of one page comes out as the grey that it means; other kinds are refused by name."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -105,7 +106,7 @@ def test_half_a_strip_is_refused(compression: str) -> None:
         struct.pack("<HHLL", 279, 4, 1, size), struct.pack("<HHLL", 279, 4, 1, size // 2)
     ).replace(struct.pack("<HHLHxx", 279, 3, 1, size), struct.pack("<HHLHxx", 279, 3, 1, size // 2))  # fmt: skip
     assert half != data
-    with pytest.raises(RadiographError, match="truncated or damaged"):
+    with pytest.raises(RadiographError, match="truncated"):
         decode(half)
 
 
@@ -120,8 +121,8 @@ def test_a_missing_strip_is_refused() -> None:
 @pytest.mark.parametrize(
     ("tags", "named"),
     [
-        ({339: 3}, "SampleFormat 3; 1"), ({339: 2}, "SampleFormat 2; 1"), ({258: 32}, "BitsPerSample 32; 1 or 8 or 16"),
-        ({259: 4}, "Compression 4; 1 or 5"), ({262: 5}, "PhotometricInterpretation 5;"), ({277: 5}, "SamplesPerPixel 5"),
+        ({339: 3}, "SampleFormat 3; 1"), ({339: 2}, "SampleFormat 2; 1"), ({258: 32}, "BitsPerSample 32; 1 or 8"),
+        ({259: 4}, "Compression 4; 1 or 5"), ({262: 5}, "Interpretation 5;"), ({277: 5}, "SamplesPerPixel 5;"),
         ({277: 2, 284: 2}, "PlanarConfiguration 2; 1"), ({317: 3}, "Predictor 3; 1 or 2"), ({266: 2}, "FillOrder 2; 1"),
     ],
 )  # fmt: skip
@@ -168,7 +169,5 @@ def test_tags_of_any_value_raise_nothing_else(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from([*GREY, 317, 320, 322, 323, 339, 347]), max_size=3))
     extreme = st.sampled_from([0, 1, 2, 3, 6, 7, 8, 16, 2**16, 2**31, 2**32 - 1])
     tags = GREY | {name: data.draw(st.one_of(extreme, st.lists(extreme, max_size=3))) for name in names}
-    try:
+    with contextlib.suppress(RadiographError):
         assert decode(written(tags, [SHADES.tobytes()])).pixels.dtype == np.uint8
-    except RadiographError:
-        pass

@@ -9,6 +9,7 @@ from fastapi import UploadFile
 from benchmarks.process import DEADLINE
 from chestxray.inference.predictions import Options, Prediction
 from serve.schemas import ProblemDetails
+from serve.settings import Settings
 from tests.serve.clients import Service, ask
 from tests.serve.files import PNG
 
@@ -24,6 +25,12 @@ def test_large_bodies_are_refused_with_and_without_a_length(service: Service) ->
     unknown = client.post("/predict", content=chunks(), headers={"content-type": "multipart/form-data; boundary=b"})
     for answer in (known, unknown):
         assert (answer.status_code, answer.json()["type"]) == (413, "body-too-large")
+        assert "larger than 10,000 bytes" in answer.json()["detail"] and "MAX_BODY_BYTES" in answer.json()["detail"]
+
+
+def test_by_default_an_uncompressed_image_of_the_most_pixels_fits() -> None:
+    assert Settings(max_pixels=4280 * 3520).body_limit > 2 * 4280 * 3520 + 100_000
+    assert Settings(max_pixels=1, max_body_bytes=7).body_limit == 7
 
 
 def test_a_batch_is_bounded_as_a_whole(service: Service) -> None:
