@@ -41,7 +41,7 @@ def seeds() -> dict[str, bytes]:
         "JPEG, progressive": _encoded(image.convert("RGB"), "JPEG", progressive=True),
     }
     for syntax in SYNTAXES:
-        name = f"DICOM, {uid.UID(syntax).name.split(' (')[0].replace(' Image Compression', '')}, {syntax[18:]}"
+        name = f"DICOM, {uid.UID(syntax).name.split(' (')[0].replace(' Image Compression', '')}, …{syntax[13:]}"
         for bits in DEPTHS[syntax]:
             pixels = smooth if bits == 8 else deep >> (16 - bits)
             files[f"{name}, {bits} bits"] = dicom(pixels, syntax, bits, ViewPosition="PA", WindowWidth=200)

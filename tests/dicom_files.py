@@ -1,5 +1,6 @@
 """DICOM files of every kind that the decoder takes, made here."""
 
+import copy
 import io
 import struct
 import time
@@ -80,6 +81,8 @@ def dicom(pixels: Pixels, syntax: str = EXPLICIT, bits: int | None = None, **ele
     dataset = dataset_of(pixels, bits, **elements)
     if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
         dataset.PixelData = pixels.byteswap().tobytes()
+    if syntax == uid.ExplicitVRBigEndian:
+        swap_tables(dataset)
     if syntax == uid.RLELossless:
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
@@ -118,6 +121,16 @@ def look_up(entries: Pixels, bits: int, first: int = 0) -> Dataset:
     item["LUTDescriptor"].VR, item["LUTData"].VR = "SS" if first < 0 else "US", "OW"
     item.ModalityLUTType = "US"
     return item
+
+
+def swap_tables(dataset: Dataset) -> None:
+    """Swap the bytes of the words of the look-up tables, which pydicom writes as they are."""
+    for name in ("ModalityLUTSequence", "VOILUTSequence"):
+        items = copy.deepcopy(dataset.get(name, []))
+        for item in items:
+            item.LUTData = np.frombuffer(item.LUTData, "<u2").byteswap().tobytes()
+        if items:
+            setattr(dataset, name, items)
 
 
 def lossless_jpeg(pixels: Pixels, bits: int, predictor: int = 1, restart: int = 0) -> bytes:

@@ -3,8 +3,8 @@
 import struct
 
 from chestxray.imaging import jpeg2000, jpeg_file, png, tiff
+from chestxray.imaging.dicom.jpeg import START_OF_IMAGE
 from chestxray.imaging.dicom.recognition import first_element
-from chestxray.imaging.jpeg import START_OF_IMAGE
 from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
 
 DAMAGE = (

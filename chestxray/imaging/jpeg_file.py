@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
+from chestxray.imaging.dicom.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
 from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
 from chestxray.imaging.still import DAMAGED, Grey, check_size, from_colour, from_deep, upright
 

@@ -10,12 +10,12 @@ import zlib
 from dataclasses import dataclass, field
 
 import imagecodecs
-import kornia_rs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from chestxray.imaging import still
+from chestxray.imaging.dicom.codec_process import decode_in_process
 from chestxray.imaging.radiograph import Radiograph, RadiographError
 from chestxray.imaging.still import DAMAGED, Grey
 
@@ -26,8 +26,8 @@ CHANNELS = {GREY: 1, 2: 3, PALETTE: 1, 4: 2, 6: 4}
 """How many there are, by the type of colour."""
 
 MAX_CHUNKS = 100_000
-MAX_LOCKED = 2**22
-"""Pixels that kornia-rs may decode: it holds Python's lock, a few milliseconds for each 2**20."""
+MAX_TWICE = 10_000_000
+"""Pixels that may be held by two processes: kornia-rs keeps Python's lock, so it is in the other one."""
 PIECE = 2**16
 """Bytes inflated at a time, to count them."""
 
@@ -126,19 +126,15 @@ def decode_png(data: bytes, max_pixels: int) -> Radiograph:
     png = read_chunks(data)
     still.check_size(png.width, png.height, max_pixels)
     plain = png.colour == GREY and png.depth in (8, 16) and not png.interlaced
-    grey = _decode_plain(png) if plain and png.width * png.height <= MAX_LOCKED else _decode_any(png)
+    grey = _decode_plain(png) if plain and png.width * png.height <= MAX_TWICE else _decode_any(png)
     return Radiograph(still.upright(grey.pixels, png.exif), "PNG", png.depth, checks=grey.checks)
 
 
 def _decode_plain(png: PngChunks) -> Grey:
-    """Decode grey of 8 or 16 bits with kornia-rs; in other files it would return what the pixels are not."""
+    """Decode grey of 8 or 16 bits with kornia-rs, which in other files would return what the pixels are not."""
     eight = png.depth == 8
-    decode = kornia_rs.io.decode_image_png_u8 if eight else kornia_rs.io.decode_image_png_u16
-    try:
-        values = decode(png.bare(), (png.height, png.width), "mono")[..., 0]
-    except Exception as error:  # kornia-rs raises no other class
-        raise RadiographError(DAMAGED) from error
-    return Grey(values) if eight else _from_deep(png, values)
+    values = decode_in_process("png-8" if eight else "png-16", png.bare(), png.height, png.width)
+    return Grey(np.asarray(values, np.uint8)) if eight else _from_deep(png, np.asarray(values, np.uint16))
 
 
 def _decode_any(png: PngChunks) -> Grey:

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.jpeg import START_OF_IMAGE
+from chestxray.imaging.dicom.jpeg import START_OF_IMAGE
 from chestxray.imaging.jpeg_file import decode_complete
 from chestxray.imaging.radiograph import Radiograph, RadiographError
 from chestxray.imaging.still import DAMAGED, MAX_DEEP_COLOUR, Grey, check_size, from_colour, from_deep_colour, turned

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,23 @@ from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[Any]
 
+BUFFER = 4 * 2**20
+"""Bytes that wait for the other side at most, if the system allows as many: a film in one go."""
+
 ANSWERS_WITHIN = 60.0
 """Seconds on a machine that is busy; the process limits its own processor time to less."""
 
 
 class CodecError(ValueError):
     """The codestream is damaged: its codec said so, or crashed."""
+
+
+REFUSALS: dict[int, Callable[[], Exception]] = {
+    codec_worker.DAMAGED: CodecError,
+    codec_worker.ANOTHER_SIZE: lambda: RadiographError("the codestream has another size or depth than the header says"),
+    codec_worker.NO_MEMORY: lambda: RadiographError("the codestream takes more memory than any of its size"),
+}
+"""What the outcomes of `chestxray.imaging.dicom.codec_worker` mean."""
 
 
 class CodecProcess:
@@ -40,11 +52,15 @@ class CodecProcess:
     """
 
     def __init__(self) -> None:
+        self._owes = False
         self._socket, theirs = socket.socketpair()
+        for end in (self._socket, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         environment = {
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+            "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",  # more threads would each reserve memory
-            "MALLOC_MMAP_THRESHOLD_": str(2**20),  # glibc: the memory of a frame goes back after it
+            "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: the memory of a large frame goes back after it
         }
         command = [sys.executable, "-P", "-m", codec_worker.__name__]
         try:
@@ -71,11 +87,12 @@ class CodecProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can decode."""
-        return self._process.poll() is None
+        """Whether it can decode: it runs, and owes no answer to a request that was given up."""
+        return self._process.poll() is None and not self._owes
 
     def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
         """Decode a codestream: see `decode_in_process`; where something is raised, the process may be dead."""
+        self._owes = True
         ends = time.monotonic() + ANSWERS_WITHIN
         request = REQUEST.pack(codec.encode(), rows, columns, components, len(data))
         try:
@@ -93,14 +110,12 @@ class CodecProcess:
             shape = (rows, columns) if found == 1 else (rows, columns, found)
             packed = self._receive(rows * columns * found * np.dtype(TYPES[kind]).itemsize, ends)
             if packed:
+                self._owes = False
                 return np.frombuffer(packed, TYPES[kind]).reshape(shape)
-        if outcome == codec_worker.DAMAGED:
-            raise CodecError
-        if outcome == codec_worker.ANOTHER_SIZE:
-            raise RadiographError("of a codestream of another size or depth than the header says")
-        if outcome == codec_worker.NO_MEMORY:
-            raise RadiographError("of a codestream that takes more memory than any image of its size")
-        raise self._died()
+        if outcome not in REFUSALS:
+            raise self._died()
+        self._owes = False
+        raise REFUSALS[outcome]()
 
     def _receive(self, count: int, ends: float) -> bytearray:
         """Return so many bytes, or none if the process died.
@@ -129,7 +144,7 @@ class CodecProcess:
         self.close()
         status = self._process.returncode
         if status == -signal.SIGPROF:
-            return RadiographError("of a codestream that takes more time than any image of its size")
+            return RadiographError("the codestream takes more time than any of its size")
         logging.getLogger(__name__).warning("a codec died: %d", status)
         if status == -signal.SIGKILL:  # by the system, which has no memory left
             return MemoryError()

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 Decoder = Callable[[bytearray], npt.NDArray[Any]]
-Codec = Literal["jpeg", "jpeg-3", "jpeg-ls", "jpeg-2000", "jpeg-xl"]
-"""Names of `_codecs`; "jpeg-3" is JPEG of three components, which are left as they are."""
+Codec = Literal["jpeg", "jpeg-3", "jpeg-ls", "jpeg-2000", "jpeg-xl", "png-8", "png-16"]
+"""Names of `_codecs`; "jpeg-3" is JPEG of three components, which are left as they are; "png-…" is grey."""
 
 REQUEST = struct.Struct("<10sLLBQ")
 """Codec, rows, columns and components to expect at most, bytes of the codestream, which follows."""
@@ -37,7 +37,7 @@ SECONDS_PER_VALUE = 5e-7
 """Of processor time: four times what the slowest codec takes, that of JPEG 2000."""
 
 BYTES = 64 * 2**20
-BYTES_PER_VALUE = 12
+BYTES_PER_VALUE = 10
 """Of address space, beside what the idle process has: the codecs take 9 bytes a value."""
 
 SOCKET = 0
@@ -50,18 +50,23 @@ def main() -> None:
     idle = _address_space()
     _send(REPLY.pack(READY, b"", 0))
     while header := _received(REQUEST.size):
-        name, rows, columns, components, length = REQUEST.unpack(header)
-        codestream = _received(length)
-        _limit(idle + BYTES + length, rows * columns * components)
-        try:
-            reply, pixels = _decode(codecs[name.rstrip(b"\0").decode()], codestream, rows, columns)
-        except MemoryError:
-            reply, pixels = REPLY.pack(NO_MEMORY, b"", 0), b""
-        except Exception:  # each codec has errors of its own
-            reply, pixels = REPLY.pack(DAMAGED, b"", 0), b""
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        _send(reply)
-        _send(pixels)
+        _answer(codecs, header, idle)
+
+
+def _answer(codecs: dict[str, Decoder], header: bytearray, idle: int) -> None:
+    """Decode the codestream that follows the header of a request, and send the values."""
+    name, rows, columns, components, length = REQUEST.unpack(header)
+    codestream = _received(length)
+    _limit(idle + BYTES + length, rows * columns * components)
+    try:
+        reply, pixels = _decode(codecs[name.rstrip(b"\0").decode()], codestream, rows, columns)
+    except MemoryError:
+        reply, pixels = REPLY.pack(NO_MEMORY, b"", 0), b""
+    except Exception:  # each codec has errors of its own
+        reply, pixels = REPLY.pack(DAMAGED, b"", 0), b""
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    _send(reply)
+    _send(pixels)
 
 
 def _codecs() -> dict[str, Decoder]:
@@ -70,6 +75,10 @@ def _codecs() -> dict[str, Decoder]:
     from imagecodecs._jpeg8 import jpeg8_decode  # noqa: PLC0415
     from imagecodecs._jpegls import jpegls_decode  # noqa: PLC0415
     from imagecodecs._jpegxl import jpegxl_decode  # noqa: PLC0415
+    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16  # noqa: PLC0415
+
+    def png(decode: Callable[..., npt.NDArray[Any]]) -> Decoder:
+        return lambda data: decode(bytes(data), struct.unpack_from(">LL", data, 16)[::-1], "mono")
 
     return {
         "jpeg": jpeg8_decode,
@@ -77,6 +86,8 @@ def _codecs() -> dict[str, Decoder]:
         "jpeg-ls": jpegls_decode,
         "jpeg-2000": jpeg2k_decode,
         "jpeg-xl": lambda data: jpegxl_decode(data, numthreads=1),
+        "png-8": png(decode_image_png_u8),
+        "png-16": png(decode_image_png_u16),
     }
 
 
@@ -101,7 +112,8 @@ def _limit(memory: int, values: int) -> None:
     """Allow what decoding so many values takes; the process is killed at the end of its time."""
     memory += BYTES_PER_VALUE * values
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
+    with contextlib.suppress(ValueError):  # macOS, which has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
     signal.setitimer(signal.ITIMER_PROF, SECONDS + SECONDS_PER_VALUE * values)
 
 

@@ -15,7 +15,7 @@ from chestxray.imaging.dicom.codec_process import decode_in_process
 from chestxray.imaging.dicom.codec_worker import Codec
 from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
-from chestxray.imaging.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
+from chestxray.imaging.dicom.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
 from chestxray.imaging.jpeg2000 import check_tiles, codestream_of
 from chestxray.imaging.radiograph import RadiographError
 
@@ -33,7 +33,7 @@ LOSSY = frozenset(
         "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112",
     }
 )  # fmt: skip
-"""The last three of both are JPEG XL, which pydicom does not name."""
+"""Those that are written as numbers are JPEG XL, which pydicom does not name."""
 
 SUPPORTED = "native, deflated, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K and JPEG XL are accepted"
 
@@ -51,6 +51,11 @@ LOSSLESS_JPEG = 0xC3
 
 OVERSHOOT = 4
 """Inexact values may go beyond the bits stored by this part of their range; more is another depth than announced."""
+
+
+PIXELS_PER_BYTE = 1000
+FREE_PIXELS = 4_000_000
+"""A large frame of more pixels for a byte is blank, or a bomb; compression of 1:100 leaves a tenth of them."""
 
 
 def decode_frame(frame: bytes, file: DicomFile) -> Values:
@@ -71,13 +76,15 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
     if file.syntax == uid.RLELossless:  # which has no count of bits of its own, and may hold an overlay
         return _decode_rle(frame, file)
     if file.syntax not in LOSSLESS | LOSSY:
-        raise RadiographError(f"of the transfer syntax {file.syntax.name}; {SUPPORTED}")
+        raise RadiographError(f"TransferSyntaxUID is {file.syntax.name}; {SUPPORTED}")
+    if file.shape[0] * file.shape[1] > FREE_PIXELS + PIXELS_PER_BYTE * len(frame):
+        raise RadiographError(f"the codestream has {len(frame):,} bytes, too few for the pixels of Rows and Columns")
     if frame.startswith(START_OF_IMAGE):
         values, inexact = _decode_jpeg(frame, file)
     else:
         codec = next((codec for start, codec in SIGNATURES.items() if frame.startswith(start)), None)
         if codec is None:
-            raise RadiographError(f"of a codestream of no known kind; {SUPPORTED}")
+            raise RadiographError(f"the codestream is of no known kind; {SUPPORTED}")
         if codec == "jpeg-2000":
             check_tiles(codestream_of(frame))
         values, inexact = decode_in_process(codec, frame, *file.shape, file.samples), False
@@ -90,11 +97,16 @@ def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Samples, bool]:
     """Decode JPEG or JPEG-LS; return whether its values are inexact as well."""
     jpeg = read_jpeg(frame)
     if (jpeg.rows, jpeg.columns) != file.shape or jpeg.components not in (1, 3):
-        raise RadiographError("of a codestream of another size than the header says, or of neither 1 nor 3 components")
+        raise RadiographError(
+            f"the codestream has {jpeg.columns}×{jpeg.rows} pixels of {jpeg.components} components; the "
+            f"{file.shape[1]}×{file.shape[0]} of Columns and Rows are accepted, with 1 or 3"
+        )
     if jpeg.frame == JPEG_LS:
         return decode_in_process("jpeg-ls", frame, *file.shape, jpeg.components), False
     if jpeg.frame not in DCT and jpeg.frame != LOSSLESS_JPEG:
-        raise RadiographError("of a kind of JPEG that is not supported: hierarchical or arithmetic")
+        raise RadiographError(
+            "the JPEG is hierarchical or arithmetic; baseline, extended, progressive and lossless are accepted"
+        )
 
     def decode(data: bytes) -> Samples:
         codec: Codec = "jpeg" if jpeg.components == 1 else "jpeg-3"
@@ -134,7 +146,9 @@ def _in_range(values: Samples, file: DicomFile, inexact: bool) -> Samples:
         return numbers
     allowed = (1 << bits) // OVERSHOOT if inexact else 0
     if least < low - allowed or most > high + allowed:
-        raise RadiographError(f"of values beyond the {bits} bits that BitsStored and PixelRepresentation say")
+        raise RadiographError(
+            f"BitsStored is {bits} with PixelRepresentation {int(signed)}, and pixels have values beyond"
+        )
     return np.clip(numbers, low, high)
 
 
@@ -148,7 +162,7 @@ def _decode_rle(frame: bytes, file: DicomFile) -> Values:
     planes = int(elements.BitsAllocated // 8)
     segments, *offsets = struct.unpack_from("<16L", frame)
     if segments != planes * file.samples:
-        raise RadiographError(f"of {segments} RLE segments, where its header says {planes * file.samples}")
+        raise RadiographError(f"the RLE frame has {segments} segments; {planes * file.samples} are accepted")
     ends = [*offsets[1:segments], len(frame)]
     unpacked = [
         np.frombuffer(Image.frombytes("L", (count, 1), frame[start:end], "packbits", "L").tobytes(), np.uint8)

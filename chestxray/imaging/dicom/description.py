@@ -66,7 +66,7 @@ def described(
     Args:
         raw: elements as in the file, of known lengths.
         class_of_meta: MediaStorageSOPClassUID, which counts where the data set has no SOPClassUID; may be "".
-        compressed: whether the pixels are.
+        compressed: whether the pixels are a codestream, which has no bits but those stored.
 
     Returns:
         The elements of `REAL`, `WHOLE`, `WORDS`, `TABLES` and `CODES` that there are, and what is doubtful of them.

@@ -123,11 +123,11 @@ def _looked_up(values: Doubles, table: Dataset) -> tuple[Doubles, int, int]:
     count = count % 65536 or 65536
     if first >= 0x8000 and values.min() < 0:
         first -= 0x10000
+    if not 8 <= bits <= 16:
+        raise RadiographError(f"LUTDescriptor says {bits} bits an entry; 8 to 16 are accepted")
     entries = _entries(table.get_item("LUTData"), count, bits)
     if len(entries) < count:
         raise RadiographError("LUTData has fewer entries than LUTDescriptor says")
-    if not 8 <= bits <= 16:
-        raise RadiographError(f"LUTDescriptor says {bits} bits an entry; 8 to 16 are accepted")
     entries = entries[:count]
     places = np.clip(np.rint(values) - first, 0, count - 1).astype(np.intp)
     return entries[places].astype(np.float64), bits, int(entries.max())

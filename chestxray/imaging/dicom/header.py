@@ -25,6 +25,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, Elements, described
@@ -236,7 +237,7 @@ def _read_elements(stream: BoundedStream, data: bytes, syntax: UID, origin: str)
         raise RadiographError("PixelData is absent, or the file is truncated before it", "not-a-radiograph")
     if found.tag != PIXEL_DATA:
         raise RadiographError("PixelData is absent; pixels of whole numbers are accepted", "not-a-radiograph")
-    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated)
+    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated and syntax != RLELossless)
     offset = stream.tell() + (8 if found.vr is None else 12)
     return DicomFile(elements, syntax, found.vr, found.length, data, offset, checks)
 

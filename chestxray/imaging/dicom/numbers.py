@@ -16,7 +16,8 @@ from pydicom.multival import MultiValue
 BINARY = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "OW": "H", "UV": "Q", "SV": "q"}
 """Formats of `struct`, by value representation."""
 
-DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+PADDING = " \0\t\r\n"
 WRITTEN_VALUES = 64
 """Of numbers written as text more are not looked at: the first one or three count."""
 
@@ -52,9 +53,13 @@ def texts(element: RawDataElement | DataElement) -> list[str]:
         parts = written.split("\\", WRITTEN_VALUES)
     else:
         parts = [str(part) for part in (value if isinstance(value, list | tuple | MultiValue) else [value or ""])]
-    folded = [unicodedata.normalize("NFKD", part.strip(" \0\t\r\n")) for part in parts]
-    plain = ["".join(letter for letter in part if not unicodedata.combining(letter)).upper() for part in folded]
-    return plain if any(plain) else []
+    folded = [_folded(part) for part in parts]
+    return folded if any(folded) else []
+
+
+def _folded(text: str) -> str:
+    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return "".join(letters).upper().strip(PADDING)
 
 
 def _representation(element: RawDataElement | DataElement, signed: bool) -> str:
@@ -82,6 +87,6 @@ def _unpacked(value: bytes, kind: str, little: bool) -> list[float | None]:
 
 
 def _written(text: str) -> float | None:
-    plain = text.strip(" \0\t\r\n").replace(",", ".")
+    plain = text.strip(PADDING).replace(",", ".")
     number = float(plain) if DECIMAL.fullmatch(plain) else math.nan
     return number if math.isfinite(number) else None

@@ -2,7 +2,6 @@
 
 import numpy as np
 from pydicom.encaps import generate_fragments, parse_basic_offsets
-from pydicom.uid import RLELossless
 
 from chestxray.imaging.dicom.codecs import Values, decode_frame
 from chestxray.imaging.dicom.header import UNDEFINED, BoundedStream, DicomFile
@@ -25,8 +24,7 @@ def stored_values(file: DicomFile) -> Values:
         raise RadiographError("truncated or damaged")
     values = decode_frame(_codestream(file), file) if compressed else _native_values(file)
     bits = int(file.elements.BitsStored)
-    # Not the lowest ones, as was allowed until 2006; a codestream, as opposed to RLE, has no other bits.
-    below = file.elements.HighBit + 1 - bits if not compressed or file.syntax == RLELossless else 0
+    below = file.elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006
     values = values >> np.array(below, values.dtype) if below else values
     # The bits above may hold an overlay.
     return values if bits == 8 * values.itemsize else values & np.array((1 << bits) - 1, values.dtype)

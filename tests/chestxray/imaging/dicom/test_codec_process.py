@@ -131,6 +131,22 @@ def test_a_process_that_answers_nonsense_is_ended(
     assert pids(pool) == set()
 
 
+def test_a_request_that_is_given_up_leaves_no_answer_for_the_next(
+    pool: CodecPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as at Ctrl-C: its pixels would be taken for those of the next file."""
+    assert decoded(pool)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(codec_process.CodecProcess, "_receive", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pool.decode("jpeg-ls", encoded("jpegls", PIXELS[::-1]), 64, 48, 1)
+    assert decoded(pool) and decoded(pool)
+
+
 def test_one_that_does_not_start_is_no_fault_of_the_file(pool: CodecPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec_worker, "__name__", "there_is_no_such_module")
     with pytest.raises(OSError, match="does not start"):

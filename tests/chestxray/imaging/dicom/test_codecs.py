@@ -69,7 +69,7 @@ def packed(pixels: np.ndarray, syntax: str) -> bytes:
 @pytest.mark.parametrize(("allocated", "stored"), [(8, 8), (16, 10)])
 def test_values_that_the_header_has_no_bits_for_are_refused(syntax: str, allocated: int, stored: int) -> None:
     """Instead of wrapping them."""
-    with pytest.raises(RadiographError, match=rf"beyond the {stored} bits"):
+    with pytest.raises(RadiographError, match=f"BitsStored is {stored} .* beyond"):
         decode(in_frame(packed(DEEP, syntax), syntax, allocated, stored))
 
 
@@ -212,6 +212,20 @@ def test_psot_of_zero_and_padding_are_read() -> None:
     tile = data.index(b"\xff\x90")
     frame = data[: tile + 6] + bytes(4) + data[tile + 10 :] + b"\0"
     assert np.array_equal(decode(in_frame(frame, uid.JPEG2000, 8, 8, **FULL)).pixels, RAMP)
+
+
+@pytest.mark.parametrize("side", [1000, 4000])
+def test_a_large_film_of_hardly_any_bytes_is_refused(side: int) -> None:
+    """It would cost as much as one of many."""
+    frame = encoded("jpeg2k", np.zeros((side, side), np.uint8), level=0, codecformat="j2k")
+    dataset = dataset_of(np.zeros((side, side), np.uint8))
+    dataset.PixelData = encapsulate([frame])
+    file = read_file(written(dataset, uid.JPEG2000Lossless))
+    if side == 1000:
+        assert stored_values(file).max() == 0
+    else:
+        with pytest.raises(RadiographError, match="too few"):
+            stored_values(file)
 
 
 def test_fill_bytes_are_skipped() -> None:

@@ -100,7 +100,7 @@ def read_jpeg(data: bytes) -> Jpeg:
             ends = MARKER_OF_JPEG_LS if any(name == JPEG_LS for name, _ in segments) else MARKER
             scans.append((place, _end_of_scan(data, place, ends)))
             place = scans[-1][1]
-    raise RadiographError(f"more than {MAX_SEGMENTS:,} segments")
+    raise RadiographError(f"the JPEG has more than {MAX_SEGMENTS:,} segments")
 
 
 def _marker(data: bytes, place: int) -> tuple[int, int]:
@@ -116,7 +116,7 @@ def _marker(data: bytes, place: int) -> tuple[int, int]:
 def _end_of_scan(data: bytes, place: int, ends: re.Pattern[bytes]) -> int:
     marker = ends.search(data, place)
     if marker is None:
-        raise RadiographError("truncated: it ends without an end marker")
+        raise RadiographError("truncated: the JPEG has no end marker")
     return marker.start()
 
 
@@ -151,7 +151,7 @@ def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels
     grey = bool(np.all(pixels[-1, -1] == 1 << (jpeg.bits - 1)))
     doubtful = grey or jpeg.restarts or len(jpeg.scans) > 1 or jpeg.components > 3  # which may be inverted
     if doubtful and not np.array_equal(pixels, decode(_with_noise(data, jpeg))):
-        raise RadiographError("truncated: it has fewer pixels than its header says")
+        raise RadiographError("truncated: the JPEG has fewer pixels than its header says")
 
 
 def _check_scans(jpeg: Jpeg) -> None:
