@@ -16,6 +16,7 @@ from PIL import Image
 
 from chestxray.imaging import still
 from chestxray.imaging.dicom.codec_process import decode_in_process
+from chestxray.imaging.dicom.codec_worker import Codec
 from chestxray.imaging.radiograph import Radiograph, RadiographError
 from chestxray.imaging.still import DAMAGED, Grey
 
@@ -24,6 +25,9 @@ GREY = 0
 PALETTE = 3
 CHANNELS = {GREY: 1, 2: 3, PALETTE: 1, 4: 2, 6: 4}
 """How many there are, by the type of colour."""
+
+CODECS: dict[tuple[int, int], Codec] = {(GREY, 8): "png-8", (GREY, 16): "png-16", (2, 8): "png-rgb", (6, 8): "png-rgba"}
+"""What kornia-rs may decode, by type of colour and depth: of a palette, for example, it may give the indices."""
 
 MAX_CHUNKS = 100_000
 MAX_TWICE = 10_000_000
@@ -125,16 +129,18 @@ def decode_png(data: bytes, max_pixels: int) -> Radiograph:
     """
     png = read_chunks(data)
     still.check_size(png.width, png.height, max_pixels)
-    plain = png.colour == GREY and png.depth in (8, 16) and not png.interlaced
-    grey = _decode_plain(png) if plain and png.width * png.height <= MAX_TWICE else _decode_any(png)
+    codec = None if png.interlaced or png.width * png.height > MAX_TWICE else CODECS.get((png.colour, png.depth))
+    grey = _decode_any(png) if codec is None else _decode_plain(png, codec)
     return Radiograph(still.upright(grey.pixels, png.exif), "PNG", png.depth, checks=grey.checks)
 
 
-def _decode_plain(png: PngChunks) -> Grey:
-    """Decode grey of 8 or 16 bits with kornia-rs, which in other files would return what the pixels are not."""
-    eight = png.depth == 8
-    values = decode_in_process("png-8" if eight else "png-16", png.bare(), png.height, png.width)
-    return Grey(np.asarray(values, np.uint8)) if eight else _from_deep(png, np.asarray(values, np.uint16))
+def _decode_plain(png: PngChunks, codec: Codec) -> Grey:
+    """Decode with kornia-rs, which checks that all rows are there."""
+    values = decode_in_process(codec, png.bare(), png.height, png.width, 1 if png.colour == GREY else 3)
+    if png.depth == 16:
+        return _from_deep(png, np.asarray(values, np.uint16))
+    levels = np.asarray(values, np.uint8)
+    return Grey(levels) if png.colour == GREY else still.from_colour(levels)
 
 
 def _decode_any(png: PngChunks) -> Grey:

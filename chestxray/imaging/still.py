@@ -26,7 +26,7 @@ FULL_SCALE = 65535
 MAX_DEEP_COLOUR = 10_000_000
 """Pixels of 16 bits and several channels, all of which are held at once."""
 
-SAMPLE = 512
+SAMPLE = 256
 """Pixels on a side, at most, that are looked at for colour."""
 
 COLOURED = 40
@@ -127,6 +127,10 @@ def from_image(image: Image.Image) -> Grey:
 
 def from_colour(channels: npt.NDArray[np.uint8], mode: str = "RGB") -> Grey:
     """Turn the channels of an image, height × width × channels, to luma, as `from_image` does."""
+    if mode == "RGB":
+        red, green, blue = (np.asarray(channel, np.uint8) for channel in cv2.split(channels))
+        if np.array_equal(red, green) and np.array_equal(green, blue):
+            return Grey(red)
     height, width, _ = channels.shape
     return from_image(Image.frombuffer(mode, (width, height), channels, "raw", mode, 0, 1))
 
@@ -141,6 +145,8 @@ def _colour_checks(image: Image.Image) -> tuple[Check, ...]:
     small = image.resize((-(-image.width // step), -(-image.height // step)), Image.Resampling.NEAREST)
     red, green, blue = np.asarray(small.convert("RGB"), np.float32).reshape(-1, 3).T
     differences = np.stack([red - green, blue - green])
+    if np.abs(differences).max() <= COLOURED:
+        return ()
     tint = differences @ green / max(float(green @ green), 1.0)
     differences -= tint[:, None] * green
     share = float(np.mean(np.abs(differences).max(axis=0) > COLOURED))
