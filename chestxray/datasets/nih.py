@@ -29,7 +29,7 @@ from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 
 MAX_NOTICE_BYTES = 4096
-SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2", ".dcm", ".dicom")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from chestxray.findings import BOX_FINDING_NAMES, FINDINGS, UNLABELLED, parse_fi
 HEADERS = (HEADER, HEADER.replace("Patient Gender", "Patient Sex"))
 """The table that NIH offers says `Patient Sex`, mirrored copies say `Patient Gender`; their rows are the same."""
 
-IMAGE_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,199}\.(png|jpg|jpeg|dcm)", re.IGNORECASE | re.ASCII)
+IMAGE_NAME = re.compile(
+    r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,199}\.(png|jpe?g|tiff?|jp2|dcm|dicom)", re.IGNORECASE | re.ASCII
+)
 PATIENT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}", re.ASCII)
 AGE = re.compile(r"0*(\d{1,3})(?:\.0*)?\s*([YMWD]?)", re.IGNORECASE | re.ASCII)
 UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}

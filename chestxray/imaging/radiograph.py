@@ -57,7 +57,7 @@ class Radiograph:
 
     Attributes:
         pixels: grey levels, uint8, height × width, upright (EXIF orientation applied); may be read-only.
-        format: "PNG", "JPEG" or "DICOM".
+        format: "PNG", "JPEG", "TIFF", "JPEG 2000" or "DICOM".
         bit_depth: bits per grey level in the file.
         view_position: of a DICOM file, a defined term such as "PA", "AP" or "LL" (PS3.3, C.8.11.5), or "LAT"; None for
             another view, and if the file names none.

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 Decoder = Callable[[bytearray], npt.NDArray[Any]]
-Codec = Literal["jpeg", "jpeg-3", "jpeg-ls", "jpeg-2000", "jpeg-xl"]
-"""Names of `_codecs`; "jpeg-3" is JPEG of three components, which are left as they are."""
+Codec = Literal["jpeg", "jpeg-3", "jpeg-ls", "jpeg-2000", "jpeg-xl", "png-8", "png-16", "png-rgb", "png-rgba"]
+"""Names of `_codecs`; "jpeg-3" is JPEG of three components, which are left as they are; "png-8" is grey."""
 
 REQUEST = struct.Struct("<10sLLBQ")
 """Codec, rows, columns and components to expect at most, bytes of the codestream, which follows."""
@@ -75,6 +75,10 @@ def _codecs() -> dict[str, Decoder]:
     from imagecodecs._jpeg8 import jpeg8_decode  # noqa: PLC0415
     from imagecodecs._jpegls import jpegls_decode  # noqa: PLC0415
     from imagecodecs._jpegxl import jpegxl_decode  # noqa: PLC0415
+    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16  # noqa: PLC0415
+
+    def png(decode: Callable[..., npt.NDArray[Any]], mode: str) -> Decoder:
+        return lambda data: decode(bytes(data), struct.unpack_from(">LL", data, 16)[::-1], mode)[..., :3]
 
     return {
         "jpeg": jpeg8_decode,
@@ -82,6 +86,10 @@ def _codecs() -> dict[str, Decoder]:
         "jpeg-ls": jpegls_decode,
         "jpeg-2000": jpeg2k_decode,
         "jpeg-xl": lambda data: jpegxl_decode(data, numthreads=1),
+        "png-8": png(decode_image_png_u8, "mono"),
+        "png-16": png(decode_image_png_u16, "mono"),
+        "png-rgb": png(decode_image_png_u8, "rgb"),
+        "png-rgba": png(decode_image_png_u8, "rgba"),
     }
 
 

@@ -16,6 +16,7 @@ from chestxray.imaging.dicom.codec_worker import Codec
 from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
 from chestxray.imaging.dicom.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
+from chestxray.imaging.jpeg2000 import check_tiles, codestream_of
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -84,6 +85,8 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
         codec = next((codec for start, codec in SIGNATURES.items() if frame.startswith(start)), None)
         if codec is None:
             raise RadiographError(f"the codestream is of no known kind; {SUPPORTED}")
+        if codec == "jpeg-2000":
+            check_tiles(codestream_of(frame))
         values, inexact = decode_in_process(codec, frame, *file.shape, file.samples), False
     in_range = _in_range(_as_announced(values, file), file, inexact or file.syntax in LOSSY)
     deep = file.elements.BitsAllocated == 16

@@ -183,7 +183,7 @@ def read_file(data: bytes) -> DicomFile:
     _silence_pydicom()
     start = first_element(data)
     if start is None:
-        raise RadiographError("neither PNG nor JPEG nor DICOM", "unsupported-format")
+        raise RadiographError("neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM", "unsupported-format")
     stream = BoundedStream(data)
     stream.seek(start)
     meta = read_dataset(

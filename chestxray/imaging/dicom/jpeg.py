@@ -4,6 +4,7 @@ libjpeg fills what lacks with grey and only warns, which no Python package passe
 """
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ RESTART_INTERVAL = 0xDD
 JPEG_LS = 0xF7
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {JPEG_LS}
 """Markers of frames (SOF0–SOF15), and that of JPEG-LS."""
+
+PROGRESSIVE = 0xC2
+TABLES = frozenset({0xC4, 0xDB})
+"""Markers of Huffman and quantisation tables."""
 
 BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length."""
@@ -49,6 +54,7 @@ class Jpeg:
         components: 1 if grey, 3 if colour.
         restarts: whether it has restart intervals.
         scans: where the entropy-coded data of each scan begin and end; of JPEG-LS, whose decoder is strict, all in one.
+        segments: marker and content of all segments, in order, but the tables.
     """
 
     frame: int
@@ -58,6 +64,7 @@ class Jpeg:
     components: int
     restarts: bool
     scans: tuple[tuple[int, int], ...]
+    segments: tuple[tuple[int, bytes], ...]
 
 
 def read_jpeg(data: bytes) -> Jpeg:
@@ -68,14 +75,14 @@ def read_jpeg(data: bytes) -> Jpeg:
     """
     if data[:2] != START_OF_IMAGE:
         raise RadiographError("truncated or damaged")
-    frames: list[bytes] = []
+    segments: list[tuple[int, bytes]] = []
     scans: list[tuple[int, int]] = []
     restarts = False
     place = 2
     for _ in range(MAX_SEGMENTS):
         marker, place = _marker(data, place)
         if marker == END_OF_IMAGE:
-            return _jpeg(frames, restarts, scans)
+            return _jpeg(segments, restarts, scans)
         if marker in BARE:
             continue
         length = int.from_bytes(data[place : place + 2], "big")
@@ -83,13 +90,13 @@ def read_jpeg(data: bytes) -> Jpeg:
         if length < 2 or len(content) != length - 2:
             raise RadiographError("truncated or damaged")
         place += length
-        if marker in FRAMES:
-            frames.append(bytes([marker]) + content)
-        elif marker == RESTART_INTERVAL:
+        if marker not in TABLES:
+            segments.append((marker, content))
+        if marker == RESTART_INTERVAL:
             restarts |= any(content)
         elif marker == START_OF_SCAN:
-            if frames and frames[0][0] == JPEG_LS:
-                return _jpeg(frames, restarts, [(place, _end_of_jpeg_ls(data, place))])
+            if any(name == JPEG_LS for name, _ in segments):
+                return _jpeg(segments, restarts, [(place, _end_of_jpeg_ls(data, place))])
             scans.append((place, _end_of_scan(data, place)))
             place = scans[-1][1]
     raise RadiographError(f"the JPEG has more than {MAX_SEGMENTS:,} segments")
@@ -120,12 +127,13 @@ def _end_of_jpeg_ls(data: bytes, place: int) -> int:
     return end
 
 
-def _jpeg(frames: list[bytes], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
-    if len(frames) != 1 or len(frames[0]) < 7 or not scans:
+def _jpeg(segments: list[tuple[int, bytes]], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
+    frames = [(marker, content) for marker, content in segments if marker in FRAMES]
+    if len(frames) != 1 or len(frames[0][1]) < 6 or not scans:
         raise RadiographError("truncated or damaged")
-    marker, bits, high_rows, low_rows, high_columns, low_columns, components = frames[0][:7]
-    rows, columns = high_rows << 8 | low_rows, high_columns << 8 | low_columns
-    return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans))
+    marker, content = frames[0]
+    bits, rows, columns, components = struct.unpack_from(">BHHB", content)
+    return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans), tuple(segments))
 
 
 def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels]) -> None:
@@ -146,10 +154,29 @@ def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels
         Exception: of any kind, from `decode`.
     """
     jpeg = read_jpeg(data)
+    _check_scans(jpeg)
     grey = bool(np.all(pixels[-1, -1] == 1 << (jpeg.bits - 1)))
-    doubtful = grey or jpeg.restarts or len(jpeg.scans) > 1
+    doubtful = grey or jpeg.restarts or len(jpeg.scans) > 1 or jpeg.components > 3  # which may be inverted
     if doubtful and not np.array_equal(pixels, decode(_with_noise(data, jpeg))):
         raise RadiographError("truncated: the JPEG has fewer pixels than its header says")
+
+
+def _check_scans(jpeg: Jpeg) -> None:
+    """Refuse a codestream without the scans of a component, or of a bit of a progressive one's coefficients (G.1)."""
+    frame = next(content for marker, content in jpeg.segments if marker in FRAMES)
+    missing = {name: bytearray(b"\xff" * 64) for name in frame[6 : 6 + 3 * jpeg.components : 3]}
+    for scan in (content for marker, content in jpeg.segments if marker == START_OF_SCAN):
+        names = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
+        if len(scan) != 4 + 2 * len(names) or not missing.keys() >= set(names):
+            raise RadiographError("truncated or damaged")
+        first, last, bit = scan[-3], min(scan[-2], 63), scan[-1] & 15
+        for name in names:
+            if jpeg.frame == PROGRESSIVE and first <= last:
+                missing[name][first : last + 1] = bytes([bit]) * (last + 1 - first)
+            elif jpeg.frame != PROGRESSIVE:
+                missing[name] = bytearray(64)
+    if any(map(any, missing.values())):
+        raise RadiographError("truncated: some of its scans are missing")
 
 
 def _with_noise(data: bytes, jpeg: Jpeg) -> bytes:
