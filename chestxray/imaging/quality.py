@@ -25,7 +25,7 @@ FEW_LEVELS = 64
 BLANK = 0.99
 """Share of the pixels that have the same grey."""
 
-SATURATED = 0.9
+SATURATED = 0.99
 """Share of the pixels that are black or white, beyond which no chest is left."""
 
 MOSTLY_SATURATED = 0.6

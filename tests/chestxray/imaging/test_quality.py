@@ -66,7 +66,7 @@ def shares(**pixels: int) -> Radiograph:
     ("image", "name", "verdict"),
     [
         (shares(level77=9950), "blank", "refused"),
-        (shares(level0=5000, level255=4200), "saturated", "refused"),
+        (shares(level0=5000, level255=4950), "saturated", "refused"),
         (shares(level0=6500), "saturated", "warned"),
         (Radiograph(np.tile(np.array([60, 200], np.uint8), (100, 50)), "PNG", 1), "grey-levels", "refused"),
         (Radiograph(np.tile(np.arange(0, 240, 16, np.uint8), (100, 10)), "PNG", 8), "grey-levels", "warned"),
