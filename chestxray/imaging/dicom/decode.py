@@ -16,7 +16,7 @@ from chestxray.imaging.dicom.description import check_described
 from chestxray.imaging.dicom.grayscale import grey_levels
 from chestxray.imaging.dicom.header import DicomFile, read_file
 from chestxray.imaging.dicom.pixel_data import stored_values
-from chestxray.imaging.dicom.projection import header_checks, upright, view_of
+from chestxray.imaging.dicom.projection import header_checks, orientation_of, upright, view_of
 from chestxray.imaging.radiograph import Check, Pixels, Radiograph, RadiographError
 
 LOGGED_FRAMES = 5
@@ -45,7 +45,8 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
         pixels, doubts = _shown(file)
         pixels, turns = upright(pixels, file.elements)
         checks = (*file.checks, *doubts, *header_checks(file.elements), *turns)
-        return Radiograph(pixels, "DICOM", file.elements.BitsStored, view_of(file.elements), checks)
+        bits, view, orientation = file.elements.BitsStored, view_of(file.elements), orientation_of(file.elements)
+        return Radiograph(pixels, "DICOM", bits, view, orientation, checks)
     except (RadiographError, MemoryError, subprocess.TimeoutExpired):
         raise
     except Exception as error:

@@ -37,6 +37,12 @@ def view_of(elements: Elements) -> str | None:
     return named or view_position("", _code(elements, "ViewCodeSequence")[0])
 
 
+def orientation_of(elements: Elements) -> str | None:
+    """Return the directions of the patient that rows and columns run to, such as "L\\F"; None if none are named."""
+    given = [str(value)[:1] for value in elements.get("PatientOrientation", ())]
+    return "\\".join(given) if len(given) == 2 and set(given) <= OPPOSITE.keys() else None
+
+
 def upright(pixels: Pixels, elements: Elements) -> tuple[Pixels, tuple[Check, ...]]:
     """Turn a frontal image so that its rows run to the patient's left and its columns to the feet.
 

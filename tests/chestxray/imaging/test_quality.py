@@ -12,7 +12,7 @@ from chestxray.imaging.radiograph import Check, Radiograph, RadiographError
 
 def radiograph(height: int, width: int, brightest: int = 255, checks: tuple[Check, ...] = ()) -> Radiograph:
     pixels = np.linspace(0, brightest, height * width).round().astype(np.uint8).reshape(height, width)
-    return Radiograph(pixels, "PNG", 8, None, checks)
+    return Radiograph(pixels, "PNG", 8, checks=checks)
 
 
 @pytest.mark.parametrize(("height", "width"), [(MIN_SIDE, MIN_SIDE), (40, int(40 * MAX_ASPECT)), (2000, 1600)])

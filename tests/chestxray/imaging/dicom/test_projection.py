@@ -150,6 +150,13 @@ def test_frontal_images_are_turned_upright(orientation: str, turned) -> None:
     assert np.array_equal(radiograph.pixels, RAMP)
     said = [(check.name, check.verdict) for check in radiograph.checks]
     assert said == ([] if orientation == "LF" else [("patient-orientation", "warned")])
+    assert radiograph.patient_orientation == "\\".join(orientation)
+
+
+@pytest.mark.parametrize("orientation", [None, ["L"], ["L", "<script>"], ["", ""]])
+def test_an_orientation_that_is_not_told_is_none(orientation: list[str] | None) -> None:
+    given = {} if orientation is None else {"PatientOrientation": orientation}
+    assert decode(dicom(RAMP, **FULL, **given)).patient_orientation is None
 
 
 @pytest.mark.parametrize(
