@@ -32,6 +32,10 @@ ANSWERS_WITHIN = 60.0
 """Seconds on a machine that is busy; the process limits its own processor time to less."""
 
 
+ENDS_WITHIN = 1.0
+"""Seconds, once the socket is closed."""
+
+
 class CodecError(ValueError):
     """The codestream is damaged: its codec said so, or crashed."""
 
@@ -142,23 +146,23 @@ class CodecProcess:
 
     def _died(self) -> Exception:
         """Return what its death says of the codestream."""
-        self.close()
-        status = self._process.returncode
+        status = self.close()
         if status == -signal.SIGPROF:
             return RadiographError("the codestream takes more time than any of its size")
-        logging.getLogger(__name__).warning("a codec died: %d", status)
+        logging.getLogger(__name__).warning("a codec died: %s", status)
         if status == -signal.SIGKILL:  # by the system, which has no memory left
             return MemoryError()
         return CodecError("crashed")
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self) -> int | None:
+        """End the process; return what it died of by itself, None if it had to be killed."""
         self.forget()
         try:
-            self._process.wait(0.1)  # it may be about to die of its own
+            return int(self._process.wait(ENDS_WITHIN))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+            return None
 
     def forget(self) -> None:
         """Leave the process to the one that this was forked from."""

@@ -123,7 +123,9 @@ def test_a_process_that_answers_nonsense_is_ended(
 ) -> None:
     """As a codec might make it that a codestream has taken over."""
     script = f"import os; os.write(0, bytes([0] * 5)); os.read(0, 9); os.write(0, {reply!r}); os.read(0, 1 << 20)"
-    (tmp_path / "nonsense.py").write_text(script + "; os._exit(0)" if len(reply) < 5 else script)
+    (tmp_path / "nonsense.py").write_text(
+        script + ("; os._exit(0)" if len(reply) < 5 else "; import time; time.sleep(60)")
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(codec_worker, "__name__", "nonsense")
     with pytest.raises(CodecError):
