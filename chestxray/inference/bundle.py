@@ -9,7 +9,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chestxray.errors import UserError
-from chestxray.imaging.radiograph import Check
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
 from chestxray.system.files import write_json
@@ -148,16 +147,15 @@ class Bundle:
         probabilities, maps, _ = self.examine(images)
         return probabilities, maps
 
-    def examine(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single, list[list[Check]]]:
-        """Predict as `predict` does, and check in the same run whether the images are like those trained on.
+    def examine(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single, Single]:
+        """Predict as `predict` does, and score in the same run how far the images are from those trained on.
 
         Args:
             images: uint8 N × S × S × 1.
 
         Returns:
-            probabilities and maps, and for each image what the input gate found: nothing if the model has none. A model
-            of phantoms warns and never refuses.
+            probabilities and maps, and the scores of `model.input_gate`, float32 N × G, from which
+            `chestxray.inference.gate_checks.gate_checks` makes checks; N × 0 of a model without a gate.
         """
         logits, maps, gate = self.model.outputs(images)
-        checks = [self.model.input_gate.checks(scores, self.card.synthetic) for scores in gate]
-        return self.platt.probabilities(logits), maps, checks
+        return self.platt.probabilities(logits), maps, gate

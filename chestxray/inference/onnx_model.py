@@ -70,12 +70,12 @@ class OnnxModel:
         (logits,) = self._session.run(["logits"], {"image": images})
         return np.asarray(logits)
 
-    def gate(self, images: npt.NDArray[np.uint8]) -> Single:
-        """Compute gate scores: uint8 N × S × S × 1 → float32 N × G."""
+    def logits_and_gate(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
+        """Predict logits and gate scores: uint8 N × S × S × 1 → float32 N × 14 and N × G."""
         if not self.input_gate.names:
-            return np.zeros((len(images), 0), np.float32)
-        (scores,) = self._session.run(["gate"], {"image": images})
-        return np.asarray(scores)
+            return self.logits(images), np.zeros((len(images), 0), np.float32)
+        logits, gate = self._session.run(["logits", "gate"], {"image": images})
+        return np.asarray(logits), np.asarray(gate)
 
     def outputs(self, images: npt.NDArray[np.uint8]) -> Outputs:
         """Compute all in one run: uint8 N × S × S × 1 → logits, maps and gate scores."""
