@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from chestxray.batch_layout import HEADER, TABLE
-from chestxray.datasets.nih import read_batch
+from chestxray.datasets.batch import read_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.params import PrepareParams
 from chestxray.system.parallel import thread_pool
