@@ -85,7 +85,7 @@ def read_lists(cells: "pd.Series[str]", names: LabelNames) -> ListAnswers:
     unknown: Counter[str] = Counter()
     place = {finding: column for column, finding in enumerate(names.findings)}
     for number, text in enumerate(texts):
-        labels = set(split_labels(text, names))
+        labels = sorted(set(split_labels(text, names)))
         if not labels:
             continue
         answers[number] = ABSENT
@@ -95,7 +95,7 @@ def read_lists(cells: "pd.Series[str]", names: LabelNames) -> ListAnswers:
                 answers[number, place[finding]] = PRESENT
             elif finding is None and not names.is_no_finding(label):
                 unknown[label] += int(rows[number])
-        named |= labels
+        named.update(labels)
         if any(map(names.is_no_finding, labels)) and (answers[number] == PRESENT).any():
             faults[number] = "contradiction: No Finding beside a finding; leave one of them"
     return ListAnswers(answers[codes], faults[codes], frozenset(named), unknown)

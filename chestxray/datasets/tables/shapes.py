@@ -9,6 +9,7 @@ from chestxray.batch_layout import (
     OLD_TABLE,
     SYNTHETIC_NOTICE,
     TABLE,
+    TABLE_SUFFIXES,
     TEST_LIST,
     TRAIN_LIST,
     UNLABELLED_NOTICE,
@@ -70,7 +71,6 @@ SHAPES = (
 )
 """The first that fits holds: the more particular ones stand above."""
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 NO_TABLES = frozenset((BOXES, TEST_LIST, TRAIN_LIST, SYNTHETIC_NOTICE, UNLABELLED_NOTICE))
 MAX_TABLES = 50
 

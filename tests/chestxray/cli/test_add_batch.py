@@ -218,3 +218,20 @@ def test_radiographs_and_phantoms_together_are_warned_of(here: Path, capsys: pyt
     (here / "new" / SYNTHETIC_NOTICE).write_text("drawn")
     main(["add-batch", "b2", "new"])
     assert "WARNING   phantoms and radiographs together" in capsys.readouterr().out
+
+
+def test_how_its_table_is_read_is_written_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Path("new", TABLE)
+    table.write_text(table.read_text().replace("Mass|Hernia", "Mass|Gout"))
+    assert 'labels: {"Gout": null}' in refused(capsys, "b2", "new")
+    main(["add-batch", "b2", "new", "--labels", "Gout=", "--patients", "b-", "--uncertain", "positive"])
+    batch = load_params().batches["b2"]
+    assert (batch.labels, batch.patients, batch.uncertain) == ({"Gout": None}, "b-", "positive")
+    added = "    root: new\n    labels:\n      Gout: null\n    uncertain: positive\n    patients: b-\n"
+    assert Path("params.yaml").read_text() == ADDED.replace("    root: new\n", added)
+    assert "patients  2, 0 of them known" in capsys.readouterr().out
+
+
+def test_labels_may_stand_last(here: Path) -> None:
+    entry = {"root": "new", "labels": {"Gout": None}}
+    assert apply_edits(SHIPPED, {"batches.b2": entry}) == ADDED.replace("new\n", "new\n    labels:\n      Gout: null\n")
