@@ -97,13 +97,13 @@ def _duplicate_faults(rows: pd.DataFrame) -> npt.NDArray[np.object_]:
     faults = pd.Series("", index=rows.index, dtype=object)
     wanted = rows[(rows["path"] != "") & (rows["left_out"] == "")]
     again = wanted[wanted["path"].duplicated(keep=False)]
-    for _, same in again.groupby("path", sort=False):
-        first = same.iloc[0]
-        if same["name"].map(key).nunique() > 1:
-            others = f"{first['where']} and {same.iloc[1]['where']}"
-            faults[same.index] = f"image of two names: {others} mean this file; give names that say which is meant"
-        else:
-            faults[same.index[1:]] = f"duplicate row: {first['where']} has this image; take one out"
+    first = again.groupby("path")["where"].transform("first")
+    several = again["name"].map(key).groupby(again["path"]).transform("nunique") > 1
+    later = again["path"].duplicated() & ~several
+    faults[again.index[several]] = (
+        "image of two names: " + first[several] + " and another row mean this file; give its path"
+    )
+    faults[again.index[later]] = "duplicate row: " + first[later] + " has this image; take one out"
     return faults.to_numpy(object)
 
 

@@ -13,6 +13,8 @@ from chestxray.errors import UserError
 
 SEPARATORS = (",", ";", "\t")
 MAX_TABLE_BYTES = 2**30
+SHORT = 4
+"""Characters of a cell of which there are few different ones."""
 MAX_HEADER = 65_536
 """Characters of a header."""
 
@@ -81,12 +83,14 @@ def read_columns(header: Header, places: Mapping[str, int]) -> tuple[pd.DataFram
     good: list[list[str]] = []
     numbers: list[int] = []
     malformed: list[MalformedRow] = []
+    short: dict[str, str] = {}  # one object for each short cell: 0.0, PA, M …
     for number, row in _rows(header):
         fields = row if len(row) <= width or any(row[width:]) else row[:width]
         if len(fields) != width:
             malformed.append(MalformedRow(number, fields))
         else:
-            good.append([fields[place].strip() for place in places.values()])
+            cells = [fields[place].strip() for place in places.values()]
+            good.append([short.setdefault(cell, cell) if len(cell) <= SHORT else cell for cell in cells])
             numbers.append(number)
     if not good and not malformed:
         raise UserError(f"empty table: {header.path} has a header and no rows. Add a row per image.")
