@@ -4,12 +4,22 @@ A key that is not in the file is an error: nothing has a default but how the tab
 changes results is here, since stages depend on the values and not on this module.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    field_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -102,6 +112,11 @@ class ReadingParams(Section):
     uncertain: Literal["unknown", "positive", "negative"] = "unknown"
     patients: Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", PREFIX)] | None = None
     exclude: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_serializer("labels", when_used="json")
+    def _labels_as_text(self, labels: dict[str, str | None] | None) -> str | None:
+        """Keep the labels of strangers' tables out of the keys of what is logged."""
+        return None if labels is None else json.dumps(labels, ensure_ascii=False)
 
 
 class BatchParams(ReadingParams):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from chestxray.batch_layout import UNLABELLED_NOTICE
 from chestxray.datasets.tables.columns import Columns
-from chestxray.datasets.tables.label_names import LabelNames
+from chestxray.datasets.tables.label_names import PASSED_OVER, LabelNames
 from chestxray.datasets.tables.rejections import Rejection, bounded, shown
 from chestxray.datasets.tables.text_table import read_columns, read_headers
 from chestxray.errors import UserError
@@ -65,7 +65,7 @@ def type_boxes(
 
     Args:
         rows: boxes as text, `image` as the table calls it.
-        images: the image of each name that is a study; others' boxes are passed over.
+        images: the image of each name that is a study; boxes of others, and of what is passed over, are none.
         names: what the labels mean.
         unlabelled: findings that the batch does not label.
 
@@ -76,7 +76,8 @@ def type_boxes(
     rejected: list[Rejection] = []
     for row in rows.itertuples(index=False):
         image = images.get(str(row.image))
-        if image is None:
+        label = str(row.label)
+        if image is None or names.find(label) == PASSED_OVER or names.is_finding_elsewhere(label):
             continue
         try:
             boxes.append((image, *_parse_box(row, names, unlabelled)))

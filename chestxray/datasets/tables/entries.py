@@ -48,15 +48,18 @@ def read_list_table(columns: Columns) -> Entries:
     """Read a table of NIH's kind: findings of each image as a list, all that is not in it is absent.
 
     A finding that is none of NIH's 14 is unknown unless the table names it somewhere. A label that nobody knows stops
-    the reading: the lists are said to be complete, so it may be a finding in another spelling.
+    the reading: the lists are said to be complete, so it may be a finding in another spelling. One of NIH's that is not
+    asked for is passed over and counted.
 
     Raises:
         UserError: labels that nobody knows, with their counts and how to say what they mean.
     """
     rows, malformed = _read_rows(columns, "labels")
     lists = read_lists(rows.pop("labels"), columns.names)
-    if lists.unknown:
-        raise _unknown_labels(columns, lists.unknown)
+    elsewhere = columns.names.is_finding_elsewhere
+    unknown = Counter({label: count for label, count in lists.unknown.items() if not elsewhere(label)})
+    if unknown:
+        raise _unknown_labels(columns, unknown)
     return _complete(columns, rows, lists, frozenset(FINDINGS), malformed)
 
 

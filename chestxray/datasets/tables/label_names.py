@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from chestxray.errors import UserError
-from chestxray.findings import NO_FINDING, Vocabulary, fold
+from chestxray.findings import NIH_VOCABULARY, NO_FINDING, Vocabulary, fold
 
 PASSED_OVER: Final = ""
 """What a label means of which a person said that it is none of the findings."""
@@ -43,6 +43,10 @@ class LabelNames:
         """Return the finding that a label means, `PASSED_OVER`, or None where nobody knows."""
         said = self.mapping.get(fold(label))
         return self.vocabulary.find(label) if said is None else said
+
+    def is_finding_elsewhere(self, label: str) -> bool:
+        """Return whether a label is a finding of NIH's that is not asked for here."""
+        return self.find(label) is None and NIH_VOCABULARY.find(label) is not None
 
     def is_no_finding(self, label: str) -> bool:
         """Return whether a label says that there is none."""

@@ -6,12 +6,15 @@ from chestxray.datasets.tables.image_files import is_inside
 from chestxray.datasets.tables.rejections import shown
 from chestxray.datasets.tables.text_table import MAX_TABLE_BYTES, encoding_of
 from chestxray.errors import UserError
+from chestxray.findings import FINDINGS
 
 MAX_NOTICE_BYTES = 4096
 
 
 def read_unlabelled(path: Path, findings: tuple[str, ...]) -> tuple[str, ...]:
     """Return the findings that a batch does not label, in their order; none without the file.
+
+    It may name others of NIH's too, which are not asked for here.
 
     Raises:
         UserError: the file names an unknown finding, all or none of them, or is no list.
@@ -32,10 +35,10 @@ def _parse_unlabelled(content: bytes, findings: tuple[str, ...]) -> set[str]:
     if len(content) > MAX_NOTICE_BYTES:
         raise ValueError(f"longer than {MAX_NOTICE_BYTES} bytes")
     names = {line.strip() for line in content.decode("utf-8-sig").splitlines()} - {""}
-    unknown = sorted(names.difference(findings))
+    unknown = sorted(names.difference(findings, FINDINGS))
     if unknown:
         raise ValueError(f"unknown finding {unknown[0][:100]!a}")
-    if names == set(findings):
+    if names.issuperset(findings):
         raise ValueError(f"it names all {len(findings)} findings, so the batch has no labels at all")
     if not names:
         raise ValueError("it names no finding; delete it where all are labelled")

@@ -107,9 +107,17 @@ def find_table(root: Path, name: str | None, names: LabelNames) -> Table:
     for path in paths:
         if not path.is_file() or not is_inside(root, path):
             raise UserError(f"no table {shown(str(path))}: name a file within {root}, not a link that leads out of it")
-    tables = [table for path in paths if (table := _recognise(path, names))]
+    tables: list[Table] = []
+    faults: list[UserError] = []
+    for path in paths:
+        try:
+            tables += filter(None, [_recognise(path, names)])
+        except UserError as error:  # a file that is no table at all need not be one
+            faults.append(error)
     if len(tables) == 1:
         return tables[0]
+    if faults and not tables:
+        raise faults[0]
     if tables:
         listed = ", ".join(table.describe() for table in tables)
         raise UserError(f"several tables in {root}: {listed}. Say which: batches.<name>.table, or --table")

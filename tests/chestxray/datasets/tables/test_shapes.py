@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chestxray.batch_layout import HEADER, TABLE
+from chestxray.batch_layout import BOXES, HEADER, TABLE, UNLABELLED_NOTICE
 from chestxray.datasets.batch import Batch
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, SYNONYMS, Vocabulary
-from tests.chestxray.datasets.empty_batch import row
+from tests.chestxray.datasets.empty_batch import BOX_HEADER, row
 from tests.chestxray.datasets.tables.small_tables import Rows, labels, read, text, write
 
 IMAGES = ("a.png", "b.png", "c.png")
@@ -57,6 +57,26 @@ def test_a_finding_of_ones_own_is_unknown_where_a_list_never_names_it(tmp_path: 
     rows.append(("c.png", "tb", "3"))
     batch = read(write(tmp_path, "t.csv", text(["image", "labels", "patient"], rows), IMAGES), OWN)
     assert labels(batch, "Tuberculosis") == {"a.png": 0, "b.png": 0, "c.png": 1}
+
+
+def test_findings_that_are_not_asked_for_are_passed_over(tmp_path: Path) -> None:
+    rows = [("a.png", "Effusion|Hernia", "1"), ("b.png", "Hernia", "2")]
+    root = write(tmp_path, "t.csv", text(["image", "labels", "patient"], rows), IMAGES[:2])
+    (root / UNLABELLED_NOTICE).write_text("Mass\n")
+    (root / BOXES).write_text(f"{BOX_HEADER}\na.png,Hernia,1,1,5,5,,,\na.png,Effusion,1,1,5,5,,,\n")
+    batch = read(root, OWN)
+    assert labels(batch, "Effusion") == {"a.png": 1, "b.png": 0} and batch.rejected.empty
+    assert batch.boxes["finding"].tolist() == ["Effusion"]
+    assert any(note.startswith("labels passed over: 'Hernia' (2)") for note in batch.notes)
+
+
+def test_a_file_that_is_no_table_does_not_hide_the_one_that_is(tmp_path: Path) -> None:
+    root = write(tmp_path, "t.csv", text(["image", "labels", "patient"], [("a.png", "Mass", "1")]), IMAGES[:1])
+    (root / "LIESMICH.txt").write_bytes("Röntgenbilder".encode("latin-1"))
+    assert read(root).read_as == "a list of findings an image (t.csv)"
+    (root / "t.csv").write_bytes("image,labels,patient\na.png,Mass,Müller\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"is neither UTF-8 nor UTF-16.*CSV UTF-8"):
+        read(root)
 
 
 CELLS = ["1", "1.0", "TRUE", "yes", "0", "0.0", "False", "no", "-1", "-1.0", "", "nan"]
