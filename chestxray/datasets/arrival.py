@@ -49,11 +49,9 @@ class Arrival:
 
     @property
     def entry(self) -> dict[str, Any]:
-        """Its entry in `params.yaml`."""
-        return {
-            "root": self.root,
-            **self.reading.model_dump(include=set(ReadingParams.model_fields), exclude_defaults=True),
-        }
+        """Its entry in `params.yaml`: what differs from the default."""
+        said = {name: getattr(self.reading, name) for name in ReadingParams.model_fields}
+        return {"root": self.root, **{name: value for name, value in said.items() if value != getattr(AS_SAID, name)}}
 
     def describe(self) -> str:
         """Describe the batch in some lines for a person to read."""
