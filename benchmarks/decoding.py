@@ -21,7 +21,7 @@ from benchmarks.codecs import SIDE, TIMES, compare_codecs
 from benchmarks.machine import machine
 from benchmarks.table import publish
 from chestxray.batch_layout import HEADER, TABLE
-from chestxray.datasets.nih import read_batch
+from chestxray.datasets.batch import read_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.params import PrepareParams
 from chestxray.system.parallel import thread_pool

@@ -14,8 +14,8 @@ from benchmarks.machine import machine
 from benchmarks.prefix import compare_prefix
 from benchmarks.recipes import Bench, Scores, Stopwatch, compare_recipes, deal, sample
 from benchmarks.table import Row, publish
+from chestxray.datasets.batch import read_batch
 from chestxray.datasets.dataset import Dataset, load_dataset
-from chestxray.datasets.nih import read_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.metrics.bootstrap import paired_bootstrap

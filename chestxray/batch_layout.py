@@ -1,4 +1,4 @@
-"""Name the files of a batch folder, which is laid out as NIH published ChestX-ray14."""
+"""Name the files of a batch folder, and how NIH lays out the tables of ChestX-ray14."""
 
 TABLE = "Data_Entry_2017_v2020.csv"
 OLD_TABLE = "Data_Entry_2017.csv"
@@ -9,6 +9,9 @@ SYNTHETIC_NOTICE = "SYNTHETIC.txt"
 """A file of this name in a batch says that its images are drawn, not taken of people."""
 UNLABELLED_NOTICE = "UNLABELLED.txt"
 """A file of this name in a batch lists the findings that nobody looked for in its images, a name a line."""
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+"""Of files that may be tables or lists, in any case."""
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

@@ -1,8 +1,13 @@
-"""Name the 14 findings of NIH ChestX-ray14, in the order of the data set, and read them from its tables.
+"""Name the 14 findings of NIH ChestX-ray14, in the order of the data set, and the other names that tables give them.
 
 Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017,
 extended to 14 findings by the authors with the release of ChestX-ray14.
 """
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 FINDINGS: tuple[str, ...] = (
     "Atelectasis",
@@ -28,6 +33,37 @@ UNLABELLED = -1
 BOX_FINDING_NAMES = {finding: finding for finding in FINDINGS} | {"Infiltrate": "Infiltration"}
 """Finding for each name in the table of boxes, which spells Infiltration "Infiltrate"."""
 
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "Atelectasis": (
+        "atelectases", "total atelectasis", "lobar atelectasis", "segmental atelectasis", "laminar atelectasis",
+        "round atelectasis", "atelectasis basal",
+    ),
+    "Cardiomegaly": ("enlarged heart",),
+    "Effusion": (
+        "effusions", "pleural effusion", "pleural effusions", "loculated pleural effusion",
+        "loculated fissural effusion",
+    ),
+    "Infiltration": (
+        "infiltrate", "infiltrates", "infiltrations", "pulmonary infiltrate", "pulmonary infiltrates",
+    ),
+    "Mass": ("masses", "lung mass", "pulmonary mass"),
+    "Nodule": ("nodules", "lung nodule", "lung nodules", "pulmonary nodule", "pulmonary nodules", "multiple nodules"),
+    "Pneumonia": ("pneumonias", "atypical pneumonia"),
+    "Pneumothorax": ("pneumothoraces",),
+    "Consolidation": ("consolidations", "lung consolidation", "pulmonary consolidation"),
+    "Edema": ("oedema", "lung edema", "lung oedema", "pulmonary edema", "pulmonary oedema"),
+    "Emphysema": ("lung emphysema", "pulmonary emphysema"),
+    "Fibrosis": ("lung fibrosis", "pulmonary fibrosis"),
+    "Pleural_Thickening": ("apical pleural thickening", "calcified pleural thickening"),
+    "Hernia": ("hiatal hernia", "hiatus hernia", "diaphragmatic hernia"),
+}  # fmt: skip
+"""What CheXpert, MIMIC-CXR, PadChest, VinDr and hospitals call the findings, and what is a kind of one.
+
+What is wider or something else is left to the reader's `labels`: enlarged cardiomediastinum is no cardiomegaly, lung
+opacity and lung lesion may be several findings, VinDr's nodule/mass is one of two, subcutaneous emphysema and
+pericardial effusion lie outside the lung and pleura, interstitial lung disease is more than fibrosis.
+"""
+
 NO_FINDING = "No Finding"
 """The cell of the NIH tables for a radiograph with none of the 14."""
 
@@ -35,22 +71,46 @@ RESEARCH_USE_ONLY = "Research use only, not a medical device."
 """To be shown wherever a person reads a result."""
 
 
-def parse_findings(text: str) -> tuple[str, ...]:
-    """Read a `Finding Labels` cell.
+def fold(name: str) -> str:
+    """Return a name for comparison: case, spaces, underscores and hyphens make no difference."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
-    Args:
-        text: findings joined by `|`, or `No Finding` alone.
 
-    Returns:
-        The findings, in the order of `FINDINGS`, each once; empty for `No Finding`.
+@dataclass(frozen=True)
+class Vocabulary:
+    """Findings, and the names by which tables call them.
 
-    Raises:
-        ValueError: an unknown finding, an empty cell, or `No Finding` beside a finding.
+    Attributes:
+        synonyms: other names of each finding; its keys are the findings, in the order of every array.
     """
-    names = [name.strip() for name in text.split("|")]
-    if names == [NO_FINDING]:
-        return ()
-    unknown = [name for name in names if name not in FINDINGS]
-    if unknown:
-        raise ValueError(f"unknown finding {unknown[0]!r}")
-    return tuple(name for name in FINDINGS if name in names)
+
+    synonyms: Mapping[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        """Check that no name stands for two findings.
+
+        Raises:
+            ValueError: naming the two.
+        """
+        meant: dict[str, str] = {}
+        for finding, others in self.synonyms.items():
+            for name in {fold(name) for name in (finding, *others)}:
+                if meant.setdefault(name, finding) != finding:
+                    raise ValueError(f"{name!r} is a name of both {meant[name]} and {finding}: leave one out")
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings in their order."""
+        return tuple(self.synonyms)
+
+    @cached_property
+    def _meant(self) -> dict[str, str]:
+        return {fold(name): finding for finding, others in self.synonyms.items() for name in (finding, *others)}
+
+    def find(self, name: str) -> str | None:
+        """Return the finding that a name stands for, in any case, with spaces, underscores or hyphens; None if none."""
+        return self._meant.get(fold(name))
+
+
+NIH_VOCABULARY = Vocabulary(SYNONYMS)
+"""The 14 findings, as the data sets of the field call them."""

@@ -1,15 +1,25 @@
 """Read and check `params.yaml`, all the numbers that a person may turn, before any work begins.
 
-Nothing has a default: a key that is not in the file is an error. No logic that changes results is here, since stages
-depend on the values and not on this module.
+A key that is not in the file is an error: nothing has a default but how the table of a batch is read. No logic that
+changes results is here, since stages depend on the values and not on this module.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    field_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -24,6 +34,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
+PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
 POLICIES = "f1, youden or sensitivity@0.9 (any value above 0 up to 1)"
 VERSION = "a registered version such as models:/chest-xray/1, or null"
 MENDS = {"missing": "is missing; add it", "extra_forbidden": "is not known; remove it, or mend its spelling"}
@@ -70,6 +81,8 @@ Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 PositiveFloats = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 Grid = Annotated[PositiveFloat | PositiveFloats, WrapValidator(_number_or_grid)]
 BatchName = Annotated[str, _matching(r"[a-z][a-z0-9_-]*", BATCH_NAME), AfterValidator(_plain_word)]
+Views = Literal["frontal", "all"]
+"""Which views are prepared; one that is not known counts as frontal."""
 
 
 class ParamsError(UserError):
@@ -82,8 +95,32 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class BatchParams(Section):
-    """Where a batch of radiographs lies, in NIH layout."""
+class ReadingParams(Section):
+    """How the table of a batch is to be read; what is not said follows from its header.
+
+    Attributes:
+        table: its name within the folder.
+        labels: the finding for each label that the table calls otherwise; null passes the label over.
+        uncertain: what an uncertain label counts as (Irvin et al., "CheXpert", AAAI 2019).
+        patients: what to put before every patient id, so that those of two hospitals stay apart; or `image`, where no
+            table knows the patients: each image counts as a patient's only one.
+        exclude: name of a file within the folder that lists images to leave out, one a line.
+    """
+
+    table: Annotated[str, Field(min_length=1)] | None = None
+    labels: dict[str, str | None] | None = None
+    uncertain: Literal["unknown", "positive", "negative"] = "unknown"
+    patients: Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", PREFIX)] | None = None
+    exclude: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_serializer("labels", when_used="json")
+    def _labels_as_text(self, labels: dict[str, str | None] | None) -> str | None:
+        """Keep the labels of strangers' tables out of the keys of what is logged."""
+        return None if labels is None else json.dumps(labels, ensure_ascii=False)
+
+
+class BatchParams(ReadingParams):
+    """Where a batch of radiographs lies, and how its table is read."""
 
     root: str
 
@@ -123,6 +160,7 @@ class PrepareParams(Section):
     """Decoding, and the shares of the split."""
 
     size: Annotated[int, Field(ge=32, le=1024)]
+    views: Views
     max_rejected: Fraction
     test: Fraction
     validation: Fraction

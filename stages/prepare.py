@@ -15,10 +15,11 @@ REJECTED = Path("reports/rejected.csv")
 
 def main(batch: str) -> None:
     params = load_params()
+    reading = params.batch(batch)
     out = PREPARED / batch
     with stage_run("prepare", params, batch) as run:
         try:
-            rejected = prepare_batch(Path(params.batch(batch).root), out, params.prepare)
+            rejected = prepare_batch(Path(reading.root), out, params.prepare, reading)
         except BatchError as error:
             write_csv(REJECTED, error.rejected)
             raise UserError(f"batch {batch}: {error}. The list: {REJECTED}") from error

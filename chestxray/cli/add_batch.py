@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chestxray.cli.params_edit import apply_edits
+from chestxray.cli.reading_options import add_reading_options, reading_params
 from chestxray.datasets.arrival import Arrival, examine
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.errors import UserError, one_line
@@ -20,7 +21,8 @@ BENCHMARK = Path("reports/benchmark.json")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", help="of the batch")
-    parser.add_argument("root", type=Path, help="its folder, in NIH layout")
+    parser.add_argument("root", type=Path, help="its folder")
+    add_reading_options(parser)
     parser.add_argument("--warm-start", help="@champion, the number of a registered version, or none")
 
 
@@ -28,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Add the batch; one that can't be used changes nothing."""
     params = load_params(PARAMS)
     try:
-        arrival = examine(options.name, options.root, params)
+        arrival = examine(options.name, options.root, params, reading_params(options))
         with PARAMS.open(encoding="utf-8", newline="") as file:
             text = file.read()
         write_text(PARAMS, apply_edits(text, params_edits(arrival, options.warm_start or None, params)))
@@ -52,7 +54,7 @@ def params_edits(arrival: Arrival, warm_start: str | None, params: Params) -> di
     Raises:
         ValueError: there is no such version.
     """
-    edits: dict[str, Any] = {f"batches.{arrival.name}": arrival.root}
+    edits: dict[str, Any] = {f"batches.{arrival.name}": arrival.entry}
     if warm_start == "none":
         edits["train.warm_start"] = None
     elif warm_start is not None:

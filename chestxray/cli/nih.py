@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from chestxray.datasets.batch import read_batch
 from chestxray.datasets.download.catalog import NIH, SITE, TERMS
 from chestxray.datasets.download.nih_batch import bring_nih
-from chestxray.datasets.nih import read_batch
 from chestxray.errors import UserError
 from chestxray.findings import RESEARCH_USE_ONLY
 

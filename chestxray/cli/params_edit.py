@@ -32,7 +32,7 @@ def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
 
     Args:
         text: of the file.
-        edits: dotted key → value: `batches.<name>` → root adds a batch as the last one; another key, of a section and
+        edits: dotted key → value: `batches.<name>` → entry adds a batch as the last one; another key, of a section and
             a value that are there, gets that value.
 
     Returns:
@@ -77,7 +77,7 @@ def _written_lines(lines: list[str], edits: Mapping[str, Any]) -> tuple[list[str
     for key, value in edits.items():
         section, name = key.split(".", 1)
         if section == "batches":
-            _append(batches, name, CommentedMap(root=value))
+            _append(batches, name, _entry(value))
         else:
             document[section][name] = value
     return before, _written(yaml, document)
@@ -91,14 +91,23 @@ def _written(yaml: YAML, document: Any) -> list[str]:
 
 def _append(section: CommentedMap, name: str, entry: CommentedMap) -> None:
     """Add an entry behind the last one, before the empty lines and comments that lead over to the next section."""
-    last = section
-    while isinstance(last, CommentedMap):
-        owner = last
-        key = list(owner)[-1]
-        last = owner[key]
+    owner, key = _last(section)
     section[name] = entry
     comment = owner.ca.items.get(key, [None] * 4)[VALUE]
     if comment is not None:
         own, _, rest = comment.value.partition("\n")
         comment.value = f"{own}\n"
-        entry.ca.items[list(entry)[-1]] = [None, None, CommentToken(f"\n{rest}", comment.start_mark), None]
+        owner, key = _last(entry)
+        owner.ca.items[key] = [None, None, CommentToken(f"\n{rest}", comment.start_mark), None]
+
+
+def _last(section: CommentedMap) -> tuple[CommentedMap, Any]:
+    """Return the mapping and the key of the last value of a section, however deep."""
+    key = list(section)[-1]
+    value = section[key]
+    return _last(value) if isinstance(value, CommentedMap) else (section, key)
+
+
+def _entry(values: Mapping[str, Any]) -> CommentedMap:
+    """Return a mapping, and those within it, as ruamel keeps them."""
+    return CommentedMap({key: _entry(value) if isinstance(value, Mapping) else value for key, value in values.items()})

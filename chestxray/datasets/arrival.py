@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from chestxray.datasets.dataset import PREPARED, STUDIES, read_studies, unlabelled_in
-from chestxray.datasets.nih import read_batch
+from chestxray.datasets.batch import AS_SAID, Batch, read_batch
+from chestxray.datasets.dataset import PREPARED, STUDIES, read_studies
+from chestxray.datasets.description import describe_reading, describe_rejected, describe_studies
 from chestxray.datasets.prepare import examine_batch
 from chestxray.datasets.split import SPLITS, check_split
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
-from chestxray.params import BatchName, Params
+from chestxray.findings import NIH_VOCABULARY
+from chestxray.params import BatchName, Params, ReadingParams
 
-REASONS_SHOWN = 10
 MIXED = "WARNING   phantoms and radiographs together: a model of both means nothing; list the new batch alone"
 
 
@@ -29,52 +30,57 @@ class Arrival:
     Attributes:
         name: of the batch.
         root: as it will stand in `params.yaml`.
+        reading: what a person says of its table.
+        batch: as read.
         studies: those that are new, as `examine_batch` returns them.
         known_patients: patients of `studies` that earlier batches have too.
         mixed: it holds phantoms where earlier batches hold radiographs, or the other way round.
-        rejected: `image`, `reason`; with the images that earlier batches have.
+        rejected: `image`, `where`, `reason`; with the images that earlier batches have.
     """
 
     name: str
     root: str
+    reading: ReadingParams
+    batch: Batch
     studies: pd.DataFrame
     known_patients: frozenset[str]
     mixed: bool
     rejected: pd.DataFrame
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """Its entry in `params.yaml`: what differs from the default."""
+        said = {name: getattr(self.reading, name) for name in ReadingParams.model_fields}
+        return {"root": self.root, **{name: value for name, value in said.items() if value != getattr(AS_SAID, name)}}
+
     def describe(self) -> str:
         """Describe the batch in some lines for a person to read."""
         patients = self.studies["patient"]
         splits = self.studies["split"].value_counts()
-        unlabelled = unlabelled_in(self.studies)
-        labelled = [finding for finding in FINDINGS if finding not in unlabelled]
-        counts = (self.studies[labelled] == 1).sum().sort_values(ascending=False, kind="stable")
-        reasons = [f"  {row.image}: {row.reason}" for row in self.rejected.head(REASONS_SHOWN).itertuples()]
-        more = len(self.rejected) - len(reasons)
         return "\n".join(
             [
-                f"batch {self.name} ({self.root})"
-                + (": synthetic phantoms" if self.studies["synthetic"].any() else ""),
+                f"batch {self.name} ({self.root})",
                 *([MIXED] if self.mixed else []),
+                *describe_reading(self.batch),
                 f"studies   {len(self.studies)} new",
                 f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
                 "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS),
-                "findings  " + ", ".join(f"{name} {count}" for name, count in counts.items()),
-                "not labelled: " + (", ".join(unlabelled) or "none"),
-                f"rejected  {len(self.rejected)}",
-                *reasons,
-                *([f"  … and {more} more"] if more else []),
+                *describe_studies(self.studies, self.batch.findings),
+                *describe_rejected(self.rejected),
             ]
         )
 
 
-def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) -> Arrival:
+def examine(
+    name: str, root: Path, params: Params, reading: ReadingParams = AS_SAID, prepared: Path = PREPARED
+) -> Arrival:
     """Check a folder as the pipeline will, image by image, and against the batches that are there.
 
     Args:
         name: of the new batch.
         root: its folder.
         params: the batches that are there, and how to prepare.
+        reading: what a person says of the table.
         prepared: the folder with a prepared folder for each.
 
     Raises:
@@ -84,21 +90,21 @@ def examine(name: str, root: Path, params: Params, prepared: Path = PREPARED) ->
     _check_name(name, params)
     stored = _check_root(root, params)
     known = _read_known_studies(params, prepared)
-    batch = read_batch(root)
+    batch = read_batch(root, reading, NIH_VOCABULARY, params.prepare.views)
     studies, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
     first = known.drop_duplicates("content_hash").set_index("content_hash")
     again = studies["content_hash"].isin(first.index)
     where = first.loc[studies.loc[again, "content_hash"]]
-    reasons = [f"already in batch {row.batch} as {row.image}" for row in where.itertuples()]
-    duplicates = pd.DataFrame({"image": studies.loc[again, "image"].tolist(), "reason": reasons})
+    reasons = [f"already in a batch: {row.batch} has it as {row.image}" for row in where.itertuples()]
+    duplicates = pd.DataFrame({"image": studies.loc[again, "image"].tolist(), "where": "", "reason": reasons})
     new = studies[~again].reset_index(drop=True)
     if new.empty:
         raise ArrivalError(f"nothing new in {root}: earlier batches have all {len(studies)} images. Nothing was added")
-    rejected = pd.concat([rejected[["image", "reason"]], duplicates], ignore_index=True)
+    rejected = pd.concat([rejected[["image", "where", "reason"]], duplicates], ignore_index=True)
     known_patients = frozenset(new["patient"]) & frozenset(known["patient"])
     mixed = bool(known["synthetic"].any()) != batch.synthetic
-    return Arrival(name, stored, new, known_patients, mixed, rejected)
+    return Arrival(name, stored, reading, batch, new, known_patients, mixed, rejected)
 
 
 def _check_name(name: str, params: Params) -> None:

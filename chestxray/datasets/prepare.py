@@ -10,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from chestxray.datasets.batch import AS_SAID, Batch, read_batch
 from chestxray.datasets.dataset import BOXES, IMAGES, write_studies
-from chestxray.datasets.nih import Batch, read_batch
+from chestxray.datasets.description import describe_reading
 from chestxray.datasets.split import check_split, patient_split
+from chestxray.datasets.tables.rejections import count_reasons
 from chestxray.errors import UserError
+from chestxray.findings import NIH_VOCABULARY, Vocabulary
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import RadiographError, resize
-from chestxray.params import PrepareParams
+from chestxray.params import PrepareParams, ReadingParams
 from chestxray.system.files import atomic_write
 from chestxray.system.malloc import set_heap
 from chestxray.system.npy import ArrayFile
@@ -26,6 +29,10 @@ from chestxray.tracking.progress import progress
 MAX_FILE_BYTES = 100_000_000
 IMAGES_IN_FLIGHT = 256
 """How many images may be in work, or wait for their turn to be written."""
+KINDS_SHOWN = 5
+"""How many kinds of fault a refusal lists."""
+MOST = 0.5
+"""Of a batch; where more is at fault it was not understood, and a higher limit would hide that."""
 KEPT_BLOCK = 30_000_000
 """Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/prepare.md."""
 
@@ -44,18 +51,26 @@ class BatchError(UserError):
         self.rejected = rejected
 
 
-def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
-    """Decode a batch in NIH layout into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `rejected.csv`.
+def prepare_batch(
+    root: Path,
+    out: Path,
+    params: PrepareParams,
+    reading: ReadingParams = AS_SAID,
+    vocabulary: Vocabulary = NIH_VOCABULARY,
+) -> pd.DataFrame:
+    """Decode a batch into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `rejected.csv`.
 
     All cores decode; memory does not grow with the batch. `out` appears whole or not at all.
 
     Args:
         root: the batch.
         out: the folder to make; its name is the name of the batch.
-        params: size of the images, split, how much may be rejected.
+        params: size of the images, which views, split, how much may be rejected.
+        reading: what a person says of the table.
+        vocabulary: the findings, and by what names tables call them.
 
     Returns:
-        What was rejected: `batch`, `image`, `reason`.
+        What was rejected: `batch`, `image`, `where`, `reason`.
 
     Raises:
         UserError: the folder can't be read as a batch at all.
@@ -63,7 +78,8 @@ def prepare_batch(root: Path, out: Path, params: PrepareParams) -> pd.DataFrame:
             attribute holds the table.
         SplitError: a patient or an identical image is in two splits.
     """
-    batch = read_batch(root)
+    batch = read_batch(root, reading, vocabulary, params.views)
+    print(*describe_reading(batch), sep="\n", flush=True)
     with atomic_write(out) as folder:
         folder.mkdir()
         with ArrayFile(folder / IMAGES, (params.size, params.size), np.uint8) as array:
@@ -87,7 +103,7 @@ def examine_batch(
 
     Returns:
         The studies, with `split`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
-        `image`, `reason`.
+        `image`, `where`, `reason`.
 
     Raises:
         BatchError, SplitError: as `prepare_batch` does.
@@ -99,9 +115,11 @@ def examine_batch(
     studies["synthetic"] = batch.synthetic
     check_split(studies)
     again = studies.pop("identical_to")
-    identical = studies.loc[again != "", ["image"]].assign(reason="identical to " + again[again != ""])
+    identical = studies.loc[again != "", ["image"]].assign(reason="identical image: " + again[again != ""])
     studies = studies[again == ""]
-    rejected = pd.concat([batch.rejected, unreadable, identical], ignore_index=True).sort_values(["image", "reason"])
+    files = pd.concat([unreadable, identical], ignore_index=True)
+    files.insert(1, "where", [str(batch.paths[image].relative_to(batch.root)) for image in files["image"]])
+    rejected = pd.concat([batch.rejected, files], ignore_index=True).sort_values(["image", "reason"])
     rejected.insert(0, "batch", name)
     _check_rejected(rejected, len(studies), params.max_rejected)
     return studies.reset_index(drop=True), rejected
@@ -163,12 +181,13 @@ def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) 
     total = accepted + len(rejected)
     if accepted and len(rejected) <= max_rejected * total:
         return
-    reasons = "; ".join(f"{count}× {reason}" for reason, count in rejected["reason"].value_counts().head(5).items())
+    reasons = "; ".join(count_reasons(rejected, KINDS_SHOWN)) or "it has no studies"
     limit = f", more than prepare.max_rejected ({max_rejected:.1%})" if accepted else ": nothing is left"
+    mend = "Mend the batch, or list images to leave out in a file that batches.<name>.exclude names"
+    if len(rejected) <= MOST * total:
+        mend += ", or raise prepare.max_rejected"
     raise BatchError(
-        f"{len(rejected)} of {total} entries of the batch can't be used{limit}: {reasons}. "
-        "Mend the batch, or raise prepare.max_rejected",
-        rejected,
+        f"{len(rejected)} of {total} entries of the batch can't be used{limit}: {reasons}. {mend}", rejected
     )
 
 

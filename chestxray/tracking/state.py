@@ -1,22 +1,12 @@
 """Compute the digest of all that the pipeline's results depend on: params, code, and batches from outside."""
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 
-from chestxray.batch_layout import (
-    BOXES,
-    OLD_TABLE,
-    PHANTOM_ROOT,
-    SYNTHETIC_NOTICE,
-    TABLE,
-    TEST_LIST,
-    UNLABELLED_NOTICE,
-    UPDATE_ROOT,
-)
-from chestxray.params import Params
+from chestxray.batch_layout import PHANTOM_ROOT, TABLE_SUFFIXES, UPDATE_ROOT
+from chestxray.params import BatchParams, Params
 from chestxray.tracking.repository import repository
-
-OUTSIDE = (TABLE, OLD_TABLE, BOXES, TEST_LIST, SYNTHETIC_NOTICE, UNLABELLED_NOTICE)
-"""Files of a batch, beside its images, that results depend on."""
 
 
 def pipeline_state(params: Params) -> str:
@@ -32,8 +22,15 @@ def pipeline_state(params: Params) -> str:
         *(file for folder in ("chestxray", "stages") for file in sorted((top / folder).rglob("*.py"))),
     ]
     # The phantom batches are made by a stage, from params that are in the digest already.
-    outside = [top / batch.root for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
-    for file in (*code, *(root / name for root in outside for name in OUTSIDE)):
+    outside = [batch for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
+    for file in (*code, *(file for batch in outside for file in _tables(top / batch.root, batch))):
         if file.is_file():
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _tables(root: Path, batch: BatchParams) -> Iterator[Path]:
+    """Yield the files of a batch, beside its images, that results depend on."""
+    if root.is_dir():
+        yield from sorted(file for file in root.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)
+    yield from (root / name for name in (batch.table, batch.exclude) if name)

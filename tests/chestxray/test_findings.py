@@ -1,17 +1,47 @@
-"""The labels of NIH ChestX-ray14."""
+"""Names of findings: each spelling means one finding, and what is something else means none."""
 
 import pytest
 
-from chestxray.findings import FINDINGS, parse_findings
+from chestxray.findings import FINDINGS, NIH_VOCABULARY, SYNONYMS, Vocabulary
 
 
-def test_findings_come_in_the_order_of_the_data_set_each_once() -> None:
-    assert parse_findings("Hernia|Atelectasis|Hernia") == ("Atelectasis", "Hernia")
-    assert parse_findings("No Finding") == ()
-    assert parse_findings("|".join(reversed(FINDINGS))) == FINDINGS
+def test_the_vocabulary_is_the_14_findings_in_their_order() -> None:
+    assert NIH_VOCABULARY.findings == FINDINGS
 
 
-@pytest.mark.parametrize("text", ["", "Gout", "Mass|", "mass", "No Finding|Mass"])
-def test_anything_else_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match="unknown finding"):
-        parse_findings(text)
+@pytest.mark.parametrize(
+    "change", [str.lower, str.upper, lambda name: name.replace("_", " "), lambda name: f" {name} "]
+)
+def test_case_spaces_and_underscores_make_no_difference(change) -> None:  # type: ignore[no-untyped-def]
+    for finding, others in SYNONYMS.items():
+        assert {NIH_VOCABULARY.find(change(name)) for name in (finding, *others)} == {finding}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Enlarged Cardiomediastinum", "Lung Opacity", "Lung Lesion", "Nodule/Mass", "Pleural Other", "ILD",
+        "subcutaneous emphysema", "pericardial effusion", "pseudonodule", "mediastinal mass", "No Finding", "", "?",
+    ],
+)  # fmt: skip
+def test_what_is_something_else_is_no_finding(name: str) -> None:
+    assert NIH_VOCABULARY.find(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("Pleural Effusion", "Effusion"), ("pleural-thickening", "Pleural_Thickening"), ("Infiltrate", "Infiltration"),
+        ("Pulmonary fibrosis", "Fibrosis"), ("hiatal hernia", "Hernia"), ("multiple nodules", "Nodule"),
+    ],
+)  # fmt: skip
+def test_what_the_data_sets_call_them(name: str, finding: str) -> None:
+    assert NIH_VOCABULARY.find(name) == finding
+
+
+def test_a_finding_of_ones_own_and_a_name_of_two() -> None:
+    own = Vocabulary({"Tuberculosis": ("TB",), "Effusion": SYNONYMS["Effusion"]})
+    assert own.findings == ("Tuberculosis", "Effusion")
+    assert [own.find(name) for name in ("tb", "pleural effusion", "Mass")] == ["Tuberculosis", "Effusion", None]
+    with pytest.raises(ValueError, match="'fluid' is a name of both Effusion and Edema"):
+        Vocabulary({"Effusion": ("fluid",), "Edema": ("Fluid",)})

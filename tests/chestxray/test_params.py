@@ -67,6 +67,11 @@ def test_the_shipped_file_is_right_and_can_not_be_changed_in_passing() -> None:
         ("batches", {"../up": {"root": "x"}}, "batches"),
         ("batches", {"a": {"path": "x"}}, "batches.a.root: is missing"),
         ("batches", {"on": {"root": "x"}}, "take another name"),
+        ("batches.phantom.uncertain", "maybe", "batches.phantom.uncertain.*'unknown', 'positive' or 'negative'"),
+        ("batches.phantom.patients", "a/b", "batches.phantom.patients: must be a prefix of letters.* or image"),
+        ("batches.phantom.labels", {"Gout": 1}, "batches.phantom.labels.Gout"),
+        ("batches.phantom.tabel", "x.csv", "batches.phantom.tabel: is not known"),
+        ("prepare.views", "lateral", "prepare.views.*'frontal' or 'all'"),
         ("surprise", 1, "surprise"),
     ],
 )
@@ -117,3 +122,10 @@ def test_no_file_and_no_yaml_are_said(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a: [")
     with pytest.raises(ParamsError, match="not YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_labels_of_a_table_are_a_value_and_no_keys_of_what_is_logged(tmp_path: Path) -> None:
+    params = load_params(with_change(tmp_path, "batches.phantom.labels", {"Fluid (left), 50 %": "Effusion", "x": None}))
+    assert params.batches["phantom"].labels == {"Fluid (left), 50 %": "Effusion", "x": None}
+    logged = params.model_dump(mode="json")["batches"]["phantom"]["labels"]
+    assert logged == '{"Fluid (left), 50 %": "Effusion", "x": null}'

@@ -13,8 +13,12 @@ from chestxray.batch_layout import TABLE
 from chestxray.datasets.download.catalog import NIH, Release
 from chestxray.datasets.download.http import RemoteFile, back_off, download, is_intact
 from chestxray.datasets.download.unpack import ArchiveError, unpack
-from chestxray.datasets.nih_table import HEADERS, canonical_patient, read_rows
+from chestxray.datasets.tables.label_names import LabelNames
+from chestxray.datasets.tables.patients import canonical_patient
+from chestxray.datasets.tables.shapes import find_table
+from chestxray.datasets.tables.text_table import read_columns
 from chestxray.errors import UserError
+from chestxray.findings import NIH_VOCABULARY
 from chestxray.system.files import atomic_write
 
 WORK = ".download"
@@ -79,11 +83,18 @@ def bring_nih(
     work.mkdir(parents=True, exist_ok=True)
     for table in release.tables:
         _bring_table(table, root, tables, pause)
-    patients = {row[0]: canonical_patient(row[3]) for row in read_rows(work / TABLE, *HEADERS)}
+    patients = _read_patients(work)
     chosen = choose_images(patients, images, seed)
     _refuse_other_images(root, chosen)
     _bring_images(root, chosen, len(patients), release.archives, pause)
     _publish(root, chosen, release)
+
+
+def _read_patients(work: Path) -> dict[str, str]:
+    """Return the patient of each image of the official table."""
+    columns = find_table(work, TABLE, LabelNames(NIH_VOCABULARY)).columns
+    rows, _ = read_columns(columns.header, columns.roles("image", "patient"))
+    return dict(zip(rows["image"], rows["patient"].map(canonical_patient), strict=True))
 
 
 def _refuse_other_batch(root: Path, table: RemoteFile) -> None:

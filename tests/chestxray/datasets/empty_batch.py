@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chestxray.batch_layout import HEADER, TABLE
-from chestxray.datasets.nih import Batch
+from chestxray.datasets.batch import Batch
 
 BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 
@@ -24,4 +24,6 @@ def batch(root: Path, *rows: str, images: tuple[str, ...] | None = None, folder:
 
 
 def rejections(read: Batch) -> list[tuple[str, str]]:
-    return list(read.rejected.itertuples(index=False, name=None))
+    """Image, and the kind of reason."""
+    kinds = [reason.partition(": ")[0] for reason in read.rejected["reason"]]
+    return list(zip(read.rejected["image"], kinds, strict=True))

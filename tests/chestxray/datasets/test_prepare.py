@@ -28,7 +28,7 @@ from tests.dicom_files import dicom
 from tests.nih_batch import noise, plain_batch, png, write_batch
 from tests.repository import TOP
 
-PARAMS = PrepareParams(size=32, max_rejected=0.0, test=0.25, validation=0.25, salt="s")
+PARAMS = PrepareParams(size=32, views="frontal", max_rejected=0.0, test=0.25, validation=0.25, salt="s")
 LENIENT = PARAMS.model_copy(update={"max_rejected": 0.9})
 
 
@@ -54,14 +54,16 @@ def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Pa
         "good": "00000001_000.png", "text": "00000002_000.png", "truncated": "00000003_000.png",
         "missing": "00000004_000.png", "unknown": "00000005_000.png", "orphan": "00000006_000.png",
     }  # fmt: skip
-    rows = [(names[n], "Gout" if n == "unknown" else "Mass", i) for i, n in enumerate(names) if n != "orphan"]
+    rows = [
+        (names[n], "No Finding|Mass" if n == "unknown" else "Mass", i) for i, n in enumerate(names) if n != "orphan"
+    ]
     files = dict.fromkeys(names.values(), good) | {names["text"]: b"text", names["truncated"]: good[:-900]}
     del files[names["missing"]]
     root = write_batch(tmp_path / "raw", [*rows, rows[0]], files)
     rejected = prepare_batch(root, tmp_path / "out", LENIENT).set_index("image")["reason"]
     assert "neither PNG, JPEG" in rejected[names["text"]]
     assert "damaged" in rejected[names["truncated"]]
-    assert "Gout" in rejected[names["unknown"]]
+    assert "No Finding beside a finding" in rejected[names["unknown"]]
     assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]
     assert {names["missing"], names["orphan"]} < set(rejected.index)
     assert len(rejected) == 6
@@ -121,7 +123,7 @@ def test_dicom_files_prepare_like_any_other(tmp_path: Path) -> None:
     rows = [(name, "Mass", 1 + place // 2) for place, name in enumerate(names)]
     rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
     reasons = rejected.set_index("image")["reason"]
-    assert reasons[names[1]] == f"identical to {names[0]}"  # the same pixels
+    assert reasons[names[1]] == f"identical image: {names[0]}"  # the same pixels
     assert "fewer pixels" in reasons[names[3]] and names[0] not in reasons
     assert np.array_equal(np.load(tmp_path / "b" / "images.npy")[0], resize(noise(1), 32))
 
@@ -193,7 +195,7 @@ def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(t
     rows = [("00000001_000.png", "Mass", 1), ("00000001_001.png", "Mass", 1), ("00000001_002.png", "Hernia", 1)]
     files = {rows[0][0]: png(noise(1)), rows[1][0]: png(noise(2)), rows[2][0]: again}
     rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
-    assert rejected[["image", "reason"]].to_numpy().tolist() == [[rows[2][0], f"identical to {rows[0][0]}"]]
+    assert rejected[["image", "reason"]].to_numpy().tolist() == [[rows[2][0], f"identical image: {rows[0][0]}"]]
     dataset = load_dataset([tmp_path / "b"])
     assert dataset.studies["image"].tolist() == [rows[0][0], rows[1][0]]
     assert len(np.load(tmp_path / "b/images.npy", mmap_mode="r")) == 2

@@ -8,7 +8,7 @@ import pytest
 from chestxray.datasets.split import SplitError, check_split, patient_fold, patient_split
 from chestxray.params import PrepareParams
 
-PARAMS = PrepareParams(size=256, max_rejected=0.01, test=0.25, validation=0.2, salt="chest-xray")
+PARAMS = PrepareParams(size=256, views="frontal", max_rejected=0.01, test=0.25, validation=0.2, salt="chest-xray")
 
 
 def test_shares_are_those_of_the_params() -> None:

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from chestxray.batch_layout import BOXES, HEADER, TABLE, TEST_LIST, TRAIN_LIST
+from chestxray.datasets.batch import read_batch
 from chestxray.datasets.download import unpack as unpack_module
 from chestxray.datasets.download.http import DownloadError
 from chestxray.datasets.download.nih_batch import WORK, bring_nih, choose_images
 from chestxray.datasets.download.unpack import ArchiveError
-from chestxray.datasets.nih import read_batch
 from tests.chestxray.datasets.download.small_release import (
     ARCHIVES,
     HOSTILE,

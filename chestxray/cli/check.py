@@ -1,0 +1,47 @@
+"""Say what a folder of radiographs and its table would be read as, without changing anything."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from chestxray.cli.reading_options import add_reading_options, reading_params
+from chestxray.datasets.batch import read_batch
+from chestxray.datasets.description import describe_reading, describe_rejected, describe_studies
+from chestxray.datasets.prepare import BatchError, examine_batch
+from chestxray.errors import UserError, one_line
+from chestxray.findings import NIH_VOCABULARY
+from chestxray.params import load_params
+
+REFUSED = 2
+"""Exit code of a folder that can't be used as it is."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("folder", type=Path, help="with a table, and images in any folders")
+    add_reading_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the folder as the pipeline would, images included."""
+    try:
+        _check(options)
+    except (UserError, OSError) as error:
+        print(f"chestxray check: {one_line(error)}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    params = load_params().prepare
+    batch = read_batch(options.folder, reading_params(options), NIH_VOCABULARY, params.views)
+    print(*describe_reading(batch), sep="\n")
+    try:
+        studies, rejected = examine_batch(batch, options.folder.name, params, lambda _: None)
+    except BatchError as error:
+        print(*describe_rejected(error.rejected), sep="\n")
+        raise
+    print(*describe_studies(studies, batch.findings), *describe_rejected(rejected), sep="\n")
+    if batch.patients_by == "image":
+        print("patients  not known: each image counts as a patient's only one")
+    print(f"{len(studies)} studies of {studies['patient'].nunique()} patients")

@@ -1,0 +1,225 @@
+"""Read a batch of radiographs, without decoding its images.
+
+A batch is a folder with a table of any kind in `chestxray/datasets/tables/shapes.py`, images in whatever folders and,
+optionally, boxes (`BBox_List_2017.csv`), the official split (`test_list.txt`) and a list of findings that it does not
+label (`UNLABELLED.txt`).
+Sources: Wang et al., "ChestX-ray8", CVPR 2017; Irvin et al., "CheXpert", AAAI 2019; Johnson et al., "MIMIC-CXR-JPG",
+2019; Bustos et al., "PadChest", Medical Image Analysis 2020; Nguyen et al., "VinDr-CXR", Scientific Data 2022.
+
+Nothing written in a table is ever used as a path: image names are looked up among the files found in the folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TABLE, TEST_LIST, UNLABELLED_NOTICE
+from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
+from chestxray.datasets.tables.boxes import read_box_table, type_boxes
+from chestxray.datasets.tables.entries import Entries
+from chestxray.datasets.tables.image_files import ImageFiles, find_images, is_inside, stem
+from chestxray.datasets.tables.label_names import LabelNames
+from chestxray.datasets.tables.notices import read_image_list, read_unlabelled
+from chestxray.datasets.tables.rejections import Rejection, rejection_table, shown
+from chestxray.datasets.tables.rows import (
+    IMAGE_IS_PATIENT,
+    NamedRows,
+    first_faults,
+    left_out,
+    strays,
+    type_rows,
+)
+from chestxray.datasets.tables.shapes import find_table
+from chestxray.errors import UserError
+from chestxray.findings import NIH_VOCABULARY, UNLABELLED, Vocabulary
+from chestxray.params import ReadingParams, Views
+
+AS_SAID = ReadingParams()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as read: what is usable, and what is not and why.
+
+    Attributes:
+        root: its folder.
+        read_as: the kind of its table and the file, such as "Kaggle sample (sample_labels.csv)".
+        notes: what a person should know of how it was read, a line each.
+        findings: the names and the order of the columns of labels.
+        studies: one row per usable image, sorted by image: `image`, `patient` (str), `age` (Int16, years, 0-120 or NA),
+            `sex` ("M", "F" or NA), `view` ("PA", "AP", "LATERAL", "OTHER" or NA), and the findings (int8: 1 present, 0
+            absent, -1 not labelled). `image` is the name of the file, or its path within the batch for all of them
+            where two files have one name.
+        paths: the file of each image of `studies`.
+        boxes: `image`, `finding`, `x`, `y`, `w`, `h` (float64, pixels of the image file, origin top left), of images of
+            `studies` only, sorted by image.
+        official_test: the patients of this batch with an image in `test_list.txt`; None without that file.
+        synthetic: whether the batch says that its images are phantoms.
+        patients_by: whether patients are those of the table ("table"), or each image counts as one ("image").
+        rejected: `image`, `where`, `reason`, one line per thing that can't be used, sorted. An unsafe name stands
+            quoted and escaped.
+        left_out: the same of what is fine but not wanted: listed to be excluded, or not frontal.
+    """
+
+    root: Path
+    read_as: str
+    notes: tuple[str, ...]
+    findings: tuple[str, ...]
+    studies: pd.DataFrame
+    paths: dict[str, Path]
+    boxes: pd.DataFrame
+    official_test: frozenset[str] | None
+    synthetic: bool
+    patients_by: Literal["table", "image"]
+    rejected: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def read_batch(
+    root: Path,
+    reading: ReadingParams = AS_SAID,
+    vocabulary: Vocabulary = NIH_VOCABULARY,
+    views: Views = "frontal",
+) -> Batch:
+    """Read the tables of a batch and find its images.
+
+    A row is rejected when it has a wrong number of fields, an image that is missing, not unique or outside of the
+    batch, no readable patient id, an image that an earlier row has, a label that can't be read, or a finding that
+    `UNLABELLED.txt` says is not labelled; a file when no row names it; a box when its finding is unknown or not
+    labelled or its numbers are not a box.
+
+    Args:
+        root: the folder.
+        reading: what a person says of the table; `BatchParams` is one.
+        vocabulary: the findings, and by what names tables call them.
+        views: whether images that the table says are not frontal are left out.
+
+    Returns:
+        The batch. `studies` may be empty when every row was rejected.
+
+    Raises:
+        UserError: there is no such folder, no table or none that can be read, no image, no column of patients, labels
+            that nobody knows; all is left out; `UNLABELLED.txt` names an unknown finding or all of them, or is not a
+            list at all; `test_list.txt` holds something else than names of images.
+    """
+    if not root.is_dir():
+        raise UserError(f"no such batch folder: {root}. Give the folder that holds {TABLE} and images/.")
+    names = LabelNames(vocabulary, reading.labels)
+    unlabelled = read_unlabelled(root / UNLABELLED_NOTICE, names.findings)
+    excluded = read_image_list(root, reading.exclude) if reading.exclude else ()
+    table = find_table(root, reading.table, names)
+    entries = table.shape.read(table.columns)
+    files = find_images(root)
+    if not files.by_name:
+        raise UserError(f"no image in {root}: put the images there, in any folders")
+    rows, row_notes = type_rows(entries.rows, files, reading.patients, table.path)
+    labels, label_faults, label_notes = _read_labels(entries, names.findings, unlabelled, reading.uncertain)
+    named = NamedRows(rows, files)
+    rows["left_out"], list_notes = left_out(rows, named, excluded, views)
+    rows["fault"] = first_faults(rows, label_faults)
+    good = ((rows["left_out"] == "") & (rows["fault"] == "")).to_numpy(bool)
+    _check_some_frontal(rows, good, table.path)
+    studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
+    studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(names.findings)})
+    boxes, bad_boxes = _read_boxes(root, entries, named, good, names, unlabelled)
+    rejected = [
+        *entries.malformed,
+        *_rejections(rows[rows["left_out"] == ""], "fault"),
+        *files.rejected,
+        *strays(rows, entries.malformed, files, excluded),
+        *bad_boxes,
+    ]
+    return Batch(
+        root=root,
+        read_as=table.describe(),
+        notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *_note_links(files)),
+        findings=names.findings,
+        studies=studies.sort_values("image", ignore_index=True),
+        paths={image: root / path for image, path in zip(rows.loc[good, "image"], rows.loc[good, "path"], strict=True)},
+        boxes=boxes,
+        official_test=_read_official_test(root, named),
+        synthetic=(root / SYNTHETIC_NOTICE).is_file(),
+        patients_by="image" if reading.patients == IMAGE_IS_PATIENT else "table",
+        rejected=rejection_table(rejected),
+        left_out=rejection_table(_rejections(rows, "left_out")),
+    )
+
+
+def _read_labels(
+    entries: Entries, findings: tuple[str, ...], unlabelled: tuple[str, ...], uncertain: str
+) -> tuple[npt.NDArray[np.int8], Faults, list[str]]:
+    """Return the labels of each row, why they can't be used or nothing, and a note on uncertain ones."""
+    labels = final_labels(entries.answers, uncertain)
+    faults = entries.faults
+    for finding in unlabelled:
+        column = findings.index(finding)
+        said = f"{finding}, though {UNLABELLED_NOTICE} says that the batch does not label it"
+        faults = np.where((faults == "") & (entries.answers[:, column] == PRESENT), said, faults)
+        labels[:, column] = UNLABELLED
+    counts = (entries.answers == UNCERTAIN).sum(axis=0)
+    doubtful = [f"{finding} {count}" for finding, count in zip(findings, counts, strict=True) if count]
+    return labels, faults, [f"uncertain, read as {uncertain}: {', '.join(doubtful)}"] if doubtful else []
+
+
+def _check_some_frontal(rows: pd.DataFrame, good: npt.NDArray[np.bool_], table: Path) -> None:
+    """Refuse a batch of which nothing is left since its views are not frontal."""
+    views = rows.loc[rows["left_out"].str.startswith("not frontal"), "view"].value_counts()
+    if not good.any() and len(views):
+        raise UserError(
+            f"no frontal view: {int(views.sum())} of {len(rows)} rows of {table} are not frontal "
+            f"({', '.join(f'{count} {view}' for view, count in views.items())}). Give frontal radiographs (PA or AP); "
+            "prepare.views: all reads every view"
+        )
+
+
+def _rejections(rows: pd.DataFrame, column: str) -> list[Rejection]:
+    """Return the rows with a reason in a column, under the table's name of the image."""
+    bad = rows[rows[column] != ""]
+    return [Rejection(*row) for row in zip(bad["name"], bad["where"], bad[column], strict=True)]
+
+
+def _note_links(files: ImageFiles) -> list[str]:
+    count = files.not_followed
+    return [f"{count} symbolic links were not followed: only files within the folder are read"] if count else []
+
+
+def _read_boxes(
+    root: Path,
+    entries: Entries,
+    named: NamedRows,
+    good: npt.NDArray[np.bool_],
+    names: LabelNames,
+    unlabelled: tuple[str, ...],
+) -> tuple[pd.DataFrame, list[Rejection]]:
+    """Read the boxes of studies: of their table and of the table of boxes, where there is one."""
+    tables = [] if entries.boxes is None else [entries.boxes]
+    malformed: list[Rejection] = []
+    if (root / BOXES).is_file() and is_inside(root, root / BOXES):
+        table, malformed = read_box_table(root / BOXES, names)
+        tables.append(table)
+    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["image"])
+    images: dict[str, str] = {}
+    for name in {*rows["image"], *(row.image for row in malformed)}:
+        if places := [place for place in named.match(name) if good[place]]:
+            images[name] = named.rows["image"].iloc[places[0]]
+    boxes, rejected = type_boxes(rows, images, names, unlabelled)
+    return boxes, [*(row for row in malformed if row.image in images), *rejected]
+
+
+def _read_official_test(root: Path, named: NamedRows) -> frozenset[str] | None:
+    """Return the patients with an image in the list, whether or not that image is usable; None without a list."""
+    if not (root / TEST_LIST).is_file():
+        return None
+    matched = {name: named.match(name) for name in read_image_list(root, TEST_LIST)}
+    suffixed = any(stem(name) != name for name in named.rows["name"])
+    strange = [name for name, places in matched.items() if not places and suffixed and stem(name) == name]
+    if strange:
+        path = root / TEST_LIST
+        raise UserError(f"{path} names images, one a line, as the table does; it has {shown(min(strange))}")
+    places = [place for places in matched.values() for place in places]
+    listed = named.rows.iloc[places]
+    return frozenset(listed.loc[listed["patient_fault"] == "", "patient"])

@@ -1,0 +1,143 @@
+"""Find the image files of a batch, and those that its table names, without ever using a name as a path."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chestxray.datasets.tables.rejections import FORMULA, Rejection, shown
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".jp2")
+HIDDEN = (".", "__MACOSX")
+"""How the names of files and folders begin that a system or a program keeps for itself."""
+OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:")
+"""How an absolute path begins, here or elsewhere."""
+
+
+def key(name: str) -> str:
+    """Return a name for comparison: case and the composition of letters make no difference."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
+def stem(path: str) -> str:
+    """Return a path without the suffix of an image; other suffixes, as in `1.2.840`, are part of the name."""
+    cut, dot, suffix = path.rpartition(".")
+    return cut if f"{dot}{suffix}".lower() in SUFFIXES and not cut.endswith(("/", "\\")) else path
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files of a batch that may be images.
+
+    Attributes:
+        root: the batch; every path is relative to it.
+        images: paths with the suffix of an image, sorted.
+        rejected: files whose names can't stand in a table.
+        not_followed: how many symbolic links lead out of the batch, or to one of its folders.
+        by_name: all paths by the key of their file's name.
+        by_stem: those of images by the key of their file's name without suffix.
+    """
+
+    root: Path
+    images: tuple[str, ...]
+    rejected: tuple[Rejection, ...]
+    not_followed: int
+    by_name: dict[str, list[str]]
+    by_stem: dict[str, list[str]]
+
+    def find(self, name: str) -> tuple[str, str]:
+        """Look up what a table calls an image.
+
+        A file is meant when the name is its path, or the end of its path and of no other's, with the suffix or, where
+        the name has none, without; or when its whole path is the end of the name. Case makes no difference unless two
+        files differ in it.
+
+        Returns:
+            The path and an empty text, or an empty path and the reason.
+        """
+        parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
+        if not parts:
+            return "", "no image name: the cell is empty; fill it in"
+        if ".." in parts or OUTSIDE.match(name):
+            return "", "image name leads out of the batch: give it relative to the batch's folder"
+        wanted = "/".join(parts)
+        last = key(parts[-1])
+        found = _ending_in(wanted, self.by_name.get(last, [])) or _ending_in(wanted, self.by_stem.get(last, []), stem)
+        if len(found) > 1:
+            listed = " and ".join(shown(path) for path in found[:2])
+            return "", f"image is not unique: {listed} have that name; give its folder, or take one out"
+        return (found[0], "") if found else ("", "image missing: no file of the batch has that name")
+
+
+def find_images(root: Path) -> ImageFiles:
+    """Find all files of a batch, in whatever folders; hidden ones are passed over.
+
+    Args:
+        root: the batch. No symbolic link is followed out of it.
+    """
+    files: list[str] = []
+    not_followed = 0
+    real = os.path.realpath(root)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                path = f"{folder}{entry.name}"
+                if entry.name.startswith(HIDDEN):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{path}/")
+                elif entry.is_symlink() and not _is_file_inside(real, entry.path):
+                    not_followed += 1
+                elif entry.is_file():
+                    files.append(path)
+    return _index(root, sorted(files), not_followed)
+
+
+def is_inside(root: Path, path: Path) -> bool:
+    """Return whether a path, all links followed, lies in a folder."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def _is_file_inside(real_root: str, path: str) -> bool:
+    target = os.path.realpath(path)
+    return target.startswith(f"{real_root.rstrip('/')}/") and Path(target).is_file()
+
+
+def _index(root: Path, files: list[str], not_followed: int) -> ImageFiles:
+    images: list[str] = []
+    rejected: list[Rejection] = []
+    by_name: dict[str, list[str]] = {}
+    by_stem: dict[str, list[str]] = {}
+    for path in files:
+        name = path.rpartition("/")[2]
+        cut = stem(name)
+        if cut != name and (not path.isprintable() or path.startswith(FORMULA) or name.startswith(FORMULA)):
+            what = f"unsafe file name: it holds control characters or begins with one of {' '.join(FORMULA)}; rename it"
+            rejected.append(Rejection(name, "", what))
+            continue
+        by_name.setdefault(key(name), []).append(path)
+        if cut != name:
+            images.append(path)
+            by_stem.setdefault(key(cut), []).append(path)
+    return ImageFiles(root, tuple(images), tuple(rejected), not_followed, by_name, by_stem)
+
+
+def _ending_in(wanted: str, paths: list[str], form: Callable[[str], str] = str) -> list[str]:
+    """Return the paths, each in a form, that end in a name; where none does, the longest that the name ends in."""
+    if len(paths) == 1 and "/" not in wanted:
+        return paths
+    folded = key(wanted)
+    ending = [path for path in paths if f"/{key(form(path))}".endswith(f"/{folded}")]
+    for better in (
+        [path for path in ending if form(path) == wanted],
+        [path for path in ending if f"/{form(path)}".endswith(f"/{wanted}")],
+        [path for path in ending if key(form(path)) == folded],
+    ):
+        if len(better) == 1:
+            return better
+    inside = [path for path in paths if folded.endswith(f"/{key(form(path))}")]
+    return ending or sorted(inside, key=len)[-1:]

@@ -1,0 +1,58 @@
+"""Say what the labels of a table mean: by the vocabulary, and by what a person says of this table."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from chestxray.errors import UserError
+from chestxray.findings import NIH_VOCABULARY, NO_FINDING, Vocabulary, fold
+
+PASSED_OVER: Final = ""
+"""What a label means of which a person said that it is none of the findings."""
+NO_FINDING_NAMES = frozenset(map(fold, (NO_FINDING, "No Findings", "normal")))
+
+
+class LabelNames:
+    """The findings, and what the labels of one table mean.
+
+    Args:
+        vocabulary: the findings and their usual names.
+        mapping: the finding, or None to pass it over, for labels of this table; it goes before the vocabulary.
+
+    Raises:
+        UserError: the mapping names an unknown finding, or one label twice.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, mapping: Mapping[str, str | None] | None = None) -> None:
+        self.findings = vocabulary.findings
+        self.vocabulary = vocabulary
+        self.mapping: dict[str, str] = {}
+        self.given: dict[str, str] = {}
+        for label, finding in (mapping or {}).items():
+            meant = PASSED_OVER if finding is None else self._finding(label, finding)
+            if self.mapping.setdefault(fold(label), meant) != meant:
+                raise UserError(f"labels: {label[:100]!a} stands there twice, with different findings")
+            self.given.setdefault(fold(label), label)
+
+    def _finding(self, label: str, finding: str) -> str:
+        if finding not in self.findings:
+            allowed = f"one of {', '.join(self.findings)}, or null to pass it over"
+            raise UserError(f"labels: {label[:100]!a} is said to be {finding[:100]!a}, which is no finding; {allowed}")
+        return finding
+
+    def find(self, label: str) -> str | None:
+        """Return the finding that a label means, `PASSED_OVER`, or None where nobody knows."""
+        said = self.mapping.get(fold(label))
+        return self.vocabulary.find(label) if said is None else said
+
+    def is_finding_elsewhere(self, label: str) -> bool:
+        """Return whether a label is a finding of NIH's that is not asked for here."""
+        return self.find(label) is None and NIH_VOCABULARY.find(label) is not None
+
+    def is_no_finding(self, label: str) -> bool:
+        """Return whether a label says that there is none."""
+        return fold(label) in NO_FINDING_NAMES
+
+    def unused(self, labels: set[str]) -> list[str]:
+        """Return what the mapping names and a table's labels don't."""
+        present = set(map(fold, labels))
+        return [label for folded, label in self.given.items() if folded not in present]

@@ -1,0 +1,156 @@
+"""Recognise what kind of table a batch has by the names of its columns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chestxray.batch_layout import (
+    BOXES,
+    OLD_TABLE,
+    SYNTHETIC_NOTICE,
+    TABLE,
+    TABLE_SUFFIXES,
+    TEST_LIST,
+    TRAIN_LIST,
+    UNLABELLED_NOTICE,
+)
+from chestxray.datasets.tables.columns import ROLES, Columns
+from chestxray.datasets.tables.entries import Entries, read_column_table, read_list_table, read_open_list_table
+from chestxray.datasets.tables.image_files import is_inside
+from chestxray.datasets.tables.joined_tables import read_joined_tables
+from chestxray.datasets.tables.label_names import LabelNames
+from chestxray.datasets.tables.reader_votes import read_vote_table
+from chestxray.datasets.tables.rejections import MAX_SHOWN, shown
+from chestxray.datasets.tables.text_table import read_headers
+from chestxray.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of table.
+
+    Attributes:
+        name: as people know it.
+        columns: the names of those by which it is recognised.
+        roles: kinds of column, of `chestxray/datasets/tables/columns.py`, that it must have too, by any name.
+        read: reads one.
+        findings: whether it has a column a finding.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    read: Callable[[Columns], Entries]
+    roles: tuple[str, ...] = ()
+    findings: bool = False
+
+    def fits(self, columns: Columns) -> bool:
+        """Return whether a table is of this kind."""
+        return (
+            columns.have(*self.columns)
+            and all(columns.role(role) is not None for role in self.roles)
+            and (not self.findings or bool(columns.findings))
+        )
+
+    def describe(self) -> str:
+        """Say what columns it must have."""
+        parts = [*self.columns, *(f"{ROLES[role][0]} or the like" for role in self.roles)]
+        return f"{self.name} ({', '.join(parts + ['a column a finding'] * self.findings)})"
+
+
+NIH = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "View Position")
+SHAPES = (
+    Shape("NIH ChestX-ray14", (*NIH, "OriginalImage[Width"), read_list_table),
+    Shape("Kaggle sample", (*NIH, "OriginalImageWidth"), read_list_table),
+    Shape("PadChest", ("ImageID", "PatientID", "Labels", "Projection"), read_open_list_table),
+    Shape("VinDr-CXR", ("image_id", "class_name", "rad_id"), read_vote_table),
+    Shape("CheXpert", ("Path", "Frontal/Lateral"), read_column_table, findings=True),
+    Shape("a list of findings an image", ("Finding Labels",), read_list_table, ("image",)),
+    Shape("a column a finding", (), read_column_table, ("image",), findings=True),
+    Shape("MIMIC-CXR", ("dicom_id", "subject_id", "study_id", "ViewPosition"), read_joined_tables),
+    Shape("a list of findings an image", (), read_list_table, ("image", "labels")),
+)
+"""The first that fits holds: the more particular ones stand above."""
+
+NO_TABLES = frozenset((BOXES, TEST_LIST, TRAIN_LIST, SYNTHETIC_NOTICE, UNLABELLED_NOTICE))
+MAX_TABLES = 50
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a batch that is of a known kind."""
+
+    columns: Columns
+    shape: Shape
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.columns.header.path
+
+    def describe(self) -> str:
+        """Say what it is read as, in one line."""
+        return f"{self.shape.name} ({shown(self.path.name)})"
+
+
+def find_table(root: Path, name: str | None, names: LabelNames) -> Table:
+    """Find the table of a batch and what kind it is of.
+
+    Args:
+        root: the batch.
+        name: of the table's file within it; None looks for NIH's names, then for the only one that can be read.
+        names: what the labels mean.
+
+    Raises:
+        UserError: no such file, none or several that can be read; with what was found and what could be read.
+    """
+    paths = [root / name] if name else _candidates(root)
+    for path in paths:
+        if not path.is_file() or not is_inside(root, path):
+            raise UserError(f"no table {shown(str(path))}: name a file within {root}, not a link that leads out of it")
+    tables: list[Table] = []
+    faults: list[UserError] = []
+    for path in paths:
+        try:
+            tables += filter(None, [_recognise(path, names)])
+        except UserError as error:  # a file that is no table at all need not be one
+            faults.append(error)
+    if len(tables) == 1:
+        return tables[0]
+    if faults and not tables:
+        raise faults[0]
+    if tables:
+        listed = ", ".join(table.describe() for table in tables)
+        raise UserError(f"several tables in {root}: {listed}. Say which: batches.<name>.table, or --table")
+    if not paths:
+        raise UserError(
+            f"no table in {root}: expected {TABLE}, or another {', '.join(TABLE_SUFFIXES)} file that names the images. "
+            "Put the table of the images there."
+        )
+    kinds = "; ".join({shape.name: shape.describe() for shape in SHAPES}.values())
+    found = "; ".join(f"given {_header(path)} in {shown(path.name)}" for path in paths[:3])
+    raise UserError(f"wrong header in {root}: {found}. Expected the columns of one of these, in any order: {kinds}")
+
+
+def _candidates(root: Path) -> list[Path]:
+    """Return NIH's table if it is there, else all files that may be the table."""
+    for name in (TABLE, OLD_TABLE):
+        if (root / name).is_file():
+            return [root / name]
+    files = [path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.name not in NO_TABLES]
+    files = [path for path in files if not path.name.startswith(".") and path.is_file() and is_inside(root, path)]
+    return sorted(files)[:MAX_TABLES]
+
+
+def _recognise(path: Path, names: LabelNames) -> Table | None:
+    for header in read_headers(path):
+        columns = Columns(header, names)
+        for shape in SHAPES:
+            if shape.fits(columns):
+                return Table(columns, shape)
+    return None
+
+
+def _header(path: Path) -> str:
+    """Return the first line of a table as a message may show it."""
+    text = ",".join(read_headers(path)[0].names)
+    return ascii(text[:MAX_SHOWN]) + ("…" if len(text) > MAX_SHOWN else "")

@@ -1,0 +1,129 @@
+"""Images are found in any folder and under any name, and never outside of the batch."""
+
+import os
+import tempfile
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chestxray.batch_layout import TEST_LIST
+from chestxray.datasets.tables.image_files import SUFFIXES, find_images
+from chestxray.errors import UserError
+from tests.chestxray.datasets.tables.small_tables import labels, read, text, write
+
+HEAD = ["image", "labels", "patient"]
+PART = st.text(
+    st.characters(codec="utf-8", categories=("L", "N", "S", "P", "Zs"), exclude_characters="/\\:"), min_size=1
+)
+PARTS = st.lists(
+    PART.filter(lambda part: part.strip() == part and part[0] not in ".=+-@" and len(part.encode()) < 100),
+    min_size=1,
+    max_size=4,
+)
+
+
+def batch_of(root: Path, *pairs: tuple[str, str]) -> Path:
+    """A batch whose table has the first name of each pair, and whose file the second."""
+    rows = [(name, "Mass", place) for place, (name, _) in enumerate(pairs)]
+    return write(root, "t.csv", text(HEAD, rows), [file for _, file in pairs if file])
+
+
+@settings(max_examples=50, deadline=None)
+@given(PARTS, st.sampled_from(SUFFIXES), st.booleans(), st.data())
+@example(["Müller (3)", "Röntgen [1]"], ".png", True, None)
+def test_a_file_is_found_by_its_path_or_the_end_of_it(
+    parts: list[str], suffix: str, upper: bool, data: st.DataObject
+) -> None:
+    path = "/".join(parts) + (suffix.upper() if upper else suffix)
+    first = 0 if data is None else data.draw(st.integers(0, len(parts) - 1))
+    name = "/".join(parts[first:])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder, path).parent).mkdir(parents=True, exist_ok=True)
+        Path(folder, path).touch()
+        files = find_images(Path(folder))
+        for spelled in (name + suffix, name, f"./{name}{suffix}", unicodedata.normalize("NFD", name) + suffix):
+            assert files.find(spelled) == (path, "")
+        assert files.find(f"above/{path}") == (path, "")
+        assert files.find(f"{name}x{suffix}")[0] == ""
+        for outside in (f"/{path}", f"../{path}", f"{parts[0]}/../{path}", f"C:\\{path}", f"\\\\{path}"):
+            path_found, reason = files.find(outside)
+            assert path_found == "" and reason.startswith("image name leads out of the batch")
+
+
+def test_names_in_two_folders_need_their_folder(tmp_path: Path) -> None:
+    root = batch_of(tmp_path, ("one/a.png", "one/a.png"), ("two/a.png", "two/a.png"), ("a.png", ""))
+    batch = read(root)
+    assert batch.studies["image"].tolist() == ["one/a.png", "two/a.png"]
+    assert (
+        batch.rejected["reason"].tolist()[0].startswith("image is not unique: one/a.png and two/a.png have that name")
+    )
+
+
+def test_a_name_in_two_cases_means_the_one_that_is_so_written(tmp_path: Path) -> None:
+    root = batch_of(tmp_path, ("a.png", "a.png"), ("A.png", "A.png"), ("B.PNG", "b.png"))
+    assert read(root).studies["image"].tolist() == ["A.png", "a.png", "b.png"]
+
+
+def test_a_number_with_dots_is_no_suffix_and_a_file_needs_none(tmp_path: Path) -> None:
+    root = batch_of(tmp_path, ("1.2.840.1", "d/1.2.840.1.dcm"), ("1.2.840.2", "d/1.2.840.2"), ("IM0001", "IM0001"))
+    (root / "IM0002").touch()  # not named, and no image by its name
+    batch = read(root)
+    assert batch.studies["image"].tolist() == ["1.2.840.1.dcm", "1.2.840.2", "IM0001"] and batch.rejected.empty
+
+
+def test_links_are_not_followed_out_of_the_batch(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "secret" / name).touch()
+    root = batch_of(tmp_path / "batch", ("a.png", ""), ("link/b.png", ""), ("c.png", "c.png"), ("d.png", ""))
+    (root / "a.png").symlink_to(tmp_path / "secret/a.png")
+    (root / "link").symlink_to(tmp_path / "secret")
+    (root / "loop").symlink_to(root)
+    (root / "d.png").symlink_to("c.png")
+    batch = read(root)
+    assert list(batch.paths) == ["c.png", "d.png"]
+    assert any(note.startswith("3 symbolic links were not followed") for note in batch.notes)
+    (root / "t.csv").rename(tmp_path / "secret/t.csv")
+    (root / "t.csv").symlink_to(tmp_path / "secret/t.csv")
+    with pytest.raises(UserError, match="no table"):
+        read(root)
+    with pytest.raises(UserError, match="not a link that leads out of it"):
+        read(root, table="t.csv")
+
+
+def test_hidden_files_are_none_and_unsafe_names_are_rejected(tmp_path: Path) -> None:
+    root = batch_of(tmp_path, ("a.png", "a.png"), ("=cmd.png", "=cmd.png"), ("bell\x07.png", "bell\x07.png"))
+    for hidden in (".download/b.png", "__MACOSX/._a.png", "._a.png"):
+        (root / hidden).parent.mkdir(exist_ok=True)
+        (root / hidden).touch()
+    batch = read(root)
+    assert list(batch.paths) == ["a.png"]
+    assert batch.rejected["reason"].str.startswith("unsafe file name").sum() == 2
+    assert batch.rejected["image"].str.match(r"['\"]").all()
+    (root / "a.png").rename(root / os.fsdecode(b"\xff.png"))
+    assert read(root).studies.empty
+
+
+def test_images_to_leave_out(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(4)]
+    root = batch_of(tmp_path, *((name, f"x/{name}") for name in names), ("gone.png", ""))
+    (root / "x/stray.png").touch()
+    (root / "bad.txt").write_text("1.png\r\nx/2.png\nx/stray.png\ngone.png\nnowhere.png\n")
+    batch = read(root, exclude="bad.txt", table="t.csv")
+    assert list(batch.paths) == ["0.png", "3.png"] and batch.rejected.empty
+    assert batch.left_out["image"].tolist() == ["1.png", "2.png", "gone.png"]
+    assert any("exclude: 1 lines name no image, such as nowhere.png" in note for note in batch.notes)
+    for name in ("none.txt", "../t.csv"):
+        with pytest.raises(UserError, match="no list"):
+            read(root, exclude=name, table="t.csv")
+
+
+@pytest.mark.parametrize("line", ["a", "a.png", "train/a.png", "A.PNG"])
+def test_the_official_list_calls_images_as_the_table_or_by_their_path(tmp_path: Path, line: str) -> None:
+    root = batch_of(tmp_path, ("a", "train/a.png"), ("b", "train/b.png"))
+    (root / TEST_LIST).write_text(f"{line}\nelsewhere\n")
+    batch = read(root)
+    assert batch.official_test == {"0"} and set(labels(batch, "Mass").values()) == {1}
