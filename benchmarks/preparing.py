@@ -10,7 +10,7 @@ from benchmarks.codecs import Decoder
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.batch_layout import TABLE
-from chestxray.datasets.nih import read_batch
+from chestxray.datasets.batch import read_batch
 from chestxray.imaging.decode import decode
 
 ROUNDS = 9
