@@ -37,6 +37,7 @@ STAGES = (
     "features",
     "train",
     "fine_tune",
+    "input_gate",
     "evaluate",
     "gradcam",
     "register",

@@ -28,15 +28,13 @@ def gate_checks(gate: InputGate, scores: npt.NDArray[np.float32], synthetic: boo
         synthetic: whether the model was trained on phantoms. It then warns and refuses nothing, since a real radiograph
             is unlike a phantom too.
     """
-    reached = gate.reached(scores[None])[0]
-    kinds = [place for place, name in enumerate(gate.names) if reached[place] and name != UNLIKE_TRAINING]
-    likeliest = max(kinds, key=lambda place: scores[place], default=None)
+    found = gate.found(scores[None])[0]
     verdict: Literal["warned", "refused"] = "warned" if synthetic else "refused"
-    found = []
-    for place, name in enumerate(gate.names):
-        if place == likeliest or (name == UNLIKE_TRAINING and reached[place]):
-            found.append(Check(name, verdict, _sentence(name, synthetic), float(scores[place]), gate.thresholds[place]))
-    return found
+    return [
+        Check(gate.names[place], verdict, _sentence(gate.names[place], synthetic), float(scores[place]), limit)
+        for place, limit in enumerate(gate.thresholds)
+        if found[place]
+    ]
 
 
 def _sentence(name: str, synthetic: bool) -> str:

@@ -22,6 +22,19 @@ class InputGate:
     names: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
 
-    def reached(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        """Say which scores reach their thresholds: float32 N × G → bool N × G. What is no number does."""
-        return np.asarray(~(scores < np.array(self.thresholds, np.float32)))
+    def found(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Say which scores speak against an image: the distance, and of the kinds that reach theirs, the likeliest.
+
+        Args:
+            scores: float32 N × G. What is no number reaches every threshold.
+
+        Returns:
+            bool N × G; an image is refused where any is true.
+        """
+        reached = ~(scores < np.array(self.thresholds, np.float32))
+        kinds = reached & (np.array(self.names) != UNLIKE_TRAINING)
+        ranked = np.where(kinds, np.nan_to_num(scores, nan=np.inf), -np.inf)
+        if not self.names:
+            return reached
+        likeliest = np.arange(len(self.names)) == ranked.argmax(axis=1)[:, None]
+        return np.asarray(reached & (likeliest | ~kinds))
