@@ -86,7 +86,7 @@ rollback: .venv/installed ## give the champion's place back to the version befor
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training
 
-fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 3 minutes)
+fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 5 minutes)
 	python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove the environment, the MLflow store, prepared data and models; raw data, reports and the DVC cache stay

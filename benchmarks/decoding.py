@@ -1,6 +1,12 @@
-"""Time how fast `prepare` decodes: on all cores, on one core, and against a bare OpenCV loop on one core."""
+"""Time how fast `prepare` decodes: on all cores, on one core, and against a bare OpenCV loop on one core.
 
+`python -m benchmarks.decoding --before CHECKOUT` times the codecs of DICOM against those of another checkout and of
+pydicom.
+"""
+
+import argparse
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.codecs import SIDE, TIMES, compare_codecs
+from benchmarks.machine import machine
+from benchmarks.table import publish
 from chestxray.batch_layout import HEADER, TABLE
 from chestxray.datasets.batch import read_batch
 from chestxray.datasets.prepare import prepare_batch
@@ -108,3 +117,20 @@ def _one_core() -> Iterator[None]:
     finally:
         os.sched_setaffinity(0, every)
         thread_pool.cache_clear()
+
+
+def main() -> None:
+    """Print the table, or write it to a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", type=Path, help="a checkout of another commit, to compare its decoder")
+    parser.add_argument("--out", type=Path, help="a folder for decoding.md and decoding.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = compare_codecs(Path(folder), options.before)
+    rows = [dict.fromkeys(dict.fromkeys(key for row in rows for key in row), "") | row for row in rows]
+    heading = f"DICOM files of {SIDE} × {SIDE} pixels and 12 bits, processor time, best of {TIMES}; {machine()}"
+    publish("decoding", heading, rows, {}, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from pydicom import uid
 
 from benchmarks.client import PREDICT, Client, form
-from benchmarks.process import TOP, Server
+from benchmarks.process import TOP, Server, family, kibibytes
 from chestxray.inference.bundle import MODEL
+from tests.dicom_files import dicom
 
 BATCH = "/predict/batch"
 HEATMAPS = "?heatmaps=inline&heatmaps_for=all"
@@ -24,6 +26,7 @@ CLIENTS = 8
 FILES = 32
 WARM_UP = 20
 MEBIBYTE = 2**20
+_RAMP = np.add.outer(np.arange(300, dtype=np.uint16) * 6, np.arange(250, dtype=np.uint16) * 9)
 
 BARE = f"""
 import sys
@@ -52,6 +55,9 @@ class Footprint:
         long_batch: the same, of 32 files.
         long_answer: size of the answer to these.
         peak: most that was resident while the eight arrived.
+        codecs: resident of the process for codecs after large compressed films; it is started by the first.
+        films: peak above what was resident before, with that process, when eight of these arrive together.
+        film: size of one as stored values.
     """
 
     bare: float
@@ -64,6 +70,9 @@ class Footprint:
     long_batch: float
     long_answer: float
     peak: float
+    codecs: float
+    films: float
+    film: float
 
 
 def measure_footprint(server: Server, bundle: Path, predictions: int) -> Footprint:
@@ -89,7 +98,14 @@ def measure_footprint(server: Server, bundle: Path, predictions: int) -> Footpri
     short_batch = _growth(server, lambda: _ask(server, BATCH + HEATMAPS, short))
     answered: list[int] = []
     long_batch = _growth(server, lambda: answered.append(_ask(server, BATCH + HEATMAPS, batch)))
+    film = form(dicom(np.tile(_RAMP, (10, 12)), uid.JPEG2000Lossless, 12))
+    _ask(server, PREDICT, film)
+    films = _growth(server, lambda: _ask(server, PREDICT, film, CLIENTS, CLIENTS))
+    (_, *started) = family(server.process.pid)
     return Footprint(
+        codecs=sum(kibibytes(pid, "status", "VmRSS") for pid in started) / 1024,
+        films=films,
+        film=120 * _RAMP.nbytes / MEBIBYTE,
         bare=_bare_mebibytes(bundle),
         warm=warm,
         later=later,

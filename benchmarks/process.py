@@ -36,12 +36,13 @@ class Server:
         return sum(kibibytes(pid, "status", "VmRSS") for pid in family(self.process.pid)) / 1024
 
     def peak(self) -> float:
-        """Return the most resident memory since the last `reset_peak`."""
-        return kibibytes(self.process.pid, "status", "VmHWM") / 1024
+        """Return the most resident memory since the last `reset_peak`, as if all processes had it at the same time."""
+        return sum(kibibytes(pid, "status", "VmHWM") for pid in family(self.process.pid)) / 1024
 
     def reset_peak(self) -> None:
         """Start a new peak (proc(5), clear_refs)."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        for pid in family(self.process.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def descriptors(self) -> int:
         """Return the number of open file descriptors."""

@@ -232,6 +232,16 @@ class FineTuneParams(Section):
     seed: Seed
 
 
+class InputGateParams(Section):
+    """The check that an image is like those trained on: what it is fitted on, and the share of good ones it refuses."""
+
+    images: Annotated[int, Field(ge=10)]
+    components: Annotated[int, Field(ge=2, le=512)]
+    folds: Annotated[int, Field(ge=2, le=20)]
+    refused: Annotated[float, Field(gt=0.0, le=0.1)]
+    seed: Seed
+
+
 class EvaluateParams(Section):
     """Operating points, and the bootstrap of the intervals."""
 
@@ -281,6 +291,7 @@ class Params(Section):
     features: FeaturesParams
     train: TrainParams
     fine_tune: FineTuneParams
+    input_gate: InputGateParams
     evaluate: EvaluateParams
     gradcam: GradcamParams
     register_: Annotated[RegisterParams, Field(alias="register")]

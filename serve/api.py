@@ -39,7 +39,7 @@ PROBLEMS_OF_PREDICTIONS = problem_responses(
 SPOOLED_BYTES = 128 * 1024
 """An uploaded file with more bytes is on disk until its turn has come."""
 
-ENCODING = {"encoding": {"file": {"contentType": "image/png, image/jpeg, application/dicom"}}}
+ENCODING = {"encoding": {"file": {"contentType": "image/png, image/jpeg, image/tiff, image/jp2, application/dicom"}}}
 RADIOGRAPHS = {"requestBody": {"content": {"multipart/form-data": ENCODING}}}
 """OpenAPI's way to say what kinds of files a form takes."""
 
@@ -123,7 +123,7 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
     async def predict(
         request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
     ) -> Prediction:
-        """The 14 findings of a radiograph (PNG, JPEG or DICOM, recognised by content)."""
+        """The 14 findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
     @router.post("/predict/batch", openapi_extra=RADIOGRAPHS, response_model=BatchPrediction)

@@ -69,7 +69,10 @@ def name_with_result(finding: Finding) -> str:
 def choose_file() -> bytes | None:
     """Let the reader upload a file or pick an example, and return it."""
     left, right = st.columns(2)
-    uploaded = left.file_uploader("Upload a frontal chest radiograph: PNG, JPEG or DICOM", key="upload")
+    uploaded = left.file_uploader(
+        "Upload a frontal chest radiograph: PNG, JPEG, TIFF, JPEG 2000 or DICOM",
+        key="upload",
+    )
     files = example_files()
     picked = right.selectbox(
         "or pick an example, drawn by a program",

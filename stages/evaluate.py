@@ -8,13 +8,14 @@ from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card
+from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import curves
 from chestxray.metrics.report import classification_report
 from chestxray.params import load_params
-from chestxray.system.files import write_csv, write_json, write_parquet
+from chestxray.system.files import read_json, write_csv, write_json, write_parquet
 from chestxray.tracking.mlflow_runs import stage_run
 from stages import run_stage
 
@@ -28,17 +29,19 @@ def main() -> None:
         dataset = load_dataset(prepared_folders(params.batches))
         model = OnnxModel(BUNDLE / MODEL)
         result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
-        labels = result.test.labels
-        test = result.metrics["test"]
+        labels, test = result.test.labels, result.metrics["test"]
         note = evaluation_note(dataset, params.evaluate)
         confusion = confusion_matrices(labels, result.decisions)
         roc, precision_recall = curves(labels, result.probabilities)
+        refused = gate_table(model, result.test, result.gate, params.evaluate.seed)
+        gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
         write_json(REPORTS / "metrics.json", result.metrics)
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         for name, table in {
             "classification_report": classification_report(labels, result.decisions, result.thresholds, test),
             "confusion_matrices": confusion,
             "predictions": result.predictions(),
+            "input_gate": refused,
             "curves/roc": roc,
             "curves/precision_recall": precision_recall,
         }.items():
@@ -50,9 +53,10 @@ def main() -> None:
             "roc": figures.roc_figure(roc, test, note),
             "precision_recall": figures.precision_recall_figure(precision_recall, test, note),
             "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, note),
+            "input_gate": figures.input_gate_figure(refused, f"{result.test.kind}, test side"),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
-        write_card(make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes()), BUNDLE)
+        write_card(make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes(), gate), BUNDLE)
         run.log_metrics(result.metrics)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tune the deeper layers, keep the best epoch, and export the network to ONNX."""
+"""Fine-tune the deeper layers and keep the best epoch."""
 
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from chestxray.params import Params, load_params
 from chestxray.system.files import read_json, write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.class_weights import weight_array
-from chestxray.training.export import export_classifier
 from chestxray.training.features import features_folders, load_features
 from chestxray.training.fine_tuning import TrainingImages, cached_images, decoded_images, fine_tune
 from chestxray.training.replay import replay_rows
@@ -34,9 +33,7 @@ def main() -> None:
             raise UserError("no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay")
         weights = weight_array(read_json(Path("reports/class_weights.json")))
         tuned = fine_tune(train.at(rows), validation, start, weights, config, params.fine_tune)
-        final = start | tuned.weights
-        export_classifier(final, config, dataset, params.prepare.size, Path("models/bundle/model.onnx"))
-        write_weights(final, Path("models/final.weights.h5"))
+        write_weights(start | tuned.weights, Path("models/final.weights.h5"))
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
         metrics = {**tuned.metrics(), "images": len(rows)}
         write_json(Path("reports/fine_tune.json"), {"fine_tune": metrics})

@@ -22,7 +22,7 @@ STORE = "sqlite:///.mlflow/mlflow.db"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG or DICOM")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG, TIFF, JPEG 2000 or DICOM")
     parser.add_argument(
         "--model",
         default=os.environ.get("MODEL_URI", "models:/chest-xray@champion"),

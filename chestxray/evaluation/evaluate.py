@@ -12,7 +12,7 @@ from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
-from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
+from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
@@ -42,6 +42,7 @@ class Evaluation:
         thresholds: on calibrated probabilities, fitted on validation, 14.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`.
         logits: of the test images, N × 14.
+        gate: scores of the input gate, of the test images, N × G.
         uncalibrated: probabilities before calibration, N × 14.
         probabilities: calibrated, N × 14.
         decisions: bool, N × 14.
@@ -52,6 +53,7 @@ class Evaluation:
     thresholds: npt.NDArray[np.float64]
     metrics: dict[str, Any]
     logits: npt.NDArray[np.float32]
+    gate: npt.NDArray[np.float32]
     uncalibrated: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
     decisions: npt.NDArray[np.bool_]
@@ -97,7 +99,7 @@ def evaluate_model(
     logits = predict_logits(model, validation, "predicting validation")
     platt = fit_platt(logits, validation.labels)
     thresholds = fit_thresholds(validation.labels, platt.probabilities(logits), params.threshold_policy)
-    logits = predict_logits(model, test, "predicting test")
+    logits, gate = predict_logits_and_gate(model, test, "predicting test")
     before = Platt.identity().probabilities(logits)
     after = platt.probabilities(logits)
     decisions = decide(after, thresholds)
@@ -114,7 +116,7 @@ def evaluate_model(
         "benchmark": measured(np.isin(batch, benchmark)),
         "batch": {name: _without_findings(measured(part)) for name, part in parts.items()},
     }
-    return Evaluation(platt, thresholds, metrics, logits, before, after, decisions, test)
+    return Evaluation(platt, thresholds, metrics, logits, gate, before, after, decisions, test)
 
 
 def _metrics_if_scorable(
@@ -144,7 +146,14 @@ def evaluation_note(dataset: Dataset, params: EvaluateParams) -> str:
     return f"{dataset.kind}, test side, operating points by {params.threshold_policy} on validation"
 
 
-def make_card(model: OnnxModel, evaluation: Evaluation, dataset: Dataset, params: Params, content: bytes) -> Card:
+def make_card(
+    model: OnnxModel,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    params: Params,
+    content: bytes,
+    input_gate: dict[str, Any] | None = None,
+) -> Card:
     """Make the card of the bundle.
 
     Args:
@@ -153,6 +162,7 @@ def make_card(model: OnnxModel, evaluation: Evaluation, dataset: Dataset, params
         dataset: all batches.
         params: that made it.
         content: of `model.onnx`.
+        input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
     """
     return Card(
         findings=FINDINGS,
@@ -168,9 +178,10 @@ def make_card(model: OnnxModel, evaluation: Evaluation, dataset: Dataset, params
         params={
             "batches": list(params.batches),
             **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),
-            **params.model_dump(mode="json", include={"train", "fine_tune", "evaluate"}),
+            **params.model_dump(mode="json", include={"train", "fine_tune", "input_gate", "evaluate"}),
         },
         metrics=evaluation.metrics,
+        input_gate=input_gate or {},
         headlines={metric.name: metric.title for metric in HEADLINES},
         intended_use=INTENDED_USE,
         licences=LICENCES,

@@ -1,8 +1,10 @@
 """Predict the logits of a data set, a few images at a time."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
@@ -25,9 +27,22 @@ def predict_logits(model: OnnxModel, images: Dataset, what: str) -> Single:
     Returns:
         float32 N × 14.
     """
+    return np.concatenate([model.logits(chunk) for chunk in _chunks(images, what)])
+
+
+def predict_logits_and_gate(model: OnnxModel, images: Dataset, what: str) -> tuple[Single, Single]:
+    """Predict the logits and the gate scores of at least one image, as `predict_logits` does.
+
+    Returns:
+        float32 N × 14 and N × G.
+    """
+    logits, gate = zip(*(model.logits_and_gate(chunk) for chunk in _chunks(images, what)), strict=True)
+    return np.concatenate(logits), np.concatenate(gate)
+
+
+def _chunks(images: Dataset, what: str) -> Iterator[npt.NDArray[np.uint8]]:
     total = -(-len(images.studies) // IMAGES_AT_ONCE)
-    chunks = progress(images.chunks(IMAGES_AT_ONCE), what, total, f"batch of {IMAGES_AT_ONCE} image")
-    return np.concatenate([model.logits(chunk) for chunk in chunks])
+    return progress(images.chunks(IMAGES_AT_ONCE), what, total, f"batch of {IMAGES_AT_ONCE} image")
 
 
 def prepared_hashes(images: Dataset) -> pd.Index:

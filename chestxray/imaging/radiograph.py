@@ -57,10 +57,12 @@ class Radiograph:
 
     Attributes:
         pixels: grey levels, uint8, height × width, upright (EXIF orientation applied); may be read-only.
-        format: "PNG", "JPEG" or "DICOM".
+        format: "PNG", "JPEG", "TIFF", "JPEG 2000" or "DICOM".
         bit_depth: bits per grey level in the file.
-        view_position: of a DICOM file, one of `chestxray.imaging.dicom.decode.VIEWS`; None for another view, and if the
-            file names none.
+        view_position: of a DICOM file, a defined term such as "PA", "AP" or "LL" (PS3.3, C.8.11.5), or "LAT"; None for
+            another view, and if the file names none.
+        patient_orientation: of a DICOM file, the directions of the patient that its rows and columns run to, such as
+            "R\\F", from which the pixels were turned to "L\\F"; None if it names none.
         checks: what its header and its decoding make doubtful or pointless; `chestxray.imaging.quality` adds to them.
     """
 
@@ -68,6 +70,7 @@ class Radiograph:
     format: str
     bit_depth: int
     view_position: str | None = None
+    patient_orientation: str | None = None
     checks: tuple[Check, ...] = ()
 
 

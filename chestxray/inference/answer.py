@@ -141,5 +141,6 @@ def _image_info(data: bytes, prediction: FilePrediction) -> ImageInfo:
         height=height,
         bit_depth=radiograph.bit_depth,
         view_position=radiograph.view_position,
+        patient_orientation=radiograph.patient_orientation,
         warnings=[check.message for check in prediction.checks],
     )

@@ -37,6 +37,8 @@ class Card(BaseModel):
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images, as in `reports/metrics.json`.
+        input_gate: its thresholds, and the shares of good and of other images that it refuses, with n and intervals;
+            empty in bundles from before there was one.
         headlines: those of `metrics` that are shown first, with their titles; older bundles name none.
         intended_use: for people.
         licences: for people.
@@ -56,6 +58,7 @@ class Card(BaseModel):
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
+    input_gate: dict[str, Any] = {}
     headlines: dict[str, str] = {}
     intended_use: str
     licences: tuple[str, ...]
@@ -141,5 +144,18 @@ class Bundle:
         Returns:
             float32 N × 14 in 0–1, and float32 N × h × w × 14 (parts of the logit, before calibration).
         """
-        logits, maps = self.model.logits_and_maps(images)
-        return self.platt.probabilities(logits), maps
+        probabilities, maps, _ = self.examine(images)
+        return probabilities, maps
+
+    def examine(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single, Single]:
+        """Predict as `predict` does, and score in the same run how far the images are from those trained on.
+
+        Args:
+            images: uint8 N × S × S × 1.
+
+        Returns:
+            probabilities and maps, and the scores of `model.input_gate`, float32 N × G, from which
+            `chestxray.inference.gate_checks.gate_checks` makes checks; N × 0 of a model without a gate.
+        """
+        logits, maps, gate = self.model.outputs(images)
+        return self.platt.probabilities(logits), maps, gate

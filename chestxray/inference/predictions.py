@@ -51,6 +51,9 @@ class ImageInfo(BaseModel):
     bit_depth: Annotated[int, Field(examples=[8])]
     view_position: Annotated[str | None, Field(examples=["PA"])]
     """Of a DICOM file that says it: PA, AP, or one that is not frontal."""
+    patient_orientation: Annotated[str | None, Field(examples=["L\\F"])]
+    r"""Of a DICOM file that says it: to which side of the patient rows and columns run. Those that are not `L\F` were
+    turned to it; null means that nothing tells whether the image is mirrored."""
     warnings: Annotated[list[str], Field(examples=[["The view position is lateral; the model knows PA and AP."]])]
     """What the checks of `quality` found, in sentences."""
 

@@ -30,14 +30,16 @@ def open_tested(folder: Path, threads: int) -> Bundle:
 
 
 def _test(bundle: Bundle) -> None:
-    """Check one inference: labels in our order, finite numbers, and maps that add up to the logits."""
+    """Check one inference: labels in our order, finite numbers, maps that add up to the logits."""
     card = bundle.card
     model = bundle.model
     if card.findings != FINDINGS or len(card.thresholds) != len(FINDINGS):
         raise BundleError(f"the model's findings are {', '.join(card.findings)}; expected {', '.join(FINDINGS)}")
     if (card.size, card.input_size) != (model.size, model.input_size):
         raise BundleError(f"{CARD} and {MODEL} disagree about the size of the image")
-    logits, maps = model.logits_and_maps(np.full((1, card.size, card.size, 1), 128, np.uint8))
+    logits, maps, gate = model.outputs(np.full((1, card.size, card.size, 1), 128, np.uint8))
     if not np.allclose(maps.mean(axis=(1, 2)) + card.bias, logits, atol=1e-3):
         raise BundleError("the maps do not add up to the logits")
+    if gate.shape != (1, len(model.input_gate.thresholds)) or not np.isfinite(gate).all():
+        raise BundleError("the scores of the input gate are not finite, or not one for each threshold")
     bundle.platt.probabilities(logits)  # raises for what is not finite

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chestxray.findings import FINDINGS
+from chestxray.models.gate_weights import SMALLEST_ENERGY, GateWeights
 from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
 from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.weights import HEAD
@@ -70,18 +71,22 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
     return _make_model(graph, "features", ("view", config.input_size), outputs)
 
 
-def classifier_graph(weights: LayerWeights, config: PretrainedConfig, size: int) -> onnx.ModelProto:
+def classifier_graph(
+    weights: LayerWeights, config: PretrainedConfig, size: int, gate: GateWeights | None = None
+) -> onnx.ModelProto:
     """Return the whole model, as `keras_model.classifier` defines it.
 
     Args:
         weights: of the backbone and of the head.
         config: of the backbone.
         size: side of the prepared image; the network sees its central `config.input_size` square.
+        gate: on the pooled features; None for a model without one.
 
     Returns:
         `image` uint8 N × S × S × 1 → `logits` float32 N × 14, `maps` float32 N × h × w × 14; both are the mean over
-        the image and its mirror image, and mean(map) + bias = logit. The model's metadata holds, as JSON, `findings`,
-        `input_size` and `bias`.
+        the image and its mirror image, and mean(map) + bias = logit. With a gate also `gate` float32 N × G, its scores
+        of the mean features of both. The model's metadata holds, as JSON, `findings`, `input_size`, `bias`, and
+        `input_gate`, the names and the thresholds of the scores.
     """
     graph = _Graph()
     kernel, bias = weights[HEAD]
@@ -103,10 +108,44 @@ def classifier_graph(weights: LayerWeights, config: PretrainedConfig, size: int)
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(FINDINGS)]),
         helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", cells, cells, len(FINDINGS)]),
     ]
+    facts: dict[str, object] = {
+        "findings": FINDINGS,
+        "input_size": config.input_size,
+        "bias": bias.astype(float).tolist(),
+    }
+    if gate is not None:
+        _add_gate(graph, x, gate)
+        outputs.append(helper.make_tensor_value_info("gate", TensorProto.FLOAT, ["N", len(gate.names)]))
+        facts["input_gate"] = [gate.names, gate.thresholds.astype(float).tolist()]
     model = _make_model(graph, "classifier", ("image", size), outputs)
-    facts = {"findings": FINDINGS, "input_size": config.input_size, "bias": bias.astype(float).tolist()}
     helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     return model
+
+
+def _add_gate(graph: _Graph, activations: str, gate: GateWeights) -> None:
+    """Add the scores of the gate, as `GateWeights.scores` computes them, from the activations of both views."""
+    pool = graph.node("Flatten", [graph.node("GlobalAveragePool", [activations], "gate_pool")], "gate_both")
+    graph.nodes.append(
+        helper.make_node("Split", [pool], ["gate_straight", "gate_mirrored"], "gate_split", axis=0, num_outputs=2)
+    )
+    total = graph.node("Add", ["gate_straight", "gate_mirrored"], "gate_total")
+    scale = graph.constant("gate_scale", 0.5 / gate.deviation)
+    shift = graph.constant("gate_shift", -gate.mean / gate.deviation)
+    x = graph.node("Add", [graph.node("Mul", [total, scale], "gate_scaled"), shift], "gate_x")
+    z = graph.node("MatMul", [x, graph.constant("gate_components", gate.components)], "gate_z")
+    axis = graph.constant("gate_axis", np.array([1], np.int64))
+    # Σ (z / spread)² / K, as a sum of squares.
+    inverse = graph.constant("gate_inverse", 1.0 / (gate.spread * np.sqrt(np.float32(len(gate.spread)))))
+    inside = graph.node("ReduceSumSquare", [graph.node("Mul", [z, inverse], "gate_relative"), axis], "gate_inside")
+    energies = [graph.node("ReduceSumSquare", [name, axis], f"{name}_energy") for name in (x, z)]
+    floor = graph.constant("gate_floor", np.array(SMALLEST_ENERGY, np.float32))
+    beyond = graph.node("Max", [graph.node("Sub", energies, "gate_difference"), floor], "gate_beyond")
+    residual = graph.constant("gate_residual", np.array(1.0 / gate.residual, np.float32))
+    outside = graph.node("Mul", [beyond, residual], "gate_outside")
+    distance = graph.node("Log", [graph.node("Add", [inside, outside], "gate_sum")], "gate_distance")
+    odds = graph.node("MatMul", [x, graph.constant("gate_odds", gate.odds)], "gate_odds_linear")
+    odds = graph.node("Add", [odds, graph.constant("gate_odds_bias", gate.odds_bias)], "gate_log_odds")
+    graph.node("Concat", [distance, odds], "gate", axis=1)
 
 
 def _make_model(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
 from chestxray.inference.onnx_model import OnnxModel
+from chestxray.models.gate_weights import GateWeights
 from chestxray.models.keras_model import classifier, set_weights
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import classifier_graph
@@ -27,7 +28,14 @@ class ParityError(UserError):
     """ONNX Runtime and Keras disagree, or the maps don't add up to the logits; no model was written."""
 
 
-def export_classifier(weights: LayerWeights, config: PretrainedConfig, images: Dataset, size: int, out: Path) -> None:
+def export_classifier(
+    weights: LayerWeights,
+    config: PretrainedConfig,
+    images: Dataset,
+    size: int,
+    out: Path,
+    gate: GateWeights | None = None,
+) -> None:
     """Write the ONNX model after comparing its outputs with Keras's on 256 images.
 
     Args:
@@ -36,12 +44,13 @@ def export_classifier(weights: LayerWeights, config: PretrainedConfig, images: D
         images: to compare on, the first 256; random pixels make up for missing ones.
         size: side of the prepared images in pixels.
         out: the file to write.
+        gate: to write into it; None for a model without one.
 
     Raises:
         ParityError: probabilities differ by more than 1e-4, or mean(map) + bias differs from the logit by more than
             1e-4 of the larger of 1 and the logit.
     """
-    content = classifier_graph(weights, config, size).SerializeToString(deterministic=True)
+    content = classifier_graph(weights, config, size, gate).SerializeToString(deterministic=True)
     keras_model = classifier(config, size)
     set_weights(keras_model, weights)
     onnx_model = OnnxModel(content)
@@ -54,7 +63,7 @@ def export_classifier(weights: LayerWeights, config: PretrainedConfig, images: D
 def _check_parity(
     onnx_model: OnnxModel, keras_model: keras.Model, chunk: npt.NDArray[np.uint8], bias: npt.NDArray[np.float32]
 ) -> None:
-    logits, maps = onnx_model.logits_and_maps(chunk)
+    logits, maps, _ = onnx_model.outputs(chunk)
     expected = np.asarray(keras_model.predict_on_batch(chunk)["logits"])
     difference = float(np.abs(_sigmoid(logits) - _sigmoid(expected)).max())
     if not difference <= TOLERANCE:  # NaN included

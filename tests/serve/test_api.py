@@ -187,7 +187,7 @@ def test_the_document_says_which_files_are_taken(client: TestClient) -> None:
     for path in ("/predict", "/predict/batch"):
         body = client.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]["content"]
         kinds = body["multipart/form-data"]["encoding"]["file"]["contentType"]
-        assert kinds == "image/png, image/jpeg, application/dicom"
+        assert kinds == "image/png, image/jpeg, image/tiff, image/jp2, application/dicom"
 
 
 def test_every_answer_and_error_has_an_example(client: TestClient) -> None:

@@ -46,3 +46,8 @@ def test_uploads_wait_on_disk(footprint: Footprint) -> None:
 
 def test_answers_of_a_batch_leave_as_they_are_made(footprint: Footprint) -> None:
     assert footprint.long_batch < footprint.short_batch + footprint.long_answer / 2
+
+
+def test_the_process_for_codecs_is_small_and_gives_back_what_a_film_took(footprint: Footprint) -> None:
+    assert footprint.codecs < footprint.bare / 2
+    assert footprint.films < 12 * footprint.film

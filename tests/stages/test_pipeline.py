@@ -19,6 +19,7 @@ from mlflow.entities import Run
 
 from chestxray.datasets.dataset import read_studies
 from chestxray.findings import FINDINGS
+from chestxray.inference.onnx_model import OnnxModel
 from tests.repository import TOP
 from tests.stages.conftest import Clone, ran
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 ALL = [
     "phantom", "prepare@phantom", "backbone", "class_weighting", "features@phantom",
-    "train", "fine_tune", "evaluate", "gradcam", "register",
+    "train", "fine_tune", "input_gate", "evaluate", "gradcam", "register",
 ]  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def test_a_second_repro_does_nothing(history: History) -> None:
 
 
 def test_another_l2_runs_what_depends_on_it_and_nothing_else(history: History) -> None:
-    assert history.with_other_l2 == ["train", "fine_tune", "evaluate", "gradcam", "register"]
+    assert history.with_other_l2 == ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
 
 
 def test_the_differences_are_shown(history: History) -> None:
@@ -112,6 +113,23 @@ def test_predictions_have_a_row_per_test_image_and_agree_with_the_confusion_matr
         labels, decision = predictions[f"{finding}_truth"] == 1, predictions[f"{finding}_decision"] == 1
         assert confusion.loc[finding, "tp"] == (labels & decision).sum()
         assert confusion.loc[finding].sum() == len(predictions)
+
+
+def test_the_input_gate_is_in_the_model_the_reports_and_the_card(history: History) -> None:
+    top = history.clone.top
+    table = pd.read_csv(top / "reports/input_gate.csv").set_index("kind")
+    assert {"good", "good, phantom", "altered", "inverted", "upside-down", "sideways", "text", "blank"} < set(
+        table.index
+    )
+    card = json.loads((top / "models/bundle/bundle.json").read_text())["input_gate"]
+    assert card["test"]["inverted"]["refused"] == table.loc["inverted", "refused"]
+    fitted = json.loads((top / "reports/input_gate.json").read_text())["input_gate"]
+    assert card["fitted"] == fitted and fitted["refused"] <= 0.01 * fitted["n"] + 0.01 * fitted["altered"]["n"]
+    gate = OnnxModel(top / "models/bundle/model.onnx").input_gate
+    assert dict(zip(gate.names, gate.thresholds, strict=True)) == card["thresholds"]
+    listed = pd.read_csv(top / "reports/refused_studies.csv")
+    assert list(listed) == ["batch", "image", "split", "check", "value", "limit"]
+    assert (top / "reports/input_gate.png").stat().st_size > 5000
 
 
 def test_every_called_finding_of_an_explained_study_has_an_overlay(history: History) -> None:
@@ -158,7 +176,7 @@ def test_each_executed_stage_is_a_child_run(history: History) -> None:
         for parent in (first, second)
     }
     assert sorted(names[first]) == sorted(ALL)
-    assert names[second] == ["train", "fine_tune", "evaluate", "gradcam", "register"]
+    assert names[second] == ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
     assert {run.info.status for run in history.runs()} == {"FINISHED"}
 
 
@@ -251,7 +269,7 @@ def test_parquet_and_arrays_agree(history: History) -> None:
 
 CHANGES: dict[str, set[str]] = {
     "findings.py": set(ALL),
-    "labels.py": {"train", "fine_tune", "evaluate", "gradcam", "register"},
+    "labels.py": {"train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"},
     "batch_layout.py": {"phantom", "prepare@phantom"},
     "errors.py": set(),
     "params.py": set(),
@@ -263,13 +281,16 @@ CHANGES: dict[str, set[str]] = {
     "datasets/split.py": set(ALL) - {"phantom", "backbone"},
     "datasets/download/catalog.py": set(ALL) - {"phantom", "backbone"},
     "phantom/canvas.py": {"phantom"},
-    "models/weights.py": {"backbone", "features@phantom", "train", "fine_tune"},
-    "metrics/ranking.py": {"train", "fine_tune", "evaluate", "register"},
-    "inference/platt.py": {"train", "fine_tune", "evaluate", "gradcam", "register"},
+    "models/weights.py": {"backbone", "features@phantom", "train", "fine_tune", "input_gate"},
+    "metrics/ranking.py": {"train", "fine_tune", "input_gate", "evaluate", "register"},
+    "inference/platt.py": {"train", "input_gate", "evaluate", "gradcam", "register"},
     "training/class_weights.py": {"class_weighting", "train", "fine_tune"},
     "training/views.py": {"features@phantom", "train", "fine_tune"},
     "training/linear_head.py": {"train"},
     "training/replay.py": {"fine_tune"},
+    "training/export.py": {"input_gate"},
+    "training/input_gate.py": {"input_gate"},
+    "training/unlike_images.py": {"input_gate", "evaluate"},
     "evaluation/figures.py": {"evaluate", "gradcam", "register"},
     "registry/gate.py": {"train", "register"},
 }

@@ -18,11 +18,12 @@ from tests.stages.conftest import Clone, ran
 
 pytestmark = pytest.mark.slow
 
-LATER = ["train", "fine_tune", "evaluate", "gradcam", "register"]
+LATER = ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
 KILLED_AT = {
     "prepare": ("chestxray.datasets.prepare", "check_split", "third"),
     "features": ("chestxray.training.features", "views", "third"),
-    "fine_tune": ("chestxray.training.export", "export_classifier", None),
+    "fine_tune": ("chestxray.models.weights", "write_weights", None),
+    "input_gate": ("chestxray.training.export", "export_classifier", None),
     "register": ("chestxray.registry.promote", "decide_promotion", None),
 }
 """Stage → the function at whose call the process is killed, and the batch of the stage."""
@@ -83,6 +84,8 @@ def updates(make_clone: Callable[[], Clone]) -> Updates:
     killed["features"] = killed_in(clone, "features")
     third += clone.repro("train")
     killed["fine_tune"] = killed_in(clone, "fine_tune")
+    third += clone.repro("fine_tune")
+    killed["input_gate"] = killed_in(clone, "input_gate")
     third += clone.repro("gradcam")
     killed["register"] = killed_in(clone, "register")
     third += clone.repro()

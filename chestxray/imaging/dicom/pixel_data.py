@@ -12,8 +12,8 @@ def stored_values(file: DicomFile) -> Values:
     """Decode the one frame.
 
     Returns:
-        rows × columns, uint8 or uint16 by the bits allocated; of each value the bits stored, in two's complement if
-        values are signed, and zeros above.
+        rows × columns, of colours × 3, uint8 or uint16 by the bits allocated; of each value the bits stored, in two's
+        complement if values are signed, and zeros above.
 
     Raises:
         RadiographError: fewer pixels than rows and columns, or a transfer syntax that is not supported.
@@ -21,17 +21,25 @@ def stored_values(file: DicomFile) -> Values:
     """
     compressed = file.syntax.is_encapsulated
     if compressed != (file.length == UNDEFINED):
-        raise RadiographError("truncated or damaged")
+        wrong = "in one piece, and compressed" if compressed else "in items, and uncompressed"
+        raise RadiographError(f"PixelData is {wrong} by TransferSyntaxUID; items are accepted where it is compressed")
     values = decode_frame(_codestream(file), file) if compressed else _native_values(file)
     bits = int(file.elements.BitsStored)
+    below = file.elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006
+    values = values >> np.array(below, values.dtype) if below else values
+    if bits == 8 * values.itemsize:
+        return values
     # The bits above may hold an overlay.
-    return values if bits == 8 * values.itemsize else values & np.array((1 << bits) - 1, values.dtype)
+    mask = np.array((1 << bits) - 1, values.dtype)
+    masked: Values = np.bitwise_and(values, mask, out=values if values.flags.writeable else None)
+    return masked
 
 
 def _native_values(file: DicomFile) -> Values:
     elements = file.elements
     order = "<" if file.syntax.is_little_endian else ">"
-    count = int(elements.Rows * elements.Columns)
+    subsampled = elements.PhotometricInterpretation == "YBR_FULL_422"  # two pixels share their colour
+    count = elements.Rows * elements.Columns * (2 if subsampled else file.samples)
     deep = elements.BitsAllocated == 16
     if deep or (order == ">" and file.pixel_vr == "OW"):
         # Big endian swaps the bytes of words, even if each of them is a pixel.
@@ -40,7 +48,21 @@ def _native_values(file: DicomFile) -> Values:
         values: Values = words if deep else words.view(np.uint8)[:count]
     else:
         values = np.frombuffer(file.native(count), np.uint8)
-    return values.reshape(elements.Rows, elements.Columns)
+    return values.reshape(file.shape) if file.samples == 1 else _colours(values, file)
+
+
+def _colours(values: Values, file: DicomFile) -> Values:
+    """Arrange the samples of native colours (PS3.3, C.7.6.3.1.2, C.7.6.3.1.3) as rows × columns × 3."""
+    elements = file.elements
+    if elements.PhotometricInterpretation == "YBR_FULL_422":
+        if elements.Columns % 2:
+            raise RadiographError("Columns is odd; with YBR_FULL_422 an even number is accepted")
+        pairs = values.reshape(elements.Rows, elements.Columns // 2, 4)
+        return pairs[..., [0, 2, 3, 1, 2, 3]].reshape(*file.shape, 3)
+    if elements.PlanarConfiguration == 1:
+        planes: Values = values.reshape(3, *file.shape).transpose(1, 2, 0)
+        return planes
+    return values.reshape(*file.shape, 3)
 
 
 def _codestream(file: DicomFile) -> bytes:

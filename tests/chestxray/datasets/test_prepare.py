@@ -61,7 +61,7 @@ def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Pa
     del files[names["missing"]]
     root = write_batch(tmp_path / "raw", [*rows, rows[0]], files)
     rejected = prepare_batch(root, tmp_path / "out", LENIENT).set_index("image")["reason"]
-    assert "neither PNG nor JPEG" in rejected[names["text"]]
+    assert "neither PNG, JPEG" in rejected[names["text"]]
     assert "damaged" in rejected[names["truncated"]]
     assert "No Finding beside a finding" in rejected[names["unknown"]]
     assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]

@@ -1,4 +1,4 @@
-"""Every kind of PNG and JPEG comes out as the grey levels that it means, or is refused."""
+"""Every kind of still image comes out as the grey levels that it means, or is refused."""
 
 import contextlib
 import io
@@ -71,7 +71,7 @@ def test_cmyk_jpeg_is_grey_of_what_it_looks_like() -> None:
     assert np.abs(decode(data).pixels.astype(int) - CORNERS).mean() < 2
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize(
     ("orientation", "stored"),
     [
@@ -89,9 +89,9 @@ def test_exif_orientation_is_undone(image_format: str, orientation: int, stored:
     assert np.abs(pixels.astype(int) - CORNERS).mean() < 2
 
 
-@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "BMP", "WEBP", "ICO"])
+@pytest.mark.parametrize("image_format", ["GIF", "BMP", "WEBP", "ICO"])
 def test_other_formats_are_refused(image_format: str) -> None:
-    with pytest.raises(RadiographError, match="neither PNG nor JPEG nor DICOM"):
+    with pytest.raises(RadiographError, match="neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM"):
         decode(encoded(Image.fromarray(noise(1)), image_format))
 
 
@@ -101,11 +101,11 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "JPEG2000"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_refused(image_format: str, share: float) -> None:
     data = encoded(Image.fromarray(noise(2, (200, 200))), image_format)
-    with pytest.raises(RadiographError, match=r"damaged|neither"):
+    with pytest.raises(RadiographError, match=r"truncated|neither"):
         decode(data[: int(len(data) * share)])
 
 
@@ -142,11 +142,12 @@ def test_the_most_pixels_to_accept_are_a_setting() -> None:
         decode(png(noise(0, (50, 50))), max_pixels=2499)
 
 
-VALID = {"PNG": png(noise(3, (24, 24))), "JPEG": encoded(Image.fromarray(noise(3, (24, 24))), "JPEG")}
+FORMATS = ("PNG", "JPEG", "TIFF", "JPEG2000")
+VALID = {name: encoded(Image.fromarray(noise(3, (24, 24))), name) for name in FORMATS}
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["PNG", "JPEG"]), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1))
+@given(st.sampled_from(FORMATS), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1))
 def test_damage_never_raises_anything_else(image_format: str, edits: list[tuple[int, int]]) -> None:
     data = bytearray(VALID[image_format])
     for place, value in edits:

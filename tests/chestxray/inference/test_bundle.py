@@ -13,6 +13,7 @@ import pytest
 from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError, Card, bundle_digest, write_card
+from chestxray.inference.gate_checks import gate_checks
 from tests.chestxray.conftest import SIZE, TINY
 
 
@@ -58,7 +59,8 @@ def test_the_card_says_what_the_model_is(bundle: Bundle, bundle_folder: Path, da
     assert card.synthetic and RESEARCH_USE_ONLY in card.intended_use
     assert card.data_sha256 == dataset.split("train").digest
     assert set(card.params) == {
-        "batches", "prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "evaluate",
+        "batches", "prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "input_gate",
+        "evaluate",
     }  # fmt: skip
     text = (bundle_folder / CARD).read_text()
     assert str(bundle_folder) not in text and str(Path.cwd()) not in text
@@ -124,3 +126,18 @@ def test_what_serves_loads_no_tensorflow_and_no_mlflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_bundle_from_before_the_input_gate_opens_and_finds_nothing(
+    bundle: Bundle, bundle_folder: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    card = json.loads((bundle_folder / CARD).read_text())
+    del card["input_gate"], card["params"]["input_gate"]
+    (tmp_path / CARD).write_text(json.dumps(card))
+    (tmp_path / MODEL).write_bytes((bundle_folder / MODEL).read_bytes())
+    older = Bundle(tmp_path)
+    images = next(dataset.split("test").chunks(32))
+    probabilities, maps, scores = older.examine(images)
+    assert older.card.input_gate == {} and older.model.input_gate.names == () and scores.shape == (20, 0)
+    np.testing.assert_array_equal(probabilities, bundle.predict(images)[0])
+    assert gate_checks(older.model.input_gate, scores[0], synthetic=False) == [] and len(maps) == 20

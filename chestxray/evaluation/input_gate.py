@@ -1,0 +1,78 @@
+"""Measure on test images what the input gate refuses: good ones, altered ones, and each kind of others."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.inference.onnx_model import OnnxModel, Single
+from chestxray.metrics.proportion import estimate_share
+from chestxray.metrics.ranking import DECIMALS
+from chestxray.tracking.progress import progress
+from chestxray.training.unlike_images import NAMED, OTHER, Draw, altered
+
+GOOD = "good"
+IMAGES = 200
+"""At most, of each kind: an interval about ±3 % wide."""
+IMAGES_AT_ONCE = 8
+BATCH = f"batch of {IMAGES_AT_ONCE} image"
+COLUMNS = ["kind", "n", "refused", "share", "low", "high", "check"]
+
+
+def gate_table(model: OnnxModel, test: Dataset, good: Single, seed: int) -> pd.DataFrame:
+    """Tabulate the share of test images that the gate refuses, as they are and made into other kinds of images.
+
+    Args:
+        model: with a gate.
+        test: the test images, N.
+        good: scores of the test images as they are, float32 N × G.
+        seed: of what is drawn.
+
+    Returns:
+        A row for the good images, for those of each batch, and for each kind: `kind`, `n`, `refused`, `share` with its
+        95 % interval `low` and `high`, and `check`, the score that is reached most often, empty if none is.
+    """
+    batch = test.studies["batch"].to_numpy()
+    rows = [_row(GOOD, good, model)]
+    rows += [_row(f"{GOOD}, {name}", good[batch == name], model) for name in np.unique(batch)]
+    kinds: dict[str, Draw] = {"altered": altered, **NAMED, **OTHER}
+    for kind, draw in kinds.items():
+        chosen = np.unique(np.linspace(0, len(batch) - 1, min(IMAGES, len(batch))).astype(int))
+        drawn = _drawn(test, chosen, draw, [seed, *kind.encode()])
+        chunks = progress(drawn, f"input gate, {kind}", -(-len(chosen) // IMAGES_AT_ONCE), BATCH)
+        rows.append(_row(kind, np.concatenate([model.logits_and_gate(chunk)[1] for chunk in chunks]), model))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def gate_facts(model: OnnxModel, table: pd.DataFrame, fitted: dict[str, Any]) -> dict[str, Any]:
+    """Put together what the card of a bundle says of the gate.
+
+    Args:
+        model: with a gate.
+        table: as `gate_table` makes it.
+        fitted: the metrics of fitting it.
+    """
+    gate = model.input_gate
+    test = {row.pop("kind"): row for row in table.to_dict("records")}
+    return {"thresholds": dict(zip(gate.names, gate.thresholds, strict=True)), "fitted": fitted, "test": test}
+
+
+def _drawn(images: Dataset, rows: npt.NDArray[np.intp], draw: Draw, seed: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield what a function makes of some images, a few at a time: uint8 n × S × S × 1."""
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        chunk = rows[start : start + IMAGES_AT_ONCE]
+        made = [draw(images.pixels(row), np.random.default_rng([*seed, row])) for row in chunk]
+        yield np.stack(made)[..., None]
+
+
+def _row(kind: str, scores: Single, model: OnnxModel) -> tuple[str, int, int, float, float, float, str]:
+    """Count the images of a kind that reach any threshold."""
+    reached = model.input_gate.reached(scores)
+    refused = int(np.any(reached, axis=1).sum())
+    share = estimate_share(refused, len(scores))
+    most = model.input_gate.names[int(reached.sum(axis=0).argmax())] if refused else ""
+    value, low, high = (round(number, DECIMALS) for number in share)
+    return kind, len(scores), refused, value, low, high, most

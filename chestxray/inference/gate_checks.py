@@ -1,0 +1,47 @@
+"""Say in sentences what the input gate of a model found in an image."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.imaging.radiograph import Check
+from chestxray.inference.input_gate import NOT_A_CHEST, UNLIKE_TRAINING, InputGate
+
+SENTENCES = {
+    UNLIKE_TRAINING: "It is unlike the frontal chest radiographs that the model was trained on.",
+    NOT_A_CHEST: "It does not look like a frontal chest radiograph.",
+    "inverted": "It looks inverted, with dark bone and bright air; turn the grey levels over.",
+    "upside-down": "It looks upside down; turn it by 180°.",
+    "sideways": "It looks as if it lay on its side; turn it by 90°.",
+}
+"""What a score that reaches its threshold says."""
+PHANTOMS = "It is unlike the phantoms that the model was trained on."
+
+
+def gate_checks(gate: InputGate, scores: npt.NDArray[np.float32], synthetic: bool) -> list[Check]:
+    """Return what the gate found in one image: how far it is from the training images, and the likeliest of the kinds.
+
+    Args:
+        gate: of the model.
+        scores: of the image, float32, one for each name of the gate; none without a gate.
+        synthetic: whether the model was trained on phantoms. It then warns and refuses nothing, since a real radiograph
+            is unlike a phantom too.
+    """
+    reached = gate.reached(scores[None])[0]
+    kinds = [place for place, name in enumerate(gate.names) if reached[place] and name != UNLIKE_TRAINING]
+    likeliest = max(kinds, key=lambda place: scores[place], default=None)
+    verdict: Literal["warned", "refused"] = "warned" if synthetic else "refused"
+    found = []
+    for place, name in enumerate(gate.names):
+        if place == likeliest or (name == UNLIKE_TRAINING and reached[place]):
+            found.append(Check(name, verdict, _sentence(name, synthetic), float(scores[place]), gate.thresholds[place]))
+    return found
+
+
+def _sentence(name: str, synthetic: bool) -> str:
+    """Say what the score `name` found."""
+    said = SENTENCES.get(name, SENTENCES[UNLIKE_TRAINING])
+    if not synthetic:
+        return said
+    return PHANTOMS if name in (UNLIKE_TRAINING, NOT_A_CHEST) or name not in SENTENCES else f"{PHANTOMS} {said}"

@@ -1,0 +1,34 @@
+"""Fit the input gate to the trained network, and export both to ONNX."""
+
+from pathlib import Path
+
+from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.models.onnx_graph import features_graph
+from chestxray.models.pretrained_config import pretrained_config
+from chestxray.models.weights import read_weights
+from chestxray.params import load_params
+from chestxray.system.files import write_csv, write_json
+from chestxray.tracking.mlflow_runs import stage_run
+from chestxray.training.export import export_classifier
+from chestxray.training.input_gate import fit_gate, gate_features
+from stages import run_stage
+
+
+def main() -> None:
+    params = load_params()
+    with stage_run("input_gate", params) as run:
+        dataset = load_dataset(prepared_folders(params.batches))
+        config = pretrained_config(params.backbone)
+        weights = read_weights(Path("models/final.weights.h5"), config.alpha, head=True)
+        graph = features_graph(weights, config, None).SerializeToString(deterministic=True)
+        fitted = fit_gate(gate_features(dataset, graph, config.input_size, params.input_gate), params.input_gate)
+        export_classifier(
+            weights, config, dataset, params.prepare.size, Path("models/bundle/model.onnx"), fitted.weights
+        )
+        write_csv(Path("reports/refused_studies.csv"), fitted.refused)
+        write_json(Path("reports/input_gate.json"), {"input_gate": fitted.metrics})
+        run.log_metrics(fitted.metrics)
+
+
+if __name__ == "__main__":
+    run_stage(main)
