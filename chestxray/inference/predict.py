@@ -11,6 +11,7 @@ from chestxray.imaging.quality import check_accepted, quality_checks
 from chestxray.imaging.radiograph import Check, Radiograph, resize
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.decisions import decide
+from chestxray.inference.gate_checks import gate_checks
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def predict_file(
         check_accepted(checks)
     pixels = resize(radiograph.pixels, bundle.card.size)
     decoded = time.perf_counter()
-    probabilities, maps, (found,) = bundle.examine(pixels[None, ..., None])
-    checks += found
+    probabilities, maps, (scores,) = bundle.examine(pixels[None, ..., None])
+    checks += gate_checks(bundle.model.input_gate, scores, bundle.card.synthetic)
     if not accept_anyway:
         check_accepted(checks)
     predicted = time.perf_counter()
