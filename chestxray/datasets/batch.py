@@ -24,7 +24,7 @@ from chestxray.datasets.tables.entries import Entries
 from chestxray.datasets.tables.image_files import ImageFiles, check_inside, find_images, stem
 from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.notices import read_image_list, read_unlabelled
-from chestxray.datasets.tables.rejections import Rejection, rejection_table, shown
+from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, rejection_table, shown
 from chestxray.datasets.tables.rows import (
     IMAGE_IS_PATIENT,
     NamedRows,
@@ -169,7 +169,7 @@ def _read_labels(
 
 def _check_some_frontal(rows: pd.DataFrame, good: npt.NDArray[np.bool_], table: Path) -> None:
     """Refuse a batch of which nothing is left since its views are not frontal."""
-    views = rows.loc[rows["left_out"].str.startswith("not frontal"), "view"].value_counts()
+    views = rows.loc[rows["left_out"].str.startswith(NOT_FRONTAL), "view"].value_counts()
     if not good.any() and len(views):
         raise UserError(
             f"no frontal view: {int(views.sum())} of {len(rows)} rows of {table} are not frontal "

@@ -18,6 +18,7 @@ PREPARED = Path("data/prepared")
 IMAGES = "images.npy"
 STUDIES = "studies.parquet"
 BOXES = "boxes.parquet"
+DOUBTFUL = "doubtful.csv"
 FILE_COLUMNS = {"split": "side"}
 """Columns that have another name in the file; see docs/decisions/split.md."""
 

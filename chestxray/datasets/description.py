@@ -34,6 +34,16 @@ def describe_studies(studies: pd.DataFrame, findings: tuple[str, ...]) -> list[s
     ]
 
 
+def describe_doubtful(doubtful: pd.DataFrame) -> list[str]:
+    """Count the studies whose pixels the service would refuse, by check; no line if there are none."""
+    if doubtful.empty:
+        return []
+    counts = doubtful["check"].value_counts()
+    kinds = ", ".join(f"{count}× {check}" for check, count in counts.items())
+    example = f"such as {doubtful['image'].iloc[0]}"
+    return [f"doubtful  {doubtful['image'].nunique()} kept, which the service would refuse: {kinds}, {example}"]
+
+
 def describe_rejected(rejected: pd.DataFrame) -> list[str]:
     """Count what was rejected by kind of reason, each with an example."""
     return [f"rejected  {len(rejected)}", *_kinds(rejected)]

@@ -11,15 +11,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
-from chestxray.datasets.dataset import BOXES, IMAGES, write_studies
+from chestxray.datasets.dataset import BOXES, DOUBTFUL, IMAGES, write_studies
 from chestxray.datasets.description import describe_reading
 from chestxray.datasets.split import check_split, patient_split
-from chestxray.datasets.tables.rejections import count_reasons
+from chestxray.datasets.tables.rejections import NOT_FRONTAL, count_reasons
 from chestxray.errors import UserError
 from chestxray.findings import NIH_VOCABULARY, Vocabulary
 from chestxray.imaging.decode import decode
-from chestxray.imaging.radiograph import RadiographError, resize
-from chestxray.params import PrepareParams, ReadingParams
+from chestxray.imaging.quality import quality_checks
+from chestxray.imaging.radiograph import Check, Radiograph, RadiographError, resize
+from chestxray.params import PrepareParams, ReadingParams, Views
 from chestxray.system.files import atomic_write
 from chestxray.system.malloc import set_heap
 from chestxray.system.npy import ArrayFile
@@ -29,6 +30,8 @@ from chestxray.tracking.progress import progress
 MAX_FILE_BYTES = 100_000_000
 IMAGES_IN_FLIGHT = 256
 """How many images may be in work, or wait for their turn to be written."""
+VIEW_CHECKS = frozenset({"view-position", "patient-orientation"})
+"""Of a DICOM header; what they refuse is no damage of a batch."""
 KINDS_SHOWN = 5
 """How many kinds of fault a refusal lists."""
 MOST = 0.5
@@ -58,7 +61,7 @@ def prepare_batch(
     reading: ReadingParams = AS_SAID,
     vocabulary: Vocabulary = NIH_VOCABULARY,
 ) -> pd.DataFrame:
-    """Decode a batch into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `rejected.csv`.
+    """Decode a batch into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `doubtful.csv`, `rejected.csv`.
 
     All cores decode; memory does not grow with the batch. `out` appears whole or not at all.
 
@@ -83,16 +86,32 @@ def prepare_batch(
     with atomic_write(out) as folder:
         folder.mkdir()
         with ArrayFile(folder / IMAGES, (params.size, params.size), np.uint8) as array:
-            studies, rejected = examine_batch(batch, out.name, params, lambda pixels: array.append(pixels[None]))
+            studies, doubtful, damaged = examine_batch(
+                batch, out.name, params, lambda pixels: array.append(pixels[None])
+            )
         write_studies(studies, folder)
         _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
+        doubtful.to_csv(folder / DOUBTFUL, index=False)
+        rejected = pd.concat([damaged, batch.left_out.assign(batch=out.name)], ignore_index=True)
         rejected.to_csv(folder / "rejected.csv", index=False)
     return rejected
 
 
-def examine_batch(
-    batch: Batch, name: str, params: PrepareParams, keep: Callable[[Pixels], None]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+class Examined(NamedTuple):
+    """What decoding all images of a batch brought.
+
+    Attributes:
+        studies: with `split`, `content_hash`, `width`, `height` and `synthetic`.
+        doubtful: `image`, `check`, `value`, `limit` of the studies that the service would refuse by their pixels.
+        rejected: `batch`, `image`, `where`, `reason`; those that are not frontal by their DICOM header among them.
+    """
+
+    studies: pd.DataFrame
+    doubtful: pd.DataFrame
+    rejected: pd.DataFrame
+
+
+def examine_batch(batch: Batch, name: str, params: PrepareParams, keep: Callable[[Pixels], None]) -> Examined:
     """Decode a batch with all cores and return what is in it; of identical images the first one counts.
 
     Args:
@@ -101,14 +120,10 @@ def examine_batch(
         params: as for `prepare_batch`.
         keep: is called with the prepared pixels of each study in turn, `(size, size)` uint8.
 
-    Returns:
-        The studies, with `split`, `content_hash`, `width`, `height` and `synthetic`; and what was rejected: `batch`,
-        `image`, `where`, `reason`.
-
     Raises:
         BatchError, SplitError: as `prepare_batch` does.
     """
-    decoded, unreadable = _decode_all(batch, params.size, name, keep)
+    decoded, doubtful, unreadable = _decode_all(batch, params, name, keep)
     studies = batch.studies.merge(decoded, on="image", validate="one_to_one")
     splits = {p: patient_split(p, params, batch.official_test) for p in studies["patient"].unique()}
     studies.insert(5, "split", studies["patient"].map(splits))
@@ -121,36 +136,43 @@ def examine_batch(
     files.insert(1, "where", [str(batch.paths[image].relative_to(batch.root)) for image in files["image"]])
     rejected = pd.concat([batch.rejected, files], ignore_index=True).sort_values(["image", "reason"])
     rejected.insert(0, "batch", name)
-    _check_rejected(rejected, len(studies), params.max_rejected)
-    return studies.reset_index(drop=True), rejected
+    damaged = rejected[~rejected["reason"].str.startswith(NOT_FRONTAL)]
+    _check_rejected(damaged if len(studies) else rejected, len(studies), params.max_rejected)
+    return Examined(studies.reset_index(drop=True), doubtful[doubtful["image"].isin(studies["image"])], rejected)
 
 
 def _decode_all(
-    batch: Batch, size: int, name: str, keep: Callable[[Pixels], None]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    batch: Batch, params: PrepareParams, name: str, keep: Callable[[Pixels], None]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decode the images and keep them in the order of the table, of identical ones the first.
 
     Returns:
         `image`, `content_hash`, `width`, `height` and `identical_to` (an earlier image, or empty) of those that can be
-        decoded; `image` and `reason` of the others.
+        decoded; what the service would refuse of them, as in `Examined`; `image` and `reason` of the others.
     """
     accepted: list[tuple[str, str, int, int, str]] = []
     first: dict[str, str] = {}
+    doubtful: list[tuple[str, str, float | None, float | None]] = []
     rejected: list[tuple[str, str]] = []
     images: Sequence[str] = batch.studies["image"].tolist()
     set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
-    decoded = parallel_map(partial(_decode, size=size), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
+    decoded = parallel_map(partial(_decode, params=params), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
     for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
         if isinstance(result, str):
             rejected.append((image, result))
         else:
             identical_to = first.get(result.content_hash, "")
             accepted.append((image, result.content_hash, result.width, result.height, identical_to))
+            doubtful += [(image, check.name, check.value, check.limit) for check in result.refused]
             if not identical_to:
                 first[result.content_hash] = image
                 keep(result.pixels)
     facts = pd.DataFrame(accepted, columns=["image", "content_hash", "width", "height", "identical_to"])
-    return facts.astype({"image": "str", "identical_to": "str"}), pd.DataFrame(rejected, columns=["image", "reason"])
+    return (
+        facts.astype({"image": "str", "identical_to": "str"}),
+        pd.DataFrame(doubtful, columns=["image", "check", "value", "limit"]),
+        pd.DataFrame(rejected, columns=["image", "reason"]),
+    )
 
 
 class _Decoded(NamedTuple):
@@ -160,9 +182,10 @@ class _Decoded(NamedTuple):
     content_hash: str
     width: int
     height: int
+    refused: tuple[Check, ...]
 
 
-def _decode(path: Path, size: int) -> _Decoded | str:
+def _decode(path: Path, params: PrepareParams) -> _Decoded | str:
     """Decode and prepare an image, or return the reason why it can't be done."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -170,11 +193,24 @@ def _decode(path: Path, size: int) -> _Decoded | str:
         radiograph = decode(path.read_bytes())
     except (RadiographError, OSError) as error:
         return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
+    if unwanted := _unwanted(radiograph, params.views):
+        return unwanted
     pixels = radiograph.pixels
     height, width = pixels.shape
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    return _Decoded(resize(pixels, size), digest.hexdigest(), width, height)
+    refused = tuple(check for check in quality_checks(radiograph, params.size) if check.verdict == "refused")
+    return _Decoded(resize(pixels, params.size), digest.hexdigest(), width, height, refused)
+
+
+def _unwanted(radiograph: Radiograph, views: Views) -> str:
+    """Return why a batch leaves out an image that its header or its colours refuse; empty if it does not."""
+    for check in radiograph.checks:
+        if check.verdict == "refused" and check.name not in VIEW_CHECKS:
+            return f"no chest radiograph: {check.message}"
+        if check.verdict == "refused" and views == "frontal":
+            return f"{NOT_FRONTAL}: {check.message} prepare.views: all takes every view."
+    return ""
 
 
 def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) -> None:

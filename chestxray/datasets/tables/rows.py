@@ -14,7 +14,7 @@ from chestxray.datasets.tables.columns import ROLES
 from chestxray.datasets.tables.demographics import FRONTAL, read_demographics
 from chestxray.datasets.tables.image_files import ImageFiles, key, stem
 from chestxray.datasets.tables.patients import read_patients
-from chestxray.datasets.tables.rejections import Rejection, shown
+from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, shown
 from chestxray.errors import UserError
 from chestxray.params import Views
 
@@ -160,7 +160,7 @@ def left_out(
     reasons = pd.Series("", index=rows.index, dtype=object)
     if views == "frontal":
         other = rows["view"].notna() & ~rows["view"].isin(FRONTAL)
-        reasons[other] = "not frontal: " + rows.loc[other, "view"].astype(object)
+        reasons[other] = f"{NOT_FRONTAL}: " + rows.loc[other, "view"].astype(object)
     meant = {name: named.match(name) for name in excluded}
     reasons[list({place for places in meant.values() for place in places})] = "excluded"
     nothing = [name for name, places in meant.items() if not places and not named.files.find(name)[0]]
