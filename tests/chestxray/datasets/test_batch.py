@@ -31,9 +31,7 @@ def test_only_regular_files_are_images(tmp_path: Path) -> None:
     (tmp_path / "images/folder.png").mkdir()
     os.mkfifo(tmp_path / "images/pipe.png")
     (tmp_path / "images/dangling.png").symlink_to(tmp_path / "nowhere")
-    assert {reason for _, reason in rejections(read_batch(tmp_path))} == {
-        "image missing: no file of the batch has that name"
-    }
+    assert {reason for _, reason in rejections(read_batch(tmp_path))} == {"image missing"}
 
 
 @pytest.mark.parametrize("text", ["Hernia\nMass\n", "\ufeffMass\r\n\r\n  Hernia  \r\n", "Mass\nHernia\nMass"])
