@@ -21,7 +21,7 @@ from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TABLE, TEST_LIST, UN
 from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
 from chestxray.datasets.tables.boxes import read_box_table, type_boxes
 from chestxray.datasets.tables.entries import Entries
-from chestxray.datasets.tables.image_files import ImageFiles, find_images, is_inside, stem
+from chestxray.datasets.tables.image_files import ImageFiles, check_inside, find_images, stem
 from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.notices import read_image_list, read_unlabelled
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, rejection_table, shown
@@ -62,7 +62,8 @@ class Batch:
         patients_by: whether patients are those of the table ("table"), or each image counts as one ("image").
         rejected: `image`, `where`, `reason`, one line per thing that can't be used, sorted. An unsafe name stands
             quoted and escaped.
-        left_out: the same of what is fine but not wanted: listed to be excluded, or not frontal.
+        left_out: the same of what is fine but not wanted: listed to be excluded, not frontal, or an image that no row
+            names in a folder with several tables.
     """
 
     root: Path
@@ -126,11 +127,12 @@ def read_batch(
     studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
     studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(names.findings)})
     boxes, bad_boxes = _read_boxes(root, entries, named, good, names, unlabelled)
+    unnamed = strays(rows, entries.malformed, files, excluded)
     rejected = [
         *entries.malformed,
         *_rejections(rows[rows["left_out"] == ""], "fault"),
         *files.rejected,
-        *strays(rows, entries.malformed, files, excluded),
+        *([] if table.others else unnamed),
         *bad_boxes,
     ]
     return Batch(
@@ -145,7 +147,7 @@ def read_batch(
         synthetic=(root / SYNTHETIC_NOTICE).is_file(),
         patients_by="image" if reading.patients == IMAGE_IS_PATIENT else "table",
         rejected=rejection_table(rejected),
-        left_out=rejection_table(_rejections(rows, "left_out")),
+        left_out=rejection_table([*_rejections(rows, "left_out"), *(unnamed if table.others else [])]),
     )
 
 
@@ -198,7 +200,8 @@ def _read_boxes(
     """Read the boxes of studies: of their table and of the table of boxes, where there is one."""
     tables = [] if entries.boxes is None else [entries.boxes]
     malformed: list[Rejection] = []
-    if (root / BOXES).is_file() and is_inside(root, root / BOXES):
+    if (root / BOXES).is_file():
+        check_inside(root, root / BOXES, "the table of boxes")
         table, malformed = read_box_table(root / BOXES, names)
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["image"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chestxray.datasets.tables.rejections import FORMULA, Rejection, shown
+from chestxray.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".jp2")
 HIDDEN = (".", "__MACOSX")
@@ -100,6 +101,21 @@ def find_images(root: Path) -> ImageFiles:
 def is_inside(root: Path, path: Path) -> bool:
     """Return whether a path, all links followed, lies in a folder."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def check_inside(root: Path, path: Path, what: str) -> None:
+    """Check that a file that a person or a layout names is there, and lies in the batch.
+
+    Args:
+        root: the batch.
+        path: the file.
+        what: it is, for the message.
+
+    Raises:
+        UserError: it is not there, or leads out of the batch.
+    """
+    if not path.is_file() or not is_inside(root, path):
+        raise UserError(f"{what}, {shown(str(path))}: name a file within {root}, not a link that leads out of it")
 
 
 def _is_file_inside(real_root: str, path: str) -> bool:

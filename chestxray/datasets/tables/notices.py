@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from chestxray.datasets.tables.image_files import is_inside
-from chestxray.datasets.tables.rejections import shown
+from chestxray.datasets.tables.image_files import check_inside
 from chestxray.datasets.tables.text_table import MAX_TABLE_BYTES, encoding_of
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
@@ -21,6 +20,7 @@ def read_unlabelled(path: Path, findings: tuple[str, ...]) -> tuple[str, ...]:
     """
     if not path.is_file():
         return ()
+    check_inside(path.parent, path, "the list of findings")
     with path.open("rb") as file:
         content = file.read(MAX_NOTICE_BYTES + 1)
     try:
@@ -56,8 +56,7 @@ def read_image_list(root: Path, name: str) -> tuple[str, ...]:
         UserError: there is no such file in the batch, or it is no text.
     """
     path = root / name
-    if not path.is_file() or not is_inside(root, path):
-        raise UserError(f"no list {shown(str(path))}: name a file within {root}, an image a line")
+    check_inside(root, path, "a list of images, one a line")
     if path.stat().st_size > MAX_TABLE_BYTES:
         raise UserError(f"{path} is larger than {MAX_TABLE_BYTES:,} bytes: it lists images, one a line")
     lines = path.read_text(encoding=encoding_of(path), errors="replace").split("\n")

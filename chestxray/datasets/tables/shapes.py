@@ -1,7 +1,7 @@
 """Recognise what kind of table a batch has by the names of its columns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chestxray.batch_layout import (
@@ -16,7 +16,7 @@ from chestxray.batch_layout import (
 )
 from chestxray.datasets.tables.columns import ROLES, Columns
 from chestxray.datasets.tables.entries import Entries, read_column_table, read_list_table, read_open_list_table
-from chestxray.datasets.tables.image_files import is_inside
+from chestxray.datasets.tables.image_files import check_inside, is_inside
 from chestxray.datasets.tables.joined_tables import read_joined_tables
 from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.reader_votes import read_vote_table
@@ -77,10 +77,17 @@ MAX_TABLES = 50
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a batch that is of a known kind."""
+    """A table of a batch that is of a known kind.
+
+    Attributes:
+        columns: of its file.
+        shape: its kind.
+        others: whether the folder has more tables that can be read, which may name images that this one does not.
+    """
 
     columns: Columns
     shape: Shape
+    others: bool = False
 
     @property
     def path(self) -> Path:
@@ -103,42 +110,56 @@ def find_table(root: Path, name: str | None, names: LabelNames) -> Table:
     Raises:
         UserError: no such file, none or several that can be read; with what was found and what could be read.
     """
-    paths = [root / name] if name else _candidates(root)
-    for path in paths:
-        if not path.is_file() or not is_inside(root, path):
-            raise UserError(f"no table {shown(str(path))}: name a file within {root}, not a link that leads out of it")
-    tables: list[Table] = []
-    faults: list[UserError] = []
-    for path in paths:
-        try:
-            tables += filter(None, [_recognise(path, names)])
-        except UserError as error:  # a file that is no table at all need not be one
-            faults.append(error)
+    candidates = _candidates(root)
+    if name:
+        path = root / name
+        check_inside(root, path, "the table")
+        tables, faults = _recognise_all([path], names)
+        others, _ = _recognise_all([other for other in candidates if not other.samefile(path)], names)
+        if tables:
+            return replace(tables[0], others=bool(others))
+        candidates = [path]
+    else:
+        official = [root / official for official in (TABLE, OLD_TABLE) if (root / official).is_file()]
+        candidates = official[:1] or candidates
+        tables, faults = _recognise_all(candidates, names)
     if len(tables) == 1:
         return tables[0]
-    if faults and not tables:
-        raise faults[0]
+    raise (faults[0] if faults and not tables else _refusal(root, candidates, tables))
+
+
+def _refusal(root: Path, paths: list[Path], tables: list[Table]) -> UserError:
+    """Say why none of the files is the table of a batch: there are several, or none."""
     if tables:
         listed = ", ".join(table.describe() for table in tables)
-        raise UserError(f"several tables in {root}: {listed}. Say which: batches.<name>.table, or --table")
+        return UserError(f"several tables in {root}: {listed}. Say which: batches.<name>.table, or --table")
     if not paths:
-        raise UserError(
+        return UserError(
             f"no table in {root}: expected {TABLE}, or another {', '.join(TABLE_SUFFIXES)} file that names the images. "
             "Put the table of the images there."
         )
     kinds = "; ".join({shape.name: shape.describe() for shape in SHAPES}.values())
     found = "; ".join(f"given {_header(path)} in {shown(path.name)}" for path in paths[:3])
-    raise UserError(f"wrong header in {root}: {found}. Expected the columns of one of these, in any order: {kinds}")
+    return UserError(f"wrong header in {root}: {found}. Expected the columns of one of these, in any order: {kinds}")
 
 
 def _candidates(root: Path) -> list[Path]:
-    """Return NIH's table if it is there, else all files that may be the table."""
-    for name in (TABLE, OLD_TABLE):
-        if (root / name).is_file():
-            return [root / name]
+    """Return all files that may be the table."""
     files = [path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.name not in NO_TABLES]
     files = [path for path in files if not path.name.startswith(".") and path.is_file() and is_inside(root, path)]
     return sorted(files)[:MAX_TABLES]
+
+
+def _recognise_all(paths: list[Path], names: LabelNames) -> tuple[list[Table], list[UserError]]:
+    """Return the files that are tables of a known kind, and why others could not be read at all."""
+    tables: list[Table] = []
+    faults: list[UserError] = []
+    for path in paths:
+        try:
+            tables += filter(None, [_recognise(path, names)])
+        except UserError as error:
+            faults.append(error)
+    return tables, faults
 
 
 def _recognise(path: Path, names: LabelNames) -> Table | None:

@@ -64,6 +64,17 @@ def test_other_sexes_and_views_are_unknown(tmp_path: Path) -> None:
     assert studies[["sex", "view"]].isna().all(axis=None)
 
 
+def test_laterals_are_left_out_and_a_batch_of_them_alone_is_refused_with_their_number(tmp_path: Path) -> None:
+    lateral = [row("a.png", view="LL"), row("gone.png", view="Lateral"), row("rib.png", view="COSTAL")]
+    read = read_batch(batch(tmp_path / "one", *lateral, row("b.png"), images=("a.png", "rib.png", "b.png")))
+    assert list(read.paths) == ["b.png"] and read.rejected.empty
+    assert read.left_out["reason"].tolist() == ["not frontal: LATERAL", "not frontal: LATERAL", "not frontal: OTHER"]
+    root = batch(tmp_path / "other", *lateral, row("missing.png"), images=("a.png", "rib.png"))
+    with pytest.raises(UserError, match=r"3 of 4 rows .* \(2 LATERAL, 1 OTHER\).*prepare\.views: all"):
+        read_batch(root)
+    assert list(read_batch(root, views="all").paths) == ["a.png", "rib.png"]
+
+
 @pytest.mark.parametrize("prefix", ["", "\ufeff"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("extra", ["", ","], ids=["v2020", "2017 with a comma at the end"])
