@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.findings import FINDINGS
+from chestxray.labels import label_masks
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, load_params
@@ -31,7 +33,7 @@ def main() -> None:
         studies = load_dataset(prepared_folders(params.batches)).studies
         if params.train.warm_start:
             test = studies[studies["split"] == "test"]
-            _, seen, start = load_parent(open_store(), params.train.warm_start, params, test, start)
+            _, seen, start = load_parent(open_store(), params.train.warm_start, params, test, FINDINGS, start)
         else:
             head, score = _fit(studies, params)
             folds = head.folds
@@ -53,7 +55,7 @@ def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
     train = load_features(folders, studies, "train")
     validation = load_features(folders, studies, "validation")
     head = fit_head(train, weight_array(read_json(Path("reports/class_weights.json"))), params.train)
-    return head, mean_auroc(validation.labels, head_logits(validation, head.weights))
+    return head, mean_auroc(label_masks(validation.labels, FINDINGS), head_logits(validation, head.weights))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Predict the logits of a data set, a few images at a time."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.findings import FINDINGS
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.tracking.progress import progress
 
@@ -23,7 +23,7 @@ def predict_logits(model: OnnxModel, images: Dataset, what: str) -> Single:
         what: is being done, such as "predicting test", for the progress.
 
     Returns:
-        float32 N × 14.
+        float32 N × k.
     """
     total = -(-len(images.studies) // IMAGES_AT_ONCE)
     chunks = progress(images.chunks(IMAGES_AT_ONCE), what, total, f"batch of {IMAGES_AT_ONCE} image")
@@ -36,6 +36,6 @@ def prepared_hashes(images: Dataset) -> pd.Index:
     return pd.Index([hashlib.sha256(image).hexdigest() for image in pixels], dtype="str")
 
 
-def logits_frame(hashes: pd.Index, logits: Single) -> pd.DataFrame:
+def logits_frame(hashes: pd.Index, logits: Single, findings: Sequence[str]) -> pd.DataFrame:
     """Tabulate logits by content hash and finding; an image that is there twice has one row."""
-    return pd.DataFrame(logits, hashes, list(FINDINGS))[~hashes.duplicated()]
+    return pd.DataFrame(logits, hashes, list(findings))[~hashes.duplicated()]

@@ -4,6 +4,7 @@ The version is named by its number in `params.yaml`, so the run stays a function
 """
 
 import tempfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,12 @@ class Parent(NamedTuple):
 
 
 def load_parent(
-    client: MlflowClient, address: str, params: Params, test: pd.DataFrame, backbone: LayerWeights
+    client: MlflowClient,
+    address: str,
+    params: Params,
+    test: pd.DataFrame,
+    findings: Sequence[str],
+    backbone: LayerWeights,
 ) -> Parent:
     """Fetch the version to start from, if this run can start from it.
 
@@ -49,6 +55,7 @@ def load_parent(
         address: `train.warm_start`, `models:/<name>/<version>`.
         params: of this run.
         test: the test studies of this run.
+        findings: of this run.
         backbone: the frozen weights of this run.
 
     Raises:
@@ -68,7 +75,7 @@ def load_parent(
             ) from error
         try:
             batches = tuple(card.param("batches"))
-            _check_card(address, card, params, test)
+            _check_card(address, card, params, test, findings)
             parent = Parent(address, batches, read_weights(file, params.backbone.alpha, head=True))
         except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
@@ -76,8 +83,9 @@ def load_parent(
     return parent
 
 
-def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame) -> None:
+def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame, findings: Sequence[str]) -> None:
     facts = shared_facts(card, params, test) | {
+        "findings": (", ".join(card.findings), ", ".join(findings)),
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
         "backbone.input_size": (card.input_size, params.backbone.input_size),
         "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),

@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from chestxray.datasets.split import patient_fold
 from chestxray.errors import UserError
-from chestxray.findings import UNLABELLED
+from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.labels import label_masks
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.params import TrainParams
 from chestxray.system.parallel import parallel_map
@@ -112,7 +113,8 @@ def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.i
     count = weights.shape[1] - 1
     logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
     logits = logits.reshape(len(logits), count + 1, -1)
-    scores = [mean_auroc(features.labels[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
+    labels = label_masks(features.labels, FINDINGS)
+    scores = [mean_auroc(labels.at(folds == fold), logits[folds == fold, fold]) for fold in range(count)]
     return float(np.mean(scores))
 
 

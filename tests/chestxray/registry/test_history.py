@@ -29,7 +29,7 @@ def predictions(version: int, batches: tuple[str, ...], right_in: str) -> Versio
     """Perfect on the batches named in `right_in`, wrong about everything elsewhere."""
     right = np.isin(np.repeat(["a", "b"], 20), list(right_in))[:, None]
     said = np.where(right, TRUTH, 1 - TRUTH)
-    return VersionPredictions(version, batches, True, Predictions(0.1 + 0.8 * said, said))
+    return VersionPredictions(version, batches, True, Predictions(FINDINGS, 0.1 + 0.8 * said, said))
 
 
 def test_transfer_and_forgetting(test_side: Dataset) -> None:

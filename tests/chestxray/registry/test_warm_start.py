@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import write_weights
@@ -29,7 +30,7 @@ def test_a_version_that_fits_is_gone_on_from(
     write_card(Bundle(made).card.model_copy(update={"params": said}), made)
     write_weights(tiny_weights, weights)
     Registry(client, "chest-xray").register(pipeline_run(client, params), made, weights)
-    parent = load_parent(client, "models:/chest-xray/2", params, TEST, tiny_weights)
+    parent = load_parent(client, "models:/chest-xray/2", params, TEST, FINDINGS, tiny_weights)
     assert parent.batches == ("a", "b") and parent.weights.keys() == tiny_weights.keys()
     for layer, arrays in tiny_weights.items():
         for ours, theirs in zip(arrays, parent.weights[layer], strict=True):
@@ -43,11 +44,11 @@ def test_a_version_that_does_not_say_how_it_was_made(
     register_without(name, client, bundle_folder, tmp_path)
     said = rf"models:/chest-xray/2: bundle.json has no params.{name}\b.*Name another version, or set train.warm_start"
     with pytest.raises(WarmStartError, match=said):
-        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, {})
+        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, FINDINGS, {})
 
 
 def test_a_card_that_is_none(client: MlflowClient, tmp_path: Path) -> None:
     (card,) = tmp_path.rglob("bundle.json")
     card.write_text("{}")
     with pytest.raises(WarmStartError, match="models:/chest-xray/1 can't be had from the registry"):
-        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, {})
+        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, FINDINGS, {})
