@@ -37,6 +37,14 @@ def test_a_version_that_fits_is_gone_on_from(
             np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_version_with_other_findings_is_not_gone_on_from(
+    client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
+) -> None:
+    said = r"has findings Atelectasis, .*, Hernia, this run has Hernia, Tuberculosis\. Set it as it was"
+    with pytest.raises(WarmStartError, match=said):
+        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, ("Hernia", "Tuberculosis"), tiny_weights)
+
+
 @pytest.mark.parametrize("name", ["batches", "prepare.salt", "backbone", "backbone.alpha"])
 def test_a_version_that_does_not_say_how_it_was_made(
     name: str, client: MlflowClient, bundle_folder: Path, tmp_path: Path
