@@ -10,7 +10,6 @@ from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.labels import label_masks
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import curves
 from chestxray.metrics.report import classification_report
@@ -29,7 +28,7 @@ def main() -> None:
         dataset = load_dataset(prepared_folders(params.batches))
         model = OnnxModel(BUNDLE / MODEL)
         result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
-        labels = label_masks(result.test.labels, result.test.findings)
+        labels = result.labels
         test = result.metrics["test"]
         note = evaluation_note(dataset, params.evaluate)
         confusion = confusion_matrices(labels, result.decisions)

@@ -57,6 +57,11 @@ class Evaluation:
     decisions: npt.NDArray[np.bool_]
     test: Dataset
 
+    @property
+    def labels(self) -> LabelMasks:
+        """Labels of the test images."""
+        return label_masks(self.test.labels, self.test.findings)
+
     def test_logits(self) -> pd.DataFrame:
         """Tabulate the logits of the test images by content hash and finding."""
         return logits_frame(prepared_hashes(self.test), self.logits, self.test.findings)

@@ -108,6 +108,11 @@ def head_logits(features: Features, weights: Single) -> Single:
     return np.concatenate([chunk @ weights[:-1] + weights[-1] for chunk in pooled])
 
 
+def head_auroc(features: Features, weights: Single) -> float:
+    """Compute the mean AUROC of a head, as `head_logits` takes it, on labelled features."""
+    return mean_auroc(label_masks(features.labels, FINDINGS), head_logits(features, weights))
+
+
 def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
     """Compute the mean AUROC of the folds, each scored by the fit that left it out."""
     count = weights.shape[1] - 1

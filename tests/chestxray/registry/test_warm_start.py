@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from chestxray.findings import FINDINGS
+from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import write_weights
@@ -16,8 +16,9 @@ from chestxray.registry.versions import Registry
 from chestxray.registry.warm_start import WarmStartError, load_parent
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import PARAMS, SIZE, TINY, register_without
+from tests.chestxray.other_findings import with_findings
 
-TEST = pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]})
+TEST = Dataset(pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]}), {})
 
 
 def test_a_version_that_fits_is_gone_on_from(
@@ -30,7 +31,7 @@ def test_a_version_that_fits_is_gone_on_from(
     write_card(Bundle(made).card.model_copy(update={"params": said}), made)
     write_weights(tiny_weights, weights)
     Registry(client, "chest-xray").register(pipeline_run(client, params), made, weights)
-    parent = load_parent(client, "models:/chest-xray/2", params, TEST, FINDINGS, tiny_weights)
+    parent = load_parent(client, "models:/chest-xray/2", params, TEST, tiny_weights)
     assert parent.batches == ("a", "b") and parent.weights.keys() == tiny_weights.keys()
     for layer, arrays in tiny_weights.items():
         for ours, theirs in zip(arrays, parent.weights[layer], strict=True):
@@ -40,9 +41,11 @@ def test_a_version_that_fits_is_gone_on_from(
 def test_a_version_with_other_findings_is_not_gone_on_from(
     client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
 ) -> None:
-    said = r"has findings Atelectasis, .*, Hernia, this run has Hernia, Tuberculosis\. Set it as it was"
+    folder = with_findings(bundle_folder, {"Hernia": 13, "Tuberculosis": 0}, tmp_path / "other")
+    Registry(client, "chest-xray").register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
+    said = r"has findings Hernia, Tuberculosis, this run has Atelectasis, .*, Hernia\. Set it as it was"
     with pytest.raises(WarmStartError, match=said):
-        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, ("Hernia", "Tuberculosis"), tiny_weights)
+        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, tiny_weights)
 
 
 @pytest.mark.parametrize("name", ["batches", "prepare.salt", "backbone", "backbone.alpha"])
@@ -52,11 +55,11 @@ def test_a_version_that_does_not_say_how_it_was_made(
     register_without(name, client, bundle_folder, tmp_path)
     said = rf"models:/chest-xray/2: bundle.json has no params.{name}\b.*Name another version, or set train.warm_start"
     with pytest.raises(WarmStartError, match=said):
-        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, FINDINGS, {})
+        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, {})
 
 
 def test_a_card_that_is_none(client: MlflowClient, tmp_path: Path) -> None:
     (card,) = tmp_path.rglob("bundle.json")
     card.write_text("{}")
     with pytest.raises(WarmStartError, match="models:/chest-xray/1 can't be had from the registry"):
-        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, FINDINGS, {})
+        load_parent(client, "models:/chest-xray/1", PARAMS, TEST, {})
