@@ -7,12 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
 import scipy.fft
-from PIL import Image
 from pydicom import Dataset, uid
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 
@@ -22,16 +23,22 @@ Pixels = npt.NDArray[np.generic]
 
 CR = uid.ComputedRadiographyImageStorage
 EXPLICIT = str(uid.ExplicitVRLittleEndian)
-COMPRESSED_BY_PYDICOM = (uid.RLELossless, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
-JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
 JPEG_8_BIT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
+HTJ2K = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
+JPEG_XL = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
+for _syntax in JPEG_XL:
+    UID_dictionary.setdefault(_syntax, ("JPEG XL", "Transfer Syntax", "", "", ""))
 NATIVE = (
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
-SYNTAXES = (*NATIVE, *COMPRESSED_BY_PYDICOM, *LOSSLESS_JPEG, *JPEG_2000, *JPEG_8_BIT)
-LOSSY = frozenset({*JPEG_8_BIT, uid.JPEG2000, uid.JPEGLSNearLossless})
+SYNTAXES = (
+    *NATIVE, uid.RLELossless, *JPEG_LS, *LOSSLESS_JPEG, *JPEG_2000, *HTJ2K, *JPEG_XL, *JPEG_8_BIT
+)  # fmt: skip
+LOSSY = frozenset({*JPEG_8_BIT, uid.JPEG2000, uid.JPEGLSNearLossless, uid.HTJ2K, *JPEG_XL[1:]})
 
 RAMP = np.add.outer(np.arange(64) * 3, np.arange(48)).astype(np.uint8)
 """Smooth, for lossy codecs; 0–236."""
@@ -73,27 +80,44 @@ def dicom(pixels: Pixels, syntax: str = EXPLICIT, bits: int | None = None, **ele
     dataset = dataset_of(pixels, bits, **elements)
     if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
         dataset.PixelData = pixels.byteswap().tobytes()
-    if syntax in COMPRESSED_BY_PYDICOM:
-        choices: dict[str, dict[str, Any]] = {
-            uid.RLELossless: {"encoding_plugin": "pydicom"},
-            uid.JPEGLSNearLossless: {"jls_error": 1},
-        }
+    if syntax == uid.RLELossless:
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-        dataset.compress(uid.UID(syntax), generate_instance_uid=False, **choices.get(syntax, {}))
-    elif syntax in LOSSLESS_JPEG:
-        dataset.PixelData = encapsulate([lossless_jpeg(pixels, dataset.BitsStored)])
-    elif syntax in JPEG_2000:
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "JPEG2000", no_jp2=True, irreversible=syntax == uid.JPEG2000)
-        dataset.PixelData = encapsulate([stream.getvalue()])
-    elif syntax == uid.JPEGExtended12Bit and dataset.BitsStored == 12:
-        dataset.PixelData = encapsulate([extended_jpeg(pixels)])
-    elif syntax in JPEG_8_BIT:
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "JPEG", quality=98)
-        dataset.PixelData = encapsulate([stream.getvalue()])
+        dataset.compress(uid.RLELossless, generate_instance_uid=False, encoding_plugin="pydicom")
+    elif uid.UID(syntax) not in NATIVE:
+        dataset.PixelData = encapsulate([codestream(pixels, syntax, dataset.BitsStored)])
     return written(dataset, syntax)
+
+
+def codestream(pixels: Pixels, syntax: str, bits: int) -> bytes:
+    """What a transfer syntax holds, all but RLE."""
+    lossy = syntax in LOSSY
+    if syntax in LOSSLESS_JPEG:
+        return lossless_jpeg(pixels, bits)
+    if syntax in JPEG_8_BIT:
+        return extended_jpeg(pixels) if bits == 12 else encoded("jpeg8", pixels, level=98)
+    if syntax in JPEG_LS:
+        return encoded("jpegls", pixels, level=int(lossy), out=2 * pixels.nbytes + 1024)  # noise grows
+    if syntax in JPEG_2000:
+        level = 90 if lossy else 0
+        return encoded("jpeg2k", pixels, level=level, reversible=not lossy, codecformat="j2k", bitspersample=bits)
+    if syntax in HTJ2K:
+        return encoded("htj2k", pixels, level=1e-5 if lossy else None, reversible=not lossy)
+    return encoded("jpegxl", pixels, distance=0.1 if lossy else None, lossless=not lossy, bitspersample=bits)
+
+
+def encoded(codec: str, pixels: Pixels, **options: Any) -> bytes:
+    """A codestream by an encoder of imagecodecs."""
+    return bytes(getattr(imagecodecs, f"{codec}_encode")(np.ascontiguousarray(pixels), **options))
+
+
+def look_up(entries: Pixels, bits: int, first: int = 0) -> Dataset:
+    """An item of a sequence of look-up tables; two entries are in a word if they are bytes."""
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [len(entries) % 65536, first, bits], entries.tobytes()
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "SS" if first < 0 else "US", "OW"
+    item.ModalityLUTType = "US"
+    return item
 
 
 def lossless_jpeg(pixels: Pixels, bits: int, predictor: int = 1, restart: int = 0) -> bytes:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from chestxray.imaging.dicom.recognition import first_element
 from chestxray.imaging.radiograph import MAX_PIXELS, Pixels, Radiograph, RadiographError
 
 # What a file may cost; see docs/decisions/untrusted-images.md.
@@ -43,7 +44,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
     Raises:
         RadiographError: another format, too many pixels, truncated or damaged, no projection radiograph.
     """
-    if data[128:132] == b"DICM":
+    if first_element(data) is not None:
         from chestxray.imaging.dicom.decode import decode_dicom  # noqa: PLC0415 # 30 MiB that a service without DICOM need not have
 
         return decode_dicom(data, max_pixels)

@@ -59,8 +59,8 @@ class Radiograph:
         pixels: grey levels, uint8, height × width, upright (EXIF orientation applied); may be read-only.
         format: "PNG", "JPEG" or "DICOM".
         bit_depth: bits per grey level in the file.
-        view_position: of a DICOM file, one of `chestxray.imaging.dicom.decode.VIEWS`; None for another view, and if the
-            file names none.
+        view_position: of a DICOM file, a defined term such as "PA", "AP" or "LL" (PS3.3, C.8.11.5), or "LAT"; None for
+            another view, and if the file names none.
         checks: what its header and its decoding make doubtful or pointless; `chestxray.imaging.quality` adds to them.
     """
 

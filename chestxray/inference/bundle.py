@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from chestxray.errors import UserError
 from chestxray.findings import check_findings
+from chestxray.imaging.radiograph import Check
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
 from chestxray.system.files import write_json
@@ -38,6 +39,8 @@ class Card(BaseModel):
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images, as in `reports/metrics.json`.
+        input_gate: its thresholds, and the shares of good and of other images that it refuses, with n and intervals;
+            empty in bundles from before there was one.
         headlines: those of `metrics` that are shown first, with their titles; older bundles name none.
         intended_use: for people.
         licences: for people.
@@ -57,6 +60,7 @@ class Card(BaseModel):
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
+    input_gate: dict[str, Any] = {}
     headlines: dict[str, str] = {}
     intended_use: str
     licences: tuple[str, ...]
@@ -149,5 +153,19 @@ class Bundle:
         Returns:
             float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration).
         """
-        logits, maps = self.model.logits_and_maps(images)
-        return self.platt.probabilities(logits), maps
+        probabilities, maps, _ = self.examine(images)
+        return probabilities, maps
+
+    def examine(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single, list[list[Check]]]:
+        """Predict as `predict` does, and check in the same run whether the images are like those trained on.
+
+        Args:
+            images: uint8 N × S × S × 1.
+
+        Returns:
+            probabilities and maps, and for each image what the input gate found: nothing if the model has none. A model
+            of phantoms warns and never refuses.
+        """
+        logits, maps, gate = self.model.outputs(images)
+        checks = [self.model.input_gate.checks(scores, self.card.synthetic) for scores in gate]
+        return self.platt.probabilities(logits), maps, checks

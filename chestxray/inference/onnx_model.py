@@ -1,20 +1,36 @@
-"""Run `model.onnx` in ONNX Runtime: raw grey pixels in, logits and heatmaps out."""
+"""Run `model.onnx` in ONNX Runtime: raw grey pixels in; logits, heatmaps and gate scores out."""
 
 import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 from chestxray.errors import UserError
+from chestxray.inference.input_gate import InputGate
 
 NO_OTHER_FILES = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for tensors that a model keeps in other files, which its digest does not cover. Unset, that
 is the working directory; below a device there is no file, so such a model is refused."""
 
 Single = npt.NDArray[np.float32]
+
+
+class Outputs(NamedTuple):
+    """What the model computes for N images.
+
+    Attributes:
+        logits: float32 N × k.
+        maps: parts of the logits, float32 N × h × w × 14.
+        gate: scores of the input gate, float32 N × G; N × 0 of a model that has none.
+    """
+
+    logits: Single
+    maps: Single
+    gate: Single
 
 
 class OnnxModel:
@@ -29,6 +45,7 @@ class OnnxModel:
         size: side of the image that it takes, in pixels.
         input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
+        input_gate: names and thresholds of its gate scores; none in a model from before there were any.
 
     Raises:
         UserError: there is no such file, or ONNX Runtime refuses it.
@@ -48,13 +65,24 @@ class OnnxModel:
         self.size: int = self._session.get_inputs()[0].shape[1]
         self.input_size: int = json.loads(facts["input_size"])
         self.bias: tuple[float, ...] = tuple(json.loads(facts["bias"]))
+        self.input_gate = InputGate(*map(tuple, json.loads(facts.get("input_gate", "[]"))))
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Single:
         """Predict logits: uint8 N × S × S × 1 → float32 N × k."""
         (logits,) = self._session.run(["logits"], {"image": images})
         return np.asarray(logits)
 
-    def logits_and_maps(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
-        """Predict logits and maps: uint8 N × S × S × 1 → float32 N × k and N × h × w × k."""
-        logits, maps = self._session.run(["logits", "maps"], {"image": images})
-        return np.asarray(logits), np.asarray(maps)
+    def gate(self, images: npt.NDArray[np.uint8]) -> Single:
+        """Compute gate scores: uint8 N × S × S × 1 → float32 N × G."""
+        if not self.input_gate.names:
+            return np.zeros((len(images), 0), np.float32)
+        (scores,) = self._session.run(["gate"], {"image": images})
+        return np.asarray(scores)
+
+    def outputs(self, images: npt.NDArray[np.uint8]) -> Outputs:
+        """Compute all in one run: uint8 N × S × S × 1 → logits, maps and gate scores."""
+        if not self.input_gate.names:
+            logits, maps = self._session.run(["logits", "maps"], {"image": images})
+            return Outputs(np.asarray(logits), np.asarray(maps), np.zeros((len(images), 0), np.float32))
+        logits, maps, gate = self._session.run(["logits", "maps", "gate"], {"image": images})
+        return Outputs(np.asarray(logits), np.asarray(maps), np.asarray(gate))

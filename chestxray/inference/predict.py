@@ -60,7 +60,10 @@ def predict_file(
         check_accepted(checks)
     pixels = resize(radiograph.pixels, bundle.card.size)
     decoded = time.perf_counter()
-    probabilities, maps = bundle.predict(pixels[None, ..., None])
+    probabilities, maps, (found,) = bundle.examine(pixels[None, ..., None])
+    checks += found
+    if not accept_anyway:
+        check_accepted(checks)
     predicted = time.perf_counter()
     thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
     return FilePrediction(

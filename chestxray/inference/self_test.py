@@ -37,10 +37,12 @@ def _test(bundle: Bundle) -> None:
         raise BundleError(f"{CARD} and {MODEL} disagree about the names or the order of the findings")
     if (card.size, card.input_size) != (model.size, model.input_size):
         raise BundleError(f"{CARD} and {MODEL} disagree about the size of the image")
-    logits, maps = model.logits_and_maps(np.full((1, card.size, card.size, 1), 128, np.uint8))
+    logits, maps, gate = model.outputs(np.full((1, card.size, card.size, 1), 128, np.uint8))
     if not logits.shape[-1] == maps.shape[-1] == len(card.findings):
         widths = f"{logits.shape[-1]} logits and {maps.shape[-1]} maps"
         raise BundleError(f"{MODEL} has {widths}, {CARD} {len(card.findings)} findings")
     if not np.allclose(maps.mean(axis=(1, 2)) + card.bias, logits, atol=1e-3):
         raise BundleError("the maps do not add up to the logits")
+    if gate.shape != (1, len(model.input_gate.thresholds)) or not np.isfinite(gate).all():
+        raise BundleError("the scores of the input gate are not finite, or not one for each threshold")
     decide(bundle.platt.probabilities(logits), bundle.thresholds)  # raises for what is not finite

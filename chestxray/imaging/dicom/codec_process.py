@@ -1,49 +1,230 @@
-"""Decode JPEG-LS and 12-bit JPEG, each image in a process of its own with limits on time and memory.
+"""Decode codestreams in processes that are kept, so that no damaged one can crash, stall or fill this process.
 
 Why, and what it costs: docs/decisions/dicom-codecs.md.
 """
 
+import atexit
+import errno
+import logging
+import os
+import signal
+import socket
 import subprocess
 import sys
-from pathlib import Path
-from typing import Literal
+import threading
+import time
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-STARTS_WITHIN = 30
-"""Seconds, on a machine that is busy."""
+from chestxray.imaging.dicom import codec_worker
+from chestxray.imaging.dicom.codec_worker import REPLY, REQUEST, TYPES, Codec
+from chestxray.imaging.radiograph import RadiographError
 
-Worker = Literal["jpeg_ls_worker", "jpeg_12_worker"]
-"""The modules beside this one that decode in a process (`chestxray.imaging.dicom.codec_worker`)."""
+Values = npt.NDArray[Any]
+
+ANSWERS_WITHIN = 60.0
+"""Seconds on a machine that is busy; the process limits its own processor time to less."""
 
 
-def decode_in_process(
-    worker: Worker, data: bytes, rows: int, columns: int
-) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Decode a codestream in a process of its own.
+class CodecError(ValueError):
+    """The codestream is damaged: its codec said so, or crashed."""
 
-    Args:
-        worker: the module that decodes it.
-        data: the codestream; `chestxray.imaging.dicom.codestream.check_jpeg` found it to be of this size.
-        rows: height in pixels.
-        columns: width in pixels.
 
-    Returns:
-        rows × columns, uint8 if all values have 8 bits or fewer.
+class CodecProcess:
+    """A process that decodes one codestream at a time; it ends when this process does, or closes it.
 
     Raises:
-        subprocess.SubprocessError, ValueError: it is damaged.
+        OSError: it does not start.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", f"chestxray.imaging.dicom.{worker}", str(rows), str(columns)],
-        input=data,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=Path(__file__).parents[3],
-        env={"OPENBLAS_NUM_THREADS": "1"},  # more threads would each reserve memory
-        timeout=STARTS_WITHIN,
-        check=True,
-    )
-    values = np.frombuffer(done.stdout, np.uint8 if len(done.stdout) == rows * columns else "<u2")
-    return values.reshape(rows, columns)
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        environment = {
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+            "OPENBLAS_NUM_THREADS": "1",  # more threads would each reserve memory
+            "MALLOC_MMAP_THRESHOLD_": str(2**20),  # glibc: the memory of a frame goes back after it
+        }
+        command = [sys.executable, "-P", "-m", codec_worker.__name__]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    process_group=0,  # Ctrl-C in a terminal is for this process, which ends that one
+                )
+        except OSError:
+            self._socket.close()
+            raise
+        if self._receive(REPLY.size, time.monotonic() + ANSWERS_WITHIN)[:1] != bytes([codec_worker.READY]):
+            self.close()
+            raise OSError(errno.ECHILD, "the process for codecs does not start")
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return int(self._process.pid)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can decode."""
+        return self._process.poll() is None
+
+    def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
+        """Decode a codestream: see `decode_in_process`; where something is raised, the process may be dead."""
+        ends = time.monotonic() + ANSWERS_WITHIN
+        request = REQUEST.pack(codec.encode(), rows, columns, components, len(data))
+        try:
+            self._socket.settimeout(ANSWERS_WITHIN)
+            self._socket.sendall(request)
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._died() from None
+        except TimeoutError:
+            self.close()
+            raise subprocess.TimeoutExpired("codec", ANSWERS_WITHIN) from None
+        reply = self._receive(REPLY.size, ends)
+        outcome, kind, found = REPLY.unpack(reply) if reply else (None, b"", 0)
+        if outcome == codec_worker.DECODED and kind in TYPES and found in (1, 3):
+            shape = (rows, columns) if found == 1 else (rows, columns, found)
+            packed = self._receive(rows * columns * found * np.dtype(TYPES[kind]).itemsize, ends)
+            if packed:
+                return np.frombuffer(packed, TYPES[kind]).reshape(shape)
+        if outcome == codec_worker.DAMAGED:
+            raise CodecError
+        if outcome == codec_worker.ANOTHER_SIZE:
+            raise RadiographError("of a codestream of another size or depth than the header says")
+        if outcome == codec_worker.NO_MEMORY:
+            raise RadiographError("of a codestream that takes more memory than any image of its size")
+        raise self._died()
+
+    def _receive(self, count: int, ends: float) -> bytearray:
+        """Return so many bytes, or none if the process died.
+
+        Raises:
+            subprocess.TimeoutExpired: they did not come in time; the process is dead.
+        """
+        data = bytearray(count)
+        rest = memoryview(data)
+        while rest:
+            try:
+                self._socket.settimeout(max(ends - time.monotonic(), 1e-3))
+                received = self._socket.recv_into(rest)
+            except ConnectionResetError:
+                received = 0
+            except TimeoutError:
+                self.close()
+                raise subprocess.TimeoutExpired("codec", ANSWERS_WITHIN) from None
+            if received == 0:
+                return bytearray()
+            rest = rest[received:]
+        return data
+
+    def _died(self) -> Exception:
+        """Return what its death says of the codestream."""
+        self.close()
+        status = self._process.returncode
+        if status == -signal.SIGPROF:
+            return RadiographError("of a codestream that takes more time than any image of its size")
+        logging.getLogger(__name__).warning("a codec died: %d", status)
+        if status == -signal.SIGKILL:  # by the system, which has no memory left
+            return MemoryError()
+        return CodecError("crashed")
+
+    def close(self) -> None:
+        """End the process."""
+        self.forget()
+        try:
+            self._process.wait(0.1)  # it may be about to die of its own
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def forget(self) -> None:
+        """Leave the process to the one that this was forked from."""
+        self._socket.close()
+
+
+class CodecPool:
+    """As many processes as threads decode at the same time, at most one a core; they are kept.
+
+    Attributes:
+        processes: all of them.
+    """
+
+    def __init__(self) -> None:
+        self.processes: set[CodecProcess] = set()
+        self._idle: list[CodecProcess] = []
+        self._slots = threading.Semaphore(os.cpu_count() or 1)
+        self._lock = threading.Lock()
+
+    def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
+        """Decode in a process that is idle, or in another one if there is none."""
+        with self._slots:
+            process = self._take()
+            try:
+                return process.decode(codec, data, rows, columns, components)
+            finally:
+                self._idle.append(process)
+
+    def _take(self) -> CodecProcess:
+        with self._lock:
+            while self._idle:
+                process = self._idle.pop()
+                if process.alive:
+                    return process
+                process.close()
+                self.processes.discard(process)
+        process = CodecProcess()
+        with self._lock:
+            self.processes.add(process)
+        return process
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in list(self.processes):
+            process.close()
+
+
+_pool = CodecPool()
+
+
+def _begin_anew() -> None:
+    """Leave the processes to the process that this one was forked from."""
+    global _pool  # noqa: PLW0603
+    for process in _pool.processes:
+        process.forget()
+    _pool = CodecPool()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+@atexit.register
+def _end() -> None:
+    _pool.close()
+
+
+def decode_in_process(codec: Codec, data: bytes, rows: int, columns: int, components: int = 1) -> Values:
+    """Decode a codestream in a process of its own, which is started by the first and kept for the next.
+
+    Args:
+        codec: what decodes it.
+        data: the codestream.
+        rows: height in pixels.
+        columns: width in pixels.
+        components: as many as it has at most, for the bounds of time and memory.
+
+    Returns:
+        rows × columns or rows × columns × 3; uint8 or uint16, or int8 or int16 where the codestream has signs.
+
+    Raises:
+        CodecError: it is damaged.
+        RadiographError: it has another size, or takes more time or memory than an image of its size.
+        OSError, subprocess.TimeoutExpired: the machine failed, the file may be good.
+    """
+    return _pool.decode(codec, data, rows, columns, components)

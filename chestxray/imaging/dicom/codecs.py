@@ -1,27 +1,55 @@
-"""Decode the codestream of a compressed DICOM frame with the codec of its transfer syntax (PS3.5, annexes A.4 and G).
+"""Decode the codestream of a compressed DICOM frame with the codec that its first bytes ask for (PS3.5, annex A.4).
 
-`CODECS` is the table; which libraries decode, and why, is told in docs/decisions/dicom-codecs.md.
+The transfer syntax says only whether values may be inexact: files exist whose syntax names another kind of JPEG than
+they hold. Which libraries decode, and why, is told in docs/decisions/dicom-codecs.md.
 """
 
 import struct
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydicom import uid
-from pydicom.pixels.decoders.base import get_decoder
 
 from chestxray.imaging.dicom.codec_process import decode_in_process
-from chestxray.imaging.dicom.codestream import JPEG_LS, LOSSLESS, SEQUENTIAL, check_jpeg, check_jpeg2000
+from chestxray.imaging.dicom.codec_worker import Codec
+from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
-from chestxray.imaging.dicom.jpeg_lossless import decode_lossless_jpeg
+from chestxray.imaging.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Codec = Callable[[bytes, DicomFile], Values]
-"""Codestream and header to values, rows × columns."""
+
+LOSSLESS = frozenset(
+    {
+        uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless,
+        uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, "1.2.840.10008.1.2.4.110",
+    }
+)  # fmt: skip
+LOSSY = frozenset(
+    {
+        uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K,
+        "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112",
+    }
+)  # fmt: skip
+"""The last three of both are JPEG XL, which pydicom does not name."""
+
+SUPPORTED = "native, deflated, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K and JPEG XL are accepted"
+
+SIGNATURES: dict[bytes, Codec] = {
+    b"\xff\x4f\xff\x51": "jpeg-2000",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "jpeg-2000",  # boxes around it
+    b"\xff\x0a": "jpeg-xl",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "jpeg-xl",
+}
+"""Codecs by the first bytes of a codestream, all but the JPEG family's."""
+
+DCT = frozenset({0xC0, 0xC1, 0xC2})
+"""Markers of JPEG frames that are inexact: baseline, extended, progressive."""
+LOSSLESS_JPEG = 0xC3
+
+OVERSHOOT = 4
+"""Inexact values may go beyond the bits stored by this part of their range; more is another depth than announced."""
 
 
 def decode_frame(frame: bytes, file: DicomFile) -> Values:
@@ -32,29 +60,79 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
         file: its header.
 
     Returns:
-        rows × columns, uint8 or uint16 by the bits allocated, signs extended or not.
+        rows × columns, of colours × 3, uint8 or uint16 by the bits allocated, signs extended or not.
 
     Raises:
-        RadiographError: a transfer syntax that is not supported, a codestream of another size or kind than the header
-            announces, or values that need more bits than it announces.
+        RadiographError: a transfer syntax or codestream that is not supported, one of another size than the header
+            announces or with fewer pixels, colours in a grey image, or values that need more bits than announced.
         Exception: of any kind, from the codecs, for damaged pixels.
     """
-    if file.syntax not in CODECS:
-        raise RadiographError("of a transfer syntax that is not supported")
-    values = CODECS[file.syntax](frame, file)
-    if file.syntax != uid.RLELossless:  # which has no count of bits of its own, and may hold an overlay
-        _check_range(values, file)
+    if file.syntax == uid.RLELossless:  # which has no count of bits of its own, and may hold an overlay
+        return _decode_rle(frame, file)
+    if file.syntax not in LOSSLESS | LOSSY:
+        raise RadiographError(f"of the transfer syntax {file.syntax.name}; {SUPPORTED}")
+    if frame.startswith(START_OF_IMAGE):
+        values, inexact = _decode_jpeg(frame, file)
+    else:
+        codec = next((codec for start, codec in SIGNATURES.items() if frame.startswith(start)), None)
+        if codec is None:
+            raise RadiographError(f"of a codestream of no known kind; {SUPPORTED}")
+        values, inexact = decode_in_process(codec, frame, *file.shape, file.samples), False
+    in_range = _in_range(_as_announced(values, file), file, inexact or file.syntax in LOSSY)
     deep = file.elements.BitsAllocated == 16
-    return values.astype(np.uint16, copy=False) if deep else values.astype(np.uint8, copy=False)
+    return in_range.astype(np.uint16, copy=False) if deep else in_range.astype(np.uint8, copy=False)
 
 
-def _check_range(values: Values, file: DicomFile) -> None:
-    """Refuse values that the bits stored can't hold; a codestream may announce more bits as long as none needs them."""
+def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Samples, bool]:
+    """Decode JPEG or JPEG-LS; return whether its values are inexact as well."""
+    jpeg = read_jpeg(frame)
+    if (jpeg.rows, jpeg.columns) != file.shape or jpeg.components not in (1, 3):
+        raise RadiographError("of a codestream of another size than the header says, or of neither 1 nor 3 components")
+    if jpeg.frame == JPEG_LS:
+        return decode_in_process("jpeg-ls", frame, *file.shape, jpeg.components), False
+    if jpeg.frame not in DCT and jpeg.frame != LOSSLESS_JPEG:
+        raise RadiographError("of a kind of JPEG that is not supported: hierarchical or arithmetic")
+
+    def decode(data: bytes) -> Samples:
+        codec: Codec = "jpeg" if jpeg.components == 1 else "jpeg-3"
+        return decode_in_process(codec, data, *file.shape, jpeg.components)
+
+    values = decode(frame)
+    check_complete(frame, values, decode)
+    return values, jpeg.frame in DCT
+
+
+def _as_announced(values: Samples, file: DicomFile) -> Samples:
+    """Return as many components as the header says, which may call a grey codestream colour, or the other way round."""
+    if (values.ndim == 3) == (file.samples == 3):
+        return values
+    if values.ndim == 2:
+        return np.repeat(values[..., None], 3, axis=-1)
+    grey = grey_channel(values, file.elements.BitsStored)
+    if grey is None:
+        raise RadiographError(
+            "SamplesPerPixel is 1 and pixels have colours; grey pixels are accepted", "not-a-radiograph"
+        )
+    return grey
+
+
+def _in_range(values: Samples, file: DicomFile, inexact: bool) -> Samples:
+    """Clamp inexact values a little beyond the bits stored; refuse exact ones, of which the header must be wrong.
+
+    A codestream may announce more bits as long as no value needs them.
+    """
     bits = int(file.elements.BitsStored)
-    signed = bool(file.elements.PixelRepresentation)
+    signed = file.elements.PixelRepresentation == 1
     numbers = values.view(f"i{values.itemsize}") if signed else values  # the sign may be extended
-    if numbers.max() >= 1 << bits or numbers.min() < -(1 << bits - 1):
-        raise RadiographError(f"of values that need more than the {bits} bits that the header says")
+    low = -(1 << bits - 1) if signed else 0
+    high = (1 << bits - (signed and values.dtype.kind == "i")) - 1
+    least, most = int(numbers.min()), int(numbers.max())
+    if low <= least and most <= high:
+        return numbers
+    allowed = (1 << bits) // OVERSHOOT if inexact else 0
+    if least < low - allowed or most > high + allowed:
+        raise RadiographError(f"of values beyond the {bits} bits that BitsStored and PixelRepresentation say")
+    return np.clip(numbers, low, high)
 
 
 def _decode_rle(frame: bytes, file: DicomFile) -> Values:
@@ -66,77 +144,16 @@ def _decode_rle(frame: bytes, file: DicomFile) -> Values:
     count = int(elements.Rows * elements.Columns)
     planes = int(elements.BitsAllocated // 8)
     segments, *offsets = struct.unpack_from("<16L", frame)
-    if segments != planes:
-        raise RadiographError("truncated or damaged")
-    ends = [*offsets[1:planes], len(frame)]
+    if segments != planes * file.samples:
+        raise RadiographError(f"of {segments} RLE segments, where its header says {planes * file.samples}")
+    ends = [*offsets[1:segments], len(frame)]
     unpacked = [
-        Image.frombytes("L", (count, 1), frame[start:end], "packbits", "L").tobytes()
-        for start, end in zip(offsets[:planes], ends, strict=True)
+        np.frombuffer(Image.frombytes("L", (count, 1), frame[start:end], "packbits", "L").tobytes(), np.uint8)
+        for start, end in zip(offsets[:segments], ends, strict=True)
     ]
-    values = np.frombuffer(unpacked[0], np.uint8)
-    deep: Values = values
     if planes == 2:
-        deep = np.stack([np.frombuffer(unpacked[1], np.uint8), values], axis=-1).view("<u2")
-    return deep.reshape(elements.Rows, elements.Columns)
-
-
-def _decode_baseline_jpeg(frame: bytes, file: DicomFile) -> Values:
-    check_jpeg(frame, SEQUENTIAL, *file.shape)
-    return _decode_with_pillow(frame, file)
-
-
-def _decode_extended_jpeg(frame: bytes, file: DicomFile) -> Values:
-    """Decode JPEG of 12 bits, or of 8, which the transfer syntax allows as well."""
-    bits = check_jpeg(frame, SEQUENTIAL, *file.shape)
-    return decode_in_process("jpeg_12_worker", frame, *file.shape) if bits == 12 else _decode_with_pillow(frame, file)
-
-
-def _decode_lossless_jpeg(frame: bytes, file: DicomFile) -> Values:
-    check_jpeg(frame, LOSSLESS, *file.shape)
-    return decode_lossless_jpeg(frame, *file.shape)
-
-
-def _decode_jpeg_ls(frame: bytes, file: DicomFile) -> Values:
-    check_jpeg(frame, JPEG_LS, *file.shape)
-    return decode_in_process("jpeg_ls_worker", frame, *file.shape)
-
-
-def _decode_jpeg_2000(frame: bytes, file: DicomFile) -> Values:
-    check_jpeg2000(frame, *file.shape)
-    return _decode_with_pillow(frame, file, bits_allocated=16)  # of more bits, pydicom would keep the lowest alone
-
-
-def _decode_with_pillow(frame: bytes, file: DicomFile, **overrides: int) -> Values:
-    """Decode a JPEG or JPEG 2000 codestream as pydicom does with Pillow."""
-    elements = file.elements
-    rows, columns = file.shape
-    options: dict[str, Any] = {
-        "rows": rows,
-        "columns": columns,
-        "bits_allocated": int(elements.BitsAllocated),
-        "bits_stored": int(elements.BitsStored),
-        "pixel_representation": int(elements.PixelRepresentation),
-        "photometric_interpretation": str(elements.PhotometricInterpretation),
-        "samples_per_pixel": 1,
-        "number_of_frames": 1,
-        "pixel_keyword": "PixelData",
-        **overrides,
-    }
-    item = struct.pack("<LLLL", 0xE000FFFE, 0, 0xE000FFFE, len(frame)) + frame  # after an empty table of offsets
-    array, _ = get_decoder(file.syntax).as_array(item, raw=True, decoding_plugin="pillow", **options)
-    values: Values = array.view(f"u{array.itemsize}")
-    return values.reshape(elements.Rows, elements.Columns)
-
-
-CODECS: dict[str, Codec] = {
-    uid.RLELossless: _decode_rle,
-    uid.JPEGBaseline8Bit: _decode_baseline_jpeg,
-    uid.JPEGExtended12Bit: _decode_extended_jpeg,
-    uid.JPEGLossless: _decode_lossless_jpeg,
-    uid.JPEGLosslessSV1: _decode_lossless_jpeg,
-    uid.JPEGLSLossless: _decode_jpeg_ls,
-    uid.JPEGLSNearLossless: _decode_jpeg_ls,
-    uid.JPEG2000Lossless: _decode_jpeg_2000,
-    uid.JPEG2000: _decode_jpeg_2000,
-}
-"""By transfer syntax; those that are not here are refused."""
+        unpacked = [
+            np.stack(pair, axis=-1).view("<u2")[:, 0] for pair in zip(unpacked[1::2], unpacked[::2], strict=True)
+        ]
+    values: Values = unpacked[0] if file.samples == 1 else np.stack(unpacked, axis=-1)
+    return values.reshape(*file.shape, *values.shape[1:])

@@ -1,7 +1,8 @@
-"""Decode a DICOM file of one digital projection radiograph (CR, DX) to grey pixels.
+"""Decode a DICOM file of one projection radiograph (CR, DX, or a secondary capture of one) to grey pixels.
 
-One step a module: `header` reads the file up to its pixels, `pixel_data` decodes the pixels to stored values, with one
-of the `codecs` if they are compressed, and `grayscale` turns stored values into grey levels. The file is not trusted:
+One step a module: `header` reads the file up to its pixels, `description` makes numbers and words of its elements,
+`pixel_data` decodes the pixels to stored values, with one of the `codecs` if they are compressed, `grayscale` or
+`colour` turns stored values into grey levels, and `projection` checks what was pictured. The file is not trusted:
 sizes are checked before a pixel is decoded, no more elements are read than any real file has, and no text of it is
 ever shown (see docs/decisions/untrusted-images.md).
 """
@@ -10,50 +11,41 @@ import logging
 import subprocess
 import traceback
 
-from pydicom import Dataset
-
+from chestxray.imaging.dicom.colour import grey_of_colours
+from chestxray.imaging.dicom.description import check_described
 from chestxray.imaging.dicom.grayscale import grey_levels
 from chestxray.imaging.dicom.header import DicomFile, read_file
 from chestxray.imaging.dicom.pixel_data import stored_values
-from chestxray.imaging.radiograph import Radiograph, RadiographError
-
-VIEWS = frozenset({"PA", "AP", "LL", "RL", "LAT", "RLD", "LLD", "RLO", "LLO"})
-"""View positions of chest radiographs (PS3.3 C.8.11.5), and LAT, which old devices write."""
+from chestxray.imaging.dicom.projection import header_checks, upright, view_of
+from chestxray.imaging.radiograph import Check, Pixels, Radiograph, RadiographError
 
 LOGGED_FRAMES = 5
 """The innermost of a traceback, which nested sequences make a thousand frames deep."""
-
-MODALITIES = frozenset({"CR", "DX"})
-SOP_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.1",  # computed radiography
-        "1.2.840.10008.5.1.4.1.1.1.1",  # digital X-ray, for presentation
-        "1.2.840.10008.5.1.4.1.1.1.1.1",  # digital X-ray, for processing
-        "1.2.840.10008.5.1.4.1.1.7",  # secondary capture
-    }
-)
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
     """Decode a DICOM file (PS3.10) to 8-bit grey.
 
     Grey levels are those that a viewer shows at first: modality LUT or rescale, then the first VOI LUT or window,
-    then MONOCHROME1 inverted (`chestxray.imaging.dicom.grayscale`).
+    then MONOCHROME1 inverted (`chestxray.imaging.dicom.grayscale`). Images that are mirrored or upside down by
+    PatientOrientation are turned. What is doubtful is in the checks of the result, also another part of the body.
 
     Args:
-        data: the whole file, with its preamble, which is not looked at.
+        data: the whole file, from its preamble, which is not looked at, from its meta header or from its data set on.
         max_pixels: the most pixels to accept.
 
     Raises:
-        RadiographError: no projection radiograph of one grey frame, too many pixels, a transfer syntax that is not
-            supported, truncated or damaged; the log names the type and the place of what was raised, not its message.
+        RadiographError: no radiograph of one grey frame, too many pixels, a transfer syntax that is not supported,
+            truncated or damaged; the log names the type and the place of what was raised, not its message.
         MemoryError, OSError, subprocess.TimeoutExpired: the machine failed, the file may be good.
     """
     try:
         file = read_file(data)
-        bits = _checked_bits(file, max_pixels)
-        pixels = grey_levels(stored_values(file), file.elements)
-        return Radiograph(pixels, "DICOM", bits, _view_position(file.elements))
+        check_described(file.elements, max_pixels)
+        pixels, doubts = _shown(file)
+        pixels, turns = upright(pixels, file.elements)
+        checks = (*file.checks, *doubts, *header_checks(file.elements), *turns)
+        return Radiograph(pixels, "DICOM", file.elements.BitsStored, view_of(file.elements), checks)
     except (RadiographError, MemoryError, subprocess.TimeoutExpired):
         raise
     except Exception as error:
@@ -65,29 +57,9 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
         raise RadiographError("truncated or damaged") from None
 
 
-def _checked_bits(file: DicomFile, max_pixels: int) -> int:
-    """Return the bits stored per pixel, once the header describes one grey radiograph that is not too large."""
-    elements = file.elements
-    if elements.get("SOPClassUID") not in SOP_CLASSES or elements.get("Modality") not in MODALITIES:
-        raise RadiographError("not a digital projection radiograph (CR or DX)", "not-a-radiograph")
-    frames = int(elements.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise RadiographError("not a single frame", "not-a-radiograph")
-    if elements.SamplesPerPixel != 1 or elements.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise RadiographError("not grey", "not-a-radiograph")
-    if elements.Rows * elements.Columns > max_pixels:
-        raise RadiographError(
-            f"{elements.Columns}×{elements.Rows} pixels are more than {max_pixels:,}", "image-too-large"
-        )
-    allocated = int(elements.BitsAllocated)
-    stored = int(elements.BitsStored)
-    if allocated not in (8, 16) or not 8 <= stored <= allocated or elements.HighBit != stored - 1:
-        raise RadiographError("not of 8 to 16 bits per pixel in 8 or 16")
-    if elements.Rows * elements.Columns == 0:
-        raise RadiographError("no pixels")
-    return stored
-
-
-def _view_position(elements: Dataset) -> str | None:
-    view = elements.get("ViewPosition")
-    return view if isinstance(view, str) and view in VIEWS else None
+def _shown(file: DicomFile) -> tuple[Pixels, tuple[Check, ...]]:
+    """Return the grey levels that a viewer shows, and what is doubtful of them."""
+    elements, values = file.elements, stored_values(file)
+    if file.samples == 1:
+        return grey_levels(values, elements)
+    return grey_of_colours(values, elements.PhotometricInterpretation, elements.BitsStored), ()

@@ -13,38 +13,55 @@ from typing import Protocol
 
 import pydicom
 from pydicom import Dataset
+from pydicom._uid_dict import UID_dictionary
 from pydicom.charset import default_encoding
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset, read_sequence
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from chestxray.imaging.radiograph import RadiographError
+from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, Elements, described
+from chestxray.imaging.dicom.numbers import texts
+from chestxray.imaging.dicom.recognition import encoding_of, first_element
+from chestxray.imaging.radiograph import Check, RadiographError
 
 PYDICOM_WARNINGS = ("ignore", None, Warning, re.compile("pydicom"), 0)
 """The entry that `warnings.filterwarnings("ignore", module="pydicom")` makes in `warnings.filters`."""
-
-META = 132
-"""Bytes before the first element: the preamble and DICM."""
 
 MAX_READS = 20_000
 """Real radiographs have some hundreds of elements; each costs a read or two."""
 
 MAX_VALUE_BYTES = 1024
 MAX_UID_BYTES = 64
-MAX_SEQUENCE_BYTES = 256 * 1024
-"""A look-up table has 128 KiB at most."""
+MAX_SEQUENCE_BYTES = 2 * 1024 * 1024
+"""A table of 65,536 entries has 128 KiB; a film may carry one for each of the ways in which it is looked at."""
 
-MAX_INFLATED_HEADER = 1024 * 1024
-WANTED = (
-    "SOPClassUID", "Modality", "ViewPosition", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames",
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleIntercept",
-    "RescaleSlope", "ModalityLUTSequence",
-)  # fmt: skip
-TAGS: list[BaseTag | int] = [Tag(name) for name in WANTED]
-SEQUENCES = frozenset({"VOILUTSequence", "ModalityLUTSequence"})
+MAX_INFLATED_HEADER = 4 * 1024 * 1024
+WANTED = (*WORDS, *WHOLE, *REAL, *TABLES, *CODES)
+NAMES = {Tag(name): name for name in WANTED}
+TAGS: list[BaseTag | int] = [*NAMES]
+SEQUENCES = frozenset({*TABLES, *CODES})
+LUT_DATA = Tag("LUTData")
+META_TAGS: list[BaseTag | int] = [Tag("TransferSyntaxUID"), Tag("MediaStorageSOPClassUID")]
+SYNTAX_OF_ENCODING = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
+JPEG_XL = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
+"""Transfer syntaxes of the standard that pydicom does not know."""
+
 CHARACTER_SET = {b"\x08\0\x05\0": b"\x08\0\0\0", b"\0\x08\0\x05": b"\0\x08\0\0"}
 """The tag (0008,0005), in both orders of bytes, and that of a group length, which pydicom does not interpret."""
 
@@ -97,27 +114,34 @@ class DicomFile:
     """The header of a DICOM file, and where its pixel data are.
 
     Attributes:
-        elements: those of `WANTED` that the file has.
+        elements: those of `WANTED` that the file has, as `chestxray.imaging.dicom.description.described` reads them.
         syntax: transfer syntax.
         pixel_vr: value representation of the pixel data, None if implicit.
         length: of the pixel data in bytes, as the file has it; `UNDEFINED` if they are items, with a codestream inside.
         data: the whole file, or the header of a deflated one, inflated.
         offset: of the first byte of the pixel data in it, or beyond.
+        checks: what is doubtful of the elements.
         inflater: of a deflated file, with the rest of it.
     """
 
-    elements: Dataset
+    elements: Elements
     syntax: UID
     pixel_vr: str | None
     length: int
     data: bytes
     offset: int
+    checks: tuple[Check, ...] = ()
     inflater: Inflater | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return int(self.elements.Rows), int(self.elements.Columns)
+
+    @property
+    def samples(self) -> int:
+        """1 of a grey pixel, 3 of one that may have a colour."""
+        return int(self.elements.SamplesPerPixel)
 
     def native(self, count: int) -> memoryview:
         """Return the first `count` bytes of the pixel data, inflated if the file is deflated.
@@ -153,23 +177,35 @@ def read_file(data: bytes) -> DicomFile:
         Exception: of any kind, from pydicom, for a damaged file.
     """
     _silence_pydicom()
+    start = first_element(data)
+    if start is None:
+        raise RadiographError("neither PNG nor JPEG nor DICOM", "unsupported-format")
     stream = BoundedStream(data)
-    stream.seek(META)
+    stream.seek(start)
     meta = read_dataset(
-        stream,
-        False,
-        True,
-        stop_when=lambda tag, _vr, _length: tag.group != 2,
-        specific_tags=[Tag("TransferSyntaxUID")],
+        stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2, specific_tags=META_TAGS
     )
-    syntax = _uid(meta.get_item("TransferSyntaxUID").value)
-    if syntax.is_private or not syntax.is_transfer_syntax:
-        raise RadiographError("of an unknown transfer syntax")
+    syntax = _syntax(meta, data[stream.tell() : stream.tell() + MAX_VALUE_BYTES])
+    named = texts(meta.get_item("MediaStorageSOPClassUID")) if "MediaStorageSOPClassUID" in meta else []
+    origin = named[0] if named else ""
     if syntax != DeflatedExplicitVRLittleEndian:
-        return _read_elements(stream, data, syntax)
+        return _read_elements(stream, data, syntax, origin)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     head = inflater.decompress(memoryview(data)[stream.tell() :], MAX_INFLATED_HEADER)
-    return replace(_read_elements(BoundedStream(head), head, syntax), inflater=inflater)
+    return replace(_read_elements(BoundedStream(head), head, syntax, origin), inflater=inflater)
+
+
+def _syntax(meta: Dataset, head: bytes) -> UID:
+    """Return the transfer syntax that the meta header names; without one, what the data set looks like."""
+    encoding = encoding_of(head)
+    if "TransferSyntaxUID" not in meta and encoding is not None:
+        return SYNTAX_OF_ENCODING[encoding]
+    value = meta.get_item("TransferSyntaxUID").value if "TransferSyntaxUID" in meta else b""
+    if isinstance(value, bytes) and len(value) <= MAX_UID_BYTES:
+        syntax = UID(value.decode("ascii", "replace").strip("\0 "))
+        if not syntax.is_private and syntax.is_transfer_syntax:
+            return syntax
+    raise RadiographError("TransferSyntaxUID is absent or names no transfer syntax of the standard")
 
 
 def _silence_pydicom() -> None:
@@ -180,11 +216,13 @@ def _silence_pydicom() -> None:
     """
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    for name, meaning in JPEG_XL.items():
+        UID_dictionary.setdefault(name, (meaning, "Transfer Syntax", "", "", ""))
     if warnings.filters[:1] != [PYDICOM_WARNINGS]:
         warnings.filterwarnings("ignore", module="pydicom")
 
 
-def _read_elements(stream: BoundedStream, data: bytes, syntax: UID) -> DicomFile:
+def _read_elements(stream: BoundedStream, data: bytes, syntax: UID, origin: str) -> DicomFile:
     found = _PixelElement()
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -193,38 +231,36 @@ def _read_elements(stream: BoundedStream, data: bytes, syntax: UID) -> DicomFile
         found.tag, found.vr, found.length = int(tag), vr, length
         return True
 
-    elements = read_dataset(
-        stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=at_pixels, specific_tags=TAGS
-    )
+    raw = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=at_pixels, specific_tags=TAGS)
+    if found.tag == 0:
+        raise RadiographError("PixelData is absent, or the file is truncated before it", "not-a-radiograph")
     if found.tag != PIXEL_DATA:
-        raise RadiographError("no pixels of whole numbers", "not-a-radiograph")
-    _check_lengths(elements)
+        raise RadiographError("PixelData is absent; pixels of whole numbers are accepted", "not-a-radiograph")
+    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated)
     offset = stream.tell() + (8 if found.vr is None else 12)
-    return DicomFile(elements, syntax, found.vr, found.length, data, offset)
+    return DicomFile(elements, syntax, found.vr, found.length, data, offset, checks)
 
 
-def _uid(value: object) -> UID:
-    if not isinstance(value, bytes) or len(value) > MAX_UID_BYTES:
-        raise RadiographError("of an unknown transfer syntax")
-    return UID(value.decode("ascii").rstrip("\0 "))
-
-
-def _check_lengths(elements: Dataset) -> None:
-    """Refuse long values before any is interpreted, which makes it larger; sequences are opened for it."""
-    for name in WANTED:
-        if name not in elements:
+def _opened(raw: Dataset) -> dict[str, RawDataElement | DataElement]:
+    """Return the elements by keyword, with sequences opened, once none is too long to be interpreted."""
+    opened: dict[str, RawDataElement | DataElement] = {}
+    for element in raw.values():
+        name = NAMES.get(element.tag)
+        if name is None:
             continue
-        element = elements.get_item(name)
-        value = element.value
-        limit = MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES
-        if isinstance(value, bytes) and len(value) > limit:
-            raise RadiographError("longer values than any radiograph has")
-        if name in SEQUENCES and isinstance(element, RawDataElement):
-            value = _sequence(element)
-            elements.add_new(element.tag, "SQ", value)
-        inside = [raw.value for item in value for raw in item.values()] if isinstance(value, Sequence) else []
-        if any(isinstance(part, bytes) and len(part) > limit for part in inside):
-            raise RadiographError("longer values than any radiograph has")
+        _check_length(element.value, MAX_SEQUENCE_BYTES if name in SEQUENCES else MAX_VALUE_BYTES)
+        opened[name] = element
+        if name in SEQUENCES:
+            value = _sequence(element) if isinstance(element, RawDataElement) else element.value
+            opened[name] = DataElement(element.tag, "SQ", value)
+            for part in (part for item in value for part in item.values()):
+                _check_length(part.value, MAX_SEQUENCE_BYTES if part.tag == LUT_DATA else MAX_VALUE_BYTES)
+    return opened
+
+
+def _check_length(value: object, limit: int) -> None:
+    if isinstance(value, bytes) and len(value) > limit:
+        raise RadiographError("longer values than any radiograph has")
 
 
 def _sequence(element: RawDataElement) -> Sequence:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from pydicom.encaps import generate_fragments, parse_basic_offsets
+from pydicom.uid import RLELossless
 
 from chestxray.imaging.dicom.codecs import Values, decode_frame
 from chestxray.imaging.dicom.header import UNDEFINED, BoundedStream, DicomFile
@@ -12,8 +13,8 @@ def stored_values(file: DicomFile) -> Values:
     """Decode the one frame.
 
     Returns:
-        rows × columns, uint8 or uint16 by the bits allocated; of each value the bits stored, in two's complement if
-        values are signed, and zeros above.
+        rows × columns, of colours × 3, uint8 or uint16 by the bits allocated; of each value the bits stored, in two's
+        complement if values are signed, and zeros above.
 
     Raises:
         RadiographError: fewer pixels than rows and columns, or a transfer syntax that is not supported.
@@ -24,6 +25,9 @@ def stored_values(file: DicomFile) -> Values:
         raise RadiographError("truncated or damaged")
     values = decode_frame(_codestream(file), file) if compressed else _native_values(file)
     bits = int(file.elements.BitsStored)
+    # Not the lowest ones, as was allowed until 2006; a codestream, as opposed to RLE, has no other bits.
+    below = file.elements.HighBit + 1 - bits if not compressed or file.syntax == RLELossless else 0
+    values = values >> np.array(below, values.dtype) if below else values
     # The bits above may hold an overlay.
     return values if bits == 8 * values.itemsize else values & np.array((1 << bits) - 1, values.dtype)
 
@@ -31,7 +35,8 @@ def stored_values(file: DicomFile) -> Values:
 def _native_values(file: DicomFile) -> Values:
     elements = file.elements
     order = "<" if file.syntax.is_little_endian else ">"
-    count = int(elements.Rows * elements.Columns)
+    subsampled = elements.PhotometricInterpretation == "YBR_FULL_422"  # two pixels share their colour
+    count = elements.Rows * elements.Columns * (2 if subsampled else file.samples)
     deep = elements.BitsAllocated == 16
     if deep or (order == ">" and file.pixel_vr == "OW"):
         # Big endian swaps the bytes of words, even if each of them is a pixel.
@@ -40,7 +45,21 @@ def _native_values(file: DicomFile) -> Values:
         values: Values = words if deep else words.view(np.uint8)[:count]
     else:
         values = np.frombuffer(file.native(count), np.uint8)
-    return values.reshape(elements.Rows, elements.Columns)
+    return values.reshape(file.shape) if file.samples == 1 else _colours(values, file)
+
+
+def _colours(values: Values, file: DicomFile) -> Values:
+    """Arrange the samples of native colours (PS3.3, C.7.6.3.1.2, C.7.6.3.1.3) as rows × columns × 3."""
+    elements = file.elements
+    if elements.PhotometricInterpretation == "YBR_FULL_422":
+        if elements.Columns % 2:
+            raise RadiographError("Columns is odd; with YBR_FULL_422 an even number is accepted")
+        pairs = values.reshape(elements.Rows, elements.Columns // 2, 4)
+        return pairs[..., [0, 2, 3, 1, 2, 3]].reshape(*file.shape, 3)
+    if elements.PlanarConfiguration == 1:
+        planes: Values = values.reshape(3, *file.shape).transpose(1, 2, 0)
+        return planes
+    return values.reshape(*file.shape, 3)
 
 
 def _codestream(file: DicomFile) -> bytes:

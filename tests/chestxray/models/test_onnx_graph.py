@@ -34,7 +34,7 @@ def test_onnx_computes_what_keras_computes(published: PretrainedConfig, alpha: f
     model = classifier(config, 72)
     set_weights(model, weights)
     expected = model.predict(IMAGES, verbose=0)
-    logits, maps = onnx_model(weights, config).logits_and_maps(IMAGES)
+    logits, maps, _ = onnx_model(weights, config).outputs(IMAGES)
     np.testing.assert_allclose(logits, expected["logits"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(maps, expected["maps"], rtol=1e-4, atol=1e-3)
     assert maps.shape == (5, 2, 2, 14) and expected["logits"].std() > 0.01
@@ -42,15 +42,15 @@ def test_onnx_computes_what_keras_computes(published: PretrainedConfig, alpha: f
 
 def test_maps_add_up_to_the_logits(tiny_weights: LayerWeights) -> None:
     model = onnx_model(tiny_weights)
-    logits, maps = model.logits_and_maps(IMAGES)
+    logits, maps, _ = model.outputs(IMAGES)
     np.testing.assert_allclose(maps.mean(axis=(1, 2)) + model.bias, logits, rtol=1e-4, atol=1e-5)
     assert (model.size, model.input_size) == (72, 64)
 
 
 def test_the_prediction_does_not_know_left_from_right_but_the_maps_do(tiny_weights: LayerWeights) -> None:
     model = onnx_model(tiny_weights)
-    logits, maps = model.logits_and_maps(IMAGES)
-    mirrored_logits, mirrored_maps = model.logits_and_maps(np.ascontiguousarray(IMAGES[:, :, ::-1]))
+    logits, maps, _ = model.outputs(IMAGES)
+    mirrored_logits, mirrored_maps, _ = model.outputs(np.ascontiguousarray(IMAGES[:, :, ::-1]))
     np.testing.assert_allclose(mirrored_logits, logits, atol=1e-4)
     np.testing.assert_allclose(mirrored_maps[:, :, ::-1], maps, atol=1e-4)
 
@@ -83,7 +83,7 @@ def test_maps_are_grad_cam(tiny_weights: LayerWeights) -> None:
         cells = activations.shape[1] * activations.shape[2]
         return np.asarray(tf.reduce_sum(importance * activations, axis=-1)) * cells
 
-    _, maps = onnx_model(tiny_weights).logits_and_maps(IMAGES)
+    _, maps, _ = onnx_model(tiny_weights).outputs(IMAGES)
     for finding in (0, 5, 13):
         straight = grad_cam(crop, finding)
         mirrored = grad_cam(crop[:, :, ::-1], finding)

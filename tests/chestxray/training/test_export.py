@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import MODEL
+from chestxray.inference.onnx_model import Outputs
 from chestxray.models.keras_model import classifier
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import HEAD
@@ -95,13 +96,13 @@ def test_a_graph_that_disagrees_with_keras_is_not_exported(
 def test_maps_that_do_not_add_up_are_not_exported(
     dataset: Dataset, tiny_weights: LayerWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = module.OnnxModel.logits_and_maps
+    real = module.OnnxModel.outputs
 
-    def shifted(network: module.OnnxModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits, maps = real(network, images)
-        return logits, maps + np.float32(0.01)
+    def shifted(network: module.OnnxModel, images: np.ndarray) -> Outputs:
+        outputs = real(network, images)
+        return outputs._replace(maps=outputs.maps + np.float32(0.01))
 
-    monkeypatch.setattr(module.OnnxModel, "logits_and_maps", shifted)
+    monkeypatch.setattr(module.OnnxModel, "outputs", shifted)
     with pytest.raises(ParityError, match=r"mean\(map\) \+ bias misses the logit"):
         export(tiny_weights, dataset, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,63 +1,246 @@
-"""Codecs in a process of their own decode, and are stopped where they would not end."""
+"""Codecs decode in a process that is kept, stopped where it would not end, and replaced where it died."""
 
-import io
+import os
 import signal
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
-from PIL import Image
-from pydicom.data import get_testdata_file
-from pydicom.encaps import get_frame
 
-from chestxray.imaging.decode import decode
-from chestxray.imaging.dicom.codec_process import decode_in_process
-from tests.dicom_files import extended_jpeg
+from chestxray.imaging.dicom import codec_process, codec_worker
+from chestxray.imaging.dicom.codec_process import CodecError, CodecPool
+from chestxray.imaging.radiograph import RadiographError
+from tests.dicom_files import encoded
+from tests.repository import TOP
 
-
-def test_jpeg_of_12_bits_comes_back() -> None:
-    """Coefficients are whole numbers, which costs a few of 4,096 levels at most."""
-    noise = np.random.default_rng(0).integers(4096, size=(40, 72), dtype=np.uint16)
-    for pixels in (noise, np.sort(noise), np.full((8, 8), 4095, np.uint16)):
-        decoded = decode_in_process("jpeg_12_worker", extended_jpeg(pixels), *pixels.shape)
-        assert np.abs(decoded.astype(int) - pixels).max() <= 3
-
-
-@pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEG-lossy.dcm"])
-def test_jpeg_of_12_bits_of_others_decodes_as_pydicom_says(name: str) -> None:
-    """Two values that pydicom's own tests give; the second file is the first with a wrong header of the scan."""
-    dataset = pydicom.dcmread(get_testdata_file(name))
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    pixels = decode_in_process("jpeg_12_worker", frame, dataset.Rows, dataset.Columns)
-    assert (pixels[420, 140], pixels[230, 120]) == (244, 95)
-
-
-@pytest.mark.parametrize("end", [-1000, -1])
-def test_jpeg_of_12_bits_that_ends_early_is_refused(end: int) -> None:
-    data = extended_jpeg(np.random.default_rng(0).integers(4096, size=(64, 48), dtype=np.uint16))
-    with pytest.raises(subprocess.CalledProcessError):
-        decode_in_process("jpeg_12_worker", data[:end], 64, 48)
-
-
-def test_jpeg_that_lacks_rows_before_its_end_is_grey_there_whatever_its_bits() -> None:
-    """A known limit: Pillow tells of no warning of libjpeg. If it ever does, both should be refused."""
-    noise = np.random.default_rng(0).integers(4096, size=(64, 48), dtype=np.uint16)
-    stream = io.BytesIO()
-    Image.fromarray((noise >> 4).astype(np.uint8)).save(stream, "JPEG")
-    deep, flat = (data[: len(data) // 2] + b"\xff\xd9" for data in (extended_jpeg(noise), stream.getvalue()))
-    for pixels in (decode_in_process("jpeg_12_worker", deep, 64, 48), decode(flat).pixels):
-        assert pixels[:8].std() > 0 == pixels[-8:].std()
-
-
-ENDLESS = (
+PIXELS = np.random.default_rng(0).integers(4096, size=(64, 48), dtype=np.uint16)
+JPEG_LS = encoded("jpegls", PIXELS)
+ENDLESS = bytes.fromhex(
     "ffd8fff7000b0c0040003001011100ffda0008010100000000afdfbf77bbf77be77d73c6fb6bde6fddef9df5cf1bedaf"
     "79ce737bdef7ad6b5ad6b560c17bceb8db4cb0bace"
 )
+"""Found by `make fuzz`: it keeps CharLS in a loop."""
 
 
-def test_jpeg_ls_that_never_ends_is_stopped() -> None:
-    """Found by `make fuzz`: it keeps CharLS in a loop."""
-    with pytest.raises(subprocess.CalledProcessError) as raised:
-        decode_in_process("jpeg_ls_worker", bytes.fromhex(ENDLESS), 64, 48)
-    assert raised.value.returncode == -signal.SIGPROF
+@pytest.fixture
+def pool() -> Iterator[CodecPool]:
+    pool = CodecPool()
+    yield pool
+    pool.close()
+
+
+def pids(pool: CodecPool) -> set[int]:
+    return {process.pid for process in pool.processes if process.alive}
+
+
+def decoded(pool: CodecPool) -> bool:
+    return np.array_equal(pool.decode("jpeg-ls", JPEG_LS, 64, 48, 1), PIXELS)
+
+
+def test_one_process_decodes_one_codestream_after_another(pool: CodecPool) -> None:
+    assert pids(pool) == set()
+    assert decoded(pool)
+    (pid,) = pids(pool)
+    assert all(decoded(pool) for _ in range(20)) and pids(pool) == {pid}
+
+
+def test_it_survives_what_is_damaged_or_of_another_size(pool: CodecPool) -> None:
+    assert decoded(pool)
+    before = pids(pool)
+    with pytest.raises(CodecError):
+        pool.decode("jpeg-ls", JPEG_LS[:500], 64, 48, 1)
+    with pytest.raises(CodecError):
+        pool.decode("jpeg-2000", b"", 64, 48, 1)
+    with pytest.raises(RadiographError, match="another size"):
+        pool.decode("jpeg-ls", JPEG_LS, 48, 64, 1)
+    assert decoded(pool) and pids(pool) == before
+
+
+def test_a_codestream_that_never_ends_is_stopped(pool: CodecPool) -> None:
+    with pytest.raises(RadiographError, match="more time"):
+        pool.decode("jpeg-ls", ENDLESS, 64, 48, 1)
+    assert decoded(pool)
+
+
+def test_one_that_takes_gibibytes_is_stopped(pool: CodecPool) -> None:
+    vast = encoded("jpegls", np.zeros((1, 65535), np.uint16)).replace(b"\x10\x00\x01\xff\xff", b"\x10\xff\xff\xff\xff")
+    with pytest.raises((RadiographError, CodecError)):
+        pool.decode("jpeg-ls", vast, 64, 48, 1)
+    (process,) = pool.processes
+    assert peak(process.pid) < 200
+    assert decoded(pool)
+
+
+def peak(pid: int) -> float:
+    """Mebibytes that were resident at most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_costs_the_file_and_not_the_next(pool: CodecPool, number: signal.Signals) -> None:
+    """While it is idle it costs nothing at all."""
+    assert decoded(pool)
+    (first,) = pids(pool)
+    os.kill(first, number)
+    while first in pids(pool):
+        time.sleep(0.01)
+    assert decoded(pool)
+    (second,) = pids(pool)
+    with ThreadPoolExecutor(1) as thread:
+        os.kill(second, signal.SIGSTOP)
+        waits = thread.submit(decoded, pool)
+        time.sleep(0.2)  # it has been asked
+        os.kill(second, number)
+        os.kill(second, signal.SIGCONT)
+        with pytest.raises(CodecError, match="crashed"):
+            waits.result()
+    assert decoded(pool)
+
+
+def test_a_process_that_says_nothing_is_given_up(pool: CodecPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decoded(pool)
+    (pid,) = pids(pool)
+    monkeypatch.setattr(codec_process, "ANSWERS_WITHIN", 0.2)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        decoded(pool)
+    monkeypatch.undo()
+    assert pids(pool) == set() and decoded(pool)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", bytes([codec_worker.DECODED]), codec_worker.REPLY.pack(codec_worker.DECODED, b"<f8", 1), b"\xff" * 100],
+)
+def test_a_process_that_answers_nonsense_is_ended(
+    pool: CodecPool, reply: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a codec might make it that a codestream has taken over."""
+    script = f"import os; os.write(0, bytes([0] * 5)); os.read(0, 9); os.write(0, {reply!r}); os.read(0, 1 << 20)"
+    (tmp_path / "nonsense.py").write_text(script + "; os._exit(0)" if len(reply) < 5 else script)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(codec_worker, "__name__", "nonsense")
+    with pytest.raises(CodecError):
+        decoded(pool)
+    assert pids(pool) == set()
+
+
+def test_one_that_does_not_start_is_no_fault_of_the_file(pool: CodecPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec_worker, "__name__", "there_is_no_such_module")
+    with pytest.raises(OSError, match="does not start"):
+        decoded(pool)
+    monkeypatch.undo()
+    assert decoded(pool)
+
+
+def test_threads_decode_at_the_same_time_and_share_no_process(pool: CodecPool) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda _: decoded(pool), range(200)))
+    assert 1 <= len(pids(pool)) <= (os.cpu_count() or 1)
+
+
+def test_memory_of_a_large_frame_goes_back(pool: CodecPool) -> None:
+    large = np.zeros((3000, 3000), np.uint16)
+    assert np.array_equal(pool.decode("jpeg-2000", encoded("jpeg2k", large, codecformat="j2k"), 3000, 3000, 1), large)
+    (process,) = pool.processes
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    assert next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")) < 64
+
+
+def test_no_descriptor_is_left(pool: CodecPool) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    assert decoded(pool)
+    before = count()
+    for _ in range(3):
+        with pytest.raises(RadiographError):
+            pool.decode("jpeg-ls", ENDLESS, 64, 48, 1)
+        assert decoded(pool)
+    assert count() == before
+    pool.close()
+    assert count() == before - 1
+
+
+CHILD = f"""
+import os, sys, time
+import numpy as np
+from chestxray.imaging.dicom import codec_process
+data = bytes.fromhex("{JPEG_LS.hex()}")
+decode = lambda: codec_process.decode_in_process("jpeg-ls", data, 64, 48).sum() == {PIXELS.sum()}
+ids = lambda: {{process.pid for process in codec_process._pool.processes}}
+"""
+
+
+def run(script: str, folder: Path) -> str:
+    """What a process prints that begins with `CHILD`, in a folder without the library."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", CHILD + script],
+        cwd=folder,
+        env={"PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_it_works_in_any_folder_prints_nothing_and_ends_with_its_parent(tmp_path: Path) -> None:
+    pid = run("sys.stdout.write(str(*ids()) if decode() else '')", tmp_path)
+    assert gone(int(pid))
+
+
+def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = "decode(); print(*ids(), flush=True); os.kill(os.getpid(), 9)"
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD + script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL and gone(int(done.stdout))
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within seconds; one that nobody waits for is as good as gone."""
+    for _ in range(500):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_fork_has_a_process_of_its_own(tmp_path: Path) -> None:
+    script = """
+decode()
+before = ids()
+if os.fork() == 0:
+    os._exit(not (decode() and not ids() & before))
+_, status = os.wait()
+print(status, decode() and ids() == before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHILD + script],
+        cwd=tmp_path, env={"PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["0", "True"]
+
+
+def test_the_process_loads_only_what_it_needs() -> None:
+    script = "import sys; from chestxray.imaging.dicom import codec_worker as w; w._codecs(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=True)
+    assert not {"pydicom", "cv2", "PIL", "pydantic"} & set(done.stdout.split())

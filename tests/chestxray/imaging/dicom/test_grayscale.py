@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from pydicom import Dataset, uid
+from pydicom import uid
 
 from chestxray.imaging.decode import decode
-from tests.dicom_files import FULL, RAMP, dicom
+from tests.dicom_files import FULL, RAMP, dicom, look_up
 
 
 def shades(values: np.ndarray, bits: int | None = None, **elements: object) -> np.ndarray:
@@ -36,15 +36,6 @@ def test_windows_are_those_of_the_standard(function: str, expected) -> None:
     """PS3.3, C.11.2.1."""
     windowed = shades(RAMP, WindowCenter=[100, 7], WindowWidth=[50, 9], VOILUTFunction=function)
     assert np.abs(windowed - 255 * expected(RAMP.astype(float))).max() <= 0.51
-
-
-def look_up(entries: np.ndarray, bits: int, first: int = 0) -> Dataset:
-    """Two entries in a word if they are bytes."""
-    item = Dataset()
-    item.LUTDescriptor, item.LUTData = [len(entries) % 65536, first, bits], entries.tobytes()
-    item["LUTDescriptor"].VR, item["LUTData"].VR = "SS" if first < 0 else "US", "OW"
-    item.ModalityLUTType = "US"
-    return item
 
 
 @pytest.mark.parametrize("kind", ["u1", "<u2"])

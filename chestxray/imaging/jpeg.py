@@ -1,0 +1,156 @@
+"""Find the parts of a JPEG codestream, and tell whether it has all the pixels that it promises (ISO 10918-1, annex B).
+
+libjpeg fills what lacks with grey and only warns, which no Python package passes on: docs/decisions/dicom-codecs.md.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chestxray.imaging.radiograph import RadiographError
+
+START_OF_IMAGE = b"\xff\xd8"
+END_OF_IMAGE = 0xD9
+START_OF_SCAN = 0xDA
+RESTART_INTERVAL = 0xDD
+JPEG_LS = 0xF7
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {JPEG_LS}
+"""Markers of frames (SOF0–SOF15), and that of JPEG-LS."""
+
+BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without a length."""
+
+MAX_SEGMENTS = 10_000
+"""Colour profiles and other metadata take some hundreds; a scan counts as one, whatever its restart markers."""
+
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""What ends the entropy-coded data of a scan: neither a stuffed zero nor a restart marker nor a fill byte."""
+MARKER_OF_JPEG_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""JPEG-LS stuffs a bit instead (ISO 14495-1, A.1)."""
+
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+NOISE = bytes(np.random.default_rng(0).integers(255, size=512, dtype=np.uint8))
+"""Entropy-coded data of no meaning."""
+
+Pixels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """The parts of a JPEG or JPEG-LS codestream.
+
+    Attributes:
+        frame: marker of its frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, 0xF7 JPEG-LS.
+        bits: of a value.
+        rows: height in pixels.
+        columns: width in pixels.
+        components: 1 if grey, 3 if colour.
+        restarts: whether it has restart intervals.
+        scans: where the entropy-coded data of each scan begin and end.
+    """
+
+    frame: int
+    bits: int
+    rows: int
+    columns: int
+    components: int
+    restarts: bool
+    scans: tuple[tuple[int, int], ...]
+
+
+def read_jpeg(data: bytes) -> Jpeg:
+    """Find the parts of a codestream; what follows its end is not looked at.
+
+    Raises:
+        RadiographError: it is damaged, ends without an end marker, or has more segments than `MAX_SEGMENTS`.
+    """
+    if data[:2] != START_OF_IMAGE:
+        raise RadiographError("truncated or damaged")
+    frames: list[bytes] = []
+    scans: list[tuple[int, int]] = []
+    restarts = False
+    place = 2
+    for _ in range(MAX_SEGMENTS):
+        marker, place = _marker(data, place)
+        if marker == END_OF_IMAGE:
+            return _jpeg(frames, restarts, scans)
+        if marker in BARE:
+            continue
+        length = int.from_bytes(data[place : place + 2], "big")
+        content = data[place + 2 : place + length]
+        if length < 2 or len(content) != length - 2:
+            raise RadiographError("truncated or damaged")
+        place += length
+        if marker in FRAMES:
+            frames.append(bytes([marker]) + content)
+        elif marker == RESTART_INTERVAL:
+            restarts |= any(content)
+        elif marker == START_OF_SCAN:
+            ends = MARKER_OF_JPEG_LS if frames and frames[0][0] == JPEG_LS else MARKER
+            scans.append((place, _end_of_scan(data, place, ends)))
+            place = scans[-1][1]
+    raise RadiographError(f"more than {MAX_SEGMENTS:,} segments")
+
+
+def _marker(data: bytes, place: int) -> tuple[int, int]:
+    """Return the marker here, after any number of fill bytes (B.1.1.2), and the place after it."""
+    start = place
+    while data[place : place + 1] == b"\xff":
+        place += 1
+    if place == start or place == len(data):
+        raise RadiographError("truncated or damaged")
+    return data[place], place + 1
+
+
+def _end_of_scan(data: bytes, place: int, ends: re.Pattern[bytes]) -> int:
+    marker = ends.search(data, place)
+    if marker is None:
+        raise RadiographError("truncated: it ends without an end marker")
+    return marker.start()
+
+
+def _jpeg(frames: list[bytes], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
+    if len(frames) != 1 or len(frames[0]) < 7 or not scans:
+        raise RadiographError("truncated or damaged")
+    marker, bits, high_rows, low_rows, high_columns, low_columns, components = frames[0][:7]
+    rows, columns = high_rows << 8 | low_rows, high_columns << 8 | low_columns
+    return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans))
+
+
+def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels]) -> None:
+    """Refuse a codestream whose last rows are libjpeg's grey, since it ends before they do.
+
+    Where data end too early, libjpeg gives mid grey up to the last pixel. If that is what the last pixel is, or if the
+    codestream has several scans or restart intervals, each of which might end early, it is decoded again with noise
+    appended to each of them: a decoder does not look at what comes after the last pixel, so pixels stay the same if
+    none of them lacks. What lacks of the last block alone is not found: 8 × 8 pixels, 16 × 16 in colour.
+
+    Args:
+        data: the codestream.
+        pixels: what it decodes to, rows × columns or rows × columns × components, as libjpeg gives them.
+        decode: returns the pixels of a codestream, in the same way.
+
+    Raises:
+        RadiographError: pixels lack.
+        Exception: of any kind, from `decode`.
+    """
+    jpeg = read_jpeg(data)
+    grey = bool(np.all(pixels[-1, -1] == 1 << (jpeg.bits - 1)))
+    doubtful = grey or jpeg.restarts or len(jpeg.scans) > 1
+    if doubtful and not np.array_equal(pixels, decode(_with_noise(data, jpeg))):
+        raise RadiographError("truncated: it has fewer pixels than its header says")
+
+
+def _with_noise(data: bytes, jpeg: Jpeg) -> bytes:
+    """Append noise to the data of each scan and of each restart interval, and to each scan an interval of noise."""
+    parts = []
+    last = 0
+    for start, end in jpeg.scans:
+        scan, restarts = RESTART.subn(lambda marker: NOISE + marker[0], data[start:end])
+        parts += [data[last:start], scan, NOISE, bytes([0xFF, 0xD0 + restarts % 8]), NOISE]
+        last = end
+    return b"".join([*parts, data[last:]])
