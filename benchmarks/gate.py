@@ -23,6 +23,7 @@ from scipy.stats import binomtest
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.findings import FINDINGS
+from chestxray.labels import LabelMasks, label_masks
 from chestxray.metrics.comparison import compare
 from chestxray.metrics.table import BY_FINDING, Predictions
 from chestxray.params import GateParams, load_params
@@ -68,7 +69,7 @@ def noise(generator: np.random.Generator, people: npt.NDArray[np.intp]) -> npt.N
 
 def retraining(
     seed: int, images: int, difference: float
-) -> tuple[npt.NDArray[np.bool_], Predictions, Predictions, npt.NDArray[np.intp]]:
+) -> tuple[LabelMasks, Predictions, Predictions, npt.NDArray[np.intp]]:
     """Simulate the labels of `images` images, the predictions of champion and challenger, and the patients."""
     generator = np.random.default_rng([seed, images])
     counts = generator.choice(np.arange(1, 5), size=images, p=IMAGES_OF_A_PATIENT)
@@ -79,8 +80,8 @@ def retraining(
     for area in (CHAMPION, CHAMPION + difference):
         latent = math.sqrt(2) * ndtri(area) * labels + shared + math.sqrt(1 - SAME_MODEL) * noise(generator, people)
         probabilities = ndtr(latent - 2)
-        models.append(Predictions(probabilities, probabilities > 0.5))
-    return labels, models[0], models[1], people
+        models.append(Predictions(FINDINGS, probabilities, probabilities > 0.5))
+    return label_masks(labels, FINDINGS), models[0], models[1], people
 
 
 def simulate(cell: Cell) -> npt.NDArray[np.intp]:

@@ -11,7 +11,6 @@ from mlflow import MlflowClient
 from benchmarks.client import PREDICT, form
 from benchmarks.crowd import Crowd
 from benchmarks.process import serving
-from chestxray.findings import FINDINGS
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import MODEL, Bundle, bundle_digest, write_card
@@ -77,7 +76,7 @@ def other_bundle(bundle: Path, folder: Path) -> Path:
 def _probabilities(bundle: Path, file: bytes) -> dict[str, float]:
     opened = Bundle(bundle)
     (probabilities,), _ = opened.predict(resize(decode(file).pixels, opened.card.size)[None, ..., None])
-    return dict(zip(FINDINGS, probabilities.tolist(), strict=True))
+    return dict(zip(opened.card.findings, probabilities.tolist(), strict=True))
 
 
 def _agrees(answer: dict[str, Any], expected: dict[str, dict[str, float]]) -> bool:

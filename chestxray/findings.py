@@ -5,7 +5,7 @@ extended to 14 findings by the authors with the release of ChestX-ray14.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +69,38 @@ NO_FINDING = "No Finding"
 
 RESEARCH_USE_ONLY = "Research use only, not a medical device."
 """To be shown wherever a person reads a result."""
+
+MAX_FINDINGS = 200
+"""The most that a model may have."""
+MAX_NAME = 100
+"""Characters of a finding's name."""
+RESERVED = ("mean", "micro", "macro", "weighted")
+"""What tables call averages over findings."""
+
+
+def check_findings(names: Sequence[str]) -> tuple[str, ...]:
+    """Check the names of the findings of a model or a table; they may come from a file, so an error repeats none.
+
+    Returns:
+        The names, in their order.
+
+    Raises:
+        ValueError: no names or more than `MAX_FINDINGS`, or one that is empty, longer than `MAX_NAME`, not printable,
+            there twice, or one of `RESERVED`; the text gives its place.
+    """
+    if not 1 <= len(names) <= MAX_FINDINGS:
+        raise ValueError(f"a model has 1 to {MAX_FINDINGS} findings, got {len(names)}")
+    for place, name in enumerate(names):
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
+            raise ValueError(
+                f"the name of finding {place + 1} of {len(names)} must be 1 to {MAX_NAME} printable characters, "
+                f"without spaces around them; got {len(name)} characters"
+            )
+        if name in names[:place]:
+            raise ValueError(f"finding {place + 1} of {len(names)} has the name of an earlier one")
+        if name in RESERVED:
+            raise ValueError(f"finding {place + 1} of {len(names)} is called {name}, as an average over findings is")
+    return tuple(names)
 
 
 def fold(name: str) -> str:

@@ -3,14 +3,15 @@
 The service checks its arrays here too, therefore this module needs NumPy alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.findings import UNLABELLED, check_findings
 
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -20,13 +21,15 @@ Weights = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class LabelMasks:
-    """Checked labels of n images; an image without a label for a finding is ignored for it.
+    """Checked labels of n images and k findings; an image without a label for a finding is ignored for it.
 
     Attributes:
-        present: `(n, 14)` which images have the finding.
-        absent: `(n, 14)` which lack it.
+        findings: names of the k columns.
+        present: `(n, k)` which images have the finding.
+        absent: `(n, k)` which lack it.
     """
 
+    findings: tuple[str, ...]
     present: Booleans
     absent: Booleans
 
@@ -36,7 +39,7 @@ class LabelMasks:
 
     @property
     def labelled(self) -> Booleans:
-        """`(n, 14)` which images have or lack the finding."""
+        """`(n, k)` which images have or lack the finding."""
         return self.present | self.absent
 
     def labelled_rows(self, finding: int) -> tuple[npt.NDArray[np.intp], Booleans]:
@@ -44,12 +47,37 @@ class LabelMasks:
         rows = np.flatnonzero(self.present[:, finding] | self.absent[:, finding])
         return rows, self.present[rows, finding]
 
+    def at(self, images: npt.NDArray[np.bool_]) -> Self:
+        """Return the labels of some of the images, `(n,)` bool."""
+        return type(self)(self.findings, self.present[images], self.absent[images])
 
-def _check_shape(array: npt.NDArray[Any], what: str, images: int | None) -> None:
-    if array.ndim != 2 or array.shape[1] != len(FINDINGS) or not len(array) or images not in (None, len(array)):
+    def of(self, findings: Sequence[str]) -> Self:
+        """Return the labels of some of the findings, in the order given.
+
+        Raises:
+            ValueError: one is not among them.
+        """
+        places = places_of(findings, self.findings)
+        return type(self)(tuple(findings), self.present[:, places], self.absent[:, places])
+
+
+def places_of(findings: Sequence[str], among: Sequence[str]) -> list[int]:
+    """Return the column of each finding among those of an array.
+
+    Raises:
+        ValueError: one is not among them.
+    """
+    missing = [finding for finding in findings if finding not in among]
+    if missing:
+        raise ValueError(f"no finding {missing[0]!r} among {', '.join(among)}")
+    return [among.index(finding) for finding in findings]
+
+
+def _check_shape(array: npt.NDArray[Any], what: str, findings: Sequence[str], images: int | None) -> None:
+    if array.ndim != 2 or array.shape[1] != len(findings) or not len(array) or images not in (None, len(array)):
         rows = "n >= 1" if images is None else str(images)
         raise ValueError(
-            f"{what} must be ({rows}, {len(FINDINGS)}), an image a row, a finding a column; got {array.shape}"
+            f"{what} must be ({rows}, {len(findings)}), an image a row, a finding a column; got {array.shape}"
         )
 
 
@@ -60,69 +88,79 @@ def _check_values(array: npt.NDArray[Any], allowed: tuple[int, ...], what: str) 
         raise ValueError(f"{what} must hold {listed} only, got {other.size} other values such as {other[0]!r}")
 
 
-def label_masks(labels: npt.ArrayLike) -> LabelMasks:
+def label_masks(labels: npt.ArrayLike, findings: Sequence[str]) -> LabelMasks:
     """Check the labels of at least one image.
 
     Args:
-        labels: `(n, 14)` of 1 (present), 0 (absent) and -1 (not labelled), or bool, columns in the order of `FINDINGS`.
+        labels: `(n, k)` of 1 (present), 0 (absent) and -1 (not labelled), or bool.
+        findings: names of the k columns.
 
     Returns:
         Which images have, and which lack, each finding.
 
     Raises:
-        ValueError: another shape, no images, or other values; the text says what was given.
+        ValueError: names that `check_findings` refuses, another shape, no images, or other values; the text says what
+            was given.
     """
+    names = check_findings(findings)
     array = np.asarray(labels)
-    _check_shape(array, "labels", None)
+    _check_shape(array, "labels", names, None)
     _check_values(array, (UNLABELLED, 0, 1), "labels")
-    return LabelMasks(array == 1, array == 0)
+    return LabelMasks(names, array == 1, array == 0)
 
 
-def check_decisions(decisions: npt.ArrayLike, what: str, images: int) -> Booleans:
+def check_decisions(decisions: npt.ArrayLike, what: str, findings: Sequence[str], images: int) -> Booleans:
     """Check decisions on images.
 
     Args:
-        decisions: `(images, 14)` of 0 and 1 (or bool), columns in the order of `FINDINGS`.
+        decisions: `(images, k)` of 0 and 1 (or bool).
         what: their name in an error.
+        findings: names of the k columns.
         images: the n they must have.
 
     Returns:
-        `(n, 14)` bool.
+        `(n, k)` bool.
 
     Raises:
         ValueError: another shape or other values; the text says what was given.
     """
     array = np.asarray(decisions)
-    _check_shape(array, what, images)
+    _check_shape(array, what, findings, images)
     _check_values(array, (0, 1), what)
     return array.astype(bool)
 
 
 def check_scores(
-    scores: npt.ArrayLike, what: str, images: int | None = None, low: float = -np.inf, high: float = np.inf
+    scores: npt.ArrayLike,
+    what: str,
+    findings: Sequence[str],
+    images: int | None = None,
+    low: float = -np.inf,
+    high: float = np.inf,
 ) -> Floats:
     """Check logits or probabilities.
 
     Args:
-        scores: `(n, 14)`, columns in the order of `FINDINGS`.
+        scores: `(n, k)`.
         what: their name in an error.
+        findings: names of the k columns.
         images: the n they must have; None for any.
         low: the least value allowed.
         high: the greatest value allowed.
 
     Returns:
-        `(n, 14)` float64.
+        `(n, k)` float64.
 
     Raises:
         ValueError: another shape, a value that is not finite or lies outside `low..high`; the text names the first.
     """
     array = np.asarray(scores, dtype=np.float64)
-    _check_shape(array, what, images)
+    _check_shape(array, what, findings, images)
     wrong = ~(np.isfinite(array) & (array >= low) & (array <= high))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         allowed = "finite" if (low, high) == (-np.inf, np.inf) else f"between {low:g} and {high:g}"
-        raise ValueError(f"{what} must be {allowed}, got {array[row, column]} for {FINDINGS[column]} in row {row}")
+        raise ValueError(f"{what} must be {allowed}, got {array[row, column]} for {findings[column]} in row {row}")
     return array
 
 
@@ -132,7 +170,7 @@ def drawn_once(images: int) -> Weights:
 
 
 def has_both_classes(labels: LabelMasks) -> Booleans:
-    """Return which findings can be ranked: `(14,)`, true where some images have it and some lack it."""
+    """Return which findings can be ranked: `(k,)`, true where some images have it and some lack it."""
     return np.asarray(labels.present.any(axis=0) & labels.absent.any(axis=0))
 
 

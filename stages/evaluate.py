@@ -29,7 +29,7 @@ def main() -> None:
         dataset = load_dataset(prepared_folders(params.batches))
         model = OnnxModel(BUNDLE / MODEL)
         result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
-        labels, test = result.test.labels, result.metrics["test"]
+        labels, test = result.labels, result.metrics["test"]
         note = evaluation_note(dataset, params.evaluate)
         confusion = confusion_matrices(labels, result.decisions)
         roc, precision_recall = curves(labels, result.probabilities)

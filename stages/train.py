@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 from chestxray.datasets.dataset import load_dataset, prepared_folders
-from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, load_params
 from chestxray.registry.warm_start import load_parent
@@ -14,7 +13,7 @@ from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.tracking.store import open_store
 from chestxray.training.class_weights import weight_array
 from chestxray.training.features import features_folders, load_features
-from chestxray.training.linear_head import Head, fit_head, head_logits
+from chestxray.training.linear_head import Head, fit_head, head_auroc
 from stages import run_stage
 
 START = Path("models/start")
@@ -28,12 +27,12 @@ def main() -> None:
         folds = pd.DataFrame(columns=["l2", "mean_auroc"])  # without rows after a warm start, which fits no head
         curve = pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
-        studies = load_dataset(prepared_folders(params.batches)).studies
+        dataset = load_dataset(prepared_folders(params.batches))
         if params.train.warm_start:
-            test = studies[studies["split"] == "test"]
+            test = dataset.split("test")
             _, seen, start = load_parent(open_store(), params.train.warm_start, params, test, start)
         else:
-            head, score = _fit(studies, params)
+            head, score = _fit(dataset.studies, params)
             folds = head.folds
             curve = head.curve
             start[HEAD] = [head.weights[:-1], head.weights[-1]]
@@ -53,7 +52,7 @@ def _fit(studies: pd.DataFrame, params: Params) -> tuple[Head, float]:
     train = load_features(folders, studies, "train")
     validation = load_features(folders, studies, "validation")
     head = fit_head(train, weight_array(read_json(Path("reports/class_weights.json"))), params.train)
-    return head, mean_auroc(validation.labels, head_logits(validation, head.weights))
+    return head, head_auroc(validation, head.weights)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,14 @@ class Dataset:
         return "synthetic phantoms" if self.synthetic else "radiographs"
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of the columns of labels."""
+        return FINDINGS
+
+    @property
     def labels(self) -> npt.NDArray[np.int8]:
-        """Labels `(N, 14)` int8, in the order of `FINDINGS`: 1 present, 0 absent, -1 not labelled."""
-        return self.studies[list(FINDINGS)].to_numpy(np.int8)
+        """Labels `(N, k)` int8, in the order of `findings`: 1 present, 0 absent, -1 not labelled."""
+        return self.studies[list(self.findings)].to_numpy(np.int8)
 
     @property
     def unlabelled(self) -> dict[str, tuple[str, ...]]:

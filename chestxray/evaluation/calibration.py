@@ -8,9 +8,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from chestxray.findings import FINDINGS
 from chestxray.inference.platt import Platt
-from chestxray.labels import Booleans, Floats, check_scores, has_both_classes, label_masks
+from chestxray.labels import Booleans, Floats, LabelMasks, check_scores, has_both_classes
 
 MINIMUM_SLOPE = 0.01
 """Calibration never turns a ranking over: a fitted slope is at least this, in log odds per standard deviation."""
@@ -50,7 +49,7 @@ def _fit_curve(logits: Floats, positive: Booleans) -> tuple[float, float]:
     return float(slope / deviation), float(intercept - slope * mean / deviation)
 
 
-def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
+def fit_platt(logits: npt.ArrayLike, labels: LabelMasks) -> Platt:
     """Fit Platt scaling on validation logits, each finding by itself.
 
     Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his smoothed targets
@@ -61,8 +60,8 @@ def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
     bound and the intercept is fitted: everyone gets nearly the prevalence, and the order of images is kept.
 
     Args:
-        logits: `(n, 14)`, finite.
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
+        logits: `(n, k)`, finite.
+        labels: of n images and k findings.
 
     Returns:
         The curves; slope 1 and intercept 0 for a finding that lacks positives or negatives.
@@ -72,15 +71,15 @@ def fit_platt(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Platt:
 
     Example:
         >>> generator = np.random.default_rng(0)
-        >>> logits = generator.normal(size=(5000, 14))
-        >>> labels = generator.random((5000, 14)) < 1 / (1 + np.exp(-2 * logits))
-        >>> float(fit_platt(logits, labels).slope.mean().round(1))
+        >>> from chestxray.labels import label_masks
+        >>> logits = generator.normal(size=(50_000, 1))
+        >>> labels = label_masks(generator.random((50_000, 1)) < expit(2 * logits), ["Tuberculosis"])
+        >>> float(fit_platt(logits, labels).slope[0].round(1))
         2.0
     """
-    masks = label_masks(labels)
-    scores = check_scores(logits, "logits", images=len(masks))
-    slope, intercept = np.ones(len(FINDINGS)), np.zeros(len(FINDINGS))
-    for finding in np.flatnonzero(has_both_classes(masks)).tolist():
-        rows, positive = masks.labelled_rows(finding)
+    scores = check_scores(logits, "logits", labels.findings, len(labels))
+    slope, intercept = np.ones(len(labels.findings)), np.zeros(len(labels.findings))
+    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
+        rows, positive = labels.labelled_rows(finding)
         slope[finding], intercept[finding] = _fit_curve(scores[rows, finding], positive)
-    return Platt(slope, intercept)
+    return Platt(labels.findings, slope, intercept)

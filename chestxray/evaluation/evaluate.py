@@ -14,12 +14,12 @@ from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.thresholds import fit_thresholds
-from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
-from chestxray.labels import check_scorable, has_both_classes, label_masks
+from chestxray.labels import LabelMasks, check_scorable, has_both_classes, label_masks
 from chestxray.metrics.calibration_error import calibration_error
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.report import evaluate
@@ -59,9 +59,14 @@ class Evaluation:
     decisions: npt.NDArray[np.bool_]
     test: Dataset
 
+    @property
+    def labels(self) -> LabelMasks:
+        """Labels of the test images."""
+        return label_masks(self.test.labels, self.test.findings)
+
     def test_logits(self) -> pd.DataFrame:
         """Tabulate the logits of the test images by content hash and finding."""
-        return logits_frame(prepared_hashes(self.test), self.logits)
+        return logits_frame(prepared_hashes(self.test), self.logits, self.test.findings)
 
     def predictions(self) -> pd.DataFrame:
         """Tabulate a row a test image: batch, image, patient, then truth, probability and decision of each finding.
@@ -69,7 +74,7 @@ class Evaluation:
         Truth is empty where the image does not label the finding.
         """
         columns: dict[str, Any] = {name: self.test.studies[name] for name in ("batch", "image", "patient")}
-        for place, finding in enumerate(FINDINGS):
+        for place, finding in enumerate(self.test.findings):
             columns[f"{finding}_truth"] = label_cells(self.test.studies[finding])
             columns[f"{finding}_probability"] = self.probabilities[:, place]
             columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8)
@@ -95,18 +100,20 @@ def evaluate_model(
     for split, images in (("validation", validation), ("test", test)):
         if images.studies.empty:
             raise UserError(f"no {split} images: give more patients, or raise prepare.{split}")
-    check_scorable(label_masks(test.labels))
+    labels = label_masks(test.labels, test.findings)
+    check_scorable(labels)
+    known = label_masks(validation.labels, validation.findings)
     logits = predict_logits(model, validation, "predicting validation")
-    platt = fit_platt(logits, validation.labels)
-    thresholds = fit_thresholds(validation.labels, platt.probabilities(logits), params.threshold_policy)
+    platt = fit_platt(logits, known)
+    thresholds = fit_thresholds(known, platt.probabilities(logits), params.threshold_policy)
     logits, gate = predict_logits_and_gate(model, test, "predicting test")
-    before = Platt.identity().probabilities(logits)
+    before = Platt.identity(test.findings).probabilities(logits)
     after = platt.probabilities(logits)
     decisions = decide(after, thresholds)
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
         return _metrics_if_scorable(
-            test.labels[part], before[part], after[part], decisions[part], test.patients[part], params
+            labels.at(part), before[part], after[part], decisions[part], test.patients[part], params
         )
 
     batch = test.studies["batch"].to_numpy()
@@ -120,7 +127,7 @@ def evaluate_model(
 
 
 def _metrics_if_scorable(
-    labels: npt.NDArray[np.int8],
+    labels: LabelMasks,
     before: npt.NDArray[np.float32],
     after: npt.NDArray[np.float32],
     decisions: npt.NDArray[np.bool_],
@@ -129,7 +136,7 @@ def _metrics_if_scorable(
 ) -> dict[str, Any]:
     """Compute the metrics of some test images, before and after calibration; counts alone where none can be scored."""
     people = len(set(patients))
-    if people < 2 or not has_both_classes(label_masks(labels)).any():
+    if people < 2 or not has_both_classes(labels).any():
         return {"n": len(labels), "patients": people, "findings_scored": 0}
     metrics = evaluate(labels, after, decisions, patients, resamples=params.resamples, seed=params.seed)
     metrics["calibration_error_before"] = round(calibration_error(labels, before)["mean"], DECIMALS)
@@ -165,7 +172,7 @@ def make_card(
         input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
     """
     return Card(
-        findings=FINDINGS,
+        findings=dataset.findings,
         size=model.size,
         input_size=model.input_size,
         bias=model.bias,

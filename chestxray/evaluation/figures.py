@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.labels import check_scores, has_both_classes, label_masks
+from chestxray.labels import LabelMasks, check_scores, has_both_classes
 from chestxray.metrics.calibration_error import calibration_error, reliability
 from chestxray.metrics.table import headline
 from chestxray.system.files import atomic_write
@@ -185,34 +185,33 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
     return figure
 
 
-def reliability_figure(labels: npt.ArrayLike, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
+def reliability_figure(labels: LabelMasks, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
     """Draw how often a finding was there against how probable it was called, before and after calibration.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        before: `(n, 14)` in 0..1, the plain sigmoid of the logits.
-        after: `(n, 14)` in 0..1, calibrated.
+        labels: of n images.
+        before: `(n, k)` in 0..1, the plain sigmoid of the logits.
+        after: `(n, k)` in 0..1, calibrated.
         note: what the images are; says "synthetic" when they are.
 
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    masks = label_masks(labels)
-    both = dict(zip(FINDINGS, has_both_classes(masks), strict=True))
+    both = dict(zip(labels.findings, has_both_classes(labels), strict=True))
     series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
     errors = [calibration_error(labels, scores) for scores, _, _ in series.values()]
     said = "mean calibration error {:.3f} before, {:.3f} after calibration".format(*(error["mean"] for error in errors))
-    figure, panels, key = _panels(10.5, f"Reliability, n = {len(masks):,} images, {said}", note)
+    figure, panels, key = _panels(10.5, f"Reliability, n = {len(labels):,} images, {said}", note)
     for column, (finding, axes) in enumerate(panels.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
-        rows, positive = masks.labelled_rows(column)
+        rows, positive = labels.labelled_rows(column)
         if not both[finding]:
             _not_scored(axes, len(rows))
             continue
         _write_numbers(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         for name, (scores, colour, marker) in series.items():
-            probability, seen = reliability(positive, check_scores(scores, name)[rows, column]).T
+            probability, seen = reliability(positive, check_scores(scores, name, labels.findings)[rows, column]).T
             axes.plot(probability, seen, color=colour, marker=marker, markersize=5, linewidth=1.2)
     for name, (_, colour, marker) in series.items():
         key.plot([], [], color=colour, marker=marker, label=name)

@@ -1,14 +1,13 @@
 """Predict the logits of a data set, a few images at a time."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.findings import FINDINGS
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.tracking.progress import progress
 
@@ -25,7 +24,7 @@ def predict_logits(model: OnnxModel, images: Dataset, what: str) -> Single:
         what: is being done, such as "predicting test", for the progress.
 
     Returns:
-        float32 N × 14.
+        float32 N × k.
     """
     return np.concatenate([model.logits(chunk) for chunk in _chunks(images, what)])
 
@@ -51,6 +50,6 @@ def prepared_hashes(images: Dataset) -> pd.Index:
     return pd.Index([hashlib.sha256(image).hexdigest() for image in pixels], dtype="str")
 
 
-def logits_frame(hashes: pd.Index, logits: Single) -> pd.DataFrame:
+def logits_frame(hashes: pd.Index, logits: Single, findings: Sequence[str]) -> pd.DataFrame:
     """Tabulate logits by content hash and finding; an image that is there twice has one row."""
-    return pd.DataFrame(logits, hashes, list(FINDINGS))[~hashes.duplicated()]
+    return pd.DataFrame(logits, hashes, list(findings))[~hashes.duplicated()]

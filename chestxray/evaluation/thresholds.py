@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Booleans, Floats, check_scores, has_both_classes, label_masks
+from chestxray.labels import Booleans, Floats, LabelMasks, check_scores, has_both_classes
 
 UNFITTED_THRESHOLD = 0.5
 """For a finding whose validation lacks positives or negatives."""
@@ -58,7 +58,7 @@ def _threshold(positive: Booleans, probability: Floats, policy: str) -> float:
     return float(middle if middle > below else above)
 
 
-def fit_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike, policy: str) -> Floats:
+def fit_thresholds(labels: LabelMasks, probabilities: npt.ArrayLike, policy: str) -> Floats:
     """Choose each finding's threshold on validation, exactly, over all cuts between neighbouring probabilities.
 
     `f1` reaches the greatest F1; `youden` the greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950);
@@ -67,22 +67,21 @@ def fit_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike, policy: 
     probability of exactly 1, which calibration never gives, is always positive).
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        probabilities: `(n, 14)` in 0..1.
+        labels: of n images and k findings.
+        probabilities: `(n, k)` in 0..1.
         policy: `f1`, `youden` or `sensitivity@0.9`.
 
     Returns:
-        `(14,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives, 1 for one without any label, which
+        `(k,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives, 1 for one without any label, which
         is never positive then. Store them unrounded.
 
     Raises:
         ValueError: wrong shapes, values or policy.
     """
     wanted_sensitivity(policy)
-    masks = label_masks(labels)
-    scores = check_scores(probabilities, "probabilities", images=len(masks), low=0, high=1)
-    thresholds = np.where(masks.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
-    for finding in np.flatnonzero(has_both_classes(masks)).tolist():
-        rows, positive = masks.labelled_rows(finding)
+    scores = check_scores(probabilities, "probabilities", labels.findings, len(labels), low=0, high=1)
+    thresholds = np.where(labels.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
+    for finding in np.flatnonzero(has_both_classes(labels)).tolist():
+        rows, positive = labels.labelled_rows(finding)
         thresholds[finding] = _threshold(positive, scores[rows, finding], policy)
     return thresholds

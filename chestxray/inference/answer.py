@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import Bundle, Card
 from chestxray.inference.heatmap import overlay_pngs
@@ -66,7 +66,7 @@ def answer(
     card = model.bundle.card
     prediction = predict_file(model.bundle, data, max_pixels, options.threshold, options.accept_anyway)
     start = time.perf_counter()
-    findings = _findings(prediction)
+    findings = _findings(prediction, card)
     if options.heatmaps != "none":
         explained = np.flatnonzero(prediction.decisions | (options.heatmaps_for == "all"))
         for place, heatmap in zip(explained, _heatmaps(prediction, explained, options, card, publish), strict=True):
@@ -94,9 +94,9 @@ def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 2)
 
 
-def _findings(prediction: FilePrediction) -> list[Finding]:
-    """Put the numbers of each finding together, in the order of `FINDINGS`."""
-    columns = zip(FINDINGS, prediction.probabilities, prediction.thresholds, prediction.decisions, strict=True)
+def _findings(prediction: FilePrediction, card: Card) -> list[Finding]:
+    """Put the numbers of each finding together, in the order of the model."""
+    columns = zip(card.findings, prediction.probabilities, prediction.thresholds, prediction.decisions, strict=True)
     return [
         Finding(name=name, probability=float(probability), threshold=float(threshold), positive=bool(positive))
         for name, probability, threshold, positive in columns

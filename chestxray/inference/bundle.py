@@ -2,13 +2,14 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from chestxray.errors import UserError
+from chestxray.findings import check_findings
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
 from chestxray.system.files import write_json
@@ -46,7 +47,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    findings: tuple[str, ...]
+    findings: Annotated[tuple[str, ...], AfterValidator(check_findings)]
     size: int
     input_size: int
     bias: tuple[float, ...]
@@ -62,6 +63,13 @@ class Card(BaseModel):
     headlines: dict[str, str] = {}
     intended_use: str
     licences: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        for name, values in (("thresholds", self.thresholds), ("bias", self.bias)):
+            if len(values) != len(self.findings):
+                raise ValueError(f"{name} must be one for each of the {len(self.findings)} findings, got {len(values)}")
+        return self
 
     def param(self, name: str) -> Any:
         """Return one of `params` by its dotted name, such as "prepare.salt".
@@ -102,7 +110,7 @@ class Bundle:
         card: content of `bundle.json`.
         model: `model.onnx`, opened.
         platt: the calibration.
-        thresholds: operating points of the findings, float64, 14.
+        thresholds: operating points of the findings, float64, k.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -121,7 +129,7 @@ class Bundle:
     def __init__(self, folder: Path, threads: int = 0) -> None:
         try:
             self.card = Card.model_validate_json((folder / CARD).read_bytes())
-            self.platt = Platt.from_dict(self.card.calibration)
+            self.platt = Platt.from_dict(self.card.calibration, self.card.findings)
             model = (folder / MODEL).read_bytes()
         except ValidationError as error:
             fault = error.errors()[0]
@@ -142,7 +150,7 @@ class Bundle:
             images: uint8 N × S × S × 1.
 
         Returns:
-            float32 N × 14 in 0–1, and float32 N × h × w × 14 (parts of the logit, before calibration).
+            float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration).
         """
         probabilities, maps, _ = self.examine(images)
         return probabilities, maps

@@ -10,19 +10,19 @@ def decide(probabilities: npt.ArrayLike, thresholds: npt.ArrayLike) -> Booleans:
     """Decide: a finding is positive where its probability reaches its threshold.
 
     Args:
-        probabilities: `(n, 14)` in 0..1.
-        thresholds: `(14,)` in 0..1.
+        probabilities: `(n, k)` in 0..1.
+        thresholds: `(k,)` in 0..1.
 
     Returns:
-        `(n, 14)` bool.
+        `(n, k)` bool.
 
     Raises:
         ValueError: wrong shapes or values.
 
     Example:
-        >>> import numpy as np
-        >>> decide(np.linspace(0, 1, 14)[None], np.full(14, 0.9)).sum()
-        np.int64(2)
+        >>> decide([[0.1, 0.9, 0.95]], [0.9, 0.9, 0.9]).tolist()
+        [[False, True, True]]
     """
-    operating_points = check_scores(np.asarray(thresholds)[None], "thresholds", images=1, low=0, high=1)
-    return check_scores(probabilities, "probabilities", low=0, high=1) >= operating_points
+    columns = [f"finding {place + 1}" for place in range(np.size(thresholds))]
+    operating_points = check_scores(np.asarray(thresholds)[None], "thresholds", columns, images=1, low=0, high=1)
+    return check_scores(probabilities, "probabilities", columns, low=0, high=1) >= operating_points

@@ -23,7 +23,7 @@ class Outputs(NamedTuple):
     """What the model computes for N images.
 
     Attributes:
-        logits: float32 N × 14.
+        logits: float32 N × k.
         maps: parts of the logits, float32 N × h × w × 14.
         gate: scores of the input gate, float32 N × G; N × 0 of a model that has none.
     """
@@ -41,6 +41,7 @@ class OnnxModel:
         threads: of inference; 0 takes all cores.
 
     Attributes:
+        findings: names of the columns.
         size: side of the image that it takes, in pixels.
         input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
@@ -60,13 +61,14 @@ class OnnxModel:
         except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
             raise UserError(f"the model can't be opened: {error}") from error
         facts = self._session.get_modelmeta().custom_metadata_map
+        self.findings: tuple[str, ...] = tuple(json.loads(facts["findings"]))
         self.size: int = self._session.get_inputs()[0].shape[1]
         self.input_size: int = json.loads(facts["input_size"])
         self.bias: tuple[float, ...] = tuple(json.loads(facts["bias"]))
         self.input_gate = InputGate(*map(tuple, json.loads(facts.get("input_gate", "[]"))))
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Single:
-        """Predict logits: uint8 N × S × S × 1 → float32 N × 14."""
+        """Predict logits: uint8 N × S × S × 1 → float32 N × k."""
         (logits,) = self._session.run(["logits"], {"image": images})
         return np.asarray(logits)
 

@@ -1,13 +1,12 @@
 """Turn logits into calibrated probabilities by Platt scaling: the curves that travel with a bundle."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.findings import FINDINGS
 from chestxray.labels import Floats, check_scores
 
 
@@ -16,18 +15,19 @@ class Platt:
     """Hold one logistic curve per finding: `p = sigmoid(slope * logit + intercept)`.
 
     Attributes:
-        slope: `(14,)` float64, positive, so the order of images (AUROC) never turns over.
-        intercept: `(14,)` float64, log odds.
+        findings: names of the k curves.
+        slope: `(k,)` float64, positive, so the order of images (AUROC) never turns over.
+        intercept: `(k,)` float64, log odds.
 
     Raises:
         ValueError: another shape, a value that is not finite, a slope that is not positive.
 
     Example:
-        >>> logits = np.zeros((1, 14))
-        >>> float(Platt.identity().probabilities(logits)[0, 0])
+        >>> float(Platt.identity(["Tuberculosis"]).probabilities([[0.0]])[0, 0])
         0.5
     """
 
+    findings: Sequence[str]
     slope: Floats
     intercept: Floats
 
@@ -35,30 +35,30 @@ class Platt:
         """Check the numbers: they may come from a file."""
         for name in ("slope", "intercept"):
             values = np.asarray(getattr(self, name), dtype=np.float64)
-            if values.shape != (len(FINDINGS),) or not np.isfinite(values).all():
-                raise ValueError(f"Platt {name} must be {len(FINDINGS)} finite numbers, got {values.tolist()}")
+            if values.shape != (len(self.findings),) or not np.isfinite(values).all():
+                raise ValueError(f"Platt {name} must be {len(self.findings)} finite numbers, got {values.tolist()}")
             object.__setattr__(self, name, values)
         if (self.slope <= 0).any():
             raise ValueError(f"Platt slopes must be positive, got {self.slope.min()}: it would turn the ranking over")
 
     @classmethod
-    def identity(cls) -> Self:
+    def identity(cls, findings: Sequence[str]) -> Self:
         """Return the plain sigmoid: what a logit means before calibration."""
-        return cls(np.ones(len(FINDINGS)), np.zeros(len(FINDINGS)))
+        return cls(findings, np.ones(len(findings)), np.zeros(len(findings)))
 
     def probabilities(self, logits: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Calibrate.
 
         Args:
-            logits: `(n, 14)`, any finite value.
+            logits: `(n, k)`, any finite value.
 
         Returns:
-            `(n, 14)` float32, strictly between 0 and 1.
+            `(n, k)` float32, strictly between 0 and 1.
 
         Raises:
             ValueError: another shape, or a value that is not finite.
         """
-        log_odds = self.slope * check_scores(logits, "logits") + self.intercept
+        log_odds = self.slope * check_scores(logits, "logits", self.findings) + self.intercept
         exact = np.exp(-np.logaddexp(0.0, -log_odds))  # the sigmoid, exact in both tails and without overflow
         single = np.finfo(np.float32)
         return np.clip(exact.astype(np.float32), single.tiny, np.float32(1) - single.epsneg)
@@ -67,20 +67,24 @@ class Platt:
         """Return the curves by finding, for JSON; `from_dict` gives the same numbers back, to the bit."""
         return {
             name: {"slope": float(slope), "intercept": float(intercept)}
-            for name, slope, intercept in zip(FINDINGS, self.slope, self.intercept, strict=True)
+            for name, slope, intercept in zip(self.findings, self.slope, self.intercept, strict=True)
         }
 
     @classmethod
-    def from_dict(cls, curves: Mapping[str, Mapping[str, Any]]) -> Self:
+    def from_dict(cls, curves: Mapping[str, Mapping[str, Any]], findings: Sequence[str]) -> Self:
         """Read what `to_dict` wrote.
+
+        Args:
+            curves: by finding, in any order.
+            findings: names of the columns, in their order.
 
         Raises:
             ValueError: a finding or a number is missing, unknown or out of range.
         """
-        if set(curves) != set(FINDINGS):
-            raise ValueError(f"calibration must name the {len(FINDINGS)} findings, got {sorted(curves)}")
+        if set(curves) != set(findings):
+            raise ValueError(f"calibration must name the {len(findings)} findings of the model, it names {len(curves)}")
         try:
-            slope, intercept = ([float(curves[name][key]) for name in FINDINGS] for key in ("slope", "intercept"))
+            slope, intercept = ([float(curves[name][key]) for name in findings] for key in ("slope", "intercept"))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"calibration needs a number as slope and intercept of each finding: {error!r}") from error
-        return cls(np.array(slope), np.array(intercept))
+        return cls(findings, np.array(slope), np.array(intercept))

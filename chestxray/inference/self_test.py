@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError
+from chestxray.inference.decisions import decide
 
 
 def open_tested(folder: Path, threads: int) -> Bundle:
@@ -30,16 +30,19 @@ def open_tested(folder: Path, threads: int) -> Bundle:
 
 
 def _test(bundle: Bundle) -> None:
-    """Check one inference: labels in our order, finite numbers, maps that add up to the logits."""
+    """Check one inference: the model's findings are the card's, finite numbers, and maps that add up to the logits."""
     card = bundle.card
     model = bundle.model
-    if card.findings != FINDINGS or len(card.thresholds) != len(FINDINGS):
-        raise BundleError(f"the model's findings are {', '.join(card.findings)}; expected {', '.join(FINDINGS)}")
+    if model.findings != card.findings:
+        raise BundleError(f"{CARD} and {MODEL} disagree about the names or the order of the findings")
     if (card.size, card.input_size) != (model.size, model.input_size):
         raise BundleError(f"{CARD} and {MODEL} disagree about the size of the image")
     logits, maps, gate = model.outputs(np.full((1, card.size, card.size, 1), 128, np.uint8))
+    if not logits.shape[-1] == maps.shape[-1] == len(card.findings):
+        widths = f"{logits.shape[-1]} logits and {maps.shape[-1]} maps"
+        raise BundleError(f"{MODEL} has {widths}, {CARD} {len(card.findings)} findings")
     if not np.allclose(maps.mean(axis=(1, 2)) + card.bias, logits, atol=1e-3):
         raise BundleError("the maps do not add up to the logits")
     if gate.shape != (1, len(model.input_gate.thresholds)) or not np.isfinite(gate).all():
         raise BundleError("the scores of the input gate are not finite, or not one for each threshold")
-    bundle.platt.probabilities(logits)  # raises for what is not finite
+    decide(bundle.platt.probabilities(logits), bundle.thresholds)  # raises for what is not finite

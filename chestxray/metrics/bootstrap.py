@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.errors import UserError
-from chestxray.labels import Floats, Weights, check_scorable, check_scores, drawn_once, label_masks
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
 from chestxray.tracking.progress import progress
 
@@ -105,7 +105,7 @@ def interval(samples: Floats) -> tuple[float, float]:
 
 
 def paired_bootstrap(
-    labels: npt.ArrayLike,
+    labels: LabelMasks,
     scores_a: npt.ArrayLike,
     scores_b: npt.ArrayLike,
     patients: npt.ArrayLike,
@@ -116,9 +116,9 @@ def paired_bootstrap(
     """Compare two models: mean AUROC of a minus that of b, both on the same resampled patients.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        scores_a: `(n, 14)`, finite.
-        scores_b: `(n, 14)`, finite.
+        labels: of n images and k findings.
+        scores_a: `(n, k)`, finite.
+        scores_b: `(n, k)`, finite.
         patients: `(n,)` ids.
         resamples: of patients.
         seed: of the resampling.
@@ -129,11 +129,10 @@ def paired_bootstrap(
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    masks = label_masks(labels)
-    people = check_patients(patients, len(masks))
-    check_scorable(masks)
-    rankings_a = rank_findings(masks, check_scores(scores_a, "scores_a", images=len(masks)))
-    rankings_b = rank_findings(masks, check_scores(scores_b, "scores_b", images=len(masks)))
+    people = check_patients(patients, len(labels))
+    check_scorable(labels)
+    rankings_a = rank_findings(labels, check_scores(scores_a, "scores_a", labels.findings, len(labels)))
+    rankings_b = rank_findings(labels, check_scores(scores_b, "scores_b", labels.findings, len(labels)))
 
     def difference(weights: Weights) -> dict[str, Floats]:
         a, b = (mean_over_findings(ranking_scores(rankings, weights)[0]) for rankings in (rankings_a, rankings_b))

@@ -7,8 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once, label_masks
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once
 
 BINS = 10
 
@@ -79,11 +78,11 @@ def calibration_errors(labels: LabelMasks, probabilities: Floats) -> Callable[[W
     """Prepare the expected calibration error of each finding as a function of weights; see `calibration_error`.
 
     Args:
-        labels: of n images.
-        probabilities: `(n, 14)`, checked.
+        labels: of n images and k findings.
+        probabilities: `(n, k)`, checked.
 
     Returns:
-        A function from weights `(b, n)` to errors `(b, 14)`, 0..1; NaN where no image that labels the finding is drawn.
+        A function from weights `(b, n)` to errors `(b, k)`, 0..1; NaN where no image that labels the finding is drawn.
     """
     bins = [_Bins.sort(p, labels.labelled_rows(finding)[0]) for finding, p in enumerate(probabilities.T)]
     gaps = (probabilities - labels.present).T
@@ -97,15 +96,15 @@ def calibration_errors(labels: LabelMasks, probabilities: Floats) -> Callable[[W
     return errors
 
 
-def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
+def calibration_error(labels: LabelMasks, probabilities: npt.ArrayLike) -> dict[str, float]:
     """Compute the expected calibration error: the mean distance of probability and frequency over bins.
 
     Source: Naeini, Cooper and Hauskrecht, AAAI 2015, with the bins of equal mass of Nixon et al., "Measuring
     Calibration in Deep Learning", CVPR workshops 2019 (bins of equal width leave most empty at low prevalence).
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        probabilities: `(n, 14)` in 0..1.
+        labels: of n images and k findings.
+        probabilities: `(n, k)` in 0..1.
 
     Returns:
         The error, 0..1, of each finding that has positives and negatives, and their `mean`.
@@ -114,14 +113,13 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> di
         ValueError: wrong shapes or values, or no finding with both classes.
 
     Example:
-        >>> labels = np.zeros((10, 14), int)
-        >>> labels[:2, 0] = 1
-        >>> probabilities = np.full((10, 14), 0.2)
-        >>> round(calibration_error(labels, probabilities)["Atelectasis"], 6)
+        >>> from chestxray.labels import label_masks
+        >>> labels = label_masks([[1], [1], *[[0]] * 8], ["Tuberculosis"])
+        >>> round(calibration_error(labels, np.full((10, 1), 0.2))["Tuberculosis"], 6)
         0.0
     """
-    masks = label_masks(labels)
-    scores = check_scores(probabilities, "probabilities", images=len(masks), low=0, high=1)
-    errors = calibration_errors(masks, scores)(drawn_once(len(masks)))[0]
-    by_finding = {FINDINGS[finding]: float(errors[finding]) for finding in np.flatnonzero(check_scorable(masks))}
+    scores = check_scores(probabilities, "probabilities", labels.findings, len(labels), low=0, high=1)
+    errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
+    scored = np.flatnonzero(check_scorable(labels))
+    by_finding = {labels.findings[finding]: float(errors[finding]) for finding in scored}
     return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

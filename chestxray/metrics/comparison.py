@@ -6,26 +6,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, label_masks
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable
 from chestxray.metrics.bootstrap import check_patients, resample
 from chestxray.metrics.table import BY_FINDING, Metric, Predictions, Sample
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Metrics of two models by finding, NaN where a finding lacks a class.
+    """Metrics of two models on k findings, NaN where a finding lacks a class.
 
     Attributes:
-        champion: metric → `(14,)`.
-        challenger: metric → `(14,)`.
-        drawn: metric → `(resamples, 14)`, challenger minus champion on the same resampled patients.
-        positives: `(14,)` images with each finding.
-        rarer_patients: `(14,)` patients with it, or patients with an image that is labelled without it, if these are
+        findings: their names.
+        champion: metric → `(k,)`.
+        challenger: metric → `(k,)`.
+        drawn: metric → `(resamples, k)`, challenger minus champion on the same resampled patients.
+        positives: `(k,)` images with each finding.
+        rarer_patients: `(k,)` patients with it, or patients with an image that is labelled without it, if these are
             fewer.
         images: how many.
         patients: how many.
     """
 
+    findings: tuple[str, ...]
     champion: dict[str, Floats]
     challenger: dict[str, Floats]
     drawn: dict[str, Floats]
@@ -36,7 +38,7 @@ class Comparison:
 
 
 def compare(
-    labels: npt.ArrayLike,
+    labels: LabelMasks,
     champion: Predictions,
     challenger: Predictions,
     patients: npt.ArrayLike,
@@ -45,10 +47,10 @@ def compare(
     seed: int,
     metrics: Sequence[Metric] = BY_FINDING,
 ) -> Comparison:
-    """Compare two models by a paired bootstrap over patients.
+    """Compare two models by a paired bootstrap over patients, on the findings that the labels are of.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: of n images and findings that both models predict.
         champion: predictions of the model in use.
         challenger: those of the model that would replace it, for the same images in the same order.
         patients: `(n,)` ids.
@@ -57,14 +59,14 @@ def compare(
         metrics: some of those by finding; a simulation takes few, which is several times faster.
 
     Raises:
-        ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
+        ValueError: wrong shapes or values, a finding that a model does not predict, fewer than 2 patients, or no
+            finding with both classes.
     """
-    masks = label_masks(labels)
-    people = check_patients(patients, len(masks))
-    check_scorable(masks)
+    people = check_patients(patients, len(labels))
+    check_scorable(labels)
     chosen = tuple(metrics)
-    old = Sample(masks, champion, "champion")
-    new = Sample(masks, challenger, "challenger")
+    old = Sample(labels, champion, "champion")
+    new = Sample(labels, challenger, "challenger")
 
     def both(weights: Weights) -> dict[str, Floats]:
         champions = {f"champion {name}": values for name, values in old.scores(chosen, weights).items()}
@@ -73,12 +75,13 @@ def compare(
     point, drawn = resample(both, people, resamples, seed)
     names = [metric.name for metric in chosen]
     return Comparison(
+        findings=labels.findings,
         champion={name: point[f"champion {name}"] for name in names},
         challenger={name: point[f"challenger {name}"] for name in names},
         drawn={name: drawn[f"challenger {name}"] - drawn[f"champion {name}"] for name in names},
-        positives=masks.present.sum(axis=0),
-        rarer_patients=_rarer_patients(masks, people),
-        images=len(masks),
+        positives=labels.present.sum(axis=0),
+        rarer_patients=_rarer_patients(labels, people),
+        images=len(labels),
         patients=len(np.unique(people)),
     )
 

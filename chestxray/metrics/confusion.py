@@ -4,15 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, has_both_classes, label_masks
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, has_both_classes
 from chestxray.metrics.ranking import ratio
 
 AVERAGES = ("micro", "macro", "weighted")
 
 
 def f1_scores(labels: LabelMasks, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
-    """Compute F1 of each finding `(b, 14)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
+    """Compute F1 of each finding `(b, k)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
     drawn = weights.astype(float)
     positive = decisions & labels.labelled
     hits = drawn @ (labels.present & positive)
@@ -20,25 +19,23 @@ def f1_scores(labels: LabelMasks, decisions: Booleans, weights: Weights) -> tupl
     return ratio(2 * hits, present_and_positive), ratio(2 * hits.sum(axis=1), present_and_positive.sum(axis=1))
 
 
-def confusion_matrices(labels: npt.ArrayLike, decisions: npt.ArrayLike) -> pd.DataFrame:
+def confusion_matrices(labels: LabelMasks, decisions: npt.ArrayLike) -> pd.DataFrame:
     """Count images, a row a finding: `finding, tn, fp, fn, tp`, which add up to the images that label it.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        decisions: `(n, 14)` of 0 and 1.
+        labels: of n images and k findings.
+        decisions: `(n, k)` of 0 and 1.
 
     Raises:
         ValueError: wrong shapes or values.
 
     Example:
-        >>> import numpy as np
-        >>> labels = np.zeros((3, 14), int)
-        >>> labels[0] = 1
-        >>> print(*confusion_matrices(labels, labels == 0).iloc[0])
-        Atelectasis 0 2 1 0
+        >>> from chestxray.labels import label_masks
+        >>> labels = label_masks([[1], [0], [0]], ["Tuberculosis"])
+        >>> print(*confusion_matrices(labels, [[0], [1], [1]]).iloc[0])
+        Tuberculosis 0 2 1 0
     """
-    masks = label_masks(labels)
-    return count_decisions(masks, check_decisions(decisions, "decisions", images=len(masks)))
+    return count_decisions(labels, check_decisions(decisions, "decisions", labels.findings, len(labels)))
 
 
 def count_decisions(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
@@ -49,15 +46,15 @@ def count_decisions(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
         "fn": labels.present & ~decisions,
         "tp": labels.present & decisions,
     }
-    return pd.DataFrame({"finding": FINDINGS, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
+    return pd.DataFrame({"finding": labels.findings, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
 def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     """Compute the rates of each finding, then their averages `micro`, `macro` and `weighted`.
 
     Args:
-        labels: of n images.
-        decisions: `(n, 14)`.
+        labels: of n images and k findings.
+        decisions: `(n, k)`.
 
     Returns:
         Columns `precision`, `recall`, `specificity` and `f1`, index the findings and `AVERAGES`. A finding without both
@@ -69,8 +66,8 @@ def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     columns = {"precision": (tp, fp), "recall": (tp, fn), "specificity": (tn, fp), "f1": (2 * tp, fp + fn)}
     table = pd.DataFrame({name: ratio(a, a + b) for name, (a, b) in columns.items()}, index=counts.index)
     scored = has_both_classes(labels)
-    table.loc[[name for name, both in zip(FINDINGS, scored, strict=True) if not both]] = np.nan
-    by_finding = table.loc[list(FINDINGS)].to_numpy()[scored]
+    table.loc[[name for name, both in zip(labels.findings, scored, strict=True) if not both]] = np.nan
+    by_finding = table.loc[list(labels.findings)].to_numpy()[scored]
     positives = (tp + fn)[:-1][scored]
     table.loc["macro"] = by_finding.mean(axis=0)
     table.loc["weighted"] = positives @ by_finding / positives.sum()

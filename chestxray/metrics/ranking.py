@@ -11,17 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.findings import FINDINGS
-from chestxray.labels import (
-    Booleans,
-    Floats,
-    LabelMasks,
-    Weights,
-    check_scorable,
-    check_scores,
-    drawn_once,
-    label_masks,
-)
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -56,8 +46,8 @@ def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats
 
 
 def rank_findings(labels: LabelMasks, scores: Floats) -> list[Ranking]:
-    """Rank the images that label each finding: 14 rankings, from checked `scores (n, 14)`."""
-    known = (labels.labelled_rows(finding) for finding in range(len(FINDINGS)))
+    """Rank the images that label each finding: k rankings, from checked `scores (n, k)`."""
+    known = (labels.labelled_rows(finding) for finding in range(len(labels.findings)))
     return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
 
 
@@ -91,7 +81,7 @@ def _score_finding(ranking: Ranking, drawn: Weights) -> tuple[Floats, Floats]:
 
 
 def ranking_scores(rankings: list[Ranking], weights: Weights) -> Floats:
-    """Compute AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, 14)`."""
+    """Compute AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, k)`."""
     drawn = np.ascontiguousarray(weights.T)  # whole rows are gathered and added: several times faster
     return np.stack([_score_finding(ranking, drawn) for ranking in rankings], axis=-1)
 
@@ -102,55 +92,53 @@ def ratio(part: Any, whole: Any) -> Any:
 
 
 def mean_over_findings(values: Floats) -> Floats:
-    """Average over findings `(..., 14) -> (...)`, those that are NaN left out; NaN where all are."""
+    """Average over findings `(..., k) -> (...)`, those that are NaN left out; NaN where all are."""
     known = np.isfinite(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0).sum(axis=-1)
     return np.where(count > 0, ratio(total, count), np.nan)
 
 
-def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+def auroc(labels: LabelMasks, scores: npt.ArrayLike) -> Floats:
     """Compute the area under the ROC curve of each finding.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        scores: `(n, 14)`, finite; higher means more likely.
+        labels: of n images and k findings.
+        scores: `(n, k)`, finite; higher means more likely.
 
     Returns:
-        `(14,)` in 0..1, equal to scikit-learn's `roc_auc_score`; NaN for a finding without both classes.
+        `(k,)` in 0..1, equal to scikit-learn's `roc_auc_score`; NaN for a finding without both classes.
 
     Raises:
         ValueError: wrong shapes or values.
 
     Example:
-        >>> labels = np.zeros((4, 14), int)
-        >>> labels[2:, 0] = 1
-        >>> scores = np.repeat([[0.1], [0.4], [0.35], [0.8]], 14, axis=1)
-        >>> float(auroc(labels, scores)[0])
+        >>> from chestxray.labels import label_masks
+        >>> labels = label_masks([[0], [0], [1], [1]], ["Tuberculosis"])
+        >>> float(auroc(labels, [[0.1], [0.4], [0.35], [0.8]])[0])
         0.75
     """
     return _point_scores(labels, scores)[0]
 
 
-def mean_auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+def mean_auroc(labels: LabelMasks, scores: npt.ArrayLike) -> float:
     """Average the AUROC over the findings that have both classes.
 
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    check_scorable(label_masks(labels))
+    check_scorable(labels)
     return float(np.nanmean(auroc(labels, scores)))
 
 
-def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+def average_precision(labels: LabelMasks, scores: npt.ArrayLike) -> Floats:
     """Compute the average precision of each finding: as `auroc`, equal to scikit-learn's `average_precision_score`."""
     return _point_scores(labels, scores)[1]
 
 
-def _point_scores(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
-    masks = label_masks(labels)
-    rankings = rank_findings(masks, check_scores(scores, "scores", images=len(masks)))
-    area, precision = ranking_scores(rankings, drawn_once(len(masks)))
+def _point_scores(labels: LabelMasks, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+    rankings = rank_findings(labels, check_scores(scores, "scores", labels.findings, len(labels)))
+    area, precision = ranking_scores(rankings, drawn_once(len(labels)))
     return area[0], precision[0]
 
 
@@ -161,30 +149,29 @@ def _curve(finding: str, **columns: Floats) -> pd.DataFrame:
     return points.iloc[kept]
 
 
-def curves(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[pd.DataFrame, pd.DataFrame]:
+def curves(labels: LabelMasks, probabilities: npt.ArrayLike) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute ROC and precision-recall curves, as points to plot, at most 200 a finding.
 
     ROC points are the corners of the curve. Precision-recall points are those where recall grows, with the first
     carried back to recall 0; drawn as steps, precision holding to the left, they enclose the average precision.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        probabilities: `(n, 14)`, finite.
+        labels: of n images and k findings.
+        probabilities: `(n, k)`, finite.
 
     Returns:
-        Frames `finding, fpr, tpr` and `finding, recall, precision`, in the order of `FINDINGS`; a finding without both
-        classes has no rows.
+        Frames `finding, fpr, tpr` and `finding, recall, precision`, in the order of the labels' findings; a finding
+        without both classes has no rows.
 
     Raises:
         ValueError: wrong shapes or values, or no finding with both classes.
     """
-    masks = label_masks(labels)
-    rankings = rank_findings(masks, check_scores(probabilities, "probabilities", images=len(masks)))
+    rankings = rank_findings(labels, check_scores(probabilities, "probabilities", labels.findings, len(labels)))
     roc = []
     precision_recall = []
-    for finding in np.flatnonzero(check_scorable(masks)):
+    for finding in np.flatnonzero(check_scorable(labels)):
         ranking = rankings[finding]
-        name = FINDINGS[finding]
+        name = labels.findings[finding]
         positives = len(ranking.positives)
         alarms = (ranking.ranked - ranking.found).T.ravel() / (len(ranking.order) - positives)
         found = ranking.found.T.ravel() / positives

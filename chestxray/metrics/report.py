@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.findings import FINDINGS
-from chestxray.labels import Floats, check_decisions, check_scorable, check_scores, drawn_once, label_masks
+from chestxray.labels import Floats, LabelMasks, check_decisions, check_scorable, check_scores, drawn_once
 from chestxray.metrics.bootstrap import check_patients, interval, resample
 from chestxray.metrics.confusion import AVERAGES, operating_table
 from chestxray.metrics.ranking import DECIMALS
@@ -16,7 +15,7 @@ from chestxray.metrics.table import BY_FINDING, REPORTED, Metric, Predictions, S
 
 
 def evaluate(
-    labels: npt.ArrayLike,
+    labels: LabelMasks,
     probabilities: npt.ArrayLike,
     decisions: npt.ArrayLike,
     patients: npt.ArrayLike,
@@ -32,9 +31,9 @@ def evaluate(
     accuracy is the share of images whose labels are all decided right, Hamming loss the share of labels decided wrong.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        probabilities: `(n, 14)` in 0..1.
-        decisions: `(n, 14)` of 0 and 1.
+        labels: of n images and k findings.
+        probabilities: `(n, k)` in 0..1.
+        decisions: `(n, k)` of 0 and 1.
         patients: `(n,)` ids; whole patients are resampled.
         resamples: for the 95 % percentile intervals.
         seed: of the resampling.
@@ -43,31 +42,36 @@ def evaluate(
         Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
         `hamming_loss`; with `_ci_low` and `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and
         `micro_f1`; and dictionaries by finding: `auroc`, `auroc_ci_low`, `auroc_ci_high`, `average_precision`, `f1`,
-        and of all 14 `positives` and `labelled`, the n of the finding.
+        and of all k `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
 
     Example:
-        >>> labels = np.tile([[0], [0], [1], [1]], 14)
-        >>> probabilities = np.tile([[0.1], [0.4], [0.35], [0.8]], 14)
+        >>> from chestxray.labels import label_masks
+        >>> labels = label_masks([[0], [0], [1], [1]], ["Tuberculosis"])
+        >>> probabilities = np.array([[0.1], [0.4], [0.35], [0.8]])
         >>> patients = ["a", "b", "c", "d"]
         >>> metrics = evaluate(labels, probabilities, probabilities > 0.3, patients, resamples=100, seed=0)
         >>> metrics["n"], metrics["mean_auroc"], metrics["macro_f1"]
         (4, 0.75, 0.8)
     """
-    masks = label_masks(labels)
-    people = check_patients(patients, len(masks))
-    sample = Sample(masks, Predictions(probabilities, decisions))
-    counts = {"n": len(masks), "patients": len(np.unique(people)), "findings_scored": int(check_scorable(masks).sum())}
+    people = check_patients(patients, len(labels))
+    sample = Sample(labels, Predictions(labels.findings, probabilities, decisions))
+    scored = int(check_scorable(labels).sum())
+    counts = {"n": len(labels), "patients": len(np.unique(people)), "findings_scored": scored}
     with_interval = tuple(metric for metric in REPORTED if metric.interval)
-    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(masks))).items()}
+    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(labels))).items()}
     drawn = resample(lambda weights: sample.scores(with_interval, weights), people, resamples, seed)[1]
-    values = {key: value for metric in REPORTED for key, value in _reported(metric, point, drawn).items()}
+    values: dict[str, Any] = {}
+    for metric in REPORTED:
+        values |= _reported(metric, point, drawn, labels.findings)
     return dict(_finite({**counts, **_at_operating_points(sample), **values}))
 
 
-def _reported(metric: Metric, point: Mapping[str, Floats], drawn: Mapping[str, Floats]) -> dict[str, Any]:
+def _reported(
+    metric: Metric, point: Mapping[str, Floats], drawn: Mapping[str, Floats], findings: tuple[str, ...]
+) -> dict[str, Any]:
     """Name a metric's value, and the ends of its interval if it has one; by finding if it has a value for each."""
     name = metric.name
     values = {name: point[name]}
@@ -75,7 +79,7 @@ def _reported(metric: Metric, point: Mapping[str, Floats], drawn: Mapping[str, F
         ends = np.array([interval(column) for column in np.atleast_2d(drawn[name].T)]).T
         values |= {f"{name}_ci_low": ends[0], f"{name}_ci_high": ends[1]}
     if metric.by_finding:
-        return {key: dict(zip(FINDINGS, value, strict=True)) for key, value in values.items()}
+        return {key: dict(zip(findings, value, strict=True)) for key, value in values.items()}
     return {key: np.ravel(value)[0] for key, value in values.items()}
 
 
@@ -88,8 +92,8 @@ def _at_operating_points(sample: Sample) -> dict[str, Any]:
         **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
         "subset_accuracy": np.mean(~wrong.any(axis=1)),
         "hamming_loss": wrong.sum() / labels.labelled.sum(),
-        "positives": dict(zip(FINDINGS, labels.present.sum(axis=0).tolist(), strict=True)),
-        "labelled": dict(zip(FINDINGS, labels.labelled.sum(axis=0).tolist(), strict=True)),
+        "positives": dict(zip(labels.findings, labels.present.sum(axis=0).tolist(), strict=True)),
+        "labelled": dict(zip(labels.findings, labels.labelled.sum(axis=0).tolist(), strict=True)),
     }
 
 
@@ -101,14 +105,14 @@ def _finite(value: Any) -> Any:
 
 
 def classification_report(
-    labels: npt.ArrayLike, decisions: npt.ArrayLike, thresholds: npt.ArrayLike, metrics: Mapping[str, Any]
+    labels: LabelMasks, decisions: npt.ArrayLike, thresholds: npt.ArrayLike, metrics: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Tabulate what a reader looks at first: a row a finding, then the `micro`, `macro` and `weighted` averages.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
-        decisions: `(n, 14)` of 0 and 1.
-        thresholds: `(14,)`, those that made the decisions.
+        labels: of n images and k findings.
+        decisions: `(n, k)` of 0 and 1.
+        thresholds: `(k,)`, those that made the decisions.
         metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
 
     Returns:
@@ -119,16 +123,15 @@ def classification_report(
     Raises:
         ValueError: wrong shapes or values.
     """
-    masks = label_masks(labels)
-    table = operating_table(masks, check_decisions(decisions, "decisions", images=len(masks)))
+    table = operating_table(labels, check_decisions(decisions, "decisions", labels.findings, len(labels)))
     for metric in (metric for metric in BY_FINDING if metric.reported and metric.name not in table):
         for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high"):
             if name in metrics:
                 table[name] = pd.Series(metrics[name], dtype=float)
                 table.loc["macro", name] = metrics[f"mean_{name}"]
-    cuts = check_scores(np.asarray(thresholds)[None], "thresholds", images=1, low=0, high=1)[0]
-    table["threshold"] = pd.Series(cuts, index=FINDINGS)
-    table["n"] = [*masks.labelled.sum(axis=0), *[len(masks)] * len(AVERAGES)]
-    positives = masks.present.sum(axis=0)
+    cuts = check_scores(np.asarray(thresholds)[None], "thresholds", labels.findings, images=1, low=0, high=1)[0]
+    table["threshold"] = pd.Series(cuts, index=labels.findings)
+    table["n"] = [*labels.labelled.sum(axis=0), *[len(labels)] * len(AVERAGES)]
+    positives = labels.present.sum(axis=0)
     table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]
     return table.round(DECIMALS).rename_axis("finding").reset_index()

@@ -4,7 +4,7 @@
 page and the gate go by it. A metric more is one entry there and one function here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, check_scores
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, check_scores, places_of
 from chestxray.metrics.calibration_error import calibration_errors
 from chestxray.metrics.confusion import f1_scores
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
@@ -20,34 +20,53 @@ from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model predicts for n images: `probabilities (n, 14)` in 0..1 and `decisions (n, 14)` of 0 and 1."""
+    """What a model predicts for n images.
 
+    Attributes:
+        findings: of the model, k names.
+        probabilities: `(n, k)` in 0..1.
+        decisions: `(n, k)` of 0 and 1.
+    """
+
+    findings: tuple[str, ...]
     probabilities: npt.ArrayLike
     decisions: npt.ArrayLike
 
     def at(self, images: npt.NDArray[np.bool_]) -> Self:
         """Return the predictions for some of the images, `(n,)` bool."""
-        return type(self)(np.asarray(self.probabilities)[images], np.asarray(self.decisions)[images])
+        return type(self)(self.findings, np.asarray(self.probabilities)[images], np.asarray(self.decisions)[images])
+
+    def of(self, findings: Sequence[str]) -> Self:
+        """Return the predictions of some of the findings, in the order given.
+
+        Raises:
+            ValueError: the model does not predict one.
+        """
+        places = places_of(findings, self.findings)
+        columns = (np.asarray(values)[:, places] for values in (self.probabilities, self.decisions))
+        return type(self)(tuple(findings), *columns)
 
 
 class Sample:
     """Labelled images with predictions, checked and ranked once, so that thousands of resamples are scored quickly.
 
     Args:
-        labels: of n images.
-        predictions: for the same images.
+        labels: of n images and k findings.
+        predictions: for the same images, of these findings at least.
         name: of the model in an error.
 
     Raises:
-        ValueError: wrong shapes or values.
+        ValueError: wrong shapes or values, or a finding that is not predicted.
     """
 
     def __init__(self, labels: LabelMasks, predictions: Predictions, name: str = "") -> None:
         prefix = f"{name} " if name else ""
-        probabilities = predictions.probabilities
+        names, n = predictions.findings, len(labels)
+        places = places_of(labels.findings, names)
+        scores = check_scores(predictions.probabilities, f"{prefix}probabilities", names, n, low=0, high=1)
         self.labels = labels
-        self.probabilities: Floats = check_scores(probabilities, f"{prefix}probabilities", len(labels), low=0, high=1)
-        self.decisions: Booleans = check_decisions(predictions.decisions, f"{prefix}decisions", len(labels))
+        self.probabilities: Floats = scores[:, places]
+        self.decisions: Booleans = check_decisions(predictions.decisions, f"{prefix}decisions", names, n)[:, places]
         self.rankings = rank_findings(labels, self.probabilities)
 
     @cached_property
@@ -56,7 +75,7 @@ class Sample:
         return calibration_errors(self.labels, self.probabilities)
 
     def scores(self, metrics: tuple["Metric", ...], weights: Weights) -> dict[str, Floats]:
-        """Compute metrics under each row of `weights (b, n)`: name → `(b, 14)`, or `(b,)`."""
+        """Compute metrics under each row of `weights (b, n)`: name → `(b, k)`, or `(b,)`."""
         resampled = Resamples(self, weights)
         return {metric.name: metric.compute(resampled) for metric in metrics}
 
@@ -75,16 +94,16 @@ class Resamples:
 
     @cached_property
     def ranking(self) -> Floats:
-        """AUROC and average precision, `(2, b, 14)`; NaN where a finding lacks a class."""
+        """AUROC and average precision, `(2, b, k)`; NaN where a finding lacks a class."""
         return ranking_scores(self.sample.rankings, self.weights)
 
     @cached_property
     def f1(self) -> tuple[Floats, Floats]:
-        """F1 of each finding, `(b, 14)`, and of all pooled, `(b,)`."""
+        """F1 of each finding, `(b, k)`, and of all pooled, `(b,)`."""
         return f1_scores(self.sample.labels, self.sample.decisions, self.weights)
 
     def where_scored(self, values: Floats) -> Floats:
-        """Return `values (b, 14)`, NaN where a finding lacks a class."""
+        """Return `values (b, k)`, NaN where a finding lacks a class."""
         return np.where(np.isfinite(self.ranking[0]), values, np.nan)
 
 
@@ -95,7 +114,7 @@ class Metric:
     Attributes:
         name: key in `metrics.json`.
         title: for people.
-        compute: resamples → `(b, 14)`, NaN where a finding lacks a class, if `by_finding`; else `(b,)`.
+        compute: resamples → `(b, k)`, NaN where a finding lacks a class, if `by_finding`; else `(b,)`.
         by_finding: it has a value for each finding, and is compared by the gate; else one value for all.
         interval: it is reported with a 95 % interval.
         reported: `metrics.json` has it.

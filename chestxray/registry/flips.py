@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.findings import UNLABELLED
 from chestxray.metrics.table import Predictions
+from chestxray.registry.compatibility import shared_findings
 
 FLIP_COLUMNS = (
     "change", "batch", "image", "patient", "finding", "truth",
@@ -15,14 +16,16 @@ FLIP_COLUMNS = (
 def flips(test: pd.DataFrame, champion: Predictions, challenger: Predictions) -> pd.DataFrame:
     """List the test studies whose decision the challenger changes, a row a study and finding, right to wrong first.
 
-    Where the truth is not labelled there is no right and wrong, and no row.
+    Where the truth is not labelled there is no right and wrong, and no row; nor of a finding that only one predicts.
 
     Args:
-        test: `batch`, `image`, `patient` and the 14 findings, N rows.
+        test: `batch`, `image`, `patient` and a column of labels for each finding, N rows.
         champion, challenger: of the same N images.
     """
+    findings = [f for f in shared_findings(champion.findings, challenger.findings).shared if f in test]
+    champion, challenger = champion.of(findings), challenger.of(findings)
     rows = []
-    for place, finding in enumerate(FINDINGS):
+    for place, finding in enumerate(findings):
         old, new = (np.asarray(scores.decisions)[:, place].astype(bool) for scores in (champion, challenger))
         labels = test[finding].to_numpy()
         changed = (old != new) & (labels != UNLABELLED)
@@ -33,5 +36,5 @@ def flips(test: pd.DataFrame, champion: Predictions, challenger: Predictions) ->
         part.insert(4, "truth", labels[changed].astype(int))
         part.insert(0, "change", np.where(old == labels, "right to wrong", "wrong to right")[changed])
         rows.append(part)
-    table: pd.DataFrame = pd.concat(rows)[list(FLIP_COLUMNS)]
+    table: pd.DataFrame = pd.concat(rows or [pd.DataFrame(columns=FLIP_COLUMNS)])[list(FLIP_COLUMNS)]
     return table.sort_values(["change", "finding", "batch", "image"], ignore_index=True)

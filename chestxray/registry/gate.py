@@ -9,19 +9,19 @@ its estimate lies beyond the finding's margin. No veto is no proof of no harm: t
 non-inferiority is shown. Why it is so, and what it costs in power: docs/decisions/gate.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from chestxray.findings import FINDINGS
-from chestxray.labels import Booleans, Floats
+from chestxray.labels import Booleans, Floats, LabelMasks
 from chestxray.metrics.comparison import Comparison, compare
 from chestxray.metrics.ranking import DECIMALS, mean_over_findings
 from chestxray.metrics.table import BY_FINDING, Predictions
 from chestxray.params import GateParams
+from chestxray.registry.compatibility import shared_findings
 
 POWER = 0.8
 Decision = Literal["promote", "keep", "underpowered"]
@@ -50,11 +50,14 @@ class Verdict:
         images: of the benchmark.
         patients: of the benchmark.
         means: metric → difference of the mean over voting findings; empty where none votes.
-        findings: metric → 14 differences, NaN where a finding lacks a class.
+        findings: names of the k findings that were compared.
+        differences: metric → k differences, NaN where a finding lacks a class.
         positives: images with each finding.
         standings: of each finding.
         detectable: the smallest difference of the mean AUROC that these patients show with 80 % power.
         patients_needed: to show a difference of the margin with 80 % power.
+        champion_only: findings that the challenger does not know.
+        challenger_only: findings that the champion does not know.
     """
 
     decision: Decision
@@ -63,11 +66,14 @@ class Verdict:
     images: int
     patients: int
     means: dict[str, Difference]
-    findings: dict[str, tuple[Difference, ...]]
+    findings: tuple[str, ...]
+    differences: dict[str, tuple[Difference, ...]]
     positives: tuple[int, ...]
     standings: tuple[Standing, ...]
     detectable: float | None
     patients_needed: int | None
+    champion_only: tuple[str, ...] = ()
+    challenger_only: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Finite JSON of 6 decimals with the same keys every time; `null` where a number does not exist."""
@@ -75,9 +81,9 @@ class Verdict:
             name: {
                 "positives": self.positives[place],
                 "standing": self.standings[place],
-                **{metric.name: _finite(self.findings[metric.name][place]) for metric in BY_FINDING},
+                **{metric.name: _finite(self.differences[metric.name][place]) for metric in BY_FINDING},
             }
-            for place, name in enumerate(FINDINGS)
+            for place, name in enumerate(self.findings)
         }
         nothing = Difference(*[np.nan] * 6)
         return {
@@ -90,6 +96,7 @@ class Verdict:
             "policy": self.policy.model_dump(mode="json"),
             "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in BY_FINDING},
             "findings": findings,
+            "not_compared": {"champion": list(self.champion_only), "challenger": list(self.challenger_only)},
         }
 
 
@@ -139,16 +146,16 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
     known = np.isfinite(c.champion["auroc"])
     votes: Booleans = known & (c.rarer_patients >= policy.min_positives)
     freedom = c.rarer_patients - 1
-    findings = {
+    differences = {
         name: tuple(
             _difference(c.champion[name][f], c.challenger[name][f], c.drawn[name][:, f], int(freedom[f]), policy.level)
-            for f in range(len(FINDINGS))
+            for f in range(len(c.findings))
         )
         for name in c.drawn
     }
     standings: list[Standing] = [
-        _standing(findings["auroc"][f], int(freedom[f]), int(votes.sum()), policy) if votes[f] else "does not vote"
-        for f in range(len(FINDINGS))
+        _standing(differences["auroc"][f], int(freedom[f]), int(votes.sum()), policy) if votes[f] else "does not vote"
+        for f in range(len(c.findings))
     ]
     means: dict[str, Difference] = {}
     detectable = needed = None
@@ -162,21 +169,31 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
         quantiles = sum(float(stdtrit(patients - 1, share)) for share in (1 - policy.level, POWER))
         detectable = quantiles * means["auroc"].standard_error
         needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
-        vetoes = [name for name, standing in zip(FINDINGS, standings, strict=True) if standing == "veto"]
+        vetoes = [name for name, standing in zip(c.findings, standings, strict=True) if standing == "veto"]
         decision, reason = _decide(means["auroc"], vetoes, detectable, needed, policy)
-    positives = tuple(c.positives.tolist())
     return Verdict(
-        decision, reason, policy, c.images, patients, means, findings, positives, tuple(standings), detectable, needed
+        decision=decision,
+        reason=reason,
+        policy=policy,
+        images=c.images,
+        patients=patients,
+        means=means,
+        findings=c.findings,
+        differences=differences,
+        positives=tuple(c.positives.tolist()),
+        standings=tuple(standings),
+        detectable=detectable,
+        patients_needed=needed,
     )
 
 
 def judge(
-    labels: npt.ArrayLike, champion: Predictions, challenger: Predictions, patients: npt.ArrayLike, policy: GateParams
+    labels: LabelMasks, champion: Predictions, challenger: Predictions, patients: npt.ArrayLike, policy: GateParams
 ) -> Verdict:
-    """Decide whether the challenger replaces the champion.
+    """Decide whether the challenger replaces the champion, on the findings of both that the images label.
 
     Args:
-        labels: `(n, 14)` of 1, 0 and -1 (not labelled).
+        labels: of n images; findings that only one model predicts are left out.
         champion: the model in use.
         challenger: on the same images in the same order.
         patients: `(n,)` ids.
@@ -185,5 +202,13 @@ def judge(
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
-    sampled = compare(labels, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
-    return reach_verdict(sampled, policy)
+    found = shared_findings(champion.findings, challenger.findings)
+    common = labels.of([name for name in found.shared if name in labels.findings])
+    sampled = compare(common, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
+    verdict = reach_verdict(sampled, policy)
+    return replace(
+        verdict,
+        reason=" ".join(filter(None, [verdict.reason, found.sentence()])),
+        champion_only=found.champion_only,
+        challenger_only=found.challenger_only,
+    )

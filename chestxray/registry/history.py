@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.labels import drawn_once, has_both_classes, label_masks
-from chestxray.metrics.table import HEADLINES, Predictions, Sample
+from chestxray.labels import LabelMasks, drawn_once, has_both_classes, label_masks
+from chestxray.metrics.ranking import mean_over_findings
+from chestxray.metrics.table import METRICS, Predictions, Sample
 from chestxray.registry.version_predictions import VersionPredictions
 
-COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "mean_auroc", "macro_f1")
+COLUMNS = ("version", "champion", "batch", "trained_on", "n", "patients", "findings_scored", "mean_auroc", "macro_f1")
+Areas = dict[str, float]
+"""AUROC by finding, of those that a version predicts and the batch labels; NaN where a class is missing."""
 
 
 def version_history(test: Dataset, predictions: Sequence[VersionPredictions], champion: int | None) -> pd.DataFrame:
@@ -20,7 +22,8 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
     Backward transfer and forgetting are those of the continual-learning literature. With R the mean AUROC of a version
     on a batch: backward transfer is R now minus R when the batch was first trained on (Lopez-Paz and Ranzato, NeurIPS
     2017, equation 3); forgetting is the best R of any version before minus R now (Chaudhry et al., ECCV 2018, section
-    3.2). Both are empty for a batch that the version is the first to train on, or has not seen.
+    3.2). Both are empty for a batch that the version is the first to train on, or has not seen. The means of a version
+    are over its own findings; backward transfer and forgetting are over the findings that both versions score.
 
     Args:
         test: the test images of all batches.
@@ -28,15 +31,20 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
         champion: number of the champion.
 
     Returns:
-        `version`, `champion` (1: before this run), `batch`, `trained_on` (0 or 1), `n`, `patients`, `mean_auroc`,
-        `macro_f1`, `backward_transfer`, `forgetting`; empty where nothing can be scored.
+        `version`, `champion` (1: before this run), `batch`, `trained_on` (0 or 1), `n`, `patients`,
+        `findings_scored` (over so many are the means), `mean_auroc`, `macro_f1`, `backward_transfer`, `forgetting`;
+        empty where nothing can be scored.
     """
     batches = list(dict.fromkeys(test.studies["batch"]))
+    labels = label_masks(test.labels, test.findings)
     rows = []
+    areas = []
     for each in predictions:
+        known = labels.of([name for name in each.predictions.findings if name in labels.findings])
         for batch in batches:
             part = (test.studies["batch"] == batch).to_numpy()
-            mean_auroc, macro_f1 = _scores(test.labels[part], each.predictions.at(part))
+            area, macro_f1 = _scores(known.at(part), each.predictions.at(part))
+            areas.append(area)
             rows.append(
                 {
                     "version": each.version,
@@ -45,31 +53,42 @@ def version_history(test: Dataset, predictions: Sequence[VersionPredictions], ch
                     "trained_on": int(batch in each.batches),
                     "n": int(part.sum()),
                     "patients": len(set(test.patients[part])),
-                    "mean_auroc": mean_auroc,
+                    "findings_scored": int(np.isfinite(list(area.values())).sum()),
+                    "mean_auroc": _mean(area, list(area)),
                     "macro_f1": macro_f1,
                 }
             )
-    return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)))
+    return _with_transfer(pd.DataFrame(rows, columns=list(COLUMNS)), areas)
 
 
-def _scores(labels: npt.NDArray[np.int8], predictions: Predictions) -> tuple[float, float]:
-    """Compute mean AUROC and macro F1; NaN where nothing can be scored."""
-    masks = label_masks(labels)
-    if not has_both_classes(masks).any():
-        return np.nan, np.nan
-    scores = Sample(masks, predictions).scores(HEADLINES, drawn_once(len(masks)))
-    return float(scores["mean_auroc"][0]), float(scores["macro_f1"][0])
+def _scores(labels: LabelMasks, predictions: Predictions) -> tuple[Areas, float]:
+    """Compute the AUROC of each finding, and macro F1; NaN where nothing can be scored."""
+    if not has_both_classes(labels).any():
+        return dict.fromkeys(labels.findings, np.nan), np.nan
+    chosen = tuple(metric for metric in METRICS if metric.name in ("auroc", "macro_f1"))
+    scores = Sample(labels, predictions).scores(chosen, drawn_once(len(labels)))
+    return dict(zip(labels.findings, scores["auroc"][0].tolist(), strict=True)), float(scores["macro_f1"][0])
 
 
-def _with_transfer(table: pd.DataFrame) -> pd.DataFrame:
-    """Add backward transfer and forgetting."""
+def _mean(areas: Areas, findings: Sequence[str]) -> float:
+    return float(mean_over_findings(np.array([areas[name] for name in findings])))
+
+
+def _difference(a: Areas, b: Areas) -> float:
+    """Return mean AUROC `a` minus `b` over the findings that both score; NaN without any."""
+    shared = [name for name in a if name in b]
+    return _mean(a, shared) - _mean(b, shared)
+
+
+def _with_transfer(table: pd.DataFrame, areas: Sequence[Areas]) -> pd.DataFrame:
+    """Add backward transfer and forgetting, from the AUROC by finding of each row."""
     transfer = pd.Series(np.nan, table.index)
     forgetting = pd.Series(np.nan, table.index)
     for _, rows in table.groupby("batch"):
         learned = rows.index[rows["trained_on"] == 1]
-        if len(learned):
-            since = rows.loc[learned[0] :, "mean_auroc"]
-            after = since.index[1:][rows.loc[since.index[1:], "trained_on"] == 1]
-            transfer[after] = since[after] - since.iloc[0]
-            forgetting[after] = since.cummax().shift()[after] - since[after]
+        for row in learned[1:]:
+            transfer[row] = _difference(areas[row], areas[learned[0]])
+            before = rows.index[(rows.index >= learned[0]) & (rows.index < row)]
+            lost = [_difference(areas[earlier], areas[row]) for earlier in before]
+            forgetting[row] = max((loss for loss in lost if np.isfinite(loss)), default=np.nan)
     return table.assign(backward_transfer=transfer, forgetting=forgetting)

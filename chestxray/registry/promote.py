@@ -9,7 +9,9 @@ import pandas as pd
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
+from chestxray.labels import label_masks
 from chestxray.params import Params
+from chestxray.registry.compatibility import shared_findings
 from chestxray.registry.flips import FLIP_COLUMNS, flips
 from chestxray.registry.gate import judge
 from chestxray.registry.history import version_history
@@ -96,6 +98,8 @@ def _decide(
         reason = f"It is trained on radiographs, champion version {champion_number} on synthetic phantoms."
     elif test.synthetic and not champion.synthetic:
         reason = f"Champion version {champion_number} is trained on radiographs, it on synthetic phantoms."
+    elif not shared_findings(champion.predictions.findings, challenger.predictions.findings).shared:
+        reason = f"It and champion version {champion_number} have no finding in common: {by_hand}."
     else:
         return _ask_gate(test, champion, challenger, params)
     return {"decision": decision, "reason": reason}
@@ -109,7 +113,7 @@ def _ask_gate(
         return {"decision": "underpowered", "reason": "The benchmark has no test images."}
     try:
         return judge(
-            test.labels[part],
+            label_masks(test.labels, test.findings).at(part),
             champion.predictions.at(part),
             challenger.predictions.at(part),
             test.patients[part],

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, Bundle, Card, bundle_digest
 from chestxray.system.files import read_json
 from chestxray.tracking.mlflow_runs import Run
@@ -115,8 +115,8 @@ class RegisteredVersion:
         """Whether logits were kept with it."""
         return LOGITS_DIGEST in self._tags
 
-    def logits(self) -> pd.DataFrame:
-        """Return the logits that were kept: index the content hash of an image, columns the findings, float32.
+    def logits(self, findings: Sequence[str]) -> pd.DataFrame:
+        """Return the logits that were kept: index the content hash of an image, columns its `findings`, float32.
 
         Without rows if there are none, or the file is lost or not what was written.
         """
@@ -125,7 +125,7 @@ class RegisteredVersion:
                 content = self._fetch(LOGITS_FILE, folder).read_bytes()
                 if hashlib.sha256(content).hexdigest() == self._tags[LOGITS_DIGEST]:
                     return pd.read_parquet(BytesIO(content))
-        return pd.DataFrame(columns=list(FINDINGS), dtype=np.float32)
+        return pd.DataFrame(columns=list(findings), dtype=np.float32)
 
     def keep_logits(self, logits: pd.DataFrame) -> None:
         """Keep logits, as `logits` returns them; where that fails, they are computed again another time.

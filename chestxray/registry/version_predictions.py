@@ -28,7 +28,7 @@ class VersionPredictions:
         version: its number.
         batches: that it was trained on.
         synthetic: whether these were phantoms.
-        predictions: for all test images, N × 14, by its own calibration and operating points.
+        predictions: for all test images and its own findings, N × k, by its own calibration and operating points.
     """
 
     version: int
@@ -73,13 +73,13 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
             if theirs != ours:
                 raise RegistryError(f"it was made with {name} {theirs}, this run has {ours}")
         probabilities = bundle.platt.probabilities(_logits(version, bundle.model, test, hashes))
-    predictions = Predictions(probabilities, decide(probabilities, bundle.thresholds))
+    predictions = Predictions(card.findings, probabilities, decide(probabilities, bundle.thresholds))
     return VersionPredictions(version.number, trained_on, card.synthetic, predictions)
 
 
 def _logits(version: RegisteredVersion, model: OnnxModel, test: Dataset, hashes: pd.Index) -> npt.NDArray[np.float32]:
     """Return the logits of the images that have these hashes; compute those that the version has not kept."""
-    kept = version.logits()
+    kept = version.logits(model.findings)
     stored_rows = np.flatnonzero(hashes.isin(kept.index))[:IMAGES_AT_ONCE]
     if len(stored_rows):  # another runtime or processor may round differently
         again = model.logits(next(_select(test, stored_rows).chunks(IMAGES_AT_ONCE)))
@@ -88,7 +88,7 @@ def _logits(version: RegisteredVersion, model: OnnxModel, test: Dataset, hashes:
     missing = np.flatnonzero(~hashes.isin(kept.index) & ~hashes.duplicated())
     if len(missing):
         new = predict_logits(model, _select(test, missing), f"version {version.number}")
-        kept = pd.concat([kept, logits_frame(hashes[missing], new)])
+        kept = pd.concat([kept, logits_frame(hashes[missing], new, model.findings)])
         version.keep_logits(kept)
     return kept.loc[hashes].to_numpy(np.float32)
 

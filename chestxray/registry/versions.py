@@ -15,7 +15,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest
 from chestxray.inference.model_uri import ModelURI
 from chestxray.registry.registered_version import (
@@ -176,13 +175,15 @@ class Registry:
 
 def _save_flavour(folder: Path, out: Path) -> None:
     """Write MLflow's ONNX flavour of the model, so that `mlflow.pyfunc` loads it, with the card beside it."""
-    size = Bundle(folder).card.size
+    card = Bundle(folder).card
+    size = card.size
+    findings = len(card.findings)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 1), "image")]),
         Schema(
             [
-                TensorSpec(np.dtype(np.float32), (-1, len(FINDINGS)), "logits"),
-                TensorSpec(np.dtype(np.float32), (-1, -1, -1, len(FINDINGS)), "maps"),
+                TensorSpec(np.dtype(np.float32), (-1, findings), "logits"),
+                TensorSpec(np.dtype(np.float32), (-1, -1, -1, findings), "maps"),
             ]
         ),
     )

@@ -7,10 +7,10 @@ import tempfile
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
 from chestxray.inference.bundle import BundleError, Card
 from chestxray.inference.model_uri import ModelURI
@@ -39,16 +39,14 @@ class Parent(NamedTuple):
     weights: LayerWeights
 
 
-def load_parent(
-    client: MlflowClient, address: str, params: Params, test: pd.DataFrame, backbone: LayerWeights
-) -> Parent:
+def load_parent(client: MlflowClient, address: str, params: Params, test: Dataset, backbone: LayerWeights) -> Parent:
     """Fetch the version to start from, if this run can start from it.
 
     Args:
         client: of the MLflow store.
         address: `train.warm_start`, `models:/<name>/<version>`.
         params: of this run.
-        test: the test studies of this run.
+        test: the test images of this run.
         backbone: the frozen weights of this run.
 
     Raises:
@@ -76,8 +74,9 @@ def load_parent(
     return parent
 
 
-def _check_card(address: str, card: Card, params: Params, test: pd.DataFrame) -> None:
-    facts = shared_facts(card, params, test) | {
+def _check_card(address: str, card: Card, params: Params, test: Dataset) -> None:
+    facts = shared_facts(card, params, test.studies) | {
+        "findings": (", ".join(card.findings), ", ".join(test.findings)),
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
         "backbone.input_size": (card.input_size, params.backbone.input_size),
         "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.labels import label_masks
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
 from chestxray.models.mobilenet_v2 import LayerWeights
@@ -236,7 +237,7 @@ class BestWeights(keras.callbacks.Callback):
     def _score_epoch(self, epoch: int, loss: float) -> None:
         logits = self._logits()
         diverged = not np.isfinite(logits).all()
-        score = 0.0 if diverged else mean_auroc(self._validation.labels, logits)
+        score = 0.0 if diverged else mean_auroc(label_masks(self._validation.labels, FINDINGS), logits)
         validation_loss = float(tf.reduce_mean(self._loss(self._validation.labels, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self.rows.append(row)

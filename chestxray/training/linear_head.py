@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from chestxray.datasets.split import patient_fold
 from chestxray.errors import UserError
-from chestxray.findings import UNLABELLED
+from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.labels import label_masks
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.params import TrainParams
 from chestxray.system.parallel import parallel_map
@@ -107,12 +108,18 @@ def head_logits(features: Features, weights: Single) -> Single:
     return np.concatenate([chunk @ weights[:-1] + weights[-1] for chunk in pooled])
 
 
+def head_auroc(features: Features, weights: Single) -> float:
+    """Compute the mean AUROC of a head, as `head_logits` takes it, on labelled features."""
+    return mean_auroc(label_masks(features.labels, FINDINGS), head_logits(features, weights))
+
+
 def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
     """Compute the mean AUROC of the folds, each scored by the fit that left it out."""
     count = weights.shape[1] - 1
     logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
     logits = logits.reshape(len(logits), count + 1, -1)
-    scores = [mean_auroc(features.labels[folds == fold], logits[folds == fold, fold]) for fold in range(count)]
+    labels = label_masks(features.labels, FINDINGS)
+    scores = [mean_auroc(labels.at(folds == fold), logits[folds == fold, fold]) for fold in range(count)]
     return float(np.mean(scores))
 
 

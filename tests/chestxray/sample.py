@@ -2,7 +2,8 @@
 
 import numpy as np
 
-PREVALENCE = np.linspace(0.05, 0.5, 14)
+from chestxray.findings import FINDINGS
+from chestxray.labels import LabelMasks, label_masks
 
 
 def columns(values):
@@ -10,10 +11,20 @@ def columns(values):
     return np.repeat(np.asarray(values)[:, None], 14, axis=1)
 
 
-def sample(seed, n=300, patients=150, decimals=2):
+def names(count):
+    """So many findings: those of NIH, then others."""
+    return (*FINDINGS, *(f"Sign {place}" for place in range(15, count + 1)))[:count]
+
+
+def masks(labels) -> LabelMasks:
+    """Labels `(n, k)` of the first k findings."""
+    return label_masks(labels, names(np.shape(labels)[1]))
+
+
+def sample(seed, n=300, patients=150, decimals=2, findings=14):
     """Truth, probabilities with ties, decisions, patients."""
     generator = np.random.default_rng(seed)
-    labels = generator.random((n, 14)) < PREVALENCE
-    probabilities = (1 / (1 + np.exp(1 - labels - generator.normal(size=(n, 14))))).round(decimals)
+    labels = generator.random((n, findings)) < np.linspace(0.05, 0.5, findings)
+    probabilities = (1 / (1 + np.exp(1 - labels - generator.normal(size=(n, findings))))).round(decimals)
     people = np.array([f"{patient:05d}" for patient in generator.integers(patients, size=n)])
     return labels, probabilities, probabilities > 0.4, people

@@ -19,7 +19,6 @@ from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.labels import label_masks
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
 from chestxray.metrics.comparison import compare
 from chestxray.metrics.confusion import confusion_matrices, f1_scores
@@ -38,7 +37,7 @@ from chestxray.training.fine_tuning import cross_entropy
 from chestxray.training.linear_head import fit_head, head_logits
 from chestxray.training.replay import replay_rows
 from tests.chestxray.conftest import EVALUATE, PARAMS
-from tests.chestxray.sample import sample
+from tests.chestxray.sample import masks, sample
 from tests.nih_batch import plain_batch
 
 MASS, HERNIA = FINDINGS.index("Mass"), FINDINGS.index("Hernia")
@@ -61,14 +60,15 @@ def images() -> tuple[np.ndarray, ...]:
 def test_rankings_and_their_curves_are_of_the_images_that_label_the_finding(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, _, _ = images
     for score in (auroc, average_precision):
-        one, whole, part = (score(y, p) for y, p in (
+        one, whole, part = (score(masks(y), p) for y, p in (
             (masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE])
         ))  # fmt: skip
         assert one[MASS] == part[MASS] != whole[MASS]
         np.testing.assert_array_equal(one[OTHERS], whole[OTHERS])
-    for one, whole, part in zip(
-        curves(masked(labels), scores), curves(labels, scores), curves(labels[~LATE], scores[~LATE]), strict=True
-    ):
+    drawn = (
+        curves(masks(y), p) for y, p in ((masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE]))
+    )
+    for one, whole, part in zip(*drawn, strict=True):
         mass = one["finding"] == "Mass"
         expected = part[part["finding"] == "Mass"].reset_index(drop=True)
         pd.testing.assert_frame_equal(one[mass].reset_index(drop=True), expected)
@@ -82,11 +82,11 @@ def test_every_resample_scores_a_finding_on_the_images_that_label_it(images: tup
     weights[0, ~LATE] = 0  # none that labels Mass is drawn
 
     def statistics(given: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        masks = label_masks(given[rows])
+        labels = masks(given[rows])
         drawn = weights[:, rows]
-        area, precision = ranking_scores(rank_findings(masks, scores[rows]), drawn)
-        f1 = f1_scores(masks, decisions[rows], drawn)[0]
-        return [area, precision, f1, calibration_errors(masks, scores[rows])(drawn)]
+        area, precision = ranking_scores(rank_findings(labels, scores[rows]), drawn)
+        f1 = f1_scores(labels, decisions[rows], drawn)[0]
+        return [area, precision, f1, calibration_errors(labels, scores[rows])(drawn)]
 
     every = np.ones(300, bool)
     with np.errstate(all="raise"):
@@ -101,23 +101,23 @@ def test_counts_are_of_labels(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, decisions, people = images
     partial = masked(labels)
     counts, whole, part = (
-        confusion_matrices(y, d).set_index("finding")
+        confusion_matrices(masks(y), d).set_index("finding")
         for y, d in ((partial, decisions), (labels, decisions), (labels[~LATE], decisions[~LATE]))
     )
     assert counts.loc["Mass"].tolist() == part.loc["Mass"].tolist() and counts.loc["Mass"].sum() == 180
     assert counts.drop(index="Mass").equals(whole.drop(index="Mass"))
-    result = evaluate(partial, scores, decisions, people, resamples=20, seed=0)
+    result = evaluate(masks(partial), scores, decisions, people, resamples=20, seed=0)
     known = partial != UNLABELLED
     assert result["n"] == 300 and result["positives"]["Mass"] == labels[~LATE, MASS].sum()
     assert result["labelled"]["Mass"] == (~LATE).sum() and result["labelled"]["Edema"] == 300
     assert result["hamming_loss"] == pytest.approx((partial != decisions)[known].mean(), abs=1e-6)
     agree = [(y == d)[k].all() for y, d, k in zip(partial, decisions, known, strict=True)]
     assert result["subset_accuracy"] == pytest.approx(np.mean(agree), abs=1e-6)
-    assert result["mean_auroc"] == pytest.approx(mean_auroc(partial, scores), abs=1e-6)
+    assert result["mean_auroc"] == pytest.approx(mean_auroc(masks(partial), scores), abs=1e-6)
     hits = (decisions & (partial == 1)).sum()
     expected = 2 * hits / ((decisions & known).sum() + (partial == 1).sum())
     assert result["micro_f1"] == pytest.approx(expected, abs=1e-6)
-    report = classification_report(partial, decisions, np.full(14, 0.4), result).set_index("finding")
+    report = classification_report(masks(partial), decisions, np.full(14, 0.4), result).set_index("finding")
     assert (report.loc["Mass", "n"], report.loc["Edema", "n"], report.loc["macro", "n"]) == (180, 300, 300)
     assert report.loc["Mass", "f1"] == result["f1"]["Mass"] == pytest.approx(
         2 * part.loc["Mass", "tp"] / (2 * part.loc["Mass", "tp"] + part.loc["Mass", "fp"] + part.loc["Mass", "fn"]),
@@ -129,15 +129,15 @@ def test_a_finding_that_no_image_labels_is_left_out_and_the_keys_stay(images: tu
     labels, scores, decisions, people = images
     nowhere = masked(labels, np.ones(300, bool))
     with np.errstate(all="raise"):
-        result = evaluate(nowhere, scores, decisions, people, resamples=20, seed=0)
-        errors = calibration_error(nowhere, scores)
-    whole = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
+        result = evaluate(masks(nowhere), scores, decisions, people, resamples=20, seed=0)
+        errors = calibration_error(masks(nowhere), scores)
+    whole = evaluate(masks(labels), scores, decisions, people, resamples=20, seed=0)
     assert list(result) == list(whole)
     assert (result["findings_scored"], result["positives"]["Mass"]) == (13, 0)
     for name in ("auroc", "auroc_ci_low", "average_precision", "f1"):
         assert result[name] == {finding: value for finding, value in whole[name].items() if finding != "Mass"}
     assert "Mass" not in errors and len(errors) == 14
-    assert "Mass" not in set(curves(nowhere, scores)[0]["finding"])
+    assert "Mass" not in set(curves(masks(nowhere), scores)[0]["finding"])
 
 
 @pytest.mark.parametrize("policy", ["f1", "youden", "sensitivity@0.9"])
@@ -147,36 +147,37 @@ def test_calibration_and_thresholds_are_of_the_images_that_label_the_finding(
     labels, scores, _, _ = images
     logits = 8 * scores - 5
     one, whole, part = (
-        fit_platt(z, y) for z, y in ((logits, masked(labels)), (logits, labels), (logits[~LATE], labels[~LATE]))
+        fit_platt(z, masks(y)) for z, y in ((logits, masked(labels)), (logits, labels), (logits[~LATE], labels[~LATE]))
     )
     for name in ("slope", "intercept"):
         assert getattr(one, name)[MASS] == getattr(part, name)[MASS] != getattr(whole, name)[MASS]
         np.testing.assert_array_equal(getattr(one, name)[OTHERS], getattr(whole, name)[OTHERS])
     one, whole, part = (
-        fit_thresholds(y, p, policy)
+        fit_thresholds(masks(y), p, policy)
         for y, p in ((masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE]))
     )
     assert one[MASS] == part[MASS]
     np.testing.assert_array_equal(one[OTHERS], whole[OTHERS])
-    error = calibration_error(masked(labels), scores)["Mass"]
-    assert error == pytest.approx(calibration_error(labels[~LATE], scores[~LATE])["Mass"], abs=1e-12)
+    error = calibration_error(masks(masked(labels)), scores)["Mass"]
+    assert error == pytest.approx(calibration_error(masks(labels[~LATE]), scores[~LATE])["Mass"], abs=1e-12)
     said, seen = reliability(labels[~LATE, MASS], scores[~LATE, MASS]).T
     assert error == pytest.approx(np.abs(said - seen).mean(), abs=1e-12)
 
 
 def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.ndarray, ...]) -> None:
     labels, scores, decisions, people = images
-    old, new = Predictions(scores, decisions), Predictions(np.clip(scores + 0.1 * labels, 0, 1), decisions)
-    one, whole = (compare(y, old, new, people, resamples=30, seed=0) for y in (masked(labels), labels))
+    old = Predictions(FINDINGS, scores, decisions)
+    new = Predictions(FINDINGS, np.clip(scores + 0.1 * labels, 0, 1), decisions)
+    one, whole = (compare(masks(y), old, new, people, resamples=30, seed=0) for y in (masked(labels), labels))
     positive = labels[:, MASS] & ~LATE
     assert one.positives[MASS] == positive.sum() and one.rarer_patients[MASS] == len(set(people[positive]))
-    assert one.champion["auroc"][MASS] == auroc(labels[~LATE], scores[~LATE])[MASS]
+    assert one.champion["auroc"][MASS] == auroc(masks(labels[~LATE]), scores[~LATE])[MASS]
     for name, drawn in one.drawn.items():
         np.testing.assert_array_equal(drawn[:, OTHERS], whole.drawn[name][:, OTHERS])
     policy = GateParams(
         margin=0.01, finding_margin=0.05, min_positives=5, superiority=False, level=0.05, resamples=100, seed=0
     )
-    nowhere = judge(masked(labels, np.ones(300, bool)), old, new, people, policy)
+    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy)
     assert nowhere.standings[MASS] == "does not vote" and nowhere.positives[MASS] == 0
     assert nowhere.decision == "promote"
 
@@ -309,7 +310,7 @@ def test_overlays_leave_missing_labels_empty(two: Dataset, bundle_folder: Path, 
 def test_flips_and_the_history_know_no_right_and_wrong_without_a_label(two: Dataset) -> None:
     test = two.split("test")
     said = (test.labels == 1).astype(np.int8)
-    old, new = Predictions(0.1 + 0.8 * said, said), Predictions(0.9 - 0.8 * said, 1 - said)
+    old, new = Predictions(FINDINGS, 0.1 + 0.8 * said, said), Predictions(FINDINGS, 0.9 - 0.8 * said, 1 - said)
     table = flips(test.studies, old, new)
     assert len(table) == 20 * 14 - 10 and set(table["change"]) == {"right to wrong"}
     assert set(table["truth"]) == {0, 1}

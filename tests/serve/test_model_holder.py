@@ -93,7 +93,10 @@ BAD = {
     "no model": (remove_model, "not a bundle"),
     "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
-    "other labels": (lambda folder: make_bundle(folder, findings=FINDINGS[::-1]), "findings"),
+    "other labels": (
+        lambda folder: make_bundle(folder, findings=FINDINGS[::-1]),
+        "the names or the order of the findings",
+    ),
     "other size": (lambda folder: make_bundle(folder, size=96), "size"),
     "other bias": (lambda folder: make_bundle(folder, bias=(9.0,) * 14), "add up"),
     "tensors elsewhere": (external, "External data"),

@@ -15,9 +15,9 @@ from scipy.special import expit
 from chestxray.evaluation.calibration import MINIMUM_SLOPE, fit_platt
 from chestxray.findings import FINDINGS
 from chestxray.inference.platt import Platt
-from chestxray.labels import label_masks
 from chestxray.metrics.calibration_error import calibration_error, calibration_errors, reliability
 from chestxray.metrics.ranking import auroc
+from tests.chestxray.sample import masks
 
 SHAPE = (4000, 14)
 
@@ -32,14 +32,14 @@ def simulated(seed, slope=1.0, intercept=0.0, shape=SHAPE):
 def test_platt_recovers_the_curve_the_truth_was_drawn_from():
     slope, intercept = np.linspace(0.3, 2, 14), np.linspace(-2, 1, 14)
     logits, labels = simulated(0, slope, intercept, (40_000, 14))
-    fitted = fit_platt(logits, labels)
+    fitted = fit_platt(logits, masks(labels))
     np.testing.assert_allclose(fitted.slope, slope, rtol=0.08)
     np.testing.assert_allclose(fitted.intercept, intercept, atol=0.08)
 
 
 def test_platt_minimises_the_cross_entropy_of_his_smoothed_targets():
     logits, labels = simulated(1, 0.7, -1.5, (200, 14))
-    fitted = fit_platt(logits, labels)
+    fitted = fit_platt(logits, masks(labels))
     for finding in range(14):
         z, y = logits[:, finding], labels[:, finding]
         targets = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
@@ -57,31 +57,33 @@ def test_platt_minimises_the_cross_entropy_of_his_smoothed_targets():
 def test_separable_logits_of_any_scale_get_a_finite_curve(scale, positives):
     labels = np.repeat((np.arange(100) >= 100 - positives)[:, None], 14, axis=1)
     logits = scale * (np.linspace(-3, 3, 100)[:, None] + 5 * labels)
-    fitted = fit_platt(logits, labels)
+    fitted = fit_platt(logits, masks(labels))
     assert np.isfinite(fitted.slope).all()
     p = fitted.probabilities(logits)
     assert p[labels].min() > p[~labels].max()
-    unscaled = fit_platt(logits / scale, labels).probabilities(logits / scale)
+    unscaled = fit_platt(logits / scale, masks(labels)).probabilities(logits / scale)
     np.testing.assert_allclose(p, unscaled, rtol=1e-4)
 
 
 def test_calibration_mends_distorted_logits_without_touching_the_auroc():
     logits, labels = simulated(2)
     distorted = 3 * logits + 4
-    fitted = fit_platt(distorted, labels)
+    fitted = fit_platt(distorted, masks(labels))
     fresh_logits, fresh_truth = simulated(3)
-    before = calibration_error(fresh_truth, Platt.identity().probabilities(3 * fresh_logits + 4))
-    after = calibration_error(fresh_truth, fitted.probabilities(3 * fresh_logits + 4))
+    before = calibration_error(masks(fresh_truth), Platt.identity(FINDINGS).probabilities(3 * fresh_logits + 4))
+    after = calibration_error(masks(fresh_truth), fitted.probabilities(3 * fresh_logits + 4))
     assert before["mean"] > 0.2
     assert after["mean"] < 0.03
     np.testing.assert_allclose(
-        auroc(fresh_truth, fitted.probabilities(3 * fresh_logits + 4)), auroc(fresh_truth, fresh_logits), atol=1e-5
+        auroc(masks(fresh_truth), fitted.probabilities(3 * fresh_logits + 4)),
+        auroc(masks(fresh_truth), fresh_logits),
+        atol=1e-5,
     )
 
 
 def test_a_ranking_that_is_wrong_on_validation_is_flattened_to_the_prevalence_not_turned_over():
     logits, labels = simulated(4, slope=-1.0, intercept=-1.0)
-    fitted = fit_platt(logits, labels)
+    fitted = fit_platt(logits, masks(labels))
     np.testing.assert_allclose(fitted.slope * logits.std(axis=0), MINIMUM_SLOPE)
     p = fitted.probabilities(logits)
     np.testing.assert_allclose(p.mean(axis=0), labels.mean(axis=0), atol=2e-3)
@@ -92,14 +94,14 @@ def test_a_ranking_that_is_wrong_on_validation_is_flattened_to_the_prevalence_no
 def test_a_constant_logit_is_given_the_smoothed_prevalence():
     labels = np.zeros((100, 14), bool)
     labels[:20] = True
-    p = fit_platt(np.full((100, 14), 0.7), labels).probabilities(np.full((1, 14), 0.7))
+    p = fit_platt(np.full((100, 14), 0.7), masks(labels)).probabilities(np.full((1, 14), 0.7))
     np.testing.assert_allclose(p, (20 * 21 / 22 + 80 / 82) / 100, rtol=1e-5)
 
 
 def test_a_finding_without_both_classes_keeps_its_plain_sigmoid():
     logits, labels = simulated(5)
     labels[:, 0], labels[:, 1] = False, True
-    fitted = fit_platt(logits, labels)
+    fitted = fit_platt(logits, masks(labels))
     np.testing.assert_array_equal(fitted.slope[:2], 1)
     np.testing.assert_array_equal(fitted.intercept[:2], 0)
     assert (fitted.slope[2:] != 1).all()
@@ -108,7 +110,7 @@ def test_a_finding_without_both_classes_keeps_its_plain_sigmoid():
 @given(arrays.arrays(np.float64, (3, 14), elements=st.floats(-1e300, 1e300)))
 @settings(max_examples=50, deadline=None)
 def test_probabilities_stay_strictly_between_0_and_1_whatever_the_logit(logits):
-    p = Platt.identity().probabilities(logits)
+    p = Platt.identity(FINDINGS).probabilities(logits)
     assert p.dtype == np.float32
     assert (p > 0).all()
     assert (p < 1).all()
@@ -116,12 +118,13 @@ def test_probabilities_stay_strictly_between_0_and_1_whatever_the_logit(logits):
 
 def test_the_plain_sigmoid_is_exact_in_both_tails():
     logits = np.repeat(np.array([-80.0, -20.0, -1.0, 0.0, 1.0, 10.0])[:, None], 14, axis=1)
-    np.testing.assert_allclose(Platt.identity().probabilities(logits), expit(logits), rtol=2e-7)
+    np.testing.assert_allclose(Platt.identity(FINDINGS).probabilities(logits), expit(logits), rtol=2e-7)
 
 
 def test_a_curve_survives_json_to_the_bit():
-    fitted = fit_platt(*simulated(6))
-    again = Platt.from_dict(json.loads(json.dumps(fitted.to_dict(), allow_nan=False)))
+    logits, labels = simulated(6)
+    fitted = fit_platt(logits, masks(labels))
+    again = Platt.from_dict(json.loads(json.dumps(fitted.to_dict(), allow_nan=False)), FINDINGS)
     np.testing.assert_array_equal(again.slope, fitted.slope)
     np.testing.assert_array_equal(again.intercept, fitted.intercept)
 
@@ -140,17 +143,17 @@ def test_a_curve_survives_json_to_the_bit():
     ],
 )
 def test_a_spoiled_file_is_named_not_used(change, message):
-    curves = Platt.identity().to_dict()
+    curves = Platt.identity(FINDINGS).to_dict()
     change(curves)
     with pytest.raises(ValueError, match=message):
-        Platt.from_dict(curves)
+        Platt.from_dict(curves, FINDINGS)
 
 
 def test_calibration_error_by_hand():
     # Ten images, one a bin: the error is the mean of |truth - probability|.
     probability = np.linspace(0.05, 0.95, 10)
     positive = np.arange(10) >= 5
-    error = calibration_error(np.repeat(positive[:, None], 14, 1), np.repeat(probability[:, None], 14, 1))
+    error = calibration_error(masks(np.repeat(positive[:, None], 14, 1)), np.repeat(probability[:, None], 14, 1))
     expected = np.abs(positive - probability).mean()
     assert error["mean"] == pytest.approx(expected)
     assert error["Hernia"] == pytest.approx(expected)
@@ -183,25 +186,25 @@ def test_an_image_drawn_twice_counts_as_two():
     logits, labels = simulated(8, shape=(203, 14))
     probabilities = expit(logits).round(2)
     weights = np.random.default_rng(0).poisson(1, (20, 203)).astype(np.int32)
-    errors = calibration_errors(label_masks(labels), probabilities)(weights)
+    errors = calibration_errors(masks(labels), probabilities)(weights)
     for row, error in zip(weights, errors, strict=True):
-        spelled_out = calibration_error(labels.repeat(row, axis=0), probabilities.repeat(row, axis=0))
+        spelled_out = calibration_error(masks(labels.repeat(row, axis=0)), probabilities.repeat(row, axis=0))
         np.testing.assert_allclose(error, [spelled_out[name] for name in FINDINGS])
 
 
 def test_calibration_error_leaves_out_findings_without_both_classes():
     logits, labels = simulated(7)
     labels[:, 3] = False
-    error = calibration_error(labels, Platt.identity().probabilities(logits))
+    error = calibration_error(masks(labels), Platt.identity(FINDINGS).probabilities(logits))
     assert FINDINGS[3] not in error
     assert error["mean"] == pytest.approx(np.mean([error[name] for name in FINDINGS if name in error]))
     with pytest.raises(ValueError, match="no finding has both"):
-        calibration_error(np.zeros((5, 14)), np.full((5, 14), 0.5))
+        calibration_error(masks(np.zeros((5, 14))), np.full((5, 14), 0.5))
 
 
 def test_logits_and_truth_of_different_images_are_refused():
     with pytest.raises(ValueError, match=r"logits must be \(5, 14\).*got \(4, 14\)"):
-        fit_platt(np.zeros((4, 14)), np.zeros((5, 14)))
+        fit_platt(np.zeros((4, 14)), masks(np.zeros((5, 14))))
 
 
 def test_the_service_can_calibrate_and_decide_with_numpy_alone():
@@ -218,5 +221,5 @@ def test_logits_that_differ_in_the_last_bit_only_give_everyone_about_the_prevale
     logits[::2] = np.nextafter(logits[::2], np.float32(0))
     labels = np.zeros((25, len(FINDINGS)), np.int8)
     labels[0] = 1
-    probabilities = fit_platt(logits, labels).probabilities(logits)
+    probabilities = fit_platt(logits, masks(labels)).probabilities(logits)
     assert np.allclose(probabilities, 2 / 27, atol=0.03)

@@ -22,6 +22,7 @@ from chestxray.inference.platt import Platt
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import curves
 from chestxray.metrics.report import evaluate
+from tests.chestxray.sample import masks
 
 NOTE = "synthetic phantoms, thresholds by f1"
 EPOCHS = pd.DataFrame({
@@ -37,16 +38,19 @@ def drawn():
     labels = generator.random((200, 14)) < np.linspace(0.3, 0.05, 14)
     labels[:, 13] = False
     logits = generator.normal(size=(200, 14)) + 2 * labels
-    before, after = Platt.identity().probabilities(logits), fit_platt(logits, labels).probabilities(logits)
+    before, after = (
+        Platt.identity(FINDINGS).probabilities(logits),
+        fit_platt(logits, masks(labels)).probabilities(logits),
+    )
     decisions = after > 0.3
-    metrics = evaluate(labels, after, decisions, np.arange(200) // 2, resamples=10, seed=0)
-    roc, precision_recall = curves(labels, after)
-    counts = confusion_matrices(labels, decisions)
+    metrics = evaluate(masks(labels), after, decisions, np.arange(200) // 2, resamples=10, seed=0)
+    roc, precision_recall = curves(masks(labels), after)
+    counts = confusion_matrices(masks(labels), decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, NOTE),
         "roc": roc_figure(roc, metrics, NOTE),
         "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
-        "reliability": reliability_figure(labels, before, after, NOTE),
+        "reliability": reliability_figure(masks(labels), before, after, NOTE),
         "training": training_curves_figure(EPOCHS, NOTE),
     }, (labels, decisions, metrics)
 
@@ -67,13 +71,13 @@ def partly_labelled():
     labels[:100, 9], labels[:, 13] = -1, -1
     probabilities = 1 / (1 + np.exp(1 - 2 * labels - generator.normal(size=(200, 14))))
     decisions = probabilities > 0.4
-    metrics = evaluate(labels, probabilities, decisions, np.arange(200), resamples=10, seed=0)
-    (roc, precision_recall), counts = curves(labels, probabilities), confusion_matrices(labels, decisions)
+    metrics = evaluate(masks(labels), probabilities, decisions, np.arange(200), resamples=10, seed=0)
+    (roc, precision_recall), counts = curves(masks(labels), probabilities), confusion_matrices(masks(labels), decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, NOTE),
         "roc": roc_figure(roc, metrics, NOTE),
         "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
-        "reliability": reliability_figure(labels, probabilities, probabilities, NOTE),
+        "reliability": reliability_figure(masks(labels), probabilities, probabilities, NOTE),
     }, metrics
 
 
@@ -173,7 +177,7 @@ def test_a_note_is_text_not_mathematics(tmp_path):
 
 def test_counts_that_do_not_add_up_are_refused(drawn):
     labels, decisions, _ = drawn[1]
-    counts = confusion_matrices(labels, decisions)
+    counts = confusion_matrices(masks(labels), decisions)
     with pytest.raises(ValueError, match="at most 199"):
         confusion_matrix_figure(counts, 199, NOTE)
     with pytest.raises(ValueError, match="14 findings"):

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from chestxray.evaluation.thresholds import fit_thresholds, wanted_sensitivity
 from chestxray.inference.decisions import decide
+from tests.chestxray.sample import masks
 
 POLICIES = ("f1", "youden", "sensitivity@0.80")
 
@@ -42,7 +43,7 @@ def merit(policy, labels, called):
 )
 @settings(max_examples=60, deadline=None)
 def test_no_cut_is_better_and_none_as_good_is_more_specific(policy, labels, probability):
-    thresholds = fit_thresholds(labels, probability, policy)
+    thresholds = fit_thresholds(masks(labels), probability, policy)
     decisions = decide(probability, thresholds)
     for finding in range(14):
         y, p = labels[:, finding], probability[:, finding]
@@ -55,15 +56,15 @@ def test_no_cut_is_better_and_none_as_good_is_more_specific(policy, labels, prob
 
 def test_the_threshold_stands_midway_between_neighbours():
     labels, p = columns([0, 0, 1, 1]), columns([0.1, 0.2, 0.6, 0.9])
-    np.testing.assert_allclose(fit_thresholds(labels, p, "f1"), 0.4)
-    np.testing.assert_allclose(fit_thresholds(labels, p, "youden"), 0.4)
-    np.testing.assert_allclose(fit_thresholds(labels, p, "sensitivity@0.5"), 0.75)
-    np.testing.assert_allclose(fit_thresholds(columns([1, 1, 0, 1]), p, "sensitivity@1"), 0.05)
+    np.testing.assert_allclose(fit_thresholds(masks(labels), p, "f1"), 0.4)
+    np.testing.assert_allclose(fit_thresholds(masks(labels), p, "youden"), 0.4)
+    np.testing.assert_allclose(fit_thresholds(masks(labels), p, "sensitivity@0.5"), 0.75)
+    np.testing.assert_allclose(fit_thresholds(masks(columns([1, 1, 0, 1])), p, "sensitivity@1"), 0.05)
 
 
 def test_youden_decides_nothing_where_every_cut_is_worse_than_chance():
     labels, p = columns([1, 1, 0, 0]), columns([0.1, 0.2, 0.6, 0.9])
-    thresholds = fit_thresholds(labels, p, "youden")
+    thresholds = fit_thresholds(masks(labels), p, "youden")
     np.testing.assert_allclose(thresholds, 0.95)
     assert not decide(p, thresholds).any()
 
@@ -71,7 +72,7 @@ def test_youden_decides_nothing_where_every_cut_is_worse_than_chance():
 @pytest.mark.parametrize("below", [0.3, np.nextafter(0.3, 1)])  # one middle rounds up, the other down
 def test_neighbours_with_nothing_between_them_are_still_told_apart(below):
     p = columns([below, np.nextafter(below, 1)])
-    np.testing.assert_array_equal(decide(p, fit_thresholds(columns([0, 1]), p, "f1")), columns([False, True]))
+    np.testing.assert_array_equal(decide(p, fit_thresholds(masks(columns([0, 1])), p, "f1")), columns([False, True]))
 
 
 def test_one_positive_is_enough():
@@ -79,7 +80,7 @@ def test_one_positive_is_enough():
     labels[17] = True
     p = np.random.default_rng(0).random((50, 14)) * 0.5
     p[17] = 0.8
-    np.testing.assert_array_equal(decide(p, fit_thresholds(labels, p, "f1")), labels)
+    np.testing.assert_array_equal(decide(p, fit_thresholds(masks(labels), p, "f1")), labels)
 
 
 def test_thresholds_do_not_hang_on_the_order_of_images():
@@ -88,7 +89,7 @@ def test_thresholds_do_not_hang_on_the_order_of_images():
     order = generator.permutation(300)
     for policy in POLICIES:
         np.testing.assert_array_equal(
-            fit_thresholds(labels, p, policy), fit_thresholds(labels[order], p[order], policy)
+            fit_thresholds(masks(labels), p, policy), fit_thresholds(masks(labels[order]), p[order], policy)
         )
 
 
@@ -98,13 +99,13 @@ def test_an_unknown_policy_is_refused_with_the_known_ones(policy):
     with pytest.raises(ValueError, match=r"f1, youden or sensitivity@0\.9"):
         wanted_sensitivity(policy)
     with pytest.raises(ValueError, match="policy"):
-        fit_thresholds(columns([0, 1]), columns([0.1, 0.9]), policy)
+        fit_thresholds(masks(columns([0, 1])), columns([0.1, 0.9]), policy)
 
 
 def test_wrong_arrays_are_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
-        fit_thresholds(columns([0, 1]), columns([-0.1, 0.9]), "f1")
-    with pytest.raises(ValueError, match="thresholds"):
+        fit_thresholds(masks(columns([0, 1])), columns([-0.1, 0.9]), "f1")
+    with pytest.raises(ValueError, match=r"probabilities must be \(n >= 1, 13\).* got \(2, 14\)"):
         decide(columns([0.1, 0.9]), np.full(13, 0.5))
     with pytest.raises(ValueError, match="thresholds"):
         decide(columns([0.1, 0.9]), np.full(14, np.nan))
@@ -113,5 +114,5 @@ def test_wrong_arrays_are_refused():
 def test_a_finding_that_nobody_labels_is_never_called():
     labels, p = np.repeat([[0], [1]], 14, axis=1).repeat(10, axis=0), np.full((20, 14), 0.5)
     labels[:, 3] = -1
-    thresholds = fit_thresholds(labels, p, "f1")
+    thresholds = fit_thresholds(masks(labels), p, "f1")
     assert thresholds[3] == 1.0 and not decide(p, thresholds)[:, 3].any()

@@ -13,7 +13,7 @@ from chestxray.metrics.bootstrap import bootstrap_weights
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.report import classification_report, evaluate
 from chestxray.metrics.table import BY_FINDING
-from tests.chestxray.sample import columns, sample
+from tests.chestxray.sample import columns, masks, names, sample
 
 
 def leaves(nested):
@@ -24,28 +24,36 @@ def leaves(nested):
 def test_counts_by_hand():
     labels, decisions = columns([0, 0, 0, 1, 1, 1]), columns([0, 0, 1, 1, 1, 0])
     labels[:, 1], decisions[:, 1] = 0, 1
-    counts = confusion_matrices(labels, decisions).set_index("finding")
+    counts = confusion_matrices(masks(labels), decisions).set_index("finding")
     assert list(counts.index) == list(FINDINGS)
     assert dict(counts.loc["Atelectasis"]) == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
     assert dict(counts.loc["Cardiomegaly"]) == {"tn": 0, "fp": 6, "fn": 0, "tp": 0}
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_averages_equal_scikit_learn(seed):
-    labels, scores, decisions, people = sample(seed)
-    decisions[:, 4] = False  # precision is nothing of nothing there
-    result = evaluate(labels, scores, decisions, people, resamples=5, seed=0)
+def oracle(score, labels, decisions, average):
+    """Scikit-learn's score, which takes a single column for two classes."""
+    if labels.shape[1] == 1:
+        return score(labels[:, 0], decisions[:, 0], zero_division=0)
+    return score(labels, decisions, average=average, zero_division=0)
+
+
+@pytest.mark.parametrize("findings", [1, 5, 14, 20])
+def test_averages_equal_scikit_learn(findings):
+    labels, scores, decisions, people = sample(findings, findings=findings)
+    decisions[:, 4:5] = False  # precision is nothing of nothing there
+    result = evaluate(masks(labels), scores, decisions, people, resamples=5, seed=0)
     for average in ("micro", "macro", "weighted"):
         for name in ("precision", "recall", "f1"):
-            score = getattr(sklearn_metrics, f"{name}_score")(labels, decisions, average=average, zero_division=0)
+            score = oracle(getattr(sklearn_metrics, f"{name}_score"), labels, decisions, average)
             assert result[f"{average}_{name}"] == pytest.approx(score, abs=1e-6), (average, name)
     assert result["subset_accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, decisions), abs=1e-6)
     assert result["hamming_loss"] == pytest.approx(sklearn_metrics.hamming_loss(labels, decisions), abs=1e-6)
-    by_finding = sklearn_metrics.f1_score(labels, decisions, average=None, zero_division=0)
+    by_finding = oracle(sklearn_metrics.f1_score, labels, decisions, None)
+    assert tuple(result["f1"]) == names(findings)
     np.testing.assert_allclose(list(result["f1"].values()), by_finding, atol=1e-6)
     matrices = sklearn_metrics.multilabel_confusion_matrix(labels, decisions)
-    counts = confusion_matrices(labels, decisions)[["tn", "fp", "fn", "tp"]]
-    np.testing.assert_array_equal(counts, matrices.reshape(14, 4))
+    counts = confusion_matrices(masks(labels), decisions)[["tn", "fp", "fn", "tp"]]
+    np.testing.assert_array_equal(counts, matrices[-findings:].reshape(findings, 4))
 
 
 def explicit(function, weights, labels, scores):
@@ -68,7 +76,7 @@ def test_intervals_equal_those_of_explicit_resampling():
     labels, scores, decisions, people = sample(4, n=80, patients=30)
     labels[:, 2] = False
     labels[:3, 2] = True  # so rare that some resamples lose it
-    result = evaluate(labels, scores, decisions, people, resamples=60, seed=5)
+    result = evaluate(masks(labels), scores, decisions, people, resamples=60, seed=5)
     weights = np.concatenate(list(bootstrap_weights(people, 60, seed=5)))
     area = explicit(sklearn_metrics.roc_auc_score, weights, labels, scores)
     assert np.isnan(area[:, 2]).any()
@@ -101,17 +109,19 @@ def test_the_interval_covers_the_true_auroc_about_as_often_as_it_says():
         scores = (generator.normal(size=(120, 1)) + labels[:, :1]).repeat(14, axis=1)
         scores = 1 / (1 + np.exp(-scores))
         twice = [np.concatenate([array, array]) for array in (labels, scores, scores > 0.5, np.arange(120))]
-        result = evaluate(*twice, resamples=200, seed=seed)
+        result = evaluate(masks(twice[0]), *twice[1:], resamples=200, seed=seed)
         covered += result["mean_auroc_ci_low"] <= true_auroc <= result["mean_auroc_ci_high"]
     assert 88 <= covered <= 99  # 96 as measured; resampling images instead of patients gives 85
 
 
 def test_the_metrics_are_finite_json_with_the_same_keys_every_time():
-    first = evaluate(*sample(0), resamples=20, seed=0)
+    labels, *rest = sample(0)
+    first = evaluate(masks(labels), *rest, resamples=20, seed=0)
     assert json.loads(json.dumps(first, allow_nan=False)) == first
     assert all(isinstance(value, (int, float)) and math.isfinite(value) for value in leaves(first))
     assert all(value == round(value, 6) for value in leaves(first))
-    second = evaluate(*sample(9, n=50, patients=30), resamples=20, seed=1)
+    labels, *rest = sample(9, n=50, patients=30)
+    second = evaluate(masks(labels), *rest, resamples=20, seed=1)
     assert list(first) == list(second)
     for name in ("auroc", "auroc_ci_low", "auroc_ci_high", "average_precision", "f1", "positives"):
         assert tuple(first[name]) == FINDINGS
@@ -125,7 +135,7 @@ def test_the_metrics_are_finite_json_with_the_same_keys_every_time():
 def test_a_finding_without_both_classes_is_counted_out_never_guessed():
     labels, scores, decisions, people = sample(0)
     labels[:, 5], labels[:, 13] = False, True
-    result = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
+    result = evaluate(masks(labels), scores, decisions, people, resamples=20, seed=0)
     json.dumps(result, allow_nan=False)
     assert result["findings_scored"] == 12
     assert (result["positives"]["Nodule"], result["positives"]["Hernia"]) == (0, 300)
@@ -142,8 +152,8 @@ def test_a_finding_without_both_classes_is_counted_out_never_guessed():
 
 
 def test_the_seed_decides_the_intervals_and_nothing_else():
-    data = sample(0)
-    first, again, other = (evaluate(*data, resamples=50, seed=seed) for seed in (1, 1, 2))
+    labels, *rest = sample(0)
+    first, again, other = (evaluate(masks(labels), *rest, resamples=50, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first["auroc"] == other["auroc"]
     assert first["mean_auroc_ci_low"] != other["mean_auroc_ci_low"]
@@ -152,8 +162,8 @@ def test_the_seed_decides_the_intervals_and_nothing_else():
 def test_the_report_says_what_the_metrics_say():
     labels, scores, decisions, people = sample(0)
     labels[:, 5] = False
-    result = evaluate(labels, scores, decisions, people, resamples=20, seed=0)
-    report = classification_report(labels, decisions, np.full(14, 0.4), result)
+    result = evaluate(masks(labels), scores, decisions, people, resamples=20, seed=0)
+    report = classification_report(masks(labels), decisions, np.full(14, 0.4), result)
     assert list(report["finding"]) == [*FINDINGS, "micro", "macro", "weighted"]
     rates = ["precision", "recall", "specificity", "f1"]
     ranks = [name for metric in BY_FINDING for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high")]
@@ -176,11 +186,11 @@ def test_the_report_says_what_the_metrics_say():
 def test_wrong_input_is_refused_before_any_work():
     labels, scores, decisions, people = sample(0)
 
-    def refused(message, *arrays_given, resamples=10):
+    def refused(message, labels, *arrays_given, resamples=10):
         with pytest.raises(ValueError, match=message):
-            evaluate(*arrays_given, resamples=resamples, seed=0)
+            evaluate(masks(labels), *arrays_given, resamples=resamples, seed=0)
 
-    refused(r"labels must be .* got \(300, 13\)", labels[:, 1:], scores, decisions, people)
+    refused(r"probabilities must be \(300, 13\).* got \(300, 14\)", labels[:, 1:], scores, decisions, people)
     refused(r"probabilities must be \(300, 14\).*got \(299, 14\)", labels, scores[1:], decisions, people)
     refused("between 0 and 1", labels, scores + 1, decisions, people)
     refused("decisions must hold 0 and 1", labels, scores, scores, people)

@@ -12,6 +12,8 @@ from chestxray.metrics.comparison import compare
 from chestxray.metrics.table import BY_FINDING, Predictions
 from chestxray.params import GateParams
 from chestxray.registry.gate import judge, reach_verdict
+from chestxray.registry.promotion_report import report
+from tests.chestxray.sample import masks, names
 
 POLICY = GateParams(
     margin=0.01, finding_margin=0.05, min_positives=20, superiority=False, level=0.05, resamples=400, seed=0
@@ -19,14 +21,14 @@ POLICY = GateParams(
 STRICT = POLICY.model_copy(update={"superiority": True})
 
 
-def cohort(seed, patients, images=1, old=1.5, new=1.5, prevalence=0.3):
+def cohort(seed, patients, images=1, old=1.5, new=1.5, prevalence=0.3, findings=14):
     """Truth and two models whose AUROC are Φ(old / √2) and Φ(new / √2); images of a patient resemble each other."""
     rng = np.random.default_rng(seed)
     people = np.arange(patients).repeat(images)
 
     def noise(share):
-        return math.sqrt(share) * rng.normal(size=(patients, 14))[people] + math.sqrt(1 - share) * rng.normal(
-            size=(len(people), 14)
+        return math.sqrt(share) * rng.normal(size=(patients, findings))[people] + math.sqrt(1 - share) * rng.normal(
+            size=(len(people), findings)
         )
 
     labels = noise(0.5) < norm.ppf(prevalence)
@@ -34,16 +36,17 @@ def cohort(seed, patients, images=1, old=1.5, new=1.5, prevalence=0.3):
     models = []
     for shift in (old, new):
         probabilities = norm.cdf(shift * (labels - 0.5) + common + math.sqrt(0.2) * noise(0.5))
-        models.append(Predictions(probabilities, probabilities > 0.5))
-    return labels, *models, people
+        models.append(Predictions(names(findings), probabilities, probabilities > 0.5))
+    return masks(labels), *models, people
 
 
 def mirrored(seed, patients):
     """Two models that are equal on these very images, whatever the seed: one half's scores are swapped in the other."""
     labels, old, new, people = cohort(seed, patients)
     halves = (old.probabilities, new.probabilities)
-    models = [Predictions(both, both > 0.5) for both in (np.concatenate(halves), np.concatenate(halves[::-1]))]
-    return np.concatenate([labels, labels]), *models, np.concatenate([people, people + patients])
+    pairs = (np.concatenate(halves), np.concatenate(halves[::-1]))
+    models = [Predictions(FINDINGS, both, both > 0.5) for both in pairs]
+    return masks(np.concatenate([labels.present, labels.present])), *models, np.concatenate([people, people + patients])
 
 
 def delong(positive, a, b):
@@ -56,8 +59,9 @@ def delong(positive, a, b):
 def test_the_standard_error_is_that_of_delong():
     labels, old, new, people = cohort(0, 400)
     verdict = judge(labels, old, new, people, POLICY.model_copy(update={"resamples": 4000}))
-    expected = [math.sqrt(delong(labels[:, f], old.probabilities[:, f], new.probabilities[:, f])) for f in range(14)]
-    np.testing.assert_allclose([d.standard_error for d in verdict.findings["auroc"]], expected, rtol=0.06)
+    columns = zip(labels.present.T, old.probabilities.T, new.probabilities.T, strict=True)
+    expected = [math.sqrt(delong(*column)) for column in columns]
+    np.testing.assert_allclose([d.standard_error for d in verdict.differences["auroc"]], expected, rtol=0.06)
 
 
 def test_the_same_model_is_not_inferior_and_not_superior():
@@ -92,8 +96,10 @@ def test_one_ruined_finding_is_a_veto_whatever_the_mean():
 
 def test_a_rare_finding_has_no_vote_and_an_absent_one_no_number():
     labels, old, new, people = cohort(5, 200)
-    labels[:, 0] = False
-    labels[:, 1] = np.arange(200) < 19
+    truth = labels.present.copy()
+    truth[:, 0] = False
+    truth[:, 1] = np.arange(200) < 19
+    labels = masks(truth)
     verdict = judge(labels, old, new, people, POLICY)
     assert verdict.standings[:2] == ("does not vote", "does not vote")
     written = verdict.to_dict()
@@ -103,6 +109,53 @@ def test_a_rare_finding_has_no_vote_and_an_absent_one_no_number():
     nobody = judge(labels, old, new, people, POLICY.model_copy(update={"min_positives": 500}))
     assert nobody.decision == "underpowered"
     assert nobody.to_dict().keys() == written.keys()
+
+
+@pytest.mark.parametrize("findings", [1, 5, 20])
+def test_any_number_of_findings_is_judged(findings):
+    labels, old, _, people = cohort(1, 200, findings=findings)
+    equal = judge(labels, old, old, people, POLICY)
+    worse = judge(*cohort(1, 200, new=0.3, findings=findings), POLICY)
+    assert (equal.decision, worse.decision) == ("promote", "keep")
+    assert list(worse.to_dict()["findings"]) == list(names(findings)) and len(worse.standings) == findings
+    assert worse.to_dict()["not_compared"] == {"champion": [], "challenger": []}
+
+
+def test_versions_with_other_lists_are_compared_on_what_they_share_and_it_is_said():
+    labels, old, new, people = cohort(7, 300)
+    own = ("Mass", "Tuberculosis", "Edema", "Effusion")  # in another order, and one that is not the champion's
+    scores = np.column_stack([new.of(["Mass"]).probabilities, np.full(300, 0.5), new.of(own[2:]).probabilities])
+    verdict = judge(labels, old, Predictions(own, scores, scores > 0.5), people, POLICY)
+    shared = ("Effusion", "Mass", "Edema")
+    alone = judge(labels.of(shared), old.of(shared), new.of(shared), people, POLICY)
+    assert verdict.findings == shared
+    assert (verdict.decision, verdict.differences, verdict.means) == (alone.decision, alone.differences, alone.means)
+    assert verdict.reason.startswith(alone.reason)
+    rest = [name for name in FINDINGS if name not in shared]
+    said = f"Compared on the 3 findings of both; only the champion has {', '.join(rest)}; "
+    said += "only the challenger has Tuberculosis."
+    assert verdict.reason.endswith(said)
+    written = verdict.to_dict()
+    assert written["not_compared"] == {"champion": rest, "challenger": ["Tuberculosis"]}
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    text = report({"version": 2, "champion": 1, "synthetic": True} | written)
+    assert said in text and "| Hernia |" not in text
+
+
+def test_the_order_of_the_columns_is_each_models_own():
+    labels, old, new, people = cohort(8, 100)
+    assert judge(labels, old, new.of(FINDINGS[::-1]), people, POLICY) == judge(labels, old, new, people, POLICY)
+    turned = judge(labels.of(FINDINGS[::-1]), old.of(FINDINGS[::-1]), new, people, POLICY)
+    assert turned.findings == FINDINGS[::-1] and turned.decision == judge(labels, old, new, people, POLICY).decision
+
+
+def test_models_without_a_common_finding_are_not_judged():
+    labels, old, _, people = cohort(9, 50)
+    other = Predictions(("Tuberculosis",), np.full((50, 1), 0.5), np.ones((50, 1)))
+    with pytest.raises(ValueError, match="no finding has both"):
+        judge(labels, old, other, people, POLICY)
+    with pytest.raises(ValueError, match="no finding 'Atelectasis' among Tuberculosis"):
+        compare(labels, old, other, people, resamples=5, seed=0)
 
 
 def test_a_comparison_of_rankings_alone_says_the_same_of_them():

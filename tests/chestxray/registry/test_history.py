@@ -29,7 +29,7 @@ def predictions(version: int, batches: tuple[str, ...], right_in: str) -> Versio
     """Perfect on the batches named in `right_in`, wrong about everything elsewhere."""
     right = np.isin(np.repeat(["a", "b"], 20), list(right_in))[:, None]
     said = np.where(right, TRUTH, 1 - TRUTH)
-    return VersionPredictions(version, batches, True, Predictions(0.1 + 0.8 * said, said))
+    return VersionPredictions(version, batches, True, Predictions(FINDINGS, 0.1 + 0.8 * said, said))
 
 
 def test_transfer_and_forgetting(test_side: Dataset) -> None:
@@ -54,6 +54,24 @@ def test_a_batch_that_cannot_be_scored_is_empty(test_side: Dataset) -> None:
     history_figure(table, "synthetic phantoms")
 
 
+def test_versions_with_other_findings_have_their_own_means_and_transfer_is_over_what_both_score(
+    test_side: Dataset,
+) -> None:
+    first, second = predictions(1, ("a",), "a"), predictions(2, ("a",), "b")
+    half = ("Tuberculosis", "Hernia", "Mass")  # the first is labelled nowhere
+    said = np.column_stack([np.full(40, 0.5), second.predictions.of(half[1:]).probabilities])
+    said[:20, 2] = 0.5  # Mass is a guess in batch a, Hernia is wrong there
+    other = VersionPredictions(3, ("a",), True, Predictions(half, said, said > 0.5))
+    table = version_history(test_side, [first, other], champion=1)
+    a = table[table["batch"] == "a"]
+    assert a["findings_scored"].tolist() == [14, 2] and a["mean_auroc"].tolist() == [1, 0.25]
+    assert a["backward_transfer"].iloc[1] == -0.75 and a["forgetting"].iloc[1] == 0.75
+    alone = VersionPredictions(3, ("a",), True, Predictions(half[:1], said[:, :1], said[:, :1] > 0.5))
+    a = version_history(test_side, [first, alone], champion=1).groupby("batch").get_group("a")
+    assert a["findings_scored"].tolist() == [14, 0]
+    assert a.iloc[1][["mean_auroc", "macro_f1", "backward_transfer", "forgetting"]].isna().all()
+
+
 def test_flips_put_what_went_wrong_first(test_side: Dataset) -> None:
     table = flips(
         test_side.studies, predictions(1, ("a",), "a").predictions, predictions(2, ("a", "b"), "b").predictions
@@ -62,6 +80,11 @@ def test_flips_put_what_went_wrong_first(test_side: Dataset) -> None:
     assert table["change"].tolist() == ["right to wrong"] * 280 + ["wrong to right"] * 280
     first = table.iloc[0]
     assert first["batch"] == "a" and first["champion_decision"] == first["truth"] != first["challenger_decision"]
+    two = predictions(2, ("a", "b"), "b").predictions.of(["Mass", "Edema"])
+    shared = flips(test_side.studies, predictions(1, ("a",), "a").predictions, two)
+    pd.testing.assert_frame_equal(shared, table[table["finding"].isin(two.findings)].reset_index(drop=True))
+    nothing = Predictions(("Tuberculosis",), np.zeros((40, 1)), np.zeros((40, 1)))
+    assert flips(test_side.studies, nothing, two).empty
     same = predictions(1, ("a",), "a").predictions
     assert flips(test_side.studies, same, same).empty
 

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.split import patient_split, split_fingerprint
+from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.params import PrepareParams
 from chestxray.registry.promote import decide_promotion
@@ -16,6 +17,7 @@ from chestxray.registry.registered_version import RegisteredVersion, RegistryErr
 from chestxray.registry.versions import CHAMPION, Registry
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import NAME, PARAMS
+from tests.chestxray.other_findings import with_findings
 
 
 def another(
@@ -101,3 +103,35 @@ def test_a_killed_rollback_loses_no_version(
     assert champion is not None and champion.number == 1
     with pytest.raises(RegistryError, match="no previous champion"):
         registry.rollback()
+
+
+def test_a_version_with_other_findings_is_compared_on_what_both_have(
+    client: MlflowClient, registry: Registry, dataset: Dataset, bundle_folder: Path, tmp_path: Path
+) -> None:
+    registry.promote(registry.version(1))
+    shared = ["Atelectasis", "Effusion", "Mass"]
+    columns = {"Mass": 4, "Tuberculosis": 3, "Effusion": 2, "Atelectasis": 7}
+    folder = with_findings(bundle_folder, columns, tmp_path / "other")
+    newest = registry.register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
+    params = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update={"benchmark": ("b",)})})
+    promotion = decide_promotion(registry, newest, dataset.split("test"), params)
+    verdict, history = promotion.verdict, promotion.history.set_index("version")
+    alone = {"champion": [name for name in FINDINGS if name not in shared], "challenger": ["Tuberculosis"]}
+    assert list(verdict["findings"]) == shared and verdict["not_compared"] == alone
+    assert verdict["reason"].endswith("only the challenger has Tuberculosis.")
+    assert set(promotion.flips["finding"]) == {"Atelectasis"}  # the others are the same columns of the same network
+    assert history["findings_scored"].to_dict() == {1: 14, 2: 3}
+    again = decide_promotion(registry, newest, dataset.split("test"), params)
+    assert again.verdict == verdict  # from the logits that were kept
+
+
+def test_a_version_without_a_common_finding_leaves_the_champion(
+    client: MlflowClient, registry: Registry, dataset: Dataset, bundle_folder: Path, tmp_path: Path
+) -> None:
+    registry.promote(registry.version(1))
+    folder = with_findings(bundle_folder, {"Tuberculosis": 3}, tmp_path / "other")
+    newest = registry.register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
+    assert decided(registry, newest, dataset.split("test")) == (
+        "keep",
+        "It and champion version 1 have no finding in common: to replace it, move the alias in MLflow by hand.",
+    )

@@ -45,8 +45,8 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     write_card(card.model_copy(update={"thresholds": (threshold,) * 14}), top / "models/bundle")
     (top / "models/final.weights.h5").write_bytes(b"weights")
     test = dataset.split("test")
-    said = logits_frame(prepared_hashes(test), predict_logits(OnnxModel(bundle / MODEL), test, "predicting"))
-    said.to_parquet(top / "models/test_logits.parquet")
+    logits = predict_logits(OnnxModel(bundle / MODEL), test, "predicting")
+    logits_frame(prepared_hashes(test), logits, test.findings).to_parquet(top / "models/test_logits.parquet")
     for name in ("metrics", "train", "fine_tune", "class_weights"):
         write_json(top / f"reports/{name}.json", {name: 1})
     return top

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import write_weights
@@ -15,8 +16,9 @@ from chestxray.registry.versions import Registry
 from chestxray.registry.warm_start import WarmStartError, load_parent
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import PARAMS, SIZE, TINY, register_without
+from tests.chestxray.other_findings import with_findings
 
-TEST = pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]})
+TEST = Dataset(pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]}), {})
 
 
 def test_a_version_that_fits_is_gone_on_from(
@@ -34,6 +36,16 @@ def test_a_version_that_fits_is_gone_on_from(
     for layer, arrays in tiny_weights.items():
         for ours, theirs in zip(arrays, parent.weights[layer], strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_version_with_other_findings_is_not_gone_on_from(
+    client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
+) -> None:
+    folder = with_findings(bundle_folder, {"Hernia": 13, "Tuberculosis": 0}, tmp_path / "other")
+    Registry(client, "chest-xray").register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
+    said = r"has findings Hernia, Tuberculosis, this run has Atelectasis, .*, Hernia\. Set it as it was"
+    with pytest.raises(WarmStartError, match=said):
+        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, tiny_weights)
 
 
 @pytest.mark.parametrize("name", ["batches", "prepare.salt", "backbone", "backbone.alpha"])
