@@ -1,7 +1,7 @@
 """Open prepared batches as one data set: images as memory-mapped arrays, labels and patients as a table."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,3 +158,14 @@ def load_boxes(prepared: Iterable[Path]) -> pd.DataFrame:
     """
     tables = [pd.read_parquet(folder / BOXES).assign(batch=folder.name) for folder in prepared]
     return pd.concat(tables, ignore_index=True)
+
+
+def load_doubtful(prepared: Sequence[Path]) -> pd.DataFrame:
+    """Read which studies of prepared batches the service would refuse by their pixels.
+
+    Returns:
+        `batch`, `image`, `check`, `value`, `limit`.
+    """
+    tables = [pd.read_csv(folder / DOUBTFUL, dtype={"image": "str", "check": "str"}) for folder in prepared]
+    batches = [table.assign(batch=folder.name) for table, folder in zip(tables, prepared, strict=True)]
+    return pd.concat(batches, ignore_index=True)[["batch", "image", "check", "value", "limit"]]

@@ -60,7 +60,8 @@ class FittedGate:
 
     Attributes:
         weights: of the gate.
-        metrics: how many good images the thresholds are from and how many of them are refused, in all and by batch.
+        metrics: how many good images the thresholds are from and how many of them are refused by all checks, in all and
+            by batch, and how many of them by the checks of pixels.
         refused: a row for each study that the gate refuses: `batch`, `image`, `split`, `check`, `value`, `limit`.
     """
 
@@ -121,7 +122,7 @@ class _Network:
         return np.asarray(pooled.mean(axis=0))
 
 
-def fit_gate(features: GateFeatures, params: InputGateParams) -> FittedGate:
+def fit_gate(features: GateFeatures, doubtful: pd.DataFrame, params: InputGateParams) -> FittedGate:
     """Fit the gate to the training images, and its thresholds to images that it was not fitted to.
 
     Those are training images, each scored by a gate that was fitted without its patient's fold, and validation images,
@@ -129,9 +130,13 @@ def fit_gate(features: GateFeatures, params: InputGateParams) -> FittedGate:
 
     Args:
         features: of `gate_features`.
-        params: of the fit.
+        doubtful: what the checks of pixels refuse of the studies: `batch`, `image`, `check`, `value`, `limit`.
+        params: of the fit; the share to refuse is that of all checks together.
     """
     studies = features.studies
+    by_pixels = pd.MultiIndex.from_frame(studies[["batch", "image"]]).isin(
+        pd.MultiIndex.from_frame(doubtful[["batch", "image"]])
+    )
     split = studies["split"].to_numpy()
     folds = np.array([patient_fold(patient, params.folds) for patient in studies["patient"]])
     # One thread: no sum depends on the number of cores.
@@ -145,39 +150,42 @@ def fit_gate(features: GateFeatures, params: InputGateParams) -> FittedGate:
             held_out[mine] = gate.scores(features.good[mine])
             held_out_changed[mine[features.sample]] = gate.scores(features.altered[mine[features.sample]])
     seen = split != "test"
-    thresholds = gate_thresholds(np.concatenate([held_out[seen], held_out_changed]), params.refused)
-    refused = np.any(held_out >= thresholds, axis=1)
+    held = np.concatenate([held_out[seen & ~by_pixels], held_out_changed])
+    lost = int(np.count_nonzero(seen & by_pixels))
+    allowed = int(params.refused * (len(held) + lost) + 1e-9)
+    thresholds = gate_thresholds(held, max(0, allowed - lost))
+    refused = np.any(held_out >= thresholds, axis=1) | by_pixels
     parts = {str(name): seen & (studies["batch"] == name).to_numpy() for name in studies["batch"].unique()}
     metrics = {
         **_refused_share(refused[seen]),
+        "by_pixels": lost,
         "validation": _refused_share(refused[split == "validation"]),
         "altered": _refused_share(np.any(held_out_changed >= thresholds, axis=1)),
         "batch": {name: _refused_share(refused[part]) for name, part in parts.items()},
     }
     fitted = replace(final, thresholds=thresholds)
-    return FittedGate(fitted, metrics, _list_refused(good, fitted, studies))
+    return FittedGate(fitted, metrics, _list_refused(good, fitted, studies, doubtful))
 
 
-def gate_thresholds(scores: Single, refused: float) -> Single:
-    """Choose thresholds, at the same rank of each score, that at most a share of good images reaches in any score.
+def gate_thresholds(scores: Single, allowed: int) -> Single:
+    """Choose thresholds, at the same rank of each score, that at most so many good images reach in any score.
 
-    Where so few images are given that none of them may be refused, the thresholds lie beyond all of them, by half the
-    distance of the largest from the median.
+    Where none of them may be refused, the thresholds lie beyond all of them, by half the distance of the largest from
+    the median.
 
     Args:
         scores: of good images, float32 N × G.
-        refused: the largest share to refuse.
+        allowed: how many may be refused.
 
     Returns:
         float32, G.
 
     Example:
         >>> scores = np.arange(1000, dtype=np.float32)[:, None]
-        >>> gate_thresholds(scores, 0.01)
+        >>> gate_thresholds(scores, 10)
         array([990.], dtype=float32)
     """
     ranked = np.sort(scores, axis=0)[::-1]
-    allowed = int(refused * len(scores) + 1e-9)
     thresholds = ranked[0] + 0.5 * (ranked[0] - np.median(scores, axis=0))
     for row in ranked[:allowed]:
         if np.count_nonzero(np.any(scores >= row, axis=1)) > allowed:
@@ -259,11 +267,12 @@ def _refused_share(refused: npt.NDArray[np.bool_]) -> dict[str, float]:
     return {"n": len(refused), "refused": count, **{name: round(value, DECIMALS) for name, value in numbers.items()}}
 
 
-def _list_refused(scores: Single, gate: GateWeights, studies: pd.DataFrame) -> pd.DataFrame:
-    """List the studies that reach a threshold, with each score that does."""
+def _list_refused(scores: Single, gate: GateWeights, studies: pd.DataFrame, doubtful: pd.DataFrame) -> pd.DataFrame:
+    """List the studies that the checks of pixels refuse or that reach a threshold, with each score that does."""
     rows, columns = np.nonzero(scores >= gate.thresholds)
     listed = studies.loc[rows, ["batch", "image", "split"]].reset_index(drop=True)
     listed["check"] = np.array(gate.names)[columns]
     listed["value"] = scores[rows, columns].round(3)
     listed["limit"] = gate.thresholds[columns].round(3)
-    return listed
+    by_pixels = doubtful.merge(studies[["batch", "image", "split"]], on=["batch", "image"])
+    return pd.concat([by_pixels[listed.columns], listed], ignore_index=True) if len(by_pixels) else listed

@@ -118,11 +118,11 @@ def test_a_refused_file_gets_the_reason(page: AppTest) -> None:
 
 def test_an_image_that_the_checks_refuse_is_answered_when_the_reader_asks_for_it(page: AppTest) -> None:
     upload(page, encoded(np.full((100, 100), 9, np.uint8)))
-    assert not page.exception and "All pixels of the image are the same" in page.error[0].value
+    assert not page.exception and "have the same grey: nothing can be seen" in page.error[0].value
     assert not page.get("html")[1:], "no findings yet"
     page.checkbox[0].check().run()
     assert not page.exception and len(rows(page)) == 14
-    assert any("All pixels of the image are the same. (measured 0, limit 0)" in error.value for error in page.error)
+    assert any("the same grey: nothing can be seen. (measured 1, limit 0.99)" in error.value for error in page.error)
     page.slider(key="opacity").set_value(10).run()
     assert len(rows(page)) == 14 and page.checkbox[0].value
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
@@ -50,7 +51,8 @@ def model(films: Dataset) -> OnnxModel:
     weights[HEAD] = [np.zeros((1280, 14), np.float32), np.zeros(14, np.float32)]
     params = PARAMS.input_gate.model_copy(update={"images": 150})
     graph = features_graph(weights, config, None).SerializeToString()
-    gate = fit_gate(gate_features(films, graph, config.input_size, params), params).weights
+    none = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
+    gate = fit_gate(gate_features(films, graph, config.input_size, params), none, params).weights
     return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, gate).SerializeToString())
 
 
