@@ -144,14 +144,19 @@ def _decode_plain(png: PngChunks, codec: Codec) -> Grey:
 
 
 def _decode_any(png: PngChunks) -> Grey:
-    """Decode a PNG of any kind, after counting its rows: Pillow gives black for those that are missing."""
+    """Decode a PNG of any kind, after counting its rows: decoders give black for those that are missing.
+
+    Of 16 bits, Pillow keeps the upper byte of colours, and holds grey three times.
+    """
     _check_complete(png)
-    if png.depth == 16 and png.colour != GREY:  # of these, Pillow keeps the upper byte only
-        still.check_size(png.width, png.height, still.MAX_DEEP_COLOUR)
-        return still.from_deep_colour(imagecodecs.png_decode(png.bare()))
-    with Image.open(io.BytesIO(png.bare()), formats=("PNG",)) as image:
-        image.load()
-        return _from_deep(png, np.asarray(image, np.uint16)) if png.depth == 16 else still.from_image(image)
+    if png.depth != 16:
+        with Image.open(io.BytesIO(png.bare()), formats=("PNG",)) as image:
+            image.load()
+            return still.from_image(image)
+    if png.colour == GREY:
+        return _from_deep(png, np.asarray(imagecodecs.png_decode(png.bare()), np.uint16))
+    still.check_size(png.width, png.height, still.MAX_DEEP_COLOUR)
+    return still.from_deep_colour(imagecodecs.png_decode(png.bare()))
 
 
 def _from_deep(png: PngChunks, values: npt.NDArray[np.uint16]) -> Grey:

@@ -13,7 +13,7 @@ from chestxray.imaging.radiograph import Check, Pixels, RadiographError
 DAMAGED = "truncated or damaged"
 
 ROWS = 256
-"""Turned to grey at a time: a colour copy of all takes four bytes a pixel."""
+"""Worked on at a time: a copy of all, in colour or in whole numbers, takes several bytes a pixel."""
 
 MIN_BITS = 8
 """Of deeper pixels, as few as these may be occupied."""
@@ -102,8 +102,12 @@ def from_declared(values: npt.NDArray[np.uint16], significant: int) -> Grey:
 def _occupied_bits(values: npt.NDArray[np.uint16]) -> int:
     """Return the fewest bits that hold nearly all pixels below full scale, which is where markers are."""
     # As many bits as the upper byte has, and eight: 256 bins tell.
-    upper = cv2.calcHist([(values >> 8).astype(np.uint8)], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    upper[255] -= np.count_nonzero(values == FULL_SCALE)
+    upper = np.zeros(256, np.int64)
+    for top in range(0, len(values), ROWS):
+        strip = values[top : top + ROWS]
+        counts = cv2.calcHist([(strip >> 8).astype(np.uint8)], [0], None, [256], [0, 256])
+        upper += counts.ravel().astype(np.int64)
+        upper[255] -= np.count_nonzero(strip == FULL_SCALE)
     held = np.cumsum(upper)
     if held[-1] == 0:
         return 16
