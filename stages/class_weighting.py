@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from chestxray.datasets.benchmark import benchmark_batches, benchmark_images, check_benchmark
-from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.datasets.dataset import REJECTED, load_dataset, prepared_folders
 from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
@@ -27,7 +27,7 @@ def main() -> None:
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
         weights = class_weights(dataset.split("train").labels, params.class_weighting)
         write_json(Path("reports/class_weights.json"), weights)
-        rejected = pd.concat([*(pd.read_csv(folder / "rejected.csv", dtype=str) for folder in prepared), dataset.known])
+        rejected = pd.concat([*(pd.read_csv(folder / REJECTED, dtype=str) for folder in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)
         run.log_metrics(weights)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import load_dataset, load_doubtful, prepared_folders
+from chestxray.datasets.dataset import load_dataset, load_refused, prepared_folders
 from chestxray.models.onnx_graph import features_graph
 from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights
@@ -23,7 +23,7 @@ def main() -> None:
         weights = read_weights(Path("models/final.weights.h5"), config.alpha, head=True)
         graph = features_graph(weights, config, None).SerializeToString(deterministic=True)
         features = gate_features(dataset, graph, config.input_size, params.input_gate)
-        fitted = fit_gate(features, load_doubtful(prepared), params.input_gate)
+        fitted = fit_gate(features, load_refused(prepared), params.input_gate)
         export_classifier(
             weights, config, dataset, params.prepare.size, Path("models/bundle/model.onnx"), fitted.weights
         )

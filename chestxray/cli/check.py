@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chestxray.cli.reading_options import add_reading_options, reading_params
 from chestxray.datasets.batch import read_batch
-from chestxray.datasets.description import describe_doubtful, describe_reading, describe_rejected, describe_studies
+from chestxray.datasets.description import describe_reading, describe_refused, describe_rejected, describe_studies
 from chestxray.datasets.prepare import BatchError, examine_batch
 from chestxray.errors import UserError, one_line
 from chestxray.findings import NIH_VOCABULARY
@@ -37,11 +37,11 @@ def _check(options: argparse.Namespace) -> None:
     batch = read_batch(options.folder, reading_params(options), NIH_VOCABULARY, params.views)
     print(*describe_reading(batch), sep="\n")
     try:
-        studies, doubtful, rejected = examine_batch(batch, options.folder.name, params, lambda _: None)
+        studies, refused, rejected = examine_batch(batch, options.folder.name, params, lambda _: None)
     except BatchError as error:
         print(*describe_rejected(error.rejected), sep="\n")
         raise
-    lines = [*describe_studies(studies, batch.findings), *describe_doubtful(doubtful), *describe_rejected(rejected)]
+    lines = [*describe_studies(studies, batch.findings), *describe_refused(refused), *describe_rejected(rejected)]
     print(*lines, sep="\n")
     if batch.patients_by == "image":
         print("patients  not known: each image counts as a patient's only one")

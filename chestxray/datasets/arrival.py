@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
 from chestxray.datasets.dataset import PREPARED, STUDIES, read_studies
-from chestxray.datasets.description import describe_doubtful, describe_reading, describe_rejected, describe_studies
+from chestxray.datasets.description import describe_reading, describe_refused, describe_rejected, describe_studies
 from chestxray.datasets.prepare import examine_batch
 from chestxray.datasets.split import SPLITS, check_split
 from chestxray.errors import UserError
@@ -35,7 +35,7 @@ class Arrival:
         studies: those that are new, as `examine_batch` returns them.
         known_patients: patients of `studies` that earlier batches have too.
         mixed: it holds phantoms where earlier batches hold radiographs, or the other way round.
-        doubtful: of `studies`, as `examine_batch` returns it.
+        refused: of `studies`, as `examine_batch` returns it.
         rejected: `image`, `where`, `reason`; with the images that earlier batches have.
     """
 
@@ -46,7 +46,7 @@ class Arrival:
     studies: pd.DataFrame
     known_patients: frozenset[str]
     mixed: bool
-    doubtful: pd.DataFrame
+    refused: pd.DataFrame
     rejected: pd.DataFrame
 
     @property
@@ -68,7 +68,7 @@ class Arrival:
                 f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
                 "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS),
                 *describe_studies(self.studies, self.batch.findings),
-                *describe_doubtful(self.doubtful),
+                *describe_refused(self.refused),
                 *describe_rejected(self.rejected),
             ]
         )
@@ -94,7 +94,7 @@ def examine(
     stored = _check_root(root, params)
     known = _read_known_studies(params, prepared)
     batch = read_batch(root, reading, NIH_VOCABULARY, params.prepare.views)
-    studies, doubtful, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
+    studies, refused, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
     first = known.drop_duplicates("content_hash").set_index("content_hash")
     again = studies["content_hash"].isin(first.index)
@@ -107,8 +107,8 @@ def examine(
     rejected = pd.concat([rejected[["image", "where", "reason"]], duplicates], ignore_index=True)
     known_patients = frozenset(new["patient"]) & frozenset(known["patient"])
     mixed = bool(known["synthetic"].any()) != batch.synthetic
-    doubtful = doubtful[doubtful["image"].isin(new["image"])]
-    return Arrival(name, stored, reading, batch, new, known_patients, mixed, doubtful, rejected)
+    refused = refused[refused["image"].isin(new["image"])]
+    return Arrival(name, stored, reading, batch, new, known_patients, mixed, refused, rejected)
 
 
 def _check_name(name: str, params: Params) -> None:

@@ -163,8 +163,8 @@ def _read_labels(
         faults = np.where((faults == "") & (entries.answers[:, column] == PRESENT), said, faults)
         labels[:, column] = UNLABELLED
     counts = (entries.answers == UNCERTAIN).sum(axis=0)
-    doubtful = [f"{finding} {count}" for finding, count in zip(findings, counts, strict=True) if count]
-    return labels, faults, [f"uncertain, read as {uncertain}: {', '.join(doubtful)}"] if doubtful else []
+    counted = [f"{finding} {count}" for finding, count in zip(findings, counts, strict=True) if count]
+    return labels, faults, [f"uncertain, read as {uncertain}: {', '.join(counted)}"] if counted else []
 
 
 def _check_some_frontal(rows: pd.DataFrame, good: npt.NDArray[np.bool_], table: Path) -> None:

@@ -18,7 +18,8 @@ PREPARED = Path("data/prepared")
 IMAGES = "images.npy"
 STUDIES = "studies.parquet"
 BOXES = "boxes.parquet"
-DOUBTFUL = "doubtful.csv"
+REFUSED = "refused.csv"
+REJECTED = "rejected.csv"
 FILE_COLUMNS = {"split": "side"}
 """Columns that have another name in the file; see docs/decisions/split.md."""
 
@@ -160,12 +161,12 @@ def load_boxes(prepared: Iterable[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def load_doubtful(prepared: Sequence[Path]) -> pd.DataFrame:
+def load_refused(prepared: Sequence[Path]) -> pd.DataFrame:
     """Read which studies of prepared batches the service would refuse by their pixels.
 
     Returns:
         `batch`, `image`, `check`, `value`, `limit`.
     """
-    tables = [pd.read_csv(folder / DOUBTFUL, dtype={"image": "str", "check": "str"}) for folder in prepared]
+    tables = [pd.read_csv(folder / REFUSED, dtype={"image": "str", "check": "str"}) for folder in prepared]
     batches = [table.assign(batch=folder.name) for table, folder in zip(tables, prepared, strict=True)]
     return pd.concat(batches, ignore_index=True)[["batch", "image", "check", "value", "limit"]]

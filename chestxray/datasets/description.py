@@ -34,14 +34,14 @@ def describe_studies(studies: pd.DataFrame, findings: tuple[str, ...]) -> list[s
     ]
 
 
-def describe_doubtful(doubtful: pd.DataFrame) -> list[str]:
+def describe_refused(refused: pd.DataFrame) -> list[str]:
     """Count the studies whose pixels the service would refuse, by check; no line if there are none."""
-    if doubtful.empty:
+    if refused.empty:
         return []
-    counts = doubtful["check"].value_counts()
+    counts = refused["check"].value_counts()
     kinds = ", ".join(f"{count}× {check}" for check, count in counts.items())
-    example = f"such as {doubtful['image'].iloc[0]}"
-    return [f"doubtful  {doubtful['image'].nunique()} kept, which the service would refuse: {kinds}, {example}"]
+    example = f"such as {refused['image'].iloc[0]}"
+    return [f"note      {refused['image'].nunique()} images are kept that the service would refuse: {kinds}, {example}"]
 
 
 def describe_rejected(rejected: pd.DataFrame) -> list[str]:

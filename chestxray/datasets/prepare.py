@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
-from chestxray.datasets.dataset import BOXES, DOUBTFUL, IMAGES, write_studies
+from chestxray.datasets.dataset import BOXES, IMAGES, REFUSED, REJECTED, write_studies
 from chestxray.datasets.description import describe_reading
 from chestxray.datasets.split import check_split, patient_split
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, count_reasons
 from chestxray.errors import UserError
 from chestxray.findings import NIH_VOCABULARY, Vocabulary
 from chestxray.imaging.decode import decode
-from chestxray.imaging.quality import quality_checks
+from chestxray.imaging.quality import pixel_checks
 from chestxray.imaging.radiograph import Check, Radiograph, RadiographError, resize
 from chestxray.params import PrepareParams, ReadingParams, Views
 from chestxray.system.files import atomic_write
@@ -61,7 +61,7 @@ def prepare_batch(
     reading: ReadingParams = AS_SAID,
     vocabulary: Vocabulary = NIH_VOCABULARY,
 ) -> pd.DataFrame:
-    """Decode a batch into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `doubtful.csv`, `rejected.csv`.
+    """Decode a batch into `out`: `images.npy`, `studies.parquet`, `boxes.parquet`, `refused.csv`, `rejected.csv`.
 
     All cores decode; memory does not grow with the batch. `out` appears whole or not at all.
 
@@ -86,14 +86,14 @@ def prepare_batch(
     with atomic_write(out) as folder:
         folder.mkdir()
         with ArrayFile(folder / IMAGES, (params.size, params.size), np.uint8) as array:
-            studies, doubtful, damaged = examine_batch(
+            studies, refused, rejected = examine_batch(
                 batch, out.name, params, lambda pixels: array.append(pixels[None])
             )
         write_studies(studies, folder)
         _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
-        doubtful.to_csv(folder / DOUBTFUL, index=False)
-        rejected = pd.concat([damaged, batch.left_out.assign(batch=out.name)], ignore_index=True)
-        rejected.to_csv(folder / "rejected.csv", index=False)
+        refused.to_csv(folder / REFUSED, index=False)
+        rejected = pd.concat([rejected, batch.left_out.assign(batch=out.name)], ignore_index=True)
+        rejected.to_csv(folder / REJECTED, index=False)
     return rejected
 
 
@@ -102,12 +102,12 @@ class Examined(NamedTuple):
 
     Attributes:
         studies: with `split`, `content_hash`, `width`, `height` and `synthetic`.
-        doubtful: `image`, `check`, `value`, `limit` of the studies that the service would refuse by their pixels.
+        refused: `image`, `check`, `value`, `limit` of the studies that the service would refuse by their pixels.
         rejected: `batch`, `image`, `where`, `reason`; those that are not frontal by their DICOM header among them.
     """
 
     studies: pd.DataFrame
-    doubtful: pd.DataFrame
+    refused: pd.DataFrame
     rejected: pd.DataFrame
 
 
@@ -123,7 +123,7 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, keep: Callable
     Raises:
         BatchError, SplitError: as `prepare_batch` does.
     """
-    decoded, doubtful, unreadable = _decode_all(batch, params, name, keep)
+    decoded, refused, unreadable = _decode_all(batch, params, name, keep)
     studies = batch.studies.merge(decoded, on="image", validate="one_to_one")
     splits = {p: patient_split(p, params, batch.official_test) for p in studies["patient"].unique()}
     studies.insert(5, "split", studies["patient"].map(splits))
@@ -138,7 +138,7 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, keep: Callable
     rejected.insert(0, "batch", name)
     damaged = rejected[~rejected["reason"].str.startswith(NOT_FRONTAL)]
     _check_rejected(damaged if len(studies) else rejected, len(studies), params.max_rejected)
-    return Examined(studies.reset_index(drop=True), doubtful[doubtful["image"].isin(studies["image"])], rejected)
+    return Examined(studies.reset_index(drop=True), refused[refused["image"].isin(studies["image"])], rejected)
 
 
 def _decode_all(
@@ -152,7 +152,7 @@ def _decode_all(
     """
     accepted: list[tuple[str, str, int, int, str]] = []
     first: dict[str, str] = {}
-    doubtful: list[tuple[str, str, float | None, float | None]] = []
+    refused: list[tuple[str, str, float | None, float | None]] = []
     rejected: list[tuple[str, str]] = []
     images: Sequence[str] = batch.studies["image"].tolist()
     set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
@@ -163,14 +163,14 @@ def _decode_all(
         else:
             identical_to = first.get(result.content_hash, "")
             accepted.append((image, result.content_hash, result.width, result.height, identical_to))
-            doubtful += [(image, check.name, check.value, check.limit) for check in result.refused]
+            refused += [(image, check.name, check.value, check.limit) for check in result.refused]
             if not identical_to:
                 first[result.content_hash] = image
                 keep(result.pixels)
     facts = pd.DataFrame(accepted, columns=["image", "content_hash", "width", "height", "identical_to"])
     return (
         facts.astype({"image": "str", "identical_to": "str"}),
-        pd.DataFrame(doubtful, columns=["image", "check", "value", "limit"]),
+        pd.DataFrame(refused, columns=["image", "check", "value", "limit"]),
         pd.DataFrame(rejected, columns=["image", "reason"]),
     )
 
@@ -199,7 +199,7 @@ def _decode(path: Path, params: PrepareParams) -> _Decoded | str:
     height, width = pixels.shape
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    refused = tuple(check for check in quality_checks(radiograph, params.size) if check.verdict == "refused")
+    refused = tuple(check for check in pixel_checks(radiograph, params.size) if check.verdict == "refused")
     return _Decoded(resize(pixels, params.size), digest.hexdigest(), width, height, refused)
 
 

@@ -21,7 +21,7 @@ SQUARE_ASPECT = 1.5
 FEW_LEVELS = 64
 """Of 256 grey levels."""
 
-# Of the 948 + 24 films that docs/decisions/still-images.md names, none has half of any of these.
+# None of the 948 + 24 films that docs/decisions/still-images.md names reaches any of these.
 BLANK = 0.99
 """Share of the pixels that have the same grey."""
 
@@ -64,7 +64,12 @@ def quality_checks(radiograph: Radiograph, size: int) -> list[Check]:
         radiograph: the image, as decoded.
         size: side in pixels of the square that the model looks at.
     """
-    return [*radiograph.checks, *_shape_checks(radiograph, size), *_level_checks(radiograph)]
+    return [*radiograph.checks, *pixel_checks(radiograph, size)]
+
+
+def pixel_checks(radiograph: Radiograph, size: int) -> list[Check]:
+    """Return what the pixels alone make doubtful or pointless; arguments are those of `quality_checks`."""
+    return [*_shape_checks(radiograph, size), *_level_checks(radiograph)]
 
 
 def _shape_checks(radiograph: Radiograph, size: int) -> list[Check]:

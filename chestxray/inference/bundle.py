@@ -152,10 +152,10 @@ class Bundle:
         Returns:
             float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration).
         """
-        probabilities, maps, _ = self.examine(images)
+        probabilities, maps, _ = self.predict_with_gate(images)
         return probabilities, maps
 
-    def examine(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single, Single]:
+    def predict_with_gate(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single, Single]:
         """Predict as `predict` does, and score in the same run how far the images are from those trained on.
 
         Args:

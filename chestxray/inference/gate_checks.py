@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.imaging.radiograph import Check
-from chestxray.inference.input_gate import NOT_A_CHEST, UNLIKE_TRAINING, InputGate
+from chestxray.inference.input_gate import INVERTED, NOT_A_CHEST, SIDEWAYS, UNLIKE_TRAINING, UPSIDE_DOWN, InputGate
 
 SENTENCES = {
     UNLIKE_TRAINING: "It is unlike the frontal chest radiographs that the model was trained on.",
     NOT_A_CHEST: "It does not look like a frontal chest radiograph.",
-    "inverted": "It looks inverted, with dark bone and bright air; turn the grey levels over.",
-    "upside-down": "It looks upside down; turn it by 180°.",
-    "sideways": "It looks as if it lay on its side; turn it by 90°.",
+    INVERTED: "It looks inverted, with dark bone and bright air; turn the grey levels over.",
+    UPSIDE_DOWN: "It looks upside down; turn it by 180°.",
+    SIDEWAYS: "It looks as if it lay on its side; turn it by 90°.",
 }
 """What a score that reaches its threshold says."""
 PHANTOMS = "It is unlike the phantoms that the model was trained on."

@@ -1,4 +1,4 @@
-"""Define the scores by which a model says that an image is unlike the radiographs that it was trained on."""
+"""Say by a model's scores which images are unlike those that it was trained on (out-of-distribution detection)."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 UNLIKE_TRAINING = "unlike-training"
 """The logarithm of a squared distance from the training images; the other scores are log odds of a kind of image."""
+INVERTED = "inverted"
+UPSIDE_DOWN = "upside-down"
+SIDEWAYS = "sideways"
 NOT_A_CHEST = "not-a-chest"
 
 

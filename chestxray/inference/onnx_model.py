@@ -24,7 +24,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         logits: float32 N × k.
-        maps: parts of the logits, float32 N × h × w × 14.
+        maps: parts of the logits, float32 N × h × w × k.
         gate: scores of the input gate, float32 N × G; N × 0 of a model that has none.
     """
 
@@ -69,20 +69,20 @@ class OnnxModel:
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Single:
         """Predict logits: uint8 N × S × S × 1 → float32 N × k."""
-        (logits,) = self._session.run(["logits"], {"image": images})
-        return np.asarray(logits)
+        return self._run(images, "logits")[0]
 
     def logits_and_gate(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
-        """Predict logits and gate scores: uint8 N × S × S × 1 → float32 N × 14 and N × G."""
-        if not self.input_gate.names:
-            return self.logits(images), np.zeros((len(images), 0), np.float32)
-        logits, gate = self._session.run(["logits", "gate"], {"image": images})
-        return np.asarray(logits), np.asarray(gate)
+        """Predict logits and gate scores: uint8 N × S × S × 1 → float32 N × k and N × G."""
+        logits, gate = self._run(images, "logits", "gate")
+        return logits, gate
 
     def outputs(self, images: npt.NDArray[np.uint8]) -> Outputs:
         """Compute all in one run: uint8 N × S × S × 1 → logits, maps and gate scores."""
-        if not self.input_gate.names:
-            logits, maps = self._session.run(["logits", "maps"], {"image": images})
-            return Outputs(np.asarray(logits), np.asarray(maps), np.zeros((len(images), 0), np.float32))
-        logits, maps, gate = self._session.run(["logits", "maps", "gate"], {"image": images})
-        return Outputs(np.asarray(logits), np.asarray(maps), np.asarray(gate))
+        return Outputs(*self._run(images, "logits", "maps", "gate"))
+
+    def _run(self, images: npt.NDArray[np.uint8], *names: str) -> list[Single]:
+        """Compute outputs by their names; a model without a gate gives no scores, N × 0."""
+        known = [name for name in names if name != "gate" or self.input_gate.names]
+        found = dict(zip(known, self._session.run(known, {"image": images}), strict=True))
+        none = np.zeros((len(images), 0), np.float32)
+        return [np.asarray(found.get(name, none)) for name in names]

@@ -61,7 +61,7 @@ def predict_file(
         check_accepted(checks)
     pixels = resize(radiograph.pixels, bundle.card.size)
     decoded = time.perf_counter()
-    probabilities, maps, (scores,) = bundle.examine(pixels[None, ..., None])
+    probabilities, maps, (scores,) = bundle.predict_with_gate(pixels[None, ..., None])
     checks += gate_checks(bundle.model.input_gate, scores, bundle.card.synthetic)
     if not accept_anyway:
         check_accepted(checks)

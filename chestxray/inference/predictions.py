@@ -12,6 +12,7 @@ from chestxray.imaging.radiograph import Check
 
 Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
+LATERAL = "ViewPosition is a lateral view; frontal views, PA and AP, are accepted."
 RequestId = Annotated[str, Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
 Fraction = Annotated[float, Field(examples=[0.125])]
 Milliseconds = Annotated[float, Field(examples=[12.5])]
@@ -54,7 +55,7 @@ class ImageInfo(BaseModel):
     patient_orientation: Annotated[str | None, Field(examples=["L\\F"])]
     r"""Of a DICOM file that says it: to which side of the patient rows and columns run. Those that are not `L\F` were
     turned to it; null means that nothing tells whether the image is mirrored."""
-    warnings: Annotated[list[str], Field(examples=[["The view position is lateral; the model knows PA and AP."]])]
+    warnings: Annotated[list[str], Field(examples=[[LATERAL]])]
     """What the checks of `quality` found, in sentences."""
 
 
@@ -63,7 +64,7 @@ class QualityCheck(BaseModel):
 
     name: Annotated[str, Field(examples=["view-position"])]
     verdict: Literal["warned", "refused"]
-    message: Annotated[str, Field(examples=["The view position is lateral; the model knows PA and AP."])]
+    message: Annotated[str, Field(examples=[LATERAL])]
     value: Annotated[float | None, Field(examples=[None])]
     """How far, where the check measures something."""
     limit: Annotated[float | None, Field(examples=[None])]

@@ -42,7 +42,7 @@ def evaluate(
         Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
         `hamming_loss`; with `_ci_low` and `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and
         `micro_f1`; and dictionaries by finding: `auroc`, `auroc_ci_low`, `auroc_ci_high`, `average_precision`, `f1`,
-        and of all k `positives` and `labelled`, the n of the finding.
+        `calibration_error`, and of all k `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.split import patient_fold
-from chestxray.inference.input_gate import NOT_A_CHEST, UNLIKE_TRAINING
+from chestxray.inference.input_gate import NOT_A_CHEST, UNLIKE_TRAINING, InputGate
 from chestxray.metrics.proportion import estimate_share
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.models.gate_weights import GateWeights, Single
@@ -62,7 +62,8 @@ class FittedGate:
         weights: of the gate.
         metrics: how many good images the thresholds are from and how many of them are refused by all checks, in all and
             by batch, and how many of them by the checks of pixels.
-        refused: a row for each study that the gate refuses: `batch`, `image`, `split`, `check`, `value`, `limit`.
+        refused: a row a study and check that refuses it, of its features or its pixels: `batch`, `image`, `split`,
+            `check`, `value`, `limit`.
     """
 
     weights: GateWeights
@@ -122,7 +123,7 @@ class _Network:
         return np.asarray(pooled.mean(axis=0))
 
 
-def fit_gate(features: GateFeatures, doubtful: pd.DataFrame, params: InputGateParams) -> FittedGate:
+def fit_gate(features: GateFeatures, by_checks: pd.DataFrame, params: InputGateParams) -> FittedGate:
     """Fit the gate to the training images, and its thresholds to images that it was not fitted to.
 
     Those are training images, each scored by a gate that was fitted without its patient's fold, and validation images,
@@ -130,12 +131,12 @@ def fit_gate(features: GateFeatures, doubtful: pd.DataFrame, params: InputGatePa
 
     Args:
         features: of `gate_features`.
-        doubtful: what the checks of pixels refuse of the studies: `batch`, `image`, `check`, `value`, `limit`.
+        by_checks: what the checks of pixels refuse of the studies: `batch`, `image`, `check`, `value`, `limit`.
         params: of the fit; the share to refuse is that of all checks together.
     """
     studies = features.studies
     by_pixels = pd.MultiIndex.from_frame(studies[["batch", "image"]]).isin(
-        pd.MultiIndex.from_frame(doubtful[["batch", "image"]])
+        pd.MultiIndex.from_frame(by_checks[["batch", "image"]])
     )
     split = studies["split"].to_numpy()
     folds = np.array([patient_fold(patient, params.folds) for patient in studies["patient"]])
@@ -152,7 +153,7 @@ def fit_gate(features: GateFeatures, doubtful: pd.DataFrame, params: InputGatePa
     seen = split != "test"
     held = np.concatenate([held_out[seen & ~by_pixels], held_out_changed])
     lost = int(np.count_nonzero(seen & by_pixels))
-    allowed = int(params.refused * (len(held) + lost) + 1e-9)
+    allowed = int(params.refused * (len(held) + lost) + 1e-9)  # 0.01 × 700 is a little less than 7
     thresholds = gate_thresholds(held, max(0, allowed - lost))
     refused = np.any(held_out >= thresholds, axis=1) | by_pixels
     parts = {str(name): seen & (studies["batch"] == name).to_numpy() for name in studies["batch"].unique()}
@@ -164,7 +165,7 @@ def fit_gate(features: GateFeatures, doubtful: pd.DataFrame, params: InputGatePa
         "batch": {name: _refused_share(refused[part]) for name, part in parts.items()},
     }
     fitted = replace(final, thresholds=thresholds)
-    return FittedGate(fitted, metrics, _list_refused(good, fitted, studies, doubtful))
+    return FittedGate(fitted, metrics, _list_refused(good, fitted, studies, by_checks))
 
 
 def gate_thresholds(scores: Single, allowed: int) -> Single:
@@ -267,12 +268,12 @@ def _refused_share(refused: npt.NDArray[np.bool_]) -> dict[str, float]:
     return {"n": len(refused), "refused": count, **{name: round(value, DECIMALS) for name, value in numbers.items()}}
 
 
-def _list_refused(scores: Single, gate: GateWeights, studies: pd.DataFrame, doubtful: pd.DataFrame) -> pd.DataFrame:
+def _list_refused(scores: Single, gate: GateWeights, studies: pd.DataFrame, by_checks: pd.DataFrame) -> pd.DataFrame:
     """List the studies that the checks of pixels refuse or that reach a threshold, with each score that does."""
-    rows, columns = np.nonzero(scores >= gate.thresholds)
+    rows, columns = np.nonzero(InputGate(gate.names, tuple(gate.thresholds.tolist())).found(scores))
     listed = studies.loc[rows, ["batch", "image", "split"]].reset_index(drop=True)
     listed["check"] = np.array(gate.names)[columns]
     listed["value"] = scores[rows, columns].round(3)
     listed["limit"] = gate.thresholds[columns].round(3)
-    by_pixels = doubtful.merge(studies[["batch", "image", "split"]], on=["batch", "image"])
+    by_pixels = by_checks.merge(studies[["batch", "image", "split"]], on=["batch", "image"])
     return pd.concat([by_pixels[listed.columns], listed], ignore_index=True) if len(by_pixels) else listed

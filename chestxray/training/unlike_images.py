@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from chestxray.inference.input_gate import INVERTED, SIDEWAYS, UPSIDE_DOWN
+
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
 Point = npt.NDArray[np.float64]
@@ -122,7 +124,7 @@ def bones(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.rot90(levels, int(rng.integers(4)) if draw in (_limb, _joint) else 0)
 
 
-NAMED: dict[str, Draw] = {"inverted": inverted, "upside-down": upside_down, "sideways": sideways}
+NAMED: dict[str, Draw] = {INVERTED: inverted, UPSIDE_DOWN: upside_down, SIDEWAYS: sideways}
 """What an image can be, said by a score of its own."""
 OTHER: dict[str, Draw] = {
     "cropped": cropped, "blank": blank, "noise": noise, "text": text,

@@ -137,7 +137,7 @@ def test_a_bundle_from_before_the_input_gate_opens_and_finds_nothing(
     (tmp_path / MODEL).write_bytes((bundle_folder / MODEL).read_bytes())
     older = Bundle(tmp_path)
     images = next(dataset.split("test").chunks(32))
-    probabilities, maps, scores = older.examine(images)
+    probabilities, maps, scores = older.predict_with_gate(images)
     assert older.card.input_gate == {} and older.model.input_gate.names == () and scores.shape == (20, 0)
     np.testing.assert_array_equal(probabilities, bundle.predict(images)[0])
     assert gate_checks(older.model.input_gate, scores[0], synthetic=False) == [] and len(maps) == 20

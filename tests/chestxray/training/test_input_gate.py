@@ -24,7 +24,7 @@ from tests.chestxray.conftest import PARAMS, SIZE, TINY, TINY_CONFIG
 
 GATE = PARAMS.input_gate.model_copy(update={"images": 12, "components": 6, "folds": 2})
 DIMENSIONS = 12
-NONE_DOUBTFUL = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
+NONE_REFUSED = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
 
 
 def drawn_features(rng: np.random.Generator, images: int = 900) -> GateFeatures:
@@ -50,7 +50,7 @@ def features() -> GateFeatures:
 
 @pytest.fixture(scope="module")
 def fitted(features: GateFeatures) -> FittedGate:
-    return fit_gate(features, NONE_DOUBTFUL, GATE)
+    return fit_gate(features, NONE_REFUSED, GATE)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def network_features(dataset: Dataset, tiny_weights: LayerWeights) -> GateFeatur
 
 @pytest.fixture(scope="module")
 def gated(network_features: GateFeatures, tiny_weights: LayerWeights) -> tuple[OnnxModel, GateWeights]:
-    weights = fit_gate(network_features, NONE_DOUBTFUL, GATE).weights
+    weights = fit_gate(network_features, NONE_REFUSED, GATE).weights
     return OnnxModel(classifier_graph(tiny_weights, TINY_CONFIG, SIZE, weights).SerializeToString()), weights
 
 
@@ -144,16 +144,16 @@ def test_with_too_few_images_the_thresholds_lie_beyond_all_of_them() -> None:
 def test_studies_that_are_refused_are_listed_with_value_and_limit(features: GateFeatures) -> None:
     odd = features.good.copy()
     odd[-1] = 50.0  # a test image
-    listed = fit_gate(replace(features, good=odd), NONE_DOUBTFUL, GATE).refused
+    listed = fit_gate(replace(features, good=odd), NONE_REFUSED, GATE).refused
     last = listed[listed["image"] == f"{len(odd) - 1}.png"]
     assert UNLIKE_TRAINING in set(last["check"]) and (listed["value"] >= listed["limit"]).all()
 
 
 def test_what_the_pixels_refuse_counts_in_the_share_and_is_listed(features: GateFeatures, fitted: FittedGate) -> None:
-    doubtful = pd.DataFrame(
+    by_checks = pd.DataFrame(
         {"batch": "b", "image": ["3.png", "899.png"], "check": "blank", "value": 1.0, "limit": 0.99}
     )
-    with_pixels = fit_gate(features, doubtful, GATE)
+    with_pixels = fit_gate(features, by_checks, GATE)
     metrics = with_pixels.metrics
     total = metrics["n"] + metrics["altered"]["n"]
     assert metrics["by_pixels"] == 1, "the other one is a test image"
@@ -161,12 +161,12 @@ def test_what_the_pixels_refuse_counts_in_the_share_and_is_listed(features: Gate
     assert (with_pixels.weights.thresholds >= fitted.weights.thresholds).all()
     listed = with_pixels.refused[with_pixels.refused["check"] == "blank"]
     assert listed[["image", "split"]].to_numpy().tolist() == [["3.png", "train"], ["899.png", "test"]]
-    many = doubtful.iloc[[0] * 30].assign(image=[f"{row}.png" for row in range(30)])
+    many = by_checks.iloc[[0] * 30].assign(image=[f"{row}.png" for row in range(30)])
     assert np.isfinite(fit_gate(features, many, GATE).weights.thresholds).all()
 
 
 def test_the_same_features_give_the_same_gate(features: GateFeatures, fitted: FittedGate) -> None:
-    again = fit_gate(features, NONE_DOUBTFUL, GATE)
+    again = fit_gate(features, NONE_REFUSED, GATE)
     for name in ("thresholds", "components", "odds", "odds_bias", "mean"):
         np.testing.assert_array_equal(getattr(again.weights, name), getattr(fitted.weights, name))
     assert again.metrics == fitted.metrics
