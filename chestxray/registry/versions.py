@@ -175,17 +175,17 @@ class Registry:
 
 def _save_flavour(folder: Path, out: Path) -> None:
     """Write MLflow's ONNX flavour of the model, so that `mlflow.pyfunc` loads it, with the card beside it."""
-    card = Bundle(folder).card
-    size = card.size
-    findings = len(card.findings)
+    bundle = Bundle(folder)
+    size = bundle.card.size
+    findings = len(bundle.card.findings)
+    outputs = {
+        "logits": (-1, findings),
+        "maps": (-1, -1, -1, findings),
+        "gate": (-1, len(bundle.model.input_gate.names)),
+    }
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 1), "image")]),
-        Schema(
-            [
-                TensorSpec(np.dtype(np.float32), (-1, findings), "logits"),
-                TensorSpec(np.dtype(np.float32), (-1, -1, -1, findings), "maps"),
-            ]
-        ),
+        Schema([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in outputs.items() if shape[-1]]),
     )
     needed = mlflow.onnx.get_default_pip_requirements()  # to find the same out, MLflow would start a process: seconds
     model = onnx.load(folder / MODEL)
