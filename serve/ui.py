@@ -127,6 +127,8 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
     picture, panel = st.columns([13, 10], gap="medium")
     with panel:
         show_quality(answer.quality)
+        if answer.quality.verdict == "refused":
+            offer_anyway(data)
         show_detected(answer)
         finding, shown = show_controls(data, answer, test)
         st.html(findings_table(answer.findings))
@@ -148,30 +150,27 @@ def show_detected(answer: Prediction) -> None:
 
 
 def show_quality(quality: Quality) -> None:
-    """Say what the checks found in the image, and how far each is from its limit."""
+    """Say what the checks found in the image; how far each is from its limit is in the answer of the service."""
     if quality.verdict == "accepted":
         st.caption("Image checks: accepted; nothing was found that makes the answer doubtful.")
-    if quality.verdict == "refused":
-        st.error("The checks refuse this image. The answer was asked for all the same and may mean nothing.")
-    for check in quality.checks:
-        measured = "" if check.value is None else f" (measured {check.value:.4g}, limit {check.limit:.4g})"
-        box = st.error if check.verdict == "refused" else st.warning
-        box(f"{check.message}{measured}")
+    refused, warned = (
+        [f"- {check.message}" for check in quality.checks if check.verdict == verdict]
+        for verdict in ("refused", "warned")
+    )
+    if refused:
+        st.error("\n".join(["The checks refuse this image; the answer may mean nothing:", "", *refused]))
+    if warned:
+        st.warning("\n".join(warned))
 
 
-def ask_service(data: bytes, model: str) -> Prediction:
-    """Ask about a file; of one that the checks refuse, let the reader ask all the same."""
-    key = f"anyway {hashlib.sha256(data).hexdigest()}"
-    question = "Answer about this image all the same"
-    try:
-        answer = predict(data, model, bool(st.session_state.get(key)))
-    except ServiceError as error:
-        if error.quality is not None:
-            st.checkbox(question, key=key)
-        raise
-    if answer.quality.verdict == "refused":
-        st.checkbox(question, key=key)
-    return answer
+def anyway_key(data: bytes) -> str:
+    """Return where the page keeps whether to answer about a file that the checks refuse."""
+    return f"anyway {hashlib.sha256(data).hexdigest()}"
+
+
+def offer_anyway(data: bytes) -> None:
+    """Let the reader ask about a file that the checks refuse."""
+    st.checkbox("Answer about this image all the same; the answer may mean nothing", key=anyway_key(data))
 
 
 def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tuple[Finding, Pixels]:
@@ -246,13 +245,16 @@ def main() -> None:
         if info.synthetic:
             notice.warning(f"{warning} This model was trained on synthetic phantoms: it says nothing about patients.")
         if data is not None:
-            show_result(data, ask_service(data, info.sha256), content["card"]["metrics"]["test"])
+            anyway = bool(st.session_state.get(anyway_key(data)))
+            show_result(data, predict(data, info.sha256, anyway), content["card"]["metrics"]["test"])
         else:
             st.markdown(WELCOME)
         show_model(info, content["card"], expanded=data is None)
     except ServiceError as error:
         st.error(f"**{error.heading}.** {error}")
-        if error.heading != REFUSED:
+        if error.quality is not None and data is not None:
+            offer_anyway(data)
+        elif error.heading != REFUSED:
             st.button("Try again")
 
 

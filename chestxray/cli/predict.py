@@ -39,7 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print an answer for each file; exit code 1 if one could not be used."""
     try:
-        wanted = Options.model_validate({name: value for name, value in vars(options).items() if value is not None})
+        given = {name: getattr(options, name) for name in Options.model_fields}
+        wanted = Options.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise UserError("; ".join(f"--{e['loc'][0]}: {e['msg']}, given {e['input']}" for e in error.errors())) from None
     model = open_model(options.model)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TABLE, TEST_LIST, UNLABELLED_NOTICE
+from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
 from chestxray.datasets.tables.boxes import read_box_table, type_boxes
 from chestxray.datasets.tables.entries import Entries
@@ -108,7 +108,7 @@ def read_batch(
             list at all; `test_list.txt` holds something else than names of images.
     """
     if not root.is_dir():
-        raise UserError(f"no such batch folder: {root}. Give the folder that holds {TABLE} and images/.")
+        raise UserError(f"no such batch folder: {root}. Give the folder that holds a table and the images.")
     names = LabelNames(vocabulary, reading.labels)
     unlabelled = read_unlabelled(root / UNLABELLED_NOTICE, names.findings)
     excluded = read_image_list(root, reading.exclude) if reading.exclude else ()

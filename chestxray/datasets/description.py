@@ -41,7 +41,7 @@ def describe_refused(refused: pd.DataFrame) -> list[str]:
     counts = refused["check"].value_counts()
     kinds = ", ".join(f"{count}× {check}" for check, count in counts.items())
     example = f"such as {refused['image'].iloc[0]}"
-    return [f"note      {refused['image'].nunique()} images are kept that the service would refuse: {kinds}, {example}"]
+    return [f"note      {refused['image'].nunique()} kept though the service would refuse them: {kinds}, {example}"]
 
 
 def describe_rejected(rejected: pd.DataFrame) -> list[str]:

@@ -130,7 +130,9 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, keep: Callable
     studies["synthetic"] = batch.synthetic
     check_split(studies)
     again = studies.pop("identical_to")
-    identical = studies.loc[again != "", ["image"]].assign(reason="identical image: " + again[again != ""])
+    identical = studies.loc[again != "", ["image"]].assign(
+        reason="identical image: the same pixels as " + again[again != ""]
+    )
     studies = studies[again == ""]
     files = pd.concat([unreadable, identical], ignore_index=True)
     files.insert(1, "where", [str(batch.paths[image].relative_to(batch.root)) for image in files["image"]])
@@ -157,7 +159,7 @@ def _decode_all(
     images: Sequence[str] = batch.studies["image"].tolist()
     set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
     decoded = parallel_map(partial(_decode, params=params), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
-    for image, result in progress(zip(images, decoded, strict=True), f"preparing {name}", len(images)):
+    for image, result in progress(zip(images, decoded, strict=True), f"decoding {name}", len(images)):
         if isinstance(result, str):
             rejected.append((image, result))
         else:
@@ -219,7 +221,7 @@ def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) 
         return
     reasons = "; ".join(count_reasons(rejected, KINDS_SHOWN)) or "it has no studies"
     limit = f", more than prepare.max_rejected ({max_rejected:.1%})" if accepted else ": nothing is left"
-    mend = "Mend the batch, or list images to leave out in a file that batches.<name>.exclude names"
+    mend = "Mend the batch, or list images to leave out in a file that batches.<name>.exclude (--exclude) names"
     if len(rejected) <= MOST * total:
         mend += ", or raise prepare.max_rejected"
     raise BatchError(

@@ -258,21 +258,21 @@ def input_gate_figure(table: pd.DataFrame, note: str) -> Figure:
         ValueError: missing columns, or no rows.
     """
     _check_columns(table, {"kind", "n", "refused", "share", "low", "high"}, "a figure of the input gate")
-    figure = _figure(2.2 + 0.5 * len(table), "What the input gate refuses", note)
+    figure = _figure(2.2 + 0.5 * len(table), "What reaches a threshold of the input gate", note)
     axes = figure.subplots()
     places = np.arange(len(table))
     good = table["kind"].str.startswith(("good", "altered")).to_numpy()
-    for rows, colour, said in ((good, ORANGE, "chest radiographs: few to refuse"), (~good, BLUE, "others: to refuse")):
+    for rows, colour, said in ((good, ORANGE, "good ones: few should"), (~good, BLUE, "others: all should")):
         share, low, high = (table.loc[rows, name].to_numpy() for name in ("share", "low", "high"))
         errors = np.maximum([share - low, high - share], 0)
         axes.errorbar(share, places[rows], xerr=errors, fmt="o", markersize=9, capsize=5, color=colour, label=said)
     for place, (count, images) in enumerate(zip(table["refused"], table["n"], strict=True)):
         axes.text(1.04, place, f"{count} of {images}", va="center", fontsize=12)
-    axes.set(xlim=(-0.02, 1.14), ylim=(len(table) - 0.4, -0.6), xlabel="share refused, with its 95 % interval")
+    axes.set(xlim=(-0.02, 1.14), ylim=(len(table) - 0.4, -0.6), xlabel="share that reaches one, with its 95 % interval")
     axes.set(xticks=np.linspace(0, 1, 6))
     axes.set_yticks(places, table["kind"], fontsize=12)
     axes.grid(color="#dddddd", linewidth=0.6)
-    axes.legend(loc="center", fontsize=12)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=12)
     return figure
 
 

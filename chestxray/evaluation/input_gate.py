@@ -32,12 +32,14 @@ def gate_table(model: OnnxModel, test: Dataset, good: Single, seed: int) -> pd.D
         seed: of what is drawn.
 
     Returns:
-        A row for the good images, for those of each batch, and for each kind: `kind`, `n`, `refused`, `share` with its
-        95 % interval `low` and `high`, and `check`, the one that most of them are refused by, empty if none is.
+        A row for the good images, for those of each batch where there are several, and for each kind: `kind`, `n`,
+        `refused`, `share` with its 95 % interval `low` and `high`, and `check`, the one that most of them are refused
+        by, empty if none is.
     """
     batch = test.studies["batch"].to_numpy()
     rows = [_row(GOOD, good, model)]
-    rows += [_row(f"{GOOD}, {name}", good[batch == name], model) for name in np.unique(batch)]
+    if len(np.unique(batch)) > 1:
+        rows += [_row(f"{GOOD}, {name}", good[batch == name], model) for name in np.unique(batch)]
     kinds: dict[str, Draw] = {"altered": altered, **NAMED, **OTHER}
     for kind, draw in kinds.items():
         chosen = np.unique(np.linspace(0, len(batch) - 1, min(IMAGES, len(batch))).astype(int))

@@ -40,6 +40,4 @@ def gate_checks(gate: InputGate, scores: npt.NDArray[np.float32], synthetic: boo
 def _sentence(name: str, synthetic: bool) -> str:
     """Say what the score `name` found."""
     said = SENTENCES.get(name, SENTENCES[UNLIKE_TRAINING])
-    if not synthetic:
-        return said
-    return PHANTOMS if name in (UNLIKE_TRAINING, NOT_A_CHEST) or name not in SENTENCES else f"{PHANTOMS} {said}"
+    return PHANTOMS if synthetic and name == UNLIKE_TRAINING else said

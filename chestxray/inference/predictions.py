@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.quality import Verdict, overall_verdict
@@ -20,6 +20,8 @@ Milliseconds = Annotated[float, Field(examples=[12.5])]
 
 class Options(BaseModel):
     """What to answer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     heatmaps: Literal["none", "inline", "link", "raw"] = "none"
     """Grad-CAM: none, overlays as base64 PNG, links to overlays that expire, or the maps as numbers."""

@@ -83,7 +83,7 @@ def read_column_table(columns: Columns) -> Entries:
     used = [*columns.roles("image", *ABOUT).values(), columns.place(PLANE)]
     notes = note_unused(columns, set(columns.header.names))
     if others := columns.others(*used):
-        notes.append(f"columns passed over: {listed(others)}; batches.<name>.labels can say that one is a finding")
+        notes.append(f"columns passed over: {listed(others)}; labels can say that one is a finding")
     return Entries(rows, answers, faults, malformed, notes)
 
 
@@ -160,7 +160,7 @@ def _complete(
             lists.answers[:, column] = BLANK
     notes = note_unused(columns, set(lists.named))
     if lists.unknown:
-        notes.append(f"labels passed over: {counted(lists.unknown)}; batches.<name>.labels can say what one means")
+        notes.append(f"labels passed over: {counted(lists.unknown)}; labels can say what one means")
     blank = int((lists.answers == BLANK).all(axis=1).sum())
     if blank:
         notes.append(f"labels: {blank} of {len(rows)} images have none; all their findings are unknown")

@@ -114,6 +114,8 @@ def check_inside(root: Path, path: Path, what: str) -> None:
     Raises:
         UserError: it is not there, or leads out of the batch.
     """
+    if not path.exists():
+        raise UserError(f"{what}: there is no {shown(str(path))}; name a file within {root}")
     if not path.is_file() or not is_inside(root, path):
         raise UserError(f"{what}, {shown(str(path))}: name a file within {root}, not a link that leads out of it")
 

@@ -42,7 +42,7 @@ def read_joined_tables(columns: Columns) -> Entries:
     used = [*_places(findings, KEYS).values()]
     notes = [f"findings of {file}"] + ([f"tables passed over: {listed(passed)}"] if passed else [])
     if others := findings.others(*used):
-        notes.append(f"columns passed over: {listed(others)}; batches.<name>.labels can say that one is a finding")
+        notes.append(f"columns passed over: {listed(others)}; labels can say that one is a finding")
     notes += note_unused(findings, set(findings.header.names))
     return Entries(rows.drop(columns="study"), joined, reasons, [*malformed, *malformed_studies], notes)
 

@@ -36,7 +36,7 @@ def read_vote_table(columns: Columns) -> Entries:
         *note_unused(columns, set(meaning)),
     ]
     if len(unknown):
-        notes.append(f"labels passed over: {counted(Counter(unknown))}; batches.<name>.labels can say what one means")
+        notes.append(f"labels passed over: {counted(Counter(unknown))}; labels can say what one means")
     answers = _count_votes(rows, images["image"], columns.names.findings)
     faults = np.full(len(images), "", dtype=object)
     about = [name for name in ABOUT if name in images]

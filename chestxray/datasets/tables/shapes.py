@@ -136,7 +136,7 @@ def _refusal(root: Path, paths: list[Path], tables: list[Table]) -> UserError:
     if not paths:
         return UserError(
             f"no table in {root}: expected {TABLE}, or another {', '.join(TABLE_SUFFIXES)} file that names the images. "
-            "Put the table of the images there."
+            "Put the table of the images there; save a workbook as CSV (UTF-8)."
         )
     kinds = "; ".join({shape.name: shape.describe() for shape in SHAPES}.values())
     found = "; ".join(f"given {_header(path)} in {shown(path.name)}" for path in paths[:3])

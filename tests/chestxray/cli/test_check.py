@@ -66,11 +66,11 @@ def test_a_higher_limit_is_no_advice_where_most_is_rejected(here: Path, capsys: 
     ("options", "said"),
     [
         (["nowhere"], "no such batch folder"),
-        (["mine", "--table", "no.csv"], "the table, mine/no.csv: name a file within mine"),
+        (["mine", "--table", "no.csv"], "the table: there is no mine/no.csv; name a file within mine"),
         (["mine", "--labels", "Pleural fluid"], "--labels: expected LABEL=FINDING"),
         (["mine", "--labels", "Pleural fluid=Fluid"], "'Pleural fluid' is said to be 'Fluid', which is no finding"),
         (["mine", "--patients", "a/b"], "--patients: must be a prefix of letters"),
-        (["mine", "--exclude", "../x"], "mine/../x: name a file within mine"),
+        (["mine", "--exclude", "../x"], "there is no mine/../x; name a file within mine"),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_2(

@@ -123,7 +123,7 @@ def test_dicom_files_prepare_like_any_other(tmp_path: Path) -> None:
     rows = [(name, "Mass", 1 + place // 2) for place, name in enumerate(names)]
     rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
     reasons = rejected.set_index("image")["reason"]
-    assert reasons[names[1]] == f"identical image: {names[0]}"  # the same pixels
+    assert reasons[names[1]] == f"identical image: the same pixels as {names[0]}"  # the same pixels
     assert "fewer pixels" in reasons[names[3]] and names[0] not in reasons
     assert np.array_equal(np.load(tmp_path / "b" / "images.npy")[0], resize(noise(1), 32))
 
@@ -195,7 +195,9 @@ def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(t
     rows = [("00000001_000.png", "Mass", 1), ("00000001_001.png", "Mass", 1), ("00000001_002.png", "Hernia", 1)]
     files = {rows[0][0]: png(noise(1)), rows[1][0]: png(noise(2)), rows[2][0]: again}
     rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
-    assert rejected[["image", "reason"]].to_numpy().tolist() == [[rows[2][0], f"identical image: {rows[0][0]}"]]
+    assert rejected[["image", "reason"]].to_numpy().tolist() == [
+        [rows[2][0], f"identical image: the same pixels as {rows[0][0]}"]
+    ]
     dataset = load_dataset([tmp_path / "b"])
     assert dataset.studies["image"].tolist() == [rows[0][0], rows[1][0]]
     assert len(np.load(tmp_path / "b/images.npy", mmap_mode="r")) == 2

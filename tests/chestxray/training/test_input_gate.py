@@ -208,7 +208,7 @@ def test_the_table_counts_what_is_refused_of_each_kind_and_batch(
     table = gate_table(model, test, good, seed=1)
     rows = table.set_index("kind")
     assert rows.loc["good", "refused"] == model.input_gate.found(good).any(axis=1).sum()
-    assert rows.loc["good"].to_list() == rows.loc["good, b"].to_list() and (table["n"] == 20).all()
+    assert "good, b" not in rows.index and (table["n"] == 20).all()
     assert {"altered", "inverted", "upside-down", "sideways", "cropped", "blank", "noise", "text"} < set(rows.index)
     assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
     pd.testing.assert_frame_equal(table, gate_table(model, test, good, seed=1))

@@ -117,7 +117,7 @@ def test_images_to_leave_out(tmp_path: Path) -> None:
     assert batch.left_out["image"].tolist() == ["1.png", "2.png", "gone.png"]
     assert any("exclude: 1 lines name no image, such as nowhere.png" in note for note in batch.notes)
     for name in ("none.txt", "../t.csv"):
-        with pytest.raises(UserError, match=r"a list of images.*: name a file within"):
+        with pytest.raises(UserError, match=r"a list of images.*name a file within"):
             read(root, exclude=name, table="t.csv")
 
 
