@@ -7,7 +7,7 @@ from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.rejections import shown
 from chestxray.datasets.tables.text_table import Header
 from chestxray.errors import UserError
-from chestxray.findings import fold
+from chestxray.findings import NO_FINDING, fold
 
 ROLES: dict[str, tuple[str, ...]] = {
     "image": (
@@ -77,7 +77,13 @@ class Columns:
         found = {place: self.names.find(name) for place, name in enumerate(self.header.names)}
         return {place: finding for place, finding in found.items() if finding}
 
+    @cached_property
+    def answers(self) -> tuple[str, ...]:
+        """The positions, as text, of the columns of findings and of that of `No Finding`."""
+        nothing = self.place(NO_FINDING)
+        return tuple(map(str, self.findings)) + (() if nothing is None else (str(nothing),))
+
     def others(self, *used: int | None) -> list[str]:
         """Return the names of the columns that are neither a finding nor used, in their order."""
-        passed = {*used, *self.findings}
+        passed = {*used, *self.findings, self.place(NO_FINDING)}
         return [name for place, name in enumerate(self.header.names) if name and place not in passed]

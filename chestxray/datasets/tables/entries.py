@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from chestxray.datasets.tables.answers import BLANK, Answers, Faults, ListAnswers, read_column, read_lists
+from chestxray.datasets.tables.answers import (
+    ABSENT,
+    BLANK,
+    PRESENT,
+    Answers,
+    Faults,
+    ListAnswers,
+    read_column,
+    read_lists,
+)
 from chestxray.datasets.tables.columns import Columns
 from chestxray.datasets.tables.rejections import Rejection, shown
 from chestxray.datasets.tables.text_table import read_columns
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, NO_FINDING
 
 PLANE = "Frontal/Lateral"
 """CheXpert's column for what is said of the direction in AP/PA for frontal images alone."""
@@ -77,8 +86,7 @@ def read_open_list_table(columns: Columns) -> Entries:
 
 def read_column_table(columns: Columns) -> Entries:
     """Read a table with a column a finding; what has no column is unknown."""
-    findings = columns.findings
-    rows, malformed = _read_rows(columns, *(str(place) for place in findings))
+    rows, malformed = _read_rows(columns, *columns.answers)
     answers, faults = answer_columns(columns, rows)
     used = [*columns.roles("image", *ABOUT).values(), columns.place(PLANE)]
     notes = note_unused(columns, set(columns.header.names))
@@ -90,7 +98,8 @@ def read_column_table(columns: Columns) -> Entries:
 def answer_columns(columns: Columns, rows: pd.DataFrame) -> tuple[Answers, Faults]:
     """Take the columns of findings, called by their position, out of `rows` and read them.
 
-    Of two columns of one finding the stronger answer holds: present, uncertain, absent, blank.
+    Of two columns of one finding the stronger answer holds: present, uncertain, absent, blank. Where there is
+    `No Finding`, those of the columns that are blank are absent.
     """
     order = columns.names.findings
     answers = np.full((len(rows), len(order)), BLANK, np.uint8)
@@ -100,7 +109,15 @@ def answer_columns(columns: Columns, rows: pd.DataFrame) -> tuple[Answers, Fault
         column = order.index(finding)
         answers[:, column] = np.maximum(answers[:, column], read)
         faults = np.where(faults == "", reasons, faults)
-    return answers, faults
+    if (nothing := columns.place(NO_FINDING)) is None:
+        return answers, faults
+    read, reasons = read_column(rows.pop(str(nothing)), NO_FINDING)
+    normal = read == PRESENT
+    asked = np.isin(order, list(columns.findings.values()))
+    contradicted = normal & (answers == PRESENT).any(axis=1)
+    answers[normal[:, None] & asked & (answers == BLANK)] = ABSENT
+    reasons = np.where(contradicted, f"contradiction: {NO_FINDING} beside a finding; leave one of them", reasons)
+    return answers, np.where(faults == "", reasons, faults)
 
 
 def read_named_columns(columns: Columns, places: dict[str, int]) -> tuple[pd.DataFrame, list[Rejection]]:

@@ -29,7 +29,7 @@ def read_joined_tables(columns: Columns) -> Entries:
     findings, passed = _find_findings(columns)
     images = {"image": "dicom_id", "view": "ViewPosition", **KEYS}
     rows, malformed = read_named_columns(columns, _places(columns, images))
-    places = _places(findings, KEYS) | {str(place): place for place in findings.findings}
+    places = _places(findings, KEYS) | {place: int(place) for place in findings.answers}
     studies, malformed_studies = read_named_columns(findings, places)
     answers, faults = answer_columns(findings, studies)
     keys = _keys(studies)

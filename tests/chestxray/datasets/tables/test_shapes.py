@@ -95,6 +95,16 @@ def test_a_column_a_finding(tmp_path: Path, uncertain: str, doubt: int) -> None:
     assert any("columns passed over: Devices" in note for note in batch.notes)
 
 
+def test_no_finding_makes_the_blanks_of_its_row_absent_and_contradicts_a_finding(tmp_path: Path) -> None:
+    rows = [("a.png", "1", "1.0", "", ""), ("b.png", "2", "", "1.0", ""), ("c.png", "3", "1.0", "1.0", "")]
+    header = ["image", "patient", "No Finding", "Effusion", "Mass"]
+    batch = read(write(tmp_path, "t.csv", text(header, rows), IMAGES))
+    assert labels(batch, "Effusion") == {"a.png": 0, "b.png": 1} and labels(batch, "Mass") == {"a.png": 0, "b.png": -1}
+    assert unknown(batch, "Hernia"), "it has no column"
+    assert batch.rejected["reason"].str.startswith("contradiction: No Finding beside a finding").tolist() == [True]
+    assert not any("No Finding" in note for note in batch.notes)
+
+
 def test_a_cell_that_is_no_answer_is_rejected_with_row_and_what_is_allowed(tmp_path: Path) -> None:
     rows = [("a.png", 1, "0.7"), ("b.png", 2, "1")]
     batch = read(write(tmp_path, "t.csv", text(["image", "patient", "Mass"], rows), IMAGES[:2]))
