@@ -15,7 +15,7 @@ from chestxray.imaging.dicom.colour import grey_of_colours
 from chestxray.imaging.dicom.description import check_described
 from chestxray.imaging.dicom.grayscale import grey_levels
 from chestxray.imaging.dicom.header import DicomFile, read_file
-from chestxray.imaging.dicom.pixel_data import stored_values
+from chestxray.imaging.dicom.pixel_data import kept_bits, overflow_checks, raw_values
 from chestxray.imaging.dicom.projection import header_checks, orientation_of, upright, view_of
 from chestxray.imaging.radiograph import Check, Pixels, Radiograph, RadiographError
 
@@ -60,7 +60,10 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
 
 def _shown(file: DicomFile) -> tuple[Pixels, tuple[Check, ...]]:
     """Return the grey levels that a viewer shows, and what is doubtful of them."""
-    elements, values = file.elements, stored_values(file)
+    elements, raw = file.elements, raw_values(file)
+    overflow = overflow_checks(raw, elements)
+    values = kept_bits(raw, elements)
     if file.samples == 1:
-        return grey_levels(values, elements)
-    return grey_of_colours(values, elements.PhotometricInterpretation, elements.BitsStored), ()
+        pixels, doubts = grey_levels(values, elements)
+        return pixels, (*overflow, *doubts)
+    return grey_of_colours(values, elements.PhotometricInterpretation, elements.BitsStored), overflow

@@ -4,16 +4,22 @@ import numpy as np
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 
 from chestxray.imaging.dicom.codecs import Values, decode_frame
+from chestxray.imaging.dicom.description import Elements
 from chestxray.imaging.dicom.header import UNDEFINED, BoundedStream, DicomFile
-from chestxray.imaging.radiograph import RadiographError
+from chestxray.imaging.radiograph import Check, RadiographError
 
 
 def stored_values(file: DicomFile) -> Values:
+    """Decode the one frame and keep the bits stored: see `raw_values` and `kept_bits`."""
+    return kept_bits(raw_values(file), file.elements)
+
+
+def raw_values(file: DicomFile) -> Values:
     """Decode the one frame.
 
     Returns:
-        rows × columns, of colours × 3, uint8 or uint16 by the bits allocated; of each value the bits stored, in two's
-        complement if values are signed, and zeros above.
+        rows × columns, of colours × 3, uint8 or uint16 by the bits allocated, with whatever stands in the bits that are
+        not stored.
 
     Raises:
         RadiographError: fewer pixels than rows and columns, or a transfer syntax that is not supported.
@@ -23,9 +29,13 @@ def stored_values(file: DicomFile) -> Values:
     if compressed != (file.length == UNDEFINED):
         wrong = "in one piece, and compressed" if compressed else "in items, and uncompressed"
         raise RadiographError(f"PixelData is {wrong} by TransferSyntaxUID; items are accepted where it is compressed")
-    values = decode_frame(_codestream(file), file) if compressed else _native_values(file)
-    bits = int(file.elements.BitsStored)
-    below = file.elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006
+    return decode_frame(_codestream(file), file) if compressed else _native_values(file)
+
+
+def kept_bits(values: Values, elements: Elements) -> Values:
+    """Return the bits stored of each value, signed ones in two's complement, and zeros above; in place if it can."""
+    bits = int(elements.BitsStored)
+    below = elements.HighBit + 1 - bits  # not the lowest ones, as was allowed until 2006
     values = values >> np.array(below, values.dtype) if below else values
     if bits == 8 * values.itemsize:
         return values
@@ -33,6 +43,19 @@ def stored_values(file: DicomFile) -> Values:
     mask = np.array((1 << bits) - 1, values.dtype)
     masked: Values = np.bitwise_and(values, mask, out=values if values.flags.writeable else None)
     return masked
+
+
+def overflow_checks(values: Values, elements: Elements) -> tuple[Check, ...]:
+    """Warn of unsigned values that need more bits than are stored, as `raw_values` gives them."""
+    high = int(elements.HighBit) + 1
+    if elements.PixelRepresentation or high == 8 * values.itemsize or not values.size or values.max() < 1 << high:
+        return ()  # of signed ones, the bits above may repeat the sign
+    needed = int(values.max()).bit_length()
+    message = (
+        f"Values take {needed} bits, and BitsStored is {elements.BitsStored}: what is above was left out, as an overlay"
+        " there is; if none is, the grey levels are wrong."
+    )
+    return (Check("bits-stored", "warned", message, needed, high + 1),)
 
 
 def _native_values(file: DicomFile) -> Values:

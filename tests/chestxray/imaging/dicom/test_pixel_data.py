@@ -65,3 +65,14 @@ def test_colours_are_refused_by_name(kind: str) -> None:
         decode(colours(NATIVE[1], values, PhotometricInterpretation=kind))
     with pytest.raises(RadiographError, match="fewer pixels"):
         decode(colours(NATIVE[1], values, PhotometricInterpretation=kind, Rows=65))
+
+
+@pytest.mark.parametrize(("values", "bits", "warned"), [(DEEP, 12, False), (DEEP, 10, True), (DEEP | 0x8000, 12, True)])
+def test_values_that_need_more_bits_than_are_stored_are_warned_of(values: np.ndarray, bits: int, warned: bool) -> None:
+    checks = decode(dicom(values, bits=bits, WindowCenter=512, WindowWidth=1024)).checks
+    assert ("bits-stored" in {check.name for check in checks}) == warned
+
+
+def test_the_sign_may_be_repeated_above_the_bits_stored() -> None:
+    data = dicom(DEEP.astype(np.int16) - 2048, bits=12, WindowCenter=0, WindowWidth=4096)
+    assert not decode(data).checks
