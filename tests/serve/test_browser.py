@@ -116,6 +116,7 @@ def test_a_reader_goes_through_all_of_it(site: Site, page: Page) -> None:
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     expect(page.get_by_text(RESEARCH_USE_ONLY).first).to_be_in_viewport()
+    expect(page.get_by_text("Longer side of the radiograph")).to_have_count(0)  # no docstring of the page's source
 
     upload(page, PNG)
     expect(page.locator("table.findings tbody tr")).to_have_count(14)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from serve.settings import Settings
 from serve.ui import headlines
 from tests.repository import TOP
 from tests.serve.files import PNG, encoded
@@ -125,6 +127,11 @@ def test_an_image_that_the_checks_refuse_is_answered_when_the_reader_asks_for_it
     assert any("the same grey: nothing can be seen." in error.value for error in page.error)
     page.slider(key="opacity").set_value(10).run()
     assert len(rows(page)) == 14 and page.checkbox[0].value
+
+
+def test_the_page_takes_files_as_large_as_the_service_does() -> None:
+    mebibytes = tomllib.loads(Path(TOP, "serve", ".streamlit", "config.toml").read_text())["server"]["maxUploadSize"]
+    assert 0 <= Settings().body_limit - mebibytes * 2**20 < 2**20
 
 
 def test_the_checks_that_found_nothing_are_told(page: AppTest) -> None:
