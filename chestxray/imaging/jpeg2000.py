@@ -3,11 +3,10 @@
 import struct
 
 import numpy as np
-import numpy.typing as npt
 
 from chestxray.imaging.dicom.codec_process import decode_in_process
 from chestxray.imaging.radiograph import Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey, check_size, from_colour, from_deep
+from chestxray.imaging.still import DAMAGED, check_size, from_bits, from_colour
 
 BOXES = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
@@ -40,14 +39,8 @@ def decode_jpeg2000(data: bytes, max_pixels: int) -> Radiograph:
         raise RadiographError(message, "unsupported-format")
     check_tiles(stream)
     values = decode_in_process("jpeg-2000", data, height, width, components)
-    grey = from_colour(np.asarray(values, np.uint8)) if components == 3 else _from_grey(values, bits)
+    grey = from_colour(np.asarray(values, np.uint8)) if components == 3 else from_bits(values, bits)
     return Radiograph(grey.pixels, "JPEG 2000", bits, checks=grey.checks)
-
-
-def _from_grey(values: npt.NDArray[np.generic], bits: int) -> Grey:
-    if bits == 8:
-        return Grey(np.asarray(values, np.uint8))
-    return from_deep(values.astype(np.uint16), bits if bits < 16 else None)
 
 
 def check_tiles(stream: bytes) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from chestxray.imaging.dicom.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
 from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey, check_size, from_colour, from_deep, upright
+from chestxray.imaging.still import DAMAGED, Grey, check_size, from_bits, from_colour, upright
 
 KINDS = frozenset({0xC0, 0xC1, PROGRESSIVE, 0xC3})
 """Baseline, extended, progressive and lossless, of Huffman codes."""
@@ -83,7 +83,7 @@ def check_cost(jpeg: Jpeg) -> None:
 
 def _grey(values: npt.NDArray[np.generic], jpeg: Jpeg) -> Grey:
     if jpeg.components == 1:
-        return Grey(np.asarray(values, np.uint8)) if jpeg.bits == 8 else from_deep(values.astype(np.uint16), jpeg.bits)
+        return from_bits(values, jpeg.bits)
     colours = np.asarray(values, np.uint8)
     if jpeg.components == 3:
         return from_colour(colours)

@@ -77,6 +77,18 @@ def from_deep(values: npt.NDArray[np.uint16], significant: int | None = None) ->
     return Grey(_scaled(values, significant))
 
 
+def from_bits(values: npt.NDArray[np.generic], bits: int) -> Grey:
+    """Turn grey of a declared depth to 8 bits: fewer than 16 are believed, of 16 the occupied ones are guessed.
+
+    Args:
+        values: height × width, unsigned.
+        bits: that a codestream says its values have.
+    """
+    if bits == 8:
+        return Grey(np.asarray(values, np.uint8))
+    return from_deep(values.astype(np.uint16, copy=False), bits if bits < 16 else None)
+
+
 def from_deep_colour(channels: npt.NDArray[np.uint16]) -> Grey:
     """Turn deep channels to luma, as `from_deep` does with grey.
 

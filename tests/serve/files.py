@@ -264,7 +264,7 @@ REFUSED = {
     "dicom, 65,535 rows and columns": (claims(Rows=65535, Columns=65535), 413),
     "dicom, more rows than bytes": (claims(Rows=6000, Columns=6000), 422),
     "dicom, no rows": (claims(Rows=0), 422),
-    "dicom, 32 bits": (claims(BitsAllocated=32), 422),
+    "dicom, 32 bits": (claims(BitsAllocated=32), 415),
     "dicom, deflate bomb": (deflate_bomb(), 422),
     "dicom, deep sequences": (deep_sequences(), 422),
     "dicom, a million elements": (many_elements(), 422),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,14 @@ from chestxray.imaging.dicom.codec_worker import REPLY, REQUEST, TYPES, Codec
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[Any]
+Codestream = bytes | Sequence[bytes | memoryview]
+"""In one piece or in several, which are not joined here."""
 
 BUFFER = 4 * 2**20
 """Bytes that wait for the other side at most, if the system allows as many: a film in one go."""
 
 ANSWERS_WITHIN = 60.0
 """Seconds on a machine that is busy; the process limits its own processor time to less."""
-
 
 ENDS_WITHIN = 1.0
 """Seconds, once the socket is closed."""
@@ -95,15 +96,17 @@ class CodecProcess:
         """Whether it can decode: it runs, and owes no answer to a request that was given up."""
         return self._process.poll() is None and not self._owes
 
-    def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
+    def decode(self, codec: Codec, data: Codestream, rows: int, columns: int, components: int) -> Values:
         """Decode a codestream: see `decode_in_process`; where something is raised, the process may be dead."""
         self._owes = True
         ends = time.monotonic() + ANSWERS_WITHIN
-        request = REQUEST.pack(codec.encode(), rows, columns, components, len(data))
+        parts = [data] if isinstance(data, bytes) else data
+        request = REQUEST.pack(codec.encode(), rows, columns, components, sum(map(len, parts)))
         try:
             self._socket.settimeout(ANSWERS_WITHIN)
             self._socket.sendall(request)
-            self._socket.sendall(data)
+            for part in parts:
+                self._socket.sendall(part)
         except (BrokenPipeError, ConnectionResetError):
             raise self._died() from None
         except TimeoutError:
@@ -182,7 +185,7 @@ class CodecPool:
         self._slots = threading.Semaphore(os.cpu_count() or 1)
         self._lock = threading.Lock()
 
-    def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
+    def decode(self, codec: Codec, data: Codestream, rows: int, columns: int, components: int) -> Values:
         """Decode in a process that is idle, or in another one if there is none."""
         with self._slots:
             process = self._take()
@@ -229,7 +232,7 @@ def _end() -> None:
     _pool.close()
 
 
-def decode_in_process(codec: Codec, data: bytes, rows: int, columns: int, components: int = 1) -> Values:
+def decode_in_process(codec: Codec, data: Codestream, rows: int, columns: int, components: int = 1) -> Values:
     """Decode a codestream in a process of its own, which is started by the first and kept for the next.
 
     Args:

@@ -52,7 +52,6 @@ LOSSLESS_JPEG = 0xC3
 OVERSHOOT = 4
 """Inexact values may go beyond the bits stored by this part of their range; more is another depth than announced."""
 
-
 PIXELS_PER_BYTE = 1000
 FREE_PIXELS = 4_000_000
 """A large frame of more pixels for a byte is blank, or a bomb; compression of 1:100 leaves a tenth of them."""
@@ -76,7 +75,7 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
     if file.syntax == uid.RLELossless:  # which has no count of bits of its own, and may hold an overlay
         return _decode_rle(frame, file)
     if file.syntax not in LOSSLESS | LOSSY:
-        raise RadiographError(f"TransferSyntaxUID is {file.syntax.name}; {SUPPORTED}")
+        raise RadiographError(f"TransferSyntaxUID is {file.syntax.name}; {SUPPORTED}", "unsupported-format")
     if file.shape[0] * file.shape[1] > FREE_PIXELS + PIXELS_PER_BYTE * len(frame):
         raise RadiographError(f"the codestream has {len(frame):,} bytes, too few for the pixels of Rows and Columns")
     if frame.startswith(START_OF_IMAGE):
@@ -84,7 +83,7 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
     else:
         codec = next((codec for start, codec in SIGNATURES.items() if frame.startswith(start)), None)
         if codec is None:
-            raise RadiographError(f"the codestream is of no known kind; {SUPPORTED}")
+            raise RadiographError(f"the codestream is of no known kind; {SUPPORTED}")  # damaged: its syntax is
         if codec == "jpeg-2000":
             check_tiles(codestream_of(frame))
         values, inexact = decode_in_process(codec, frame, *file.shape, file.samples), False
@@ -105,7 +104,8 @@ def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Samples, bool]:
         return decode_in_process("jpeg-ls", frame, *file.shape, jpeg.components), False
     if jpeg.frame not in DCT and jpeg.frame != LOSSLESS_JPEG:
         raise RadiographError(
-            "the JPEG is hierarchical or arithmetic; baseline, extended, progressive and lossless are accepted"
+            "the JPEG is hierarchical or arithmetic; baseline, extended, progressive and lossless are accepted",
+            "unsupported-format",
         )
 
     def decode(data: bytes) -> Samples:
