@@ -2,10 +2,11 @@
 
 import struct
 
-from chestxray.imaging import jpeg2000, jpeg_file, png, tiff
-from chestxray.imaging.dicom.jpeg import START_OF_IMAGE
+from chestxray.imaging import jpeg, jpeg2000, png, tiff
+from chestxray.imaging.codecs.jpeg import START_OF_IMAGE
+from chestxray.imaging.codecs.jpeg2000 import BOXES, CODESTREAM
 from chestxray.imaging.dicom.recognition import first_element
-from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
+from chestxray.imaging.radiograph import DAMAGED, MAX_PIXELS, Radiograph, RadiographError
 
 DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, OverflowError, TypeError, KeyError, IndexError, struct.error,
@@ -14,10 +15,10 @@ DAMAGE = (
 
 STILLS = {
     png.SIGNATURE: png.decode_png,
-    START_OF_IMAGE + b"\xff": jpeg_file.decode_jpeg,
+    START_OF_IMAGE + b"\xff": jpeg.decode_jpeg,
     **dict.fromkeys(tiff.SIGNATURES, tiff.decode_tiff),
-    jpeg2000.BOXES: jpeg2000.decode_jpeg2000,
-    jpeg2000.CODESTREAM: jpeg2000.decode_jpeg2000,
+    BOXES: jpeg2000.decode_jpeg2000,
+    CODESTREAM: jpeg2000.decode_jpeg2000,
 }
 """Decoders, by the bytes that a file begins with."""
 
@@ -50,5 +51,5 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Radiograph:
             except DAMAGE as error:
                 if isinstance(error, OSError) and error.errno is not None:  # of the system, such as a fork that failed
                     raise
-                raise RadiographError("truncated or damaged") from error
+                raise RadiographError(DAMAGED) from error
     raise RadiographError("neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM", "unsupported-format")

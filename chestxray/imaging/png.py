@@ -15,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from chestxray.imaging import still
-from chestxray.imaging.dicom.codec_process import decode_in_process
-from chestxray.imaging.dicom.codec_worker import Codec
-from chestxray.imaging.radiograph import Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey
+from chestxray.imaging.codecs.process import decode_in_process
+from chestxray.imaging.codecs.worker import Codec
+from chestxray.imaging.radiograph import DAMAGED, Radiograph, RadiographError
+from chestxray.imaging.still import Grey
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY = 0

@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from chestxray.imaging.radiograph import Check, Pixels, RadiographError
-
-DAMAGED = "truncated or damaged"
+from chestxray.imaging.radiograph import DAMAGED, Check, Pixels, RadiographError
 
 ROWS = 256
 """Worked on at a time: a copy of all, in colour or in whole numbers, takes several bytes a pixel."""

@@ -13,10 +13,10 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.dicom.jpeg import START_OF_IMAGE, read_jpeg
-from chestxray.imaging.jpeg_file import check_cost, decode_complete
-from chestxray.imaging.radiograph import Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, MAX_DEEP_COLOUR, Grey, check_size, from_colour, from_deep_colour, turned
+from chestxray.imaging.codecs.jpeg import START_OF_IMAGE, read_jpeg
+from chestxray.imaging.jpeg import check_cost, decode_complete
+from chestxray.imaging.radiograph import DAMAGED, Radiograph, RadiographError
+from chestxray.imaging.still import MAX_DEEP_COLOUR, Grey, check_size, from_colour, from_deep_colour, turned
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 

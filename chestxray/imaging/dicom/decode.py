@@ -1,7 +1,7 @@
 """Decode a DICOM file of one projection radiograph (CR, DX, or a secondary capture of one) to grey pixels.
 
 One step a module: `header` reads the file up to its pixels, `description` makes numbers and words of its elements,
-`pixel_data` decodes the pixels to stored values, with one of the `codecs` if they are compressed, `grayscale` or
+`pixel_data` decodes the pixels to stored values, `frame` if they are compressed, `grayscale` or
 `colour` turns stored values into grey levels, and `projection` checks what was pictured. The file is not trusted:
 sizes are checked before a pixel is decoded, no more elements are read than any real file has, and no text of it is
 ever shown (see docs/decisions/untrusted-images.md).
@@ -17,7 +17,7 @@ from chestxray.imaging.dicom.grayscale import grey_levels
 from chestxray.imaging.dicom.header import DicomFile, read_file
 from chestxray.imaging.dicom.pixel_data import stored_values
 from chestxray.imaging.dicom.projection import header_checks, orientation_of, upright, view_of
-from chestxray.imaging.radiograph import Check, Pixels, Radiograph, RadiographError
+from chestxray.imaging.radiograph import DAMAGED, Check, Pixels, Radiograph, RadiographError
 
 LOGGED_FRAMES = 5
 """The innermost of a traceback, which nested sequences make a thousand frames deep."""
@@ -55,7 +55,7 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
         # pydicom and the codecs raise anything for damaged files; their messages quote the file.
         where = traceback.format_tb(error.__traceback__, limit=-LOGGED_FRAMES)
         logging.getLogger(__name__).warning("not decoded: %s", type(error).__name__, extra={"traceback": where})
-        raise RadiographError("truncated or damaged") from None
+        raise RadiographError(DAMAGED) from None
 
 
 def _shown(file: DicomFile) -> tuple[Pixels, tuple[Check, ...]]:

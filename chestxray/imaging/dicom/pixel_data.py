@@ -3,7 +3,7 @@
 import numpy as np
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-from chestxray.imaging.dicom.codecs import Values, decode_frame
+from chestxray.imaging.dicom.frame import Values, decode_frame
 from chestxray.imaging.dicom.header import UNDEFINED, BoundedStream, DicomFile
 from chestxray.imaging.radiograph import RadiographError
 

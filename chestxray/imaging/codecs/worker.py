@@ -1,4 +1,4 @@
-"""Decode codestreams, one after another, as a process that `chestxray.imaging.dicom.codec_process` starts and feeds.
+"""Decode codestreams, one after another, as a process that `chestxray.imaging.codecs.process` starts and feeds.
 
 The standard input is a socket for both ways. A codec may crash the process, and gets no more processor time and memory
 than the pixels that it was asked for are worth.

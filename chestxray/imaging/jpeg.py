@@ -6,9 +6,9 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.dicom.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
-from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey, check_size, from_bits, from_colour, upright
+from chestxray.imaging.codecs.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
+from chestxray.imaging.radiograph import DAMAGED, MAX_PIXELS, Radiograph, RadiographError
+from chestxray.imaging.still import Grey, check_size, from_bits, from_colour, upright
 
 KINDS = frozenset({0xC0, 0xC1, PROGRESSIVE, 0xC3})
 """Baseline, extended, progressive and lossless, of Huffman codes."""

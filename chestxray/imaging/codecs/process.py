@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.dicom import codec_worker
-from chestxray.imaging.dicom.codec_worker import REPLY, REQUEST, TYPES, Codec
+from chestxray.imaging.codecs import worker
+from chestxray.imaging.codecs.worker import REPLY, REQUEST, TYPES, Codec
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[Any]
@@ -42,11 +42,11 @@ class CodecError(ValueError):
 
 
 REFUSALS: dict[int, Callable[[], Exception]] = {
-    codec_worker.DAMAGED: CodecError,
-    codec_worker.ANOTHER_SIZE: lambda: RadiographError("the codestream has another size or depth than the header says"),
-    codec_worker.NO_MEMORY: lambda: RadiographError("the codestream takes more memory than any of its size"),
+    worker.DAMAGED: CodecError,
+    worker.ANOTHER_SIZE: lambda: RadiographError("the codestream has another size or depth than the header says"),
+    worker.NO_MEMORY: lambda: RadiographError("the codestream takes more memory than any of its size"),
 }
-"""What the outcomes of `chestxray.imaging.dicom.codec_worker` mean."""
+"""What the outcomes of `chestxray.imaging.codecs.worker` mean."""
 
 
 class CodecProcess:
@@ -68,7 +68,7 @@ class CodecProcess:
             "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: memory of more than some megabytes goes back after a frame
             "MALLOC_TRIM_THRESHOLD_": str(2**23),
         }
-        command = [sys.executable, "-P", "-m", codec_worker.__name__]
+        command = [sys.executable, "-P", "-m", worker.__name__]
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -82,7 +82,7 @@ class CodecProcess:
         except OSError:
             self._socket.close()
             raise
-        if self._receive(REPLY.size, time.monotonic() + ANSWERS_WITHIN)[:1] != bytes([codec_worker.READY]):
+        if self._receive(REPLY.size, time.monotonic() + ANSWERS_WITHIN)[:1] != bytes([worker.READY]):
             self.close()
             raise OSError(errno.ECHILD, "the process for codecs does not start")
 
@@ -114,7 +114,7 @@ class CodecProcess:
             raise subprocess.TimeoutExpired("codec", ANSWERS_WITHIN) from None
         reply = self._receive(REPLY.size, ends)
         outcome, kind, found = REPLY.unpack(reply) if reply else (None, b"", 0)
-        if outcome == codec_worker.DECODED and kind in TYPES and found in (1, 3):
+        if outcome == worker.DECODED and kind in TYPES and found in (1, 3):
             shape = (rows, columns) if found == 1 else (rows, columns, found)
             packed = self._receive(rows * columns * found * np.dtype(TYPES[kind]).itemsize, ends)
             if packed:

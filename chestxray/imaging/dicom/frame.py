@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import uid
 
-from chestxray.imaging.dicom.codec_process import decode_in_process
-from chestxray.imaging.dicom.codec_worker import Codec
+from chestxray.imaging.codecs.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
+from chestxray.imaging.codecs.jpeg2000 import BOXES, CODESTREAM, check_tiles, codestream_of
+from chestxray.imaging.codecs.process import decode_in_process
+from chestxray.imaging.codecs.worker import Codec
 from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
-from chestxray.imaging.dicom.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
-from chestxray.imaging.jpeg2000 import check_tiles, codestream_of
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -38,8 +38,8 @@ LOSSY = frozenset(
 SUPPORTED = "native, deflated, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K and JPEG XL are accepted"
 
 SIGNATURES: dict[bytes, Codec] = {
-    b"\xff\x4f\xff\x51": "jpeg-2000",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "jpeg-2000",  # boxes around it
+    CODESTREAM: "jpeg-2000",
+    BOXES: "jpeg-2000",
     b"\xff\x0a": "jpeg-xl",
     b"\0\0\0\x0cJXL \r\n\x87\n": "jpeg-xl",
 }
