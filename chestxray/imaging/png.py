@@ -15,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from chestxray.imaging import still
-from chestxray.imaging.dicom.codec_process import decode_in_process
-from chestxray.imaging.dicom.codec_worker import Codec
-from chestxray.imaging.radiograph import Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey
+from chestxray.imaging.codecs.process import decode_in_process
+from chestxray.imaging.codecs.worker import Codec
+from chestxray.imaging.radiograph import DAMAGED, Radiograph, RadiographError
+from chestxray.imaging.still import Grey
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY = 0
@@ -26,12 +26,15 @@ PALETTE = 3
 CHANNELS = {GREY: 1, 2: 3, PALETTE: 1, 4: 2, 6: 4}
 """How many there are, by the type of colour."""
 
+DEPTHS = {GREY: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""Which are allowed, by the type of colour (PNG specification, 11.2.2)."""
+
 CODECS: dict[tuple[int, int], Codec] = {(GREY, 8): "png-8", (GREY, 16): "png-16", (2, 8): "png-rgb", (6, 8): "png-rgba"}
 """What kornia-rs may decode, by type of colour and depth: of a palette, for example, it may give the indices."""
 
 MAX_CHUNKS = 100_000
 MAX_TWICE = 10_000_000
-"""Pixels that may be held by two processes: kornia-rs keeps Python's lock, so it is in the other one."""
+"""Pixels that kornia-rs may decode, which holds the codestream twice; it keeps Python's lock, so it is in a process."""
 PIECE = 2**16
 """Bytes inflated at a time, to count them."""
 
@@ -51,6 +54,7 @@ class PngChunks:
         interlaced: whether by Adam7.
         head: the chunks before the data, as they are.
         data: of the data chunks, whole with length, name and checksum.
+        colours: entries of the palette, of a file that has one.
         significant: bits of a channel, if the file tells (`sBIT`).
         exif: a block of EXIF, if there is one.
     """
@@ -62,6 +66,7 @@ class PngChunks:
     interlaced: bool
     head: list[memoryview]
     data: list[memoryview] = field(default_factory=list)
+    colours: int = 0
     significant: int | None = None
     exif: bytes | None = None
 
@@ -75,9 +80,9 @@ class PngChunks:
             total += rows * (1 + -(-columns * pixel // 8)) if rows > 0 and columns > 0 else 0
         return total
 
-    def bare(self) -> bytes:
-        """Return the file without anything but its pixels."""
-        return b"".join((SIGNATURE, *self.head, *self.data, chunk(b"IEND", b"")))
+    def bare(self) -> list[bytes | memoryview]:
+        """Return the parts of the file without anything but its pixels; a copy of all would be large."""
+        return [SIGNATURE, *self.head, *self.data, chunk(b"IEND", b"")]
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -95,7 +100,7 @@ def read_chunks(data: bytes) -> PngChunks:
     view = memoryview(data)
     width, height, depth, colour, method, interlaced = struct.unpack_from(">IIBBHB", data, len(SIGNATURE) + 8)
     place = len(SIGNATURE) + 25
-    ordinary = depth in (1, 2, 4, 8, 16) and colour in CHANNELS and method == 0 and interlaced <= 1
+    ordinary = depth in DEPTHS.get(colour, ()) and method == 0 and interlaced <= 1
     if data[len(SIGNATURE) :][:8] != b"\0\0\0\x0dIHDR" or not ordinary:
         raise RadiographError(DAMAGED)
     png = PngChunks(width, height, depth, colour, bool(interlaced), [view[len(SIGNATURE) : place]])
@@ -111,13 +116,16 @@ def read_chunks(data: bytes) -> PngChunks:
         if name == b"IDAT":
             png.data.append(view[place:end])
         elif name == b"PLTE" and colour == PALETTE:
+            if png.colours or not 3 <= length <= 3 * 256 or length % 3:
+                raise RadiographError(DAMAGED)
             png.head.append(view[place:end])
+            png.colours = length // 3
         elif name == b"sBIT" and length:
             png.significant = data[place + 8]
         elif name == b"eXIf":
             png.exif = data[place + 8 : end - 4]
         place = end
-    raise RadiographError(f"a PNG of more than {MAX_CHUNKS:,} chunks")
+    raise RadiographError(f"a PNG of more than {MAX_CHUNKS:,} chunks; up to as many are accepted")
 
 
 def decode_png(data: bytes, max_pixels: int) -> Radiograph:
@@ -146,17 +154,35 @@ def _decode_plain(png: PngChunks, codec: Codec) -> Grey:
 def _decode_any(png: PngChunks) -> Grey:
     """Decode a PNG of any kind, after counting its rows: decoders give black for those that are missing.
 
-    Of 16 bits, Pillow keeps the upper byte of colours, and holds grey three times.
+    Of 16 bits, Pillow keeps the upper byte of colours, and holds grey three times; of a palette, it gives black for the
+    entries that are missing.
     """
-    _check_complete(png)
-    if png.depth != 16:
-        with Image.open(io.BytesIO(png.bare()), formats=("PNG",)) as image:
-            image.load()
-            return still.from_image(image)
+    tidy = _check_complete(png)
+    if png.depth == 16:
+        return _decode_deep(png, tidy)
+    with Image.open(io.BytesIO(b"".join(png.bare())), formats=("PNG",)) as image:
+        image.load()
+        if png.colour == PALETTE and int(np.max(np.asarray(image))) >= png.colours:
+            raise RadiographError(DAMAGED)
+        return still.from_image(image)
+
+
+def _decode_deep(png: PngChunks, tidy: bool) -> Grey:
+    """Decode 16 bits with libpng, in the other process, which has no standard error: libpng writes there what is odd.
+
+    If nothing is, large grey is decoded here, where it is held once.
+    """
+    if png.colour == GREY and tidy and not png.interlaced:
+        try:
+            return _from_deep(png, np.asarray(imagecodecs.png_decode(b"".join(png.bare())), np.uint16))
+        except RuntimeError as error:  # imagecodecs'
+            raise RadiographError(DAMAGED) from error
     if png.colour == GREY:
-        return _from_deep(png, np.asarray(imagecodecs.png_decode(png.bare()), np.uint16))
+        values = decode_in_process("png-any-16", png.bare(), png.height, png.width)
+        return _from_deep(png, np.asarray(values, np.uint16))
     still.check_size(png.width, png.height, still.MAX_DEEP_COLOUR)
-    return still.from_deep_colour(imagecodecs.png_decode(png.bare()))
+    values = decode_in_process("png-any-16", png.bare(), png.height, png.width, 4)
+    return still.from_deep_colour(np.asarray(values, np.uint16).reshape(png.height, png.width, -1))
 
 
 def _from_deep(png: PngChunks, values: npt.NDArray[np.uint16]) -> Grey:
@@ -165,21 +191,30 @@ def _from_deep(png: PngChunks, values: npt.NDArray[np.uint16]) -> Grey:
     return still.from_deep(values)
 
 
-def _check_complete(png: PngChunks) -> None:
-    """Check the checksums of the chunks, and that their data inflate to as many bytes as there should be."""
+def _check_complete(png: PngChunks) -> bool:
+    """Check the checksums of the chunks, and that their data inflate to as many bytes as there should be, or more.
+
+    Returns:
+        Whether they end there, as they should.
+    """
     missing = png.bytes_of_pixels()
     inflater = zlib.decompressobj()
+    follows = False
     try:
         for part in (*png.head, *png.data):
             if zlib.crc32(part[4:-4]) != int.from_bytes(part[-4:], "big"):
                 raise RadiographError(DAMAGED)
         for part in png.data:
             compressed: bytes | memoryview = part[8:-4]
-            while compressed and missing > 0 and not inflater.eof:
+            follows |= inflater.eof
+            while compressed and missing >= 0 and not inflater.eof:
                 missing -= len(inflater.decompress(compressed, PIECE))
                 compressed = inflater.unconsumed_tail
         missing -= len(inflater.flush()) if missing > 0 else 0
     except zlib.error as error:
-        raise RadiographError(DAMAGED) from error
+        if missing > 0:
+            raise RadiographError(DAMAGED) from error
+        return False
     if missing > 0:
         raise RadiographError(DAMAGED)
+    return missing == 0 and inflater.eof and not inflater.unused_data and not follows

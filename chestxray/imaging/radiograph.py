@@ -14,6 +14,9 @@ Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 40_000_000
 """More than any detector gives; larger files are decompression bombs."""
 
+DAMAGED = "truncated or damaged"
+"""The message of an error for a file that lacks a part, or has a wrong one."""
+
 Kind = Literal["unsupported-format", "image-too-large", "unreadable-image", "not-a-radiograph"]
 
 

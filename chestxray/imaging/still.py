@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from chestxray.imaging.radiograph import Check, Pixels, RadiographError
-
-DAMAGED = "truncated or damaged"
+from chestxray.imaging.radiograph import DAMAGED, Check, Pixels, RadiographError
 
 ROWS = 256
 """Worked on at a time: a copy of all, in colour or in whole numbers, takes several bytes a pixel."""
@@ -75,6 +73,18 @@ def from_deep(values: npt.NDArray[np.uint16], significant: int | None = None) ->
         checks = () if bits == 16 else (Check("bit-depth", "warned", message, bits, 16),)
         return Grey(_scaled(values, bits), checks)
     return Grey(_scaled(values, significant))
+
+
+def from_bits(values: npt.NDArray[np.generic], bits: int) -> Grey:
+    """Turn grey of a declared depth to 8 bits: fewer than 16 are believed, of 16 the occupied ones are guessed.
+
+    Args:
+        values: height × width, unsigned.
+        bits: that a codestream says its values have.
+    """
+    if bits == 8:
+        return Grey(np.asarray(values, np.uint8))
+    return from_deep(values.astype(np.uint16, copy=False), bits if bits < 16 else None)
 
 
 def from_deep_colour(channels: npt.NDArray[np.uint16]) -> Grey:

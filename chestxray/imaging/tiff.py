@@ -13,10 +13,10 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.dicom.jpeg import START_OF_IMAGE
-from chestxray.imaging.jpeg_file import decode_complete
-from chestxray.imaging.radiograph import Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, MAX_DEEP_COLOUR, Grey, check_size, from_colour, from_deep_colour, turned
+from chestxray.imaging.codecs.jpeg import START_OF_IMAGE, read_jpeg
+from chestxray.imaging.jpeg import check_cost, decode_complete
+from chestxray.imaging.radiograph import DAMAGED, Radiograph, RadiographError
+from chestxray.imaging.still import MAX_DEEP_COLOUR, Grey, check_size, from_colour, from_deep_colour, turned
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -33,8 +33,21 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TYPES = {1: "B", 3: "H", 4: "L", 7: "B"}
 """Of the values of those tags, for `struct`."""
 
-MAX_VALUES = 400_000
-"""Of a tag; there may be as many strips or tiles."""
+WANTED = frozenset(
+    {
+        WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP,
+        STRIP_SIZES, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, SAMPLE_FORMAT,
+        JPEG_TABLES,
+    }
+)  # fmt: skip
+
+# What a file may cost; see docs/decisions/untrusted-images.md.
+MAX_PARTS = 400_000
+"""Strips or tiles: the values of the tags that say where they are."""
+MAX_JPEGS = 10_000
+"""Strips or tiles that are each a JPEG."""
+MAX_VALUES = 4096
+"""Of any other tag: a palette has 768, the tables of a JPEG have some hundreds of bytes."""
 
 # Photometric interpretations.
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
@@ -96,11 +109,16 @@ def _read_page(data: bytes) -> Page:
     if version != 42:
         raise RadiographError("a BigTIFF; TIFF is accepted", "unsupported-format")
     (count,) = struct.unpack_from(order + "H", data, place)
-    tags = {}
+    tags: dict[int, tuple[int, ...]] = {}
     for entry in range(place + 2, place + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(order + "HHL", data, entry)
-        if kind not in TYPES or number > MAX_VALUES:
-            continue  # none of those that are needed
+        if tag not in WANTED:
+            continue
+        limit = MAX_PARTS if tag in (STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES) else MAX_VALUES
+        if number > limit:
+            raise RadiographError(f"a TIFF with {number:,} values of tag {tag}; up to {limit:,} are accepted")
+        if kind not in TYPES or tag in tags:
+            raise RadiographError(DAMAGED)
         code = f"{order}{number}{TYPES[kind]}"
         outside = struct.calcsize(code) > 4
         start = struct.unpack_from(order + "L", data, entry + 8)[0] if outside else entry + 8
@@ -141,6 +159,10 @@ def _fill(values: Values, page: Page, bits: int) -> None:
         raise RadiographError(DAMAGED)
     offsets = page.tags[TILE_OFFSETS if tiled else STRIP_OFFSETS]
     sizes = page.tags[TILE_SIZES if tiled else STRIP_SIZES]
+    if sum(min(size, len(page.data)) for size in sizes) > 2 * len(page.data):  # some may share their bytes, not all
+        raise RadiographError(DAMAGED)
+    if page.one(COMPRESSION, 1) == JPEG and len(sizes) > MAX_JPEGS:
+        raise RadiographError(f"a TIFF of {len(sizes):,} JPEGs; up to {MAX_JPEGS:,} are accepted")
     corners = [(top, left) for top in range(0, height, down) for left in range(0, width, across)]
     for (top, left), offset, size in zip(corners, offsets, sizes, strict=True):
         part = values[top : top + down, left : left + across]
@@ -172,9 +194,11 @@ def _decode_jpeg(page: Page, data: bytes, shape: tuple[int, int, int]) -> npt.ND
     tables = bytes(page.tags.get(JPEG_TABLES, ()))
     if tables:
         data = tables.removesuffix(b"\xff\xd9") + data.removeprefix(START_OF_IMAGE)
-    values = decode_complete(data, rgb=page.one(PHOTOMETRIC) == RGB)
-    if values.dtype != np.uint8 or values.size != np.prod(shape) or values.shape[:2] != shape[:2]:
+    jpeg = read_jpeg(data)
+    check_cost(jpeg)
+    if (jpeg.rows, jpeg.columns, jpeg.components, jpeg.bits) != (*shape, 8):
         raise RadiographError(DAMAGED)
+    values = decode_complete(data, rgb=page.one(PHOTOMETRIC) == RGB)
     return np.asarray(values, np.uint8).reshape(shape)
 
 

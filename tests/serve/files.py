@@ -95,6 +95,13 @@ def rotated_jpeg() -> bytes:
     return encoded(GREY, "JPEG", exif=exif)
 
 
+def repeated_tags() -> bytes:
+    """A TIFF with 500 entries for one tag, each of them with the same 100,000 values."""
+    head, values = b"II*\0" + struct.pack("<L", 8 + 400_000), bytes(400_000)
+    entries = struct.pack("<HHLL", 273, 4, 100_000, 8) * 500
+    return head + values + struct.pack("<H", 500) + entries + bytes(4)
+
+
 def deflate_bomb() -> bytes:
     """64 MiB of zeros behind the header, and no pixels."""
     data = dicom(GREY, uid.DeflatedExplicitVRLittleEndian)
@@ -231,6 +238,7 @@ REFUSED = {
     "signature alone": (PNG[:8], 422),
     "1 bit": (encoded(Image.fromarray(GREY).convert("1")), 422),
     "tiff, two pages": (encoded(GREY, "TIFF", save_all=True, append_images=[Image.fromarray(GREY)]), 415),
+    "tiff, one tag 500 times": (repeated_tags(), 422),
     "truncated tiff": (encoded(GREY, "TIFF")[:5000], 422),
     "truncated jpeg 2000": (encoded(GREY, "JPEG2000")[:5000], 422),
     "truncated png": (PNG[: len(PNG) // 2], 422),
@@ -256,7 +264,7 @@ REFUSED = {
     "dicom, 65,535 rows and columns": (claims(Rows=65535, Columns=65535), 413),
     "dicom, more rows than bytes": (claims(Rows=6000, Columns=6000), 422),
     "dicom, no rows": (claims(Rows=0), 422),
-    "dicom, 32 bits": (claims(BitsAllocated=32), 422),
+    "dicom, 32 bits": (claims(BitsAllocated=32), 415),
     "dicom, deflate bomb": (deflate_bomb(), 422),
     "dicom, deep sequences": (deep_sequences(), 422),
     "dicom, a million elements": (many_elements(), 422),

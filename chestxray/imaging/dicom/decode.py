@@ -1,15 +1,11 @@
 """Decode a DICOM file of one projection radiograph (CR, DX, or a secondary capture of one) to grey pixels.
 
 One step a module: `header` reads the file up to its pixels, `description` makes numbers and words of its elements,
-`pixel_data` decodes the pixels to stored values, with one of the `codecs` if they are compressed, `grayscale` or
+`pixel_data` decodes the pixels to stored values, `frame` if they are compressed, `grayscale` or
 `colour` turns stored values into grey levels, and `projection` checks what was pictured. The file is not trusted:
 sizes are checked before a pixel is decoded, no more elements are read than any real file has, and no text of it is
 ever shown (see docs/decisions/untrusted-images.md).
 """
-
-import logging
-import subprocess
-import traceback
 
 from chestxray.imaging.dicom.colour import grey_of_colours
 from chestxray.imaging.dicom.description import check_described
@@ -17,10 +13,7 @@ from chestxray.imaging.dicom.grayscale import grey_levels
 from chestxray.imaging.dicom.header import DicomFile, read_file
 from chestxray.imaging.dicom.pixel_data import kept_bits, overflow_checks, raw_values
 from chestxray.imaging.dicom.projection import header_checks, orientation_of, upright, view_of
-from chestxray.imaging.radiograph import Check, Pixels, Radiograph, RadiographError
-
-LOGGED_FRAMES = 5
-"""The innermost of a traceback, which nested sequences make a thousand frames deep."""
+from chestxray.imaging.radiograph import Check, Pixels, Radiograph
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
@@ -35,27 +28,17 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
         max_pixels: the most pixels to accept.
 
     Raises:
-        RadiographError: no radiograph of one grey frame, too many pixels, a transfer syntax that is not supported,
-            truncated or damaged; the log names the type and the place of what was raised, not its message.
+        RadiographError: no radiograph of one grey frame, too many pixels, a transfer syntax that is not supported.
         MemoryError, OSError, subprocess.TimeoutExpired: the machine failed, the file may be good.
+        Exception: of any kind, from pydicom and the codecs, for a damaged file.
     """
-    try:
-        file = read_file(data)
-        check_described(file.elements, max_pixels)
-        pixels, doubts = _shown(file)
-        pixels, turns = upright(pixels, file.elements)
-        checks = (*file.checks, *doubts, *header_checks(file.elements), *turns)
-        bits, view, orientation = file.elements.BitsStored, view_of(file.elements), orientation_of(file.elements)
-        return Radiograph(pixels, "DICOM", bits, view, orientation, checks)
-    except (RadiographError, MemoryError, subprocess.TimeoutExpired):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the system, such as a fork that failed
-            raise
-        # pydicom and the codecs raise anything for damaged files; their messages quote the file.
-        where = traceback.format_tb(error.__traceback__, limit=-LOGGED_FRAMES)
-        logging.getLogger(__name__).warning("not decoded: %s", type(error).__name__, extra={"traceback": where})
-        raise RadiographError("truncated or damaged") from None
+    file = read_file(data)
+    check_described(file.elements, max_pixels)
+    pixels, doubts = _shown(file)
+    pixels, turns = upright(pixels, file.elements)
+    checks = (*file.checks, *doubts, *header_checks(file.elements), *turns)
+    bits, view, orientation = file.elements.BitsStored, view_of(file.elements), orientation_of(file.elements)
+    return Radiograph(pixels, "DICOM", bits, view, orientation, checks)
 
 
 def _shown(file: DicomFile) -> tuple[Pixels, tuple[Check, ...]]:

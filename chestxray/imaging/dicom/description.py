@@ -136,10 +136,11 @@ def check_described(elements: Elements, max_pixels: int) -> None:
         raise RadiographError(f"{columns}×{rows} pixels are more than {max_pixels:,}", "image-too-large")
     allocated, stored = elements.BitsAllocated, elements.BitsStored
     if allocated not in (8, 16):
-        raise RadiographError(f"BitsAllocated is {allocated}; 8 and 16 are accepted")
+        raise RadiographError(f"BitsAllocated is {allocated}; 8 and 16 are accepted", "unsupported-format")
     if not MIN_BITS <= stored <= allocated:
         raise RadiographError(
-            f"BitsStored is {stored} with BitsAllocated {allocated}; {MIN_BITS} to BitsAllocated are accepted"
+            f"BitsStored is {stored} with BitsAllocated {allocated}; {MIN_BITS} to BitsAllocated are accepted",
+            "unsupported-format" if 0 < stored < MIN_BITS else "unreadable-image",
         )
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.dataelem import DataElement, RawDataElement
 
-from chestxray.imaging.dicom.codecs import Values
 from chestxray.imaging.dicom.description import Elements
+from chestxray.imaging.dicom.frame import Values
 from chestxray.imaging.dicom.numbers import numbers
 from chestxray.imaging.radiograph import Check, Pixels, RadiographError
 

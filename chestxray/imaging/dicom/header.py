@@ -98,7 +98,7 @@ class BoundedStream(io.BytesIO):
 
     def __init__(self, data: bytes, reads: int = MAX_READS) -> None:
         super().__init__(data)
-        self._left = reads
+        self._limit = self._left = reads
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as any stream does.
@@ -108,7 +108,9 @@ class BoundedStream(io.BytesIO):
         """
         self._left -= 1
         if self._left < 0:
-            raise RadiographError("more elements than any radiograph has")
+            raise RadiographError(
+                f"elements take more reads than the {self._limit:,} that are accepted, far more than any radiograph has"
+            )
         data = super().read(size)
         return CHARACTER_SET.get(data[:4], data[:4]) + data[4:] if size == HEADER_BYTES else data
 
@@ -205,13 +207,15 @@ def _syntax(meta: Dataset, head: bytes) -> UID:
     if "TransferSyntaxUID" not in meta and encoding is not None:
         return SYNTAX_OF_ENCODING[encoding]
     value = meta.get_item("TransferSyntaxUID").value if "TransferSyntaxUID" in meta else b""
-    if isinstance(value, bytes) and len(value) <= MAX_UID_BYTES:
+    readable = isinstance(value, bytes) and 0 < len(value) <= MAX_UID_BYTES
+    if readable:
         syntax = UID(value.decode("ascii", "replace").strip("\0 "))
         if not syntax.is_private and syntax.is_transfer_syntax:
             return syntax
     raise RadiographError(
         "TransferSyntaxUID is absent or names no transfer syntax of the standard; uncompressed, deflated, RLE, JPEG,"
-        " JPEG-LS, JPEG 2000 and JPEG XL are accepted"
+        " JPEG-LS, JPEG 2000 and JPEG XL are accepted",
+        "unsupported-format" if readable else "unreadable-image",
     )
 
 

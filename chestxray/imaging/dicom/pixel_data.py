@@ -3,8 +3,8 @@
 import numpy as np
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-from chestxray.imaging.dicom.codecs import Values, decode_frame
 from chestxray.imaging.dicom.description import Elements
+from chestxray.imaging.dicom.frame import Values, decode_frame
 from chestxray.imaging.dicom.header import UNDEFINED, BoundedStream, DicomFile
 from chestxray.imaging.radiograph import Check, RadiographError
 

@@ -1,5 +1,6 @@
 """A PNG comes out as Pillow decodes it, whatever else is in the file, or is refused if a row is missing."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -46,7 +47,10 @@ KINDS = {
     "RGBA": {"colour": 6},
     "RGB, 16 bits": {"colour": 2, "depth": 16},
     "grey and transparency": {"colour": 4},
+    "grey and transparency, 16 bits": {"colour": 4, "depth": 16},
+    "RGBA, 16 bits": {"colour": 6, "depth": 16},
     "interlaced": {"interlaced": 1},
+    "interlaced, 16 bits": {"interlaced": 1, "depth": 16},
 }
 
 
@@ -54,8 +58,11 @@ def raw(kind: str) -> bytes:
     """Return all bytes that such a file inflates to."""
     if kind == "interlaced":
         return interlace(PIXELS)
-    samples = {"grey": 1, "16 bits": 2, "palette": 1, "RGB": 3, "RGBA": 4, "RGB, 16 bits": 6}.get(kind, 2)
-    return rows(noise(6, (40, 50 * samples)))
+    if kind == "interlaced, 16 bits":
+        return interlace(np.repeat(PIXELS[..., None], 2, axis=2))
+    samples = {"grey": 1, "16 bits": 2, "palette": 1, "RGB": 3, "RGBA": 4, "RGB, 16 bits": 6}
+    samples |= {"RGBA, 16 bits": 8, "grey and transparency, 16 bits": 4}
+    return rows(noise(6, (40, 50 * samples.get(kind, 2))))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,6 +84,47 @@ def test_a_wrong_checksum_is_refused(kind: str) -> None:
 
 def test_interlaced_pixels_come_out_in_order() -> None:
     assert np.array_equal(decode(written(interlace(PIXELS), interlaced=1)).pixels, PIXELS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("twice", [0, png.MAX_TWICE])
+def test_a_row_of_no_known_filter_is_refused(kind: str, twice: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "MAX_TWICE", twice)
+    with pytest.raises(RadiographError, match="truncated or damaged"):
+        decode(written(b"\x09" + raw(kind)[1:], **KINDS[kind]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("twice", [0, png.MAX_TWICE])
+def test_decoders_say_nothing(
+    kind: str, twice: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(png, "MAX_TWICE", twice)
+    stream = zlib.compress(raw(kind))
+    for odd in (b"", chunk(b"IDAT", b"junk"), chunk(b"IDAT", b"")):
+        with contextlib.suppress(RadiographError):
+            decode(written(raw(kind), end=odd + chunk(b"IEND", b""), **KINDS[kind]))
+    decode(written(raw(kind) + bytes(10_000), **KINDS[kind]))
+    for compressed in (stream[:-4], stream + b"junk", stream[:-4] + b"junk"):
+        with contextlib.suppress(RadiographError):
+            decode(written(b"", stream=compressed, **KINDS[kind]))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("colour", "depth"), [(3, 16), (2, 4), (4, 1), (6, 2), (0, 3), (1, 8), (5, 8)])
+def test_a_depth_that_the_type_of_colour_has_not_is_refused(colour: int, depth: int) -> None:
+    with pytest.raises(RadiographError, match="truncated or damaged"):
+        decode(written(bytes(40_000), colour=colour, depth=depth, extra=chunk(b"PLTE", bytes(768))))
+
+
+@pytest.mark.parametrize(
+    "palette", [b"", *(chunk(b"PLTE", bytes(size)) for size in (0, 4, 12, 771)), 2 * chunk(b"PLTE", bytes(768))]
+)
+def test_a_palette_that_lacks_or_has_not_the_colour_of_a_pixel_is_refused(palette: bytes) -> None:
+    for depth, content in ((8, rows(np.full((40, 50), 4, np.uint8))), (4, rows(np.full((40, 25), 0x44, np.uint8)))):
+        assert decode(written(content, colour=3, depth=depth, extra=chunk(b"PLTE", bytes(15)))).pixels.max() == 0
+        with pytest.raises(RadiographError, match="truncated or damaged"):
+            decode(written(content, colour=3, depth=depth, extra=palette))
 
 
 BOMB = zlib.compress(bytes(50_000_000))

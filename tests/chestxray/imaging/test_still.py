@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -12,6 +13,7 @@ from chestxray.imaging.png import SIGNATURE, chunk
 from chestxray.imaging.radiograph import Check
 from chestxray.imaging.still import ANNOTATED, COLOURFUL
 from tests.nih_batch import noise, png
+from tests.serve.files import encoded
 
 RAMP = np.linspace(0, 1, 6400).reshape(80, 80)
 FILM = np.add.outer(np.arange(200), np.arange(200) // 2).astype(np.uint8)
@@ -31,11 +33,13 @@ def names(checks: tuple[Check, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("bits", range(8, 17))
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "JPEG2000"])
 def test_the_occupied_bits_become_full_scale_and_a_guess_is_told(bits: int, kind: str) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(deep(bits)).save(stream, kind)
-    radiograph = decode(stream.getvalue())
+    if kind == "JPEG":
+        data = imagecodecs.jpeg8_encode(deep(bits), lossless=True, bitspersample=16)
+    else:
+        data = encoded(deep(bits), kind)
+    radiograph = decode(data)
     assert np.abs(radiograph.pixels - 255 * RAMP).max() <= 1
     assert names(radiograph.checks) == ([] if bits == 16 else ["bit-depth"])
     assert all((check.verdict, check.value) == ("warned", bits) for check in radiograph.checks)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -15,6 +16,7 @@ from chestxray.imaging import tiff
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import RadiographError
 from tests.nih_batch import noise
+from tests.serve.files import encoded, repeated_tags
 
 SHADES = np.add.outer(np.arange(70) * 2, np.arange(50)).astype(np.uint8)
 DEEP = np.linspace(0, 65535, 3500).round().astype(np.uint16).reshape(70, 50)
@@ -161,6 +163,41 @@ def test_a_strip_that_unpacks_to_more_costs_no_more(compression: int) -> None:
         assert decode(written(GREY | {259: compression}, [strip])).pixels.shape == (70, 50)
     except RadiographError as error:
         assert str(error) == "truncated or damaged"
+
+
+def most_memory(data: bytes) -> float:
+    """Return how many MiB a file takes that is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(RadiographError):
+            decode(data)
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_tag_counts_once_and_others_cost_nothing() -> None:
+    assert most_memory(repeated_tags()) < 20
+    many = written(GREY | {700 + tag: [1] * 1000 for tag in range(300)}, [SHADES.tobytes()])
+    assert np.array_equal(decode(many).pixels, SHADES)
+    with pytest.raises(RadiographError, match="4,097 values of tag 262; up to 4,096"):
+        decode(written(GREY | {262: [1] * 4097}, [SHADES.tobytes()]))
+
+
+def test_strips_that_all_have_the_same_bytes_are_refused() -> None:
+    data = written(GREY | {278: 1}, [SHADES[:1].tobytes()] * 70)
+    sizes = struct.pack("<70L", *[50] * 70)
+    assert sizes in data
+    with pytest.raises(RadiographError, match="damaged"):
+        decode(data.replace(sizes, struct.pack("<70L", *[3000] * 70)))
+
+
+@pytest.mark.parametrize("claimed", [(60_000, 60_000), (70, 51), (69, 50)])
+def test_a_jpeg_of_another_size_than_its_strip_costs_nothing(claimed: tuple[int, int]) -> None:
+    jpeg = bytearray(encoded(SHADES, "JPEG"))
+    place = jpeg.index(b"\xff\xc0") + 5
+    jpeg[place : place + 4] = struct.pack(">HH", *claimed)
+    assert most_memory(written(GREY | {259: 7}, [bytes(jpeg)])) < 1
 
 
 @settings(max_examples=200, deadline=None)

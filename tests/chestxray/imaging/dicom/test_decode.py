@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
 
+from chestxray.imaging.codecs import process as codec_process
 from chestxray.imaging.decode import decode
-from chestxray.imaging.dicom import codec_process, grayscale
+from chestxray.imaging.dicom import grayscale
 from chestxray.imaging.radiograph import RadiographError
 from tests.dicom_files import FULL, LOSSY, RAMP, SYNTAXES, dicom, look_up, ordinary_time, processor_time
 from tests.serve.files import REFUSED

@@ -1,4 +1,4 @@
-"""Decode codestreams, one after another, as a process that `chestxray.imaging.dicom.codec_process` starts and feeds.
+"""Decode codestreams, one after another, as a process that `chestxray.imaging.codecs.process` starts and feeds.
 
 The standard input is a socket for both ways. A codec may crash the process, and gets no more processor time and memory
 than the pixels that it was asked for are worth.
@@ -17,8 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 Decoder = Callable[[bytearray], npt.NDArray[Any]]
-Codec = Literal["jpeg", "jpeg-3", "jpeg-ls", "jpeg-2000", "jpeg-xl", "png-8", "png-16", "png-rgb", "png-rgba"]
-"""Names of `_codecs`; "jpeg-3" is JPEG of three components, which are left as they are; "png-8" is grey."""
+Codec = Literal[
+    "jpeg", "jpeg-3", "jpeg-ls", "jpeg-2000", "jpeg-xl", "png-8", "png-16", "png-rgb", "png-rgba", "png-any-16"
+]  # fmt: skip
+"""Names of `_codecs`; "jpeg-3" is JPEG of three components, which are left as they are; "png-8" and "png-16" are grey.
+
+"png-any-16" is 16 bits of any kind, interlaced or not; transparency is dropped.
+"""
 
 REQUEST = struct.Struct("<10sLLBQ")
 """Codec, rows, columns and components to expect at most, bytes of the codestream, which follows."""
@@ -65,6 +70,7 @@ def _answer(codecs: dict[str, Decoder], header: bytearray, idle: int) -> None:
     except Exception:  # each codec has errors of its own
         reply, pixels = REPLY.pack(DAMAGED, b"", 0), b""
     signal.setitimer(signal.ITIMER_PROF, 0)
+    del codestream  # the other side takes memory for the values, of which there may be as many
     _send(reply)
     _send(pixels)
 
@@ -75,10 +81,14 @@ def _codecs() -> dict[str, Decoder]:
     from imagecodecs._jpeg8 import jpeg8_decode  # noqa: PLC0415
     from imagecodecs._jpegls import jpegls_decode  # noqa: PLC0415
     from imagecodecs._jpegxl import jpegxl_decode  # noqa: PLC0415
+    from imagecodecs._png import png_decode  # noqa: PLC0415
     from kornia_rs.io import decode_image_png_u8, decode_image_png_u16  # noqa: PLC0415
 
     def png(decode: Callable[..., npt.NDArray[Any]], mode: str) -> Decoder:
         return lambda data: decode(bytes(data), struct.unpack_from(">LL", data, 16)[::-1], mode)[..., :3]
+
+    def opaque(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return pixels if pixels.ndim == 2 else pixels[..., : 1 if pixels.shape[2] == 2 else 3]
 
     return {
         "jpeg": jpeg8_decode,
@@ -90,6 +100,7 @@ def _codecs() -> dict[str, Decoder]:
         "png-16": png(decode_image_png_u16, "mono"),
         "png-rgb": png(decode_image_png_u8, "rgb"),
         "png-rgba": png(decode_image_png_u8, "rgba"),
+        "png-any-16": lambda data: opaque(png_decode(data)),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chestxray.imaging.dicom.jpeg import MAX_SEGMENTS, check_complete, read_jpeg
+from chestxray.imaging.codecs.jpeg import MAX_SEGMENTS, check_complete, read_jpeg
 from chestxray.imaging.radiograph import RadiographError
 from tests.dicom_files import lossless_jpeg
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chestxray.imaging.dicom import codec_process, codec_worker
-from chestxray.imaging.dicom.codec_process import CodecError, CodecPool
+from chestxray.imaging.codecs import process as codec_process
+from chestxray.imaging.codecs import worker as codec_worker
+from chestxray.imaging.codecs.process import CodecError, CodecPool
 from chestxray.imaging.radiograph import RadiographError
 from tests.dicom_files import encoded
 from tests.repository import TOP
@@ -189,7 +190,7 @@ def test_no_descriptor_is_left(pool: CodecPool) -> None:
 CHILD = f"""
 import os, sys, time
 import numpy as np
-from chestxray.imaging.dicom import codec_process
+from chestxray.imaging.codecs import process as codec_process
 data = bytes.fromhex("{JPEG_LS.hex()}")
 decode = lambda: codec_process.decode_in_process("jpeg-ls", data, 64, 48).sum() == {PIXELS.sum()}
 ids = lambda: {{process.pid for process in codec_process._pool.processes}}
@@ -259,6 +260,6 @@ print(status, decode() and ids() == before)
 
 
 def test_the_process_loads_only_what_it_needs() -> None:
-    script = "import sys; from chestxray.imaging.dicom import codec_worker as w; w._codecs(); print(*sys.modules)"
+    script = "import sys; from chestxray.imaging.codecs import worker as w; w._codecs(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=True)
     assert not {"pydicom", "cv2", "PIL", "pydantic"} & set(done.stdout.split())

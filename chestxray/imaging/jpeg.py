@@ -6,9 +6,9 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.dicom.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
-from chestxray.imaging.radiograph import MAX_PIXELS, Radiograph, RadiographError
-from chestxray.imaging.still import DAMAGED, Grey, check_size, from_colour, from_deep, upright
+from chestxray.imaging.codecs.jpeg import END_OF_IMAGE, PROGRESSIVE, Jpeg, check_complete, read_jpeg
+from chestxray.imaging.radiograph import DAMAGED, MAX_PIXELS, Radiograph, RadiographError
+from chestxray.imaging.still import Grey, check_size, from_bits, from_colour, upright
 
 KINDS = frozenset({0xC0, 0xC1, PROGRESSIVE, 0xC3})
 """Baseline, extended, progressive and lossless, of Huffman codes."""
@@ -33,6 +33,7 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Radiograph:
     jpeg = read_jpeg(whole)
     check_size(jpeg.columns, jpeg.rows, max_pixels)
     _check_kind(jpeg)
+    check_cost(jpeg)
     grey = _grey(decode_complete(whole), jpeg)
     exif = next((content for name, content in jpeg.segments if name == APP_1 and content[:6] == b"Exif\0\0"), None)
     return Radiograph(upright(grey.pixels, exif), "JPEG", jpeg.bits, checks=grey.checks)
@@ -59,7 +60,7 @@ def decode_complete(data: bytes, rgb: bool = False) -> npt.NDArray[np.generic]:
 
 
 def _check_kind(jpeg: Jpeg) -> None:
-    """Refuse what is not decoded, or costs too much to, naming the property and what would be accepted."""
+    """Refuse what is not decoded, naming the property and what would be accepted."""
     if jpeg.frame not in KINDS:
         message = "an arithmetic or hierarchical JPEG; baseline, progressive and lossless ones are accepted"
         raise RadiographError(message, "unsupported-format")
@@ -67,14 +68,22 @@ def _check_kind(jpeg: Jpeg) -> None:
         raise RadiographError(f"a JPEG of {jpeg.components} channels; 1, 3 or 4 are accepted", "unsupported-format")
     if jpeg.bits != 8 and (jpeg.components != 1 or not 2 <= jpeg.bits <= 16):
         raise RadiographError(f"a JPEG of {jpeg.bits} bits; 8, or 2 to 16 of grey, are accepted", "unsupported-format")
-    scans = len(jpeg.scans)
-    if scans > MAX_SCANS or scans * jpeg.rows * jpeg.columns > MAX_SCANNED:
-        raise RadiographError(f"too many scans: {scans}")
+
+
+def check_cost(jpeg: Jpeg) -> None:
+    """Refuse a JPEG that takes too much time for its size.
+
+    Raises:
+        RadiographError: it has more scans than any has, or than its pixels allow.
+    """
+    scans, most = len(jpeg.scans), min(MAX_SCANS, MAX_SCANNED // max(jpeg.rows * jpeg.columns, 1))
+    if scans > most:
+        raise RadiographError(f"a JPEG of {scans:,} scans; up to {most} are accepted for its size")
 
 
 def _grey(values: npt.NDArray[np.generic], jpeg: Jpeg) -> Grey:
     if jpeg.components == 1:
-        return Grey(np.asarray(values, np.uint8)) if jpeg.bits == 8 else from_deep(values.astype(np.uint16), jpeg.bits)
+        return from_bits(values, jpeg.bits)
     colours = np.asarray(values, np.uint8)
     if jpeg.components == 3:
         return from_colour(colours)

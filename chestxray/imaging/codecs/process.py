@@ -13,24 +13,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.dicom import codec_worker
-from chestxray.imaging.dicom.codec_worker import REPLY, REQUEST, TYPES, Codec
+from chestxray.imaging.codecs import worker
+from chestxray.imaging.codecs.worker import REPLY, REQUEST, TYPES, Codec
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[Any]
+Codestream = bytes | Sequence[bytes | memoryview]
+"""In one piece or in several, which are not joined here."""
 
 BUFFER = 4 * 2**20
 """Bytes that wait for the other side at most, if the system allows as many: a film in one go."""
 
 ANSWERS_WITHIN = 60.0
 """Seconds on a machine that is busy; the process limits its own processor time to less."""
-
 
 ENDS_WITHIN = 1.0
 """Seconds, once the socket is closed."""
@@ -41,11 +42,11 @@ class CodecError(ValueError):
 
 
 REFUSALS: dict[int, Callable[[], Exception]] = {
-    codec_worker.DAMAGED: CodecError,
-    codec_worker.ANOTHER_SIZE: lambda: RadiographError("the codestream has another size or depth than the header says"),
-    codec_worker.NO_MEMORY: lambda: RadiographError("the codestream takes more memory than any of its size"),
+    worker.DAMAGED: CodecError,
+    worker.ANOTHER_SIZE: lambda: RadiographError("the codestream has another size or depth than the header says"),
+    worker.NO_MEMORY: lambda: RadiographError("the codestream takes more memory than any of its size"),
 }
-"""What the outcomes of `chestxray.imaging.dicom.codec_worker` mean."""
+"""What the outcomes of `chestxray.imaging.codecs.worker` mean."""
 
 
 class CodecProcess:
@@ -67,7 +68,7 @@ class CodecProcess:
             "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: memory of more than some megabytes goes back after a frame
             "MALLOC_TRIM_THRESHOLD_": str(2**23),
         }
-        command = [sys.executable, "-P", "-m", codec_worker.__name__]
+        command = [sys.executable, "-P", "-m", worker.__name__]
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -81,7 +82,7 @@ class CodecProcess:
         except OSError:
             self._socket.close()
             raise
-        if self._receive(REPLY.size, time.monotonic() + ANSWERS_WITHIN)[:1] != bytes([codec_worker.READY]):
+        if self._receive(REPLY.size, time.monotonic() + ANSWERS_WITHIN)[:1] != bytes([worker.READY]):
             self.close()
             raise OSError(errno.ECHILD, "the process for codecs does not start")
 
@@ -95,15 +96,17 @@ class CodecProcess:
         """Whether it can decode: it runs, and owes no answer to a request that was given up."""
         return self._process.poll() is None and not self._owes
 
-    def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
+    def decode(self, codec: Codec, data: Codestream, rows: int, columns: int, components: int) -> Values:
         """Decode a codestream: see `decode_in_process`; where something is raised, the process may be dead."""
         self._owes = True
         ends = time.monotonic() + ANSWERS_WITHIN
-        request = REQUEST.pack(codec.encode(), rows, columns, components, len(data))
+        parts = [data] if isinstance(data, bytes) else data
+        request = REQUEST.pack(codec.encode(), rows, columns, components, sum(map(len, parts)))
         try:
             self._socket.settimeout(ANSWERS_WITHIN)
             self._socket.sendall(request)
-            self._socket.sendall(data)
+            for part in parts:
+                self._socket.sendall(part)
         except (BrokenPipeError, ConnectionResetError):
             raise self._died() from None
         except TimeoutError:
@@ -111,7 +114,7 @@ class CodecProcess:
             raise subprocess.TimeoutExpired("codec", ANSWERS_WITHIN) from None
         reply = self._receive(REPLY.size, ends)
         outcome, kind, found = REPLY.unpack(reply) if reply else (None, b"", 0)
-        if outcome == codec_worker.DECODED and kind in TYPES and found in (1, 3):
+        if outcome == worker.DECODED and kind in TYPES and found in (1, 3):
             shape = (rows, columns) if found == 1 else (rows, columns, found)
             packed = self._receive(rows * columns * found * np.dtype(TYPES[kind]).itemsize, ends)
             if packed:
@@ -182,7 +185,7 @@ class CodecPool:
         self._slots = threading.Semaphore(os.cpu_count() or 1)
         self._lock = threading.Lock()
 
-    def decode(self, codec: Codec, data: bytes, rows: int, columns: int, components: int) -> Values:
+    def decode(self, codec: Codec, data: Codestream, rows: int, columns: int, components: int) -> Values:
         """Decode in a process that is idle, or in another one if there is none."""
         with self._slots:
             process = self._take()
@@ -229,7 +232,7 @@ def _end() -> None:
     _pool.close()
 
 
-def decode_in_process(codec: Codec, data: bytes, rows: int, columns: int, components: int = 1) -> Values:
+def decode_in_process(codec: Codec, data: Codestream, rows: int, columns: int, components: int = 1) -> Values:
     """Decode a codestream in a process of its own, which is started by the first and kept for the next.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.radiograph import RadiographError
+from chestxray.imaging.radiograph import DAMAGED, RadiographError
 
 START_OF_IMAGE = b"\xff\xd8"
 END_OF_IMAGE = 0xD9
@@ -74,7 +74,7 @@ def read_jpeg(data: bytes) -> Jpeg:
         RadiographError: it is damaged, ends without an end marker, or has more segments than `MAX_SEGMENTS`.
     """
     if data[:2] != START_OF_IMAGE:
-        raise RadiographError("truncated or damaged")
+        raise RadiographError(DAMAGED)
     segments: list[tuple[int, bytes]] = []
     scans: list[tuple[int, int]] = []
     restarts = False
@@ -88,7 +88,7 @@ def read_jpeg(data: bytes) -> Jpeg:
         length = int.from_bytes(data[place : place + 2], "big")
         content = data[place + 2 : place + length]
         if length < 2 or len(content) != length - 2:
-            raise RadiographError("truncated or damaged")
+            raise RadiographError(DAMAGED)
         place += length
         if marker not in TABLES:
             segments.append((marker, content))
@@ -99,7 +99,7 @@ def read_jpeg(data: bytes) -> Jpeg:
                 return _jpeg(segments, restarts, [(place, _end_of_jpeg_ls(data, place))])
             scans.append((place, _end_of_scan(data, place)))
             place = scans[-1][1]
-    raise RadiographError(f"the JPEG has more than {MAX_SEGMENTS:,} segments")
+    raise RadiographError(f"the JPEG has more than {MAX_SEGMENTS:,} segments; up to as many are accepted")
 
 
 def _marker(data: bytes, place: int) -> tuple[int, int]:
@@ -108,7 +108,7 @@ def _marker(data: bytes, place: int) -> tuple[int, int]:
     while data[place : place + 1] == b"\xff":
         place += 1
     if place == start or place == len(data):
-        raise RadiographError("truncated or damaged")
+        raise RadiographError(DAMAGED)
     return data[place], place + 1
 
 
@@ -130,7 +130,7 @@ def _end_of_jpeg_ls(data: bytes, place: int) -> int:
 def _jpeg(segments: list[tuple[int, bytes]], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
     frames = [(marker, content) for marker, content in segments if marker in FRAMES]
     if len(frames) != 1 or len(frames[0][1]) < 6 or not scans:
-        raise RadiographError("truncated or damaged")
+        raise RadiographError(DAMAGED)
     marker, content = frames[0]
     bits, rows, columns, components = struct.unpack_from(">BHHB", content)
     return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans), tuple(segments))
@@ -168,7 +168,7 @@ def _check_scans(jpeg: Jpeg) -> None:
     for scan in (content for marker, content in jpeg.segments if marker == START_OF_SCAN):
         names = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
         if len(scan) != 4 + 2 * len(names) or not missing.keys() >= set(names):
-            raise RadiographError("truncated or damaged")
+            raise RadiographError(DAMAGED)
         first, last, bit = scan[-3], min(scan[-2], 63), scan[-1] & 15
         for name in names:
             if jpeg.frame == PROGRESSIVE and first <= last:

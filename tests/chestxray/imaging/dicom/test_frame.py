@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import pixel_array
 
 from chestxray.imaging.decode import decode
-from chestxray.imaging.dicom.codecs import decode_frame
+from chestxray.imaging.dicom.frame import decode_frame
 from chestxray.imaging.dicom.header import DicomFile, read_file
 from chestxray.imaging.dicom.pixel_data import stored_values
 from chestxray.imaging.radiograph import RadiographError

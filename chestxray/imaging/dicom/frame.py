@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import uid
 
-from chestxray.imaging.dicom.codec_process import decode_in_process
-from chestxray.imaging.dicom.codec_worker import Codec
+from chestxray.imaging.codecs.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
+from chestxray.imaging.codecs.jpeg2000 import BOXES, CODESTREAM, check_tiles, codestream_of
+from chestxray.imaging.codecs.process import decode_in_process
+from chestxray.imaging.codecs.worker import Codec
 from chestxray.imaging.dicom.colour import Samples, grey_channel
 from chestxray.imaging.dicom.header import DicomFile
-from chestxray.imaging.dicom.jpeg import JPEG_LS, START_OF_IMAGE, check_complete, read_jpeg
-from chestxray.imaging.jpeg2000 import check_tiles, codestream_of
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -38,8 +38,8 @@ LOSSY = frozenset(
 SUPPORTED = "native, deflated, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K and JPEG XL are accepted"
 
 SIGNATURES: dict[bytes, Codec] = {
-    b"\xff\x4f\xff\x51": "jpeg-2000",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "jpeg-2000",  # boxes around it
+    CODESTREAM: "jpeg-2000",
+    BOXES: "jpeg-2000",
     b"\xff\x0a": "jpeg-xl",
     b"\0\0\0\x0cJXL \r\n\x87\n": "jpeg-xl",
 }
@@ -51,7 +51,6 @@ LOSSLESS_JPEG = 0xC3
 
 OVERSHOOT = 4
 """Inexact values may go beyond the bits stored by this part of their range; more is another depth than announced."""
-
 
 PIXELS_PER_BYTE = 1000
 FREE_PIXELS = 4_000_000
@@ -76,7 +75,7 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
     if file.syntax == uid.RLELossless:  # which has no count of bits of its own, and may hold an overlay
         return _decode_rle(frame, file)
     if file.syntax not in LOSSLESS | LOSSY:
-        raise RadiographError(f"TransferSyntaxUID is {file.syntax.name}; {SUPPORTED}")
+        raise RadiographError(f"TransferSyntaxUID is {file.syntax.name}; {SUPPORTED}", "unsupported-format")
     if file.shape[0] * file.shape[1] > FREE_PIXELS + PIXELS_PER_BYTE * len(frame):
         raise RadiographError(f"the codestream has {len(frame):,} bytes, too few for the pixels of Rows and Columns")
     if frame.startswith(START_OF_IMAGE):
@@ -84,7 +83,7 @@ def decode_frame(frame: bytes, file: DicomFile) -> Values:
     else:
         codec = next((codec for start, codec in SIGNATURES.items() if frame.startswith(start)), None)
         if codec is None:
-            raise RadiographError(f"the codestream is of no known kind; {SUPPORTED}")
+            raise RadiographError(f"the codestream is of no known kind; {SUPPORTED}")  # damaged: its syntax is
         if codec == "jpeg-2000":
             check_tiles(codestream_of(frame))
         values, inexact = decode_in_process(codec, frame, *file.shape, file.samples), False
@@ -105,7 +104,8 @@ def _decode_jpeg(frame: bytes, file: DicomFile) -> tuple[Samples, bool]:
         return decode_in_process("jpeg-ls", frame, *file.shape, jpeg.components), False
     if jpeg.frame not in DCT and jpeg.frame != LOSSLESS_JPEG:
         raise RadiographError(
-            "the JPEG is hierarchical or arithmetic; baseline, extended, progressive and lossless are accepted"
+            "the JPEG is hierarchical or arithmetic; baseline, extended, progressive and lossless are accepted",
+            "unsupported-format",
         )
 
     def decode(data: bytes) -> Samples:
