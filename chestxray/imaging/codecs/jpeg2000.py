@@ -1,6 +1,7 @@
 """Find the codestream of a JPEG 2000 file or frame, and whether it has all its tiles (ISO 15444-1, annexes A and I)."""
 
 import struct
+from collections import Counter
 
 from chestxray.imaging.radiograph import DAMAGED, RadiographError
 
@@ -16,7 +17,7 @@ MAX_PARTS = 200_000
 
 
 def check_tiles(stream: bytes) -> None:
-    """Check that each tile has a part in a codestream (ISO 15444-1, annex A.4): decoders leave out those that lack.
+    """Check that a codestream has all parts of all tiles (ISO 15444-1, annex A.4): decoders leave out those that lack.
 
     Raises:
         RadiographError: a tile lacks, or it is damaged.
@@ -26,20 +27,24 @@ def check_tiles(stream: bytes) -> None:
     if not across or not down:
         raise RadiographError(DAMAGED)
     count = -(-(width - left) // across) * -(-(height - top) // down)
-    found = set()
+    parts = Counter[int]()
+    promised = Counter[int]()
     place = 2
     for _ in range(MAX_PARTS):
         marker, length = struct.unpack_from(">HH", stream, place) if place + 4 <= len(stream) else (END, 0)
         if marker == START_OF_TILE:
-            tile, length = struct.unpack_from(">HL", stream, place + 4)
-            found.add(tile)
+            tile, length, parts_of_tile = struct.unpack_from(">HLxB", stream, place + 4)
+            parts[tile] += 1
+            promised[tile] = max(promised[tile], parts_of_tile)  # zero says nothing
             place += length or len(stream)  # zero says that it is the last
-        elif found:
+        elif parts:
             break
         else:
             place += 2 + length
-    if len(found) != count:
-        raise RadiographError(f"truncated or damaged: {len(found)} of {count} tiles")
+    if len(parts) != count:
+        raise RadiographError(f"truncated or damaged: {len(parts)} of {count} tiles")
+    if any(parts[tile] < number for tile, number in promised.items()):
+        raise RadiographError("truncated: parts of a tile lack")
 
 
 def codestream_of(data: bytes) -> bytes:

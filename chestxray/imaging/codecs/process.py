@@ -41,6 +41,10 @@ class CodecError(ValueError):
     """The codestream is damaged: its codec said so, or crashed."""
 
 
+class CrashError(CodecError):
+    """The codec crashed, or somebody killed its process."""
+
+
 REFUSALS: dict[int, Callable[[], Exception]] = {
     worker.DAMAGED: CodecError,
     worker.ANOTHER_SIZE: lambda: RadiographError("the codestream has another size or depth than the header says"),
@@ -155,7 +159,7 @@ class CodecProcess:
         logging.getLogger(__name__).warning("a codec died: %s", status)
         if status == -signal.SIGKILL:  # by the system, which has no memory left
             return MemoryError()
-        return CodecError("crashed")
+        return CrashError("crashed")
 
     def close(self) -> int | None:
         """End the process; return what it died of by itself, None if it had to be killed."""
@@ -186,13 +190,19 @@ class CodecPool:
         self._lock = threading.Lock()
 
     def decode(self, codec: Codec, data: Codestream, rows: int, columns: int, components: int) -> Values:
-        """Decode in a process that is idle, or in another one if there is none."""
+        """Decode in a process that is idle, or in another one if there is none; if it dies, once more in another."""
         with self._slots:
-            process = self._take()
             try:
-                return process.decode(codec, data, rows, columns, components)
-            finally:
-                self._idle.append(process)
+                return self._decode(codec, data, rows, columns, components)
+            except (CrashError, MemoryError):  # it may have been killed, whatever the codestream is
+                return self._decode(codec, data, rows, columns, components)
+
+    def _decode(self, codec: Codec, data: Codestream, rows: int, columns: int, components: int) -> Values:
+        process = self._take()
+        try:
+            return process.decode(codec, data, rows, columns, components)
+        finally:
+            self._idle.append(process)
 
     def _take(self) -> CodecProcess:
         with self._lock:

@@ -62,6 +62,15 @@ def test_signed_pixels_and_transparency_are_refused_by_name() -> None:
 TILED = jpeg2000(noise(8, (90, 60)), no_jp2=True, tile_size=(32, 32))
 
 
+def test_a_missing_part_of_a_tile_is_refused() -> None:
+    """Where a tile is in parts, each of them is whole; decoders show what there is."""
+    stream = bytearray(jpeg2000(SHADES, no_jp2=True))
+    assert stream[stream.index(b"\xff\x90") + 11] == 1
+    stream[stream.index(b"\xff\x90") + 11] = 2
+    with pytest.raises(RadiographError, match="parts of a tile lack"):
+        decode(bytes(stream))
+
+
 @pytest.mark.parametrize("tile", range(6))
 def test_a_missing_tile_is_refused(tile: int) -> None:
     assert decode(TILED).pixels.shape == (90, 60)

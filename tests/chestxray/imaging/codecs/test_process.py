@@ -14,7 +14,7 @@ import pytest
 
 from chestxray.imaging.codecs import process as codec_process
 from chestxray.imaging.codecs import worker as codec_worker
-from chestxray.imaging.codecs.process import CodecError, CodecPool
+from chestxray.imaging.codecs.process import CodecError, CodecPool, CodecProcess
 from chestxray.imaging.radiograph import RadiographError
 from tests.dicom_files import encoded
 from tests.repository import TOP
@@ -83,9 +83,9 @@ def peak(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-def test_a_crash_costs_the_file_and_not_the_next(pool: CodecPool, number: signal.Signals) -> None:
-    """While it is idle it costs nothing at all."""
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGKILL])
+def test_the_death_of_a_process_costs_no_file(pool: CodecPool, number: signal.Signals) -> None:
+    """Neither while it is idle nor at work: the file is decoded in another one."""
     assert decoded(pool)
     (first,) = pids(pool)
     os.kill(first, number)
@@ -99,9 +99,23 @@ def test_a_crash_costs_the_file_and_not_the_next(pool: CodecPool, number: signal
         time.sleep(0.2)  # it has been asked
         os.kill(second, number)
         os.kill(second, signal.SIGCONT)
+        assert waits.result()
+    assert second not in pids(pool)
+
+
+def test_a_codestream_that_crashes_two_processes_is_damaged(pool: CodecPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    died: list[int] = []
+
+    def crash(process: CodecProcess, *_: object) -> None:
+        died.append(process.pid)
+        os.kill(process.pid, signal.SIGSEGV)
+        raise process._died()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CodecProcess, "decode", crash)
         with pytest.raises(CodecError, match="crashed"):
-            waits.result()
-    assert decoded(pool)
+            decoded(pool)
+    assert len(set(died)) == 2 and decoded(pool)
 
 
 def test_a_process_that_says_nothing_is_given_up(pool: CodecPool, monkeypatch: pytest.MonkeyPatch) -> None:
