@@ -39,7 +39,7 @@ RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 NOISE = bytes(np.random.default_rng(0).integers(255, size=512, dtype=np.uint8))
 """Entropy-coded data of no meaning."""
 
-Pixels = npt.NDArray[Any]
+Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _jpeg(segments: list[tuple[int, bytes]], restarts: bool, scans: list[tuple[i
     return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans), tuple(segments))
 
 
-def check_complete(data: bytes, pixels: Pixels, decode: Callable[[bytes], Pixels]) -> None:
+def check_complete(data: bytes, pixels: Values, decode: Callable[[bytes], Values]) -> None:
     """Refuse a codestream whose last rows are libjpeg's grey, since it ends before they do.
 
     Where data end too early, libjpeg gives mid grey up to the last pixel. If that is what the last pixel is, or if the

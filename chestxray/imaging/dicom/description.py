@@ -17,6 +17,7 @@ WHOLE = (
     "PixelRepresentation", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit",
 )  # fmt: skip
+"""Read in this order: PixelRepresentation first, which says whether words such as PixelPaddingValue are signed."""
 WORDS = (
     "SOPClassUID", "Modality", "PhotometricInterpretation", "PresentationLUTShape", "VOILUTFunction",
     "PresentationIntentType", "BodyPartExamined", "ViewPosition", "PatientOrientation", "SeriesDescription",
@@ -56,7 +57,7 @@ class Elements(SimpleNamespace):
         return getattr(self, name, default)
 
 
-def described(
+def read_elements(
     raw: Mapping[str, RawDataElement | DataElement], class_of_meta: str, compressed: bool
 ) -> tuple[Elements, tuple[Check, ...]]:
     """Read the elements, and fill in what is left out and has one meaning.

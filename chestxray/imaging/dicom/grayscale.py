@@ -33,7 +33,7 @@ def grey_levels(stored: Values, elements: Elements) -> tuple[Pixels, tuple[Check
 
     Args:
         stored: uint8 or uint16, rows × columns: as many bits as are stored, in two's complement if they are signed.
-        elements: of the header, as `chestxray.imaging.dicom.description.described` reads them.
+        elements: of the header, as `chestxray.imaging.dicom.description.read_elements` reads them.
 
     Returns:
         uint8, of the shape of `stored`; 0 is black. What is doubtful of it.
@@ -46,14 +46,14 @@ def grey_levels(stored: Values, elements: Elements) -> tuple[Pixels, tuple[Check
     codes = np.arange(1 << bits)
     values = codes - ((codes & (1 << bits - 1)) << 1) if elements.PixelRepresentation else codes
     padding = _padding(values, elements)
-    meanings = _meanings(values, elements, checks)
-    levels = _looked_up_levels(meanings, elements, checks)
+    modality_values = _modality_values(values, elements, checks)
+    levels = _looked_up_levels(modality_values, elements, checks)
     if levels is None:
-        levels = _windowed_levels(meanings, elements, checks)
+        levels = _windowed_levels(modality_values, elements, checks)
     if levels is None:
-        levels = _spread(meanings, meanings.min(), meanings.max()) if bits <= 8 else None
+        levels = _spread(modality_values, modality_values.min(), modality_values.max()) if bits <= 8 else None
     if levels is None:
-        levels = _full_range(meanings, stored, padding)
+        levels = _full_range(modality_values, stored, padding)
         message = (
             "The file names no window or look-up table that can be used: black and white were set by its pixels, from"
             " the 0.1st to the 99.9th percentile."
@@ -79,7 +79,7 @@ def _padding(values: npt.NDArray[np.intp], elements: Elements) -> npt.NDArray[np
     return np.asarray((values >= min(first, last)) & (values <= max(first, last)), bool)
 
 
-def _meanings(values: npt.NDArray[np.intp], elements: Elements, checks: list[Check]) -> Doubles:
+def _modality_values(values: npt.NDArray[np.intp], elements: Elements, checks: list[Check]) -> Doubles:
     """Apply the modality LUT or the rescale."""
     plain = values.astype(np.float64)
     table = _table(elements, "ModalityLUTSequence")
@@ -151,12 +151,12 @@ def _entries(
     return words.view(np.uint8) if bits == 8 and len(words) < count else words
 
 
-def _looked_up_levels(meanings: Doubles, elements: Elements, checks: list[Check]) -> Doubles | None:
+def _looked_up_levels(modality_values: Doubles, elements: Elements, checks: list[Check]) -> Doubles | None:
     """Apply the first VOI LUT; returns 0–255, or None if there is none."""
     table = _table(elements, "VOILUTSequence")
     if table is None:
         return None
-    entries, bits, largest = _looked_up(meanings, table)
+    entries, bits, largest = _looked_up(modality_values, table)
     needed = largest.bit_length()
     if needed < bits:
         message = (
@@ -170,7 +170,7 @@ def _looked_up_levels(meanings: Doubles, elements: Elements, checks: list[Check]
     return entries * (255 / ((1 << max(bits, needed)) - 1))
 
 
-def _windowed_levels(meanings: Doubles, elements: Elements, checks: list[Check]) -> Doubles | None:
+def _windowed_levels(modality_values: Doubles, elements: Elements, checks: list[Check]) -> Doubles | None:
     """Apply the first window (C.11.2.1.2, C.11.2.1.3); returns 0–255, or None if there is none that can be used."""
     center, width = elements.get("WindowCenter"), elements.get("WindowWidth")
     if center is None and width is None:
@@ -188,10 +188,10 @@ def _windowed_levels(meanings: Doubles, elements: Elements, checks: list[Check])
     center, width = (float(center), float(width)) if exact else (center - 0.5, width - 1.0)
     with np.errstate(over="ignore"):  # far from a narrow window
         if function == "SIGMOID":
-            return np.asarray(255 / (1 + np.exp(-4 * (meanings - center) / width)), np.float64)
+            return np.asarray(255 / (1 + np.exp(-4 * (modality_values - center) / width)), np.float64)
         if width == 0:
-            return np.where(meanings > center, 255.0, 0.0)
-        return np.asarray(np.clip((meanings - center) / width + 0.5, 0, 1) * 255, np.float64)
+            return np.where(modality_values > center, 255.0, 0.0)
+        return np.asarray(np.clip((modality_values - center) / width + 0.5, 0, 1) * 255, np.float64)
 
 
 def _inverse(elements: Elements, checks: list[Check]) -> bool:
@@ -213,18 +213,18 @@ def _inverse(elements: Elements, checks: list[Check]) -> bool:
     return bool(shape == "INVERSE")
 
 
-def _full_range(meanings: Doubles, stored: Values, padding: npt.NDArray[np.bool_]) -> Doubles:
+def _full_range(modality_values: Doubles, stored: Values, padding: npt.NDArray[np.bool_]) -> Doubles:
     """Spread the pixels' own range over 0–255, outliers and padding left out."""
-    counts = cv2.calcHist([stored], [0], None, [len(meanings)], [0, len(meanings)]).ravel()
+    counts = cv2.calcHist([stored], [0], None, [len(modality_values)], [0, len(modality_values)]).ravel()
     counts[padding] = 0
-    order = np.argsort(meanings, kind="stable")
+    order = np.argsort(modality_values, kind="stable")
     below = np.cumsum(counts[order], dtype=np.float64)
     if not below[-1]:
-        return np.zeros(len(meanings))
-    low, high = meanings[order][np.searchsorted(below, np.array([OUTLIERS, 1 - OUTLIERS]) * below[-1])]
-    return _spread(meanings, low, high)
+        return np.zeros(len(modality_values))
+    low, high = modality_values[order][np.searchsorted(below, np.array([OUTLIERS, 1 - OUTLIERS]) * below[-1])]
+    return _spread(modality_values, low, high)
 
 
-def _spread(meanings: Doubles, low: float, high: float) -> Doubles:
+def _spread(modality_values: Doubles, low: float, high: float) -> Doubles:
     with np.errstate(over="ignore"):
-        return np.asarray(np.clip((meanings - low) / max(high - low, SMALLEST), 0, 1) * 255, np.float64)
+        return np.asarray(np.clip((modality_values - low) / max(high - low, SMALLEST), 0, 1) * 255, np.float64)

@@ -28,7 +28,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, Elements, described
+from chestxray.imaging.dicom.description import CODES, REAL, TABLES, WHOLE, WORDS, Elements, read_elements
 from chestxray.imaging.dicom.numbers import texts
 from chestxray.imaging.dicom.recognition import encoding_of, first_element
 from chestxray.imaging.radiograph import Check, RadiographError
@@ -120,7 +120,7 @@ class DicomFile:
     """The header of a DICOM file, and where its pixel data are.
 
     Attributes:
-        elements: those of `WANTED` that the file has, as `chestxray.imaging.dicom.description.described` reads them.
+        elements: those of `WANTED` that the file has, as `description.read_elements` reads them.
         syntax: transfer syntax.
         pixel_vr: value representation of the pixel data, None if implicit.
         length: of the pixel data in bytes, as the file has it; `UNDEFINED` if they are items, with a codestream inside.
@@ -247,7 +247,7 @@ def _read_elements(stream: BoundedStream, data: bytes, syntax: UID, origin: str)
         raise RadiographError("PixelData is absent, or the file is truncated before it", "not-a-radiograph")
     if found.tag != PIXEL_DATA:
         raise RadiographError("PixelData is absent; pixels of whole numbers are accepted", "not-a-radiograph")
-    elements, checks = described(_opened(raw), origin, syntax.is_encapsulated and syntax != RLELossless)
+    elements, checks = read_elements(_opened(raw), origin, syntax.is_encapsulated and syntax != RLELossless)
     offset = stream.tell() + (8 if found.vr is None else 12)
     return DicomFile(elements, syntax, found.vr, found.length, data, offset, checks)
 

@@ -20,7 +20,7 @@ def header_checks(elements: Elements) -> tuple[Check, ...]:
     """Return what the header says against a frontal radiograph of the chest that is meant to be looked at.
 
     Args:
-        elements: of the header, as `chestxray.imaging.dicom.description.described` reads them.
+        elements: of the header, as `chestxray.imaging.dicom.description.read_elements` reads them.
     """
     found = (
         _body_part(elements),
@@ -39,8 +39,14 @@ def view_of(elements: Elements) -> str | None:
 
 def orientation_of(elements: Elements) -> str | None:
     """Return the directions of the patient that rows and columns run to, such as "L\\F"; None if none are named."""
-    given = [str(value)[:1] for value in elements.get("PatientOrientation", ())]
-    return "\\".join(given) if len(given) == 2 and set(given) <= OPPOSITE.keys() else None
+    row, column = _directions(elements)
+    return f"{row}\\{column}" if {row, column} <= OPPOSITE.keys() else None
+
+
+def _directions(elements: Elements) -> tuple[str, str]:
+    """Return the first letters of the directions of rows and columns; further ones say that a patient was turned."""
+    given = elements.get("PatientOrientation", ())
+    return (str(given[0])[:1], str(given[1])[:1]) if len(given) == 2 else ("", "")
 
 
 def upright(pixels: Pixels, elements: Elements) -> tuple[Pixels, tuple[Check, ...]]:
@@ -56,14 +62,14 @@ def upright(pixels: Pixels, elements: Elements) -> tuple[Pixels, tuple[Check, ..
     given = elements.get("PatientOrientation")
     if given is None:
         return pixels, ()
-    row, column = [str(value)[:1] for value in given] if len(given) == 2 else ("", "")
+    row, column = _directions(elements)
     axes = {frozenset({letter, OPPOSITE.get(letter, "")}) for letter in (row, column)}
     frontal = axes == {frozenset("LR"), frozenset("HF")}
     if not frontal:
         return pixels, (_not_frontal(row, column, elements),)
+    checks = [] if tuple(given)[:2] == ("L", "F") else [_turned(row, column)]
     if row in "HF":
         pixels, row, column = np.asarray(cv2.transpose(pixels), np.uint8), column, row
-    checks = [] if tuple(given)[:2] == ("L", "F") else [_turned(given)]
     if row == "R":
         pixels = pixels[:, ::-1]
     if column == "H":
@@ -71,16 +77,15 @@ def upright(pixels: Pixels, elements: Elements) -> tuple[Pixels, tuple[Check, ..
     return np.ascontiguousarray(pixels), tuple(checks)
 
 
-def _turned(given: list[str]) -> Check:
-    letters = tuple(str(value)[:1] for value in given)
-    if letters == ("L", "F"):
+def _turned(row: str, column: str) -> Check:
+    if (row, column) == ("L", "F"):
         message = "PatientOrientation says that the patient was turned a little; L\\F is a frontal view."
-    elif letters == ("R", "F"):
+    elif (row, column) == ("R", "F"):
         message = (
             "PatientOrientation is R\\F: the image was mirrored, so that its rows run to the patient's left (L\\F)."
         )
     else:
-        message = f"PatientOrientation is {letters[0]}\\{letters[1]}: the image was turned upright (L\\F)."
+        message = f"PatientOrientation is {row}\\{column}: the image was turned upright (L\\F)."
     return Check("patient-orientation", "warned", message)
 
 
@@ -150,7 +155,7 @@ def _description(elements: Elements) -> Check | None:
     """Check what people wrote, which may speak of other images of the series or study as well."""
     for name in DESCRIPTIONS:
         text = elements.get(name, "")
-        seen, parts = views(text, alone=False), body_parts(text, alone=False)
+        seen, parts = views(text, whole_value=False), body_parts(text, whole_value=False)
         if seen & {"lateral", "oblique", "decubitus"} and "frontal" not in seen:
             message = f"{name} speaks of a view that is not frontal; frontal views, PA and AP, are accepted."
             return Check("series-description", "warned", message)

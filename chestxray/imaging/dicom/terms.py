@@ -25,8 +25,9 @@ OTHER = re.compile(
     r"(HAND|WRIST|FINGER|THUMB|FOREARM|ELBOW|UPPERARM|HUMERUS|SHOULDER|SCAPULA|CLAVICLE|HIP|HIPJOINT|FEMUR|THIGH|KNEE"
     r"|PATELLA|LEG|LOWERLEG|TIBIA|FIBULA|CALF|ANKLE|FOOT|FEET|TOE|HEEL|HEAD|SKULL|ORBIT|NOSE|MANDIBLE|MAXILLA|JAW|TEETH"
     r"|TOOTH|NECK|SPINE|KIDNEY|BLADDER|BREAST|EXTREMITY|LIMB|JOINT|EYE|EAR)S?"
-    r"|[CTLS]{1,3}SPINE|(CERVICAL|THORACIC|LUMBAR|SACRAL)SPINE|RADIUS|ULNA|ACROMIO\w*|SCAPHOID|NAVICULAR|ABD|\w*ABDOM\w*|ADDOME|KUB|PELVI[SC]|CALCANEUS|FACIAL\w*|SINUS(ES)?"
-    r"|NASAL|TMJ?|DENTAL|PANORAMIC|CERVICAL|LUMBAR|SACRUM|COCCYX|SACROILIAC|STOMACH|COLON|BOWEL|LIVER|UTERUS|BRAIN|ZYGOMA"
+    r"|[CTLS]{1,3}SPINE|(CERVICAL|THORACIC|LUMBAR|SACRAL)SPINE|RADIUS|ULNA|ACROMIO\w*|SCAPHOID|NAVICULAR"
+    r"|ABD|\w*ABDOM\w*|ADDOME|KUB|PELVI[SC]|CALCANEUS|FACIAL\w*"
+    r"|SINUS(ES)?|NASAL|TMJ?|DENTAL|PANORAMIC|CERVICAL|LUMBAR|SACRUM|COCCYX|SACROILIAC|STOMACH|COLON|BOWEL|LIVER|UTERUS|BRAIN|ZYGOMA"
     r"|MASTOIDS?|EXTREMITIES|CRANIUM"
     # German
     r"|HANDGELENK\w*|ELLENBOGEN\w*|SCHULTER\w*|OBERARM\w*|UNTERARM\w*|KNIE\w*|FUSS\w*|VORFUSS|\w*SPRUNGGELENK\w*"
@@ -109,23 +110,24 @@ def words_of(text: str) -> list[str]:
     return joined
 
 
-def body_parts(text: str, alone: bool = True) -> set[BodyPart]:
+def body_parts(text: str, whole_value: bool = True) -> set[BodyPart]:
     """Return what parts of the body a text names; nothing if it says nothing.
 
     Args:
         text: upper case, without accents.
-        alone: whether it is the value of an element for the part of the body; in other texts unknown words say nothing.
+        whole_value: whether it is the value of an element for the part of the body; in other texts unknown words say
+            nothing.
     """
     words = [word for word in words_of(text) if word not in SILENT]
     found: set[BodyPart] = set()
-    for word in [*words, "".join(words)] if alone else words:
+    for word in [*words, "".join(words)] if whole_value else words:
         if CHEST.fullmatch(word):
             found.add("chest")
         if NEAR.fullmatch(word):
             found.add("near")
-        if OTHER.fullmatch(word) or (alone and word in OTHER_ALONE) or (CHEST.fullmatch(word) and "ABDO" in word):
+        if OTHER.fullmatch(word) or (whole_value and word in OTHER_ALONE) or (CHEST.fullmatch(word) and "ABDO" in word):
             found.add("other")
-    return found or ({"unknown"} if words and alone else set())
+    return found or ({"unknown"} if words and whole_value else set())
 
 
 def body_part_of_code(code: str, meaning: str) -> set[BodyPart]:
@@ -137,12 +139,12 @@ def body_part_of_code(code: str, meaning: str) -> set[BodyPart]:
     return {"other"} if code in OTHER_CODES else body_parts(meaning)
 
 
-def views(text: str, alone: bool = True) -> set[View]:
+def views(text: str, whole_value: bool = True) -> set[View]:
     """Return what views a text names; nothing if it says nothing.
 
     Args:
         text: upper case, without accents.
-        alone: whether it is the value of an element for the view; in other texts unknown words say nothing.
+        whole_value: whether it is the value of an element for the view; in other texts unknown words say nothing.
     """
     words = [word for word in words_of(text) if word not in SILENT]
     candidates = [*words, "".join(words)]
@@ -153,9 +155,9 @@ def views(text: str, alone: bool = True) -> set[View]:
         found.add("frontal")
     if any(OBLIQUE.fullmatch(word) for word in candidates):
         found.add("oblique")
-    elif any(LATERAL.fullmatch(word) or (alone and word in LATERAL_ALONE) for word in candidates):
+    elif any(LATERAL.fullmatch(word) or (whole_value and word in LATERAL_ALONE) for word in candidates):
         found.add("lateral")
-    return found or ({"unknown"} if words and alone else set())
+    return found or ({"unknown"} if words and whole_value else set())
 
 
 def view_of_code(code: str, meaning: str) -> set[View]:
