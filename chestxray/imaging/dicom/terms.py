@@ -28,9 +28,9 @@ OTHER = re.compile(
     r"|[CTLS]{1,3}SPINE|(CERVICAL|THORACIC|LUMBAR|SACRAL)SPINE|RADIUS|ULNA|ACROMIO\w*|SCAPHOID|NAVICULAR"
     r"|ABD|\w*ABDOM\w*|ADDOME|KUB|PELVI[SC]|CALCANEUS|FACIAL\w*"
     r"|SINUS(ES)?|NASAL|TMJ?|DENTAL|PANORAMIC|CERVICAL|LUMBAR|SACRUM|COCCYX|SACROILIAC|STOMACH|COLON|BOWEL|LIVER|UTERUS|BRAIN|ZYGOMA"
-    r"|MASTOIDS?|EXTREMITIES|CRANIUM"
+    r"|MASTOIDS?|EXTREMITIES|CRANIUM|CLAVICULA|(FORE|MID|HIND)FOOT|HALLUX|CALCIS|THORACOLUMBAR|LUMBOSACRAL|MAMM[AO]\w*|BONEAGE"
     # German
-    r"|HANDGELENK\w*|ELLENBOGEN\w*|SCHULTER\w*|OBERARM\w*|UNTERARM\w*|KNIE\w*|FUSS\w*|VORFUSS|\w*SPRUNGGELENK\w*"
+    r"|HAE?NDE|HANDGELENK\w*|ELLENBOGEN\w*|SCHULTER\w*|OBERARM\w*|UNTERARM\w*|KNIE\w*|FUSS\w*|VORFUSS|\w*SPRUNGGELENK\w*"
     r"|OBERSCHENKEL\w*|UNTERSCHENKEL\w*|HUE?FT\w*|BECKEN\w*|SCHAE?DEL\w*|KOPF|WIRBELSAE?ULE|\w*WIRBELSAE?ULE|[HBL]WS|BAUCH"
     r"|ZEHEN?|DAUMEN|\w*KIEFER|NNH"
     # French, Spanish, Italian, Portuguese, Dutch
@@ -38,7 +38,7 @@ OTHER = re.compile(
     r"|MANOS?|MUNECA|CODO|HOMBRO|CADERA|RODILLAS?|TOBILLO|PIE|CRANEO|COLUMNA|DEDOS?|CABEZA|PIERNA|BRAZO|ANTEBRAZO"
     r"|POLSO|GOMITO|SPALLA|ANCA|BACINO|GINOCCHIO|CAVIGLIA|PIEDE|CRANIO|RACHIDE|COLONNA|DITO"
     r"|MAO|PUNHO|COTOVELO|OMBRO|QUADRIL|JOELHO|TORNOZELO|BACIA|COLUNA|PERNA|BRACO"
-    r"|POLS|ELLEBOOG|SCHOUDER|HEUP|BEKKEN|ENKEL|VOET|SCHEDEL|BUIK|\w*КИСТ[ИЬ]|\w*КОЛЕН\w*|\w*ТАЗ"
+    r"|POLS|ELLEBOOG|SCHOUDER|HEUP|BEKKEN|ENKEL|VOET|SCHEDEL|BUIK|KOLANO|\w*КИСТ[ИЬ]|\w*КОЛЕН\w*|\w*ТАЗ"
 )
 OTHER_ALONE = frozenset({"MAIN", "FACE", "ARM", "BACK"})
 """Parts of the body where the element says nothing else; in a sentence they have other meanings."""
@@ -65,9 +65,13 @@ POSTURE = r"(ERECT|SUPINE|SITTING|STANDING|UPRIGHT|PORTABLE|MOBILE|CHEST|THORAX|
 PA = re.compile(rf"(CHEST|THORAX)?PA{POSTURE}|POSTERO?I?O?R?(TO)?ANTERIO\w*|后前位?|後前位?")
 AP = re.compile(rf"(CHEST|THORAX)?AP{POSTURE}|ANTERO?I?O?R?(TO)?POSTERIO\w*|前后位?|前後位?")
 FRONTAL = re.compile(r"FRONTAL[EI]?|FACE|\w*ПРЯМ\w*|正位|正面")
+SIDES = ("LEFT", "RIGHT", "BOTH", "LT", "RT", "L", "R")
+TAILS = (*SIDES, "PA", "AP", "LAT", "LATERAL", "VIEW", "XRAY")
+"""What people write together with a part of the body, before and after it."""
+
 SIDE = r"(L|R|LT|RT|LEFT|RIGHT)?"
 LATERAL = re.compile(
-    rf"{SIDE}LAT(S|ERAL(E|ES|IS|A|AA?L)?)?{SIDE}|LATERAAL|LATERO\w*|LL|SEITLICH\w*|SEITENAUFNAHME|PROFIL|PERFIL|ZIJDELINGS|DWARS"
+    rf"(CHEST|THORAX)?{SIDE}LAT(S|ERAL(E|ES|IS|A|AA?L)?)?{SIDE}(VIEW|ERECT|CHEST|THORAX)?|SIDEVIEW|LATERAAL|LATERO\w*|LL|SEITL(ICH\w*)?|SEITENAUFNAHME|PROFIL|PERFIL|ZIJDELINGS|DWARS"
     r"|BOCZN[AE]|\w*БОКОВ\w*|侧位|側位|側面"
 )
 LATERAL_ALONE = frozenset({"RL", "ML", "LM", "SAGITTAL", "PROFILE", "SEITE"})
@@ -125,9 +129,16 @@ def body_parts(text: str, whole_value: bool = True) -> set[BodyPart]:
             found.add("chest")
         if NEAR.fullmatch(word):
             found.add("near")
-        if OTHER.fullmatch(word) or (whole_value and word in OTHER_ALONE) or (CHEST.fullmatch(word) and "ABDO" in word):
+        other = any(map(OTHER.fullmatch, _bare(word) if whole_value else {word}))
+        if other or (whole_value and word in OTHER_ALONE) or (CHEST.fullmatch(word) and "ABDO" in word):
             found.add("other")
     return found or ({"unknown"} if words and whole_value else set())
+
+
+def _bare(word: str) -> set[str]:
+    """Return a word without the side before it and the side or view after it, as in RHAND and HANDPA; and as it is."""
+    heads = {word, *(word.removeprefix(side) for side in SIDES)}
+    return heads | {head.removesuffix(tail) for head in heads for tail in TAILS}
 
 
 def body_part_of_code(code: str, meaning: str) -> set[BodyPart]:
