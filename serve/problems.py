@@ -29,7 +29,7 @@ KINDS = {
     "body-too-large": Kind(413, "The request is too large"),
     "too-slow": Kind(408, "The request took too long to arrive"),
     "image-too-large": Kind(413, "The image has too many pixels"),
-    "unsupported-format": Kind(415, "The file is neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM"),
+    "unsupported-format": Kind(415, "The format of the file is not supported"),
     "unreadable-image": Kind(422, "The image is truncated or damaged"),
     "not-a-radiograph": Kind(422, "The image is no frontal chest radiograph"),
     "overloaded": Kind(503, "The service is busy"),

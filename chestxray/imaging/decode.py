@@ -62,4 +62,4 @@ def _decoder_of(data: bytes) -> Callable[[bytes, int], Radiograph]:
     for signature, decode_still in STILLS.items():
         if data.startswith(signature):
             return decode_still
-    raise RadiographError("neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM", "unsupported-format")
+    raise RadiographError("neither PNG, JPEG, TIFF, JPEG 2000 nor DICOM; save it as one of these", "unsupported-format")
