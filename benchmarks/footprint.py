@@ -22,7 +22,7 @@ from tests.dicom_files import dicom
 
 BATCH = "/predict/batch"
 HEATMAPS = "?heatmaps=inline&heatmaps_for=all"
-CLIENTS = 8
+CLIENTS = 16
 FILES = 32
 WARM_UP = 20
 MEBIBYTE = 2**20
@@ -48,15 +48,15 @@ class Footprint:
         bare: resident in a process that imports the service's large libraries and runs the model once.
         warm: resident after the first predictions with 14 heatmaps.
         later: resident after many more.
-        sent: size of eight uploads together, each nearly as large as the service takes; batches are a little smaller.
-        uploads: peak above what was resident before, when these eight arrive at the same time as single files.
+        sent: size of sixteen uploads together, each nearly as large as the service takes; batches are a little smaller.
+        uploads: peak above what was resident before, when these sixteen arrive at the same time as single files.
         batches: the same, as batches of 32 files.
         short_batch: peak above what was resident before, of one batch of 2 files with 14 heatmaps each.
         long_batch: the same, of 32 files.
         long_answer: size of the answer to these.
-        peak: most that was resident while the eight arrived.
+        peak: most that was resident while the sixteen arrived.
         codecs: resident of the process for codecs after large compressed films; it is started by the first.
-        films: peak above what was resident before, with that process, when eight of these arrive together.
+        films: peak above what was resident before, with that process, when sixteen of these arrive together.
         film: size of one as stored values.
     """
 
