@@ -18,7 +18,7 @@ COPIES = 4
 """Of each image. Those that are identical are decoded before they are rejected."""
 
 PREPARE = """
-import os, sys, tempfile, time
+import contextlib, os, sys, tempfile, time
 from pathlib import Path
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1]) or None])
 from chestxray.datasets.prepare import prepare_batch
@@ -27,7 +27,8 @@ params = load_params().prepare.model_copy(update={"max_rejected": 0.99, "test": 
 for line in sys.stdin:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        prepare_batch(Path(line.strip()), Path(folder, "batch"), params)
+        with contextlib.redirect_stdout(sys.stderr):
+            prepare_batch(Path(line.strip()), Path(folder, "batch"), params)
         print(time.perf_counter() - started, flush=True)
 """
 """Prepares each batch of the standard input on so many cores, all if 0, and prints the seconds."""
