@@ -13,8 +13,8 @@ from chestxray.batch_layout import TABLE
 from chestxray.datasets.batch import read_batch
 from chestxray.imaging.decode import decode
 
-ROUNDS = 9
-COPIES = 4
+ROUNDS = 5
+COPIES = 48
 """Of each image. Those that are identical are decoded before they are rejected."""
 
 PREPARE = """

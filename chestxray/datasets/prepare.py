@@ -30,6 +30,8 @@ from chestxray.tracking.progress import progress
 MAX_FILE_BYTES = 100_000_000
 IMAGES_IN_FLIGHT = 256
 """How many images may be in work, or wait for their turn to be written."""
+THREADS_PER_CORE = 3
+"""Some work while others wait for the process for codecs. See docs/decisions/thread-pool.md."""
 VIEW_CHECKS = frozenset({"view-position", "patient-orientation"})
 """Of a DICOM header; what they refuse is no damage of a batch."""
 KINDS_SHOWN = 5
@@ -37,7 +39,7 @@ KINDS_SHOWN = 5
 MOST = 0.5
 """Of a batch; where more is at fault it was not understood, and a higher limit would hide that."""
 KEPT_BLOCK = 30_000_000
-"""Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/prepare.md."""
+"""Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/thread-pool.md."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -158,7 +160,8 @@ def _decode_all(
     rejected: list[tuple[str, str]] = []
     images: Sequence[str] = batch.studies["image"].tolist()
     set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
-    decoded = parallel_map(partial(_decode, params=params), map(batch.paths.__getitem__, images), IMAGES_IN_FLIGHT)
+    paths = map(batch.paths.__getitem__, images)
+    decoded = parallel_map(partial(_decode, params=params), paths, IMAGES_IN_FLIGHT, THREADS_PER_CORE)
     for image, result in progress(zip(images, decoded, strict=True), f"decoding {name}", len(images)):
         if isinstance(result, str):
             rejected.append((image, result))

@@ -148,7 +148,7 @@ def _decode_plain(png: PngChunks, codec: Codec) -> Grey:
     if png.depth == 16:
         return _from_deep(png, np.asarray(values, np.uint16))
     levels = np.asarray(values, np.uint8)
-    return Grey(levels) if png.colour == GREY else still.from_colour(levels)
+    return Grey(levels) if levels.ndim == 2 else still.from_colour(levels)
 
 
 def _decode_any(png: PngChunks) -> Grey:

@@ -16,29 +16,33 @@ R = TypeVar("R")
 
 
 @cache
-def thread_pool() -> ThreadPoolExecutor:
-    """Return the one pool of the process, a thread a core, never shut down (see docs/decisions/thread-pool.md)."""
-    return ThreadPoolExecutor(os.cpu_count())
+def thread_pool(threads_per_core: int) -> ThreadPoolExecutor:
+    """Return the one pool of its size in the process, never shut down (see docs/decisions/thread-pool.md)."""
+    return ThreadPoolExecutor(threads_per_core * (os.cpu_count() or 1))
 
 
-def parallel_map(function: Callable[[T], R], items: Iterable[T], in_flight: int) -> Iterator[R]:
+def parallel_map(
+    function: Callable[[T], R], items: Iterable[T], in_flight: int, threads_per_core: int = 1
+) -> Iterator[R]:
     """Yield the results in the order of the items, working at most `in_flight` items ahead of the consumer.
 
     Args:
         function: called in threads; it must not call this function, whose threads might all wait for each other.
         items: taken one by one, in the consumer's thread.
         in_flight: how many may be in work or wait for the consumer.
+        threads_per_core: more than one where the function waits for other processes.
 
     Raises:
         Exception: the first that `function` raises, in the order of the items; what has not begun is left undone.
     """
+    pool = thread_pool(threads_per_core)
     remaining = iter(items)
     futures = deque[Future[R]]()
     try:
-        futures.extend(thread_pool().submit(function, item) for item in itertools.islice(remaining, in_flight))
+        futures.extend(pool.submit(function, item) for item in itertools.islice(remaining, in_flight))
         while futures:
             yield futures.popleft().result()
-            futures.extend(thread_pool().submit(function, item) for item in itertools.islice(remaining, 1))
+            futures.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
     finally:
         for future in futures:
             future.cancel()

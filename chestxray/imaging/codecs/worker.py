@@ -85,7 +85,7 @@ def _codecs() -> dict[str, Decoder]:
     from kornia_rs.io import decode_image_png_u8, decode_image_png_u16  # noqa: PLC0415
 
     def png(decode: Callable[..., npt.NDArray[Any]], mode: str) -> Decoder:
-        return lambda data: decode(bytes(data), struct.unpack_from(">LL", data, 16)[::-1], mode)[..., :3]
+        return lambda data: _least(decode(bytes(data), struct.unpack_from(">LL", data, 16)[::-1], mode))
 
     def opaque(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return pixels if pixels.ndim == 2 else pixels[..., : 1 if pixels.shape[2] == 2 else 3]
@@ -102,6 +102,14 @@ def _codecs() -> dict[str, Decoder]:
         "png-rgba": png(decode_image_png_u8, "rgba"),
         "png-any-16": lambda data: opaque(png_decode(data)),
     }
+
+
+def _least(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return grey alone of pixels whose colours are grey, and no transparency: it is the way out that costs."""
+    if pixels.shape[2] < 3:
+        return pixels[..., 0]
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return red if np.array_equal(red, green) and np.array_equal(green, blue) else pixels[..., :3]
 
 
 def _lower_rights() -> None:
