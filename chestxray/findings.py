@@ -74,8 +74,12 @@ MAX_FINDINGS = 200
 """The most that a model may have."""
 MAX_NAME = 100
 """Characters of a finding's name."""
-RESERVED = ("mean", "micro", "macro", "weighted")
-"""What tables call averages over findings."""
+RESERVED = (
+    "mean", "micro", "macro", "weighted",
+    "batch", "image", "patient", "age", "sex", "view", "split", "side", "content_hash", "width",
+    "height", "synthetic", "row",
+)  # fmt: skip
+"""What tables call averages over findings, and their columns about a study."""
 
 
 def check_findings(names: Sequence[str]) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def check_findings(names: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         ValueError: no names or more than `MAX_FINDINGS`, or one that is empty, longer than `MAX_NAME`, not printable,
-            there twice, or one of `RESERVED`; the text gives its place.
+            there twice, or one of `RESERVED` in any case; the text gives its place.
     """
     if not 1 <= len(names) <= MAX_FINDINGS:
         raise ValueError(f"a model has 1 to {MAX_FINDINGS} findings, got {len(names)}")
@@ -98,8 +102,9 @@ def check_findings(names: Sequence[str]) -> tuple[str, ...]:
             )
         if name in names[:place]:
             raise ValueError(f"finding {place + 1} of {len(names)} has the name of an earlier one")
-        if name in RESERVED:
-            raise ValueError(f"finding {place + 1} of {len(names)} is called {name}, as an average over findings is")
+        if name.casefold() in RESERVED:
+            taken = name.casefold()
+            raise ValueError(f"finding {place + 1} of {len(names)} is called {taken}, as a column of the tables is")
     return tuple(names)
 
 

@@ -1,7 +1,7 @@
 """Read and check `params.yaml`, all the numbers that a person may turn, before any work begins.
 
-A key that is not in the file is an error: nothing has a default but how the table of a batch is read. No logic that
-changes results is here, since stages depend on the values and not on this module.
+A key that is not in the file is an error: nothing has a default but a finding, and how the table of a batch is read. No
+logic that changes results is here, since stages depend on the values and not on this module.
 """
 
 import json
@@ -13,11 +13,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     WrapValidator,
     field_serializer,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -25,12 +27,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from chestxray.errors import UserError
+from chestxray.findings import FINDINGS, NO_FINDING, SYNONYMS, Vocabulary, check_findings, fold
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+FINDING_NAME = "named with letters, digits, spaces, _ and -, a letter or digit first"
 BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
@@ -93,6 +97,63 @@ class Section(BaseModel):
     """A part of `params.yaml`: immutable, and a key that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FindingParams(Section):
+    """A finding that the model learns.
+
+    Attributes:
+        title: for people.
+        synonyms: other names that tables give it; case, spaces, `_` and `-` make no difference.
+        sign: which of NIH's findings draws it in phantoms; none can't be drawn, and is unlabelled there.
+    """
+
+    title: Annotated[str, Field(min_length=1, max_length=100)]
+    synonyms: tuple[str, ...]
+    sign: str | None
+
+    @field_validator("sign")
+    @classmethod
+    def _can_be_drawn(cls, sign: str | None) -> str | None:
+        if sign is not None and sign not in FINDINGS:
+            raise ValueError(f"must be null or one of {', '.join(FINDINGS)}")
+        return sign
+
+
+def _all_of_a_finding(findings: Any) -> Any:
+    """Fill in what an entry leaves out: for NIH's findings the usual synonyms, and their own sign."""
+    if not isinstance(findings, dict):
+        return findings
+    filled = {}
+    for name, given in findings.items():
+        if not isinstance(name, str):
+            raise ValueError(f"YAML reads the name {name!r} as something else than text: quote it")
+        usual = {
+            "title": name.replace("_", " "),
+            "synonyms": SYNONYMS.get(name, ()),
+            "sign": name if name in FINDINGS else None,
+        }
+        filled[name] = usual | given if isinstance(given, dict) else usual if given is None else given
+    return filled
+
+
+def _findings_apart(findings: dict[str, FindingParams]) -> dict[str, FindingParams]:
+    """Check that no two findings can be taken for one another."""
+    check_findings(list(findings))
+    Vocabulary({name: finding.synonyms for name, finding in findings.items()})
+    signs: dict[str, str] = {}
+    for name, finding in findings.items():
+        if fold(name) == fold(NO_FINDING):
+            raise ValueError(f"{name} is what tables say of a radiograph without findings: take another name")
+        if finding.sign is not None and signs.setdefault(finding.sign, name) != name:
+            raise ValueError(f"{signs[finding.sign]} and {name} are both drawn by {finding.sign}: give one sign: null")
+    return findings
+
+
+FindingName = Annotated[str, _matching(r"[^\W_][\w -]*", FINDING_NAME)]
+Findings = Annotated[
+    dict[FindingName, FindingParams], BeforeValidator(_all_of_a_finding), AfterValidator(_findings_apart)
+]
 
 
 class ReadingParams(Section):
@@ -283,6 +344,7 @@ class RegisterParams(Section):
 class Params(Section):
     """The whole of `params.yaml`."""
 
+    findings: Findings
     batches: Annotated[dict[BatchName, BatchParams], Field(min_length=1)]
     phantom: PhantomParams
     prepare: PrepareParams
@@ -295,6 +357,11 @@ class Params(Section):
     evaluate: EvaluateParams
     gradcam: GradcamParams
     register_: Annotated[RegisterParams, Field(alias="register")]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The findings, and by what names tables call them."""
+        return Vocabulary({name: finding.synonyms for name, finding in self.findings.items()})
 
     def batch(self, name: str) -> BatchParams:
         """Return one of the batches; a name that is not listed is a ParamsError."""

@@ -129,3 +129,39 @@ def test_labels_of_a_table_are_a_value_and_no_keys_of_what_is_logged(tmp_path: P
     assert params.batches["phantom"].labels == {"Fluid (left), 50 %": "Effusion", "x": None}
     logged = params.model_dump(mode="json")["batches"]["phantom"]["labels"]
     assert logged == '{"Fluid (left), 50 %": "Effusion", "x": null}'
+
+
+def with_findings(tmp_path: Path, findings: Any) -> Path:
+    params: Any = YAML(typ="safe").load(SHIPPED)
+    params["findings"] = findings
+    YAML().dump(params, tmp_path / "params.yaml")
+    return tmp_path / "params.yaml"
+
+
+def test_a_finding_without_an_entry_has_the_usual_names_and_its_own_sign(tmp_path: Path) -> None:
+    own = load_params(with_findings(tmp_path, {"Tuberculosis": {"synonyms": ["TB"]}, "Effusion": None}))
+    assert own.findings["Effusion"].sign == "Effusion"
+    assert own.findings["Tuberculosis"].sign is None
+    assert own.vocabulary.findings == ("Tuberculosis", "Effusion")
+    assert own.vocabulary.find("tb") == "Tuberculosis"
+    assert own.vocabulary.find("Pleural Effusion") == "Effusion"
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        ({}, "1 to 200 findings"),
+        ({"../x": None}, "findings.../x: must be named with letters"),
+        ({"No finding": None}, "without findings: take another name"),
+        ({"Row": None}, "is called row, as a column"),
+        ({"A": {"synonyms": ["fluid"]}, "B": {"synonyms": ["Fluid"]}}, "is a name of both A and B"),
+        ({"A": {"sign": "Effusion"}, "Effusion": None}, "A and Effusion are both drawn by Effusion"),
+        ({"A": {"sign": "Tuberculosis"}}, "findings.A.sign: must be null or one of Atelectasis"),
+        ({"A": {"syn": []}}, "findings.A.syn: is not known"),
+        ({True: None}, "quote it"),
+        (["A"], "findings"),
+    ],
+)
+def test_findings_that_can_be_taken_for_one_another_are_refused(tmp_path: Path, findings: Any, said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        load_params(with_findings(tmp_path, findings))
