@@ -50,6 +50,11 @@ class Dataset:
         return bool(self.studies["synthetic"].any())
 
     @property
+    def patients_known(self) -> bool:
+        """Whether every table names its patients; in a batch without, each image counts as one."""
+        return True
+
+    @property
     def kind(self) -> str:
         """Say what the images are: "synthetic phantoms" or "radiographs"."""
         return "synthetic phantoms" if self.synthetic else "radiographs"
