@@ -15,8 +15,8 @@ from scipy.special import stdtrit
 
 from chestxray.labels import Booleans, Floats
 from chestxray.metrics.jackknife import Spread
+from chestxray.metrics.proportion import LEVEL, wilson_interval
 
-LEVEL = 0.95
 ALIKE = 0.1
 """Least correlation of the images of a patient that is assumed: few patients can't show how alike theirs are."""
 HALVINGS = 50
@@ -62,23 +62,6 @@ class Cases:
         varies = (independent > 0) & (error > 0)
         seen = error**2 / np.where(varies, independent, 1)
         return np.where(varies, np.maximum(seen, least), self.most)
-
-
-def wilson_interval(share: npt.ArrayLike, cases: npt.ArrayLike, quantile: npt.ArrayLike) -> Ends:
-    """Compute Wilson's interval of a share (Journal of the American Statistical Association 22, 1927).
-
-    Args:
-        share: 0..1.
-        cases: independent ones that it is of, whole or not, above 0.
-        quantile: how many standard errors away its ends are.
-
-    Example:
-        >>> [round(float(end), 3) for end in wilson_interval(0.01, 200, 1.96)]
-        [0.003, 0.036]
-    """
-    p, n, q = (np.asarray(values, float) for values in (share, cases, quantile))
-    reach = q * np.sqrt(p * (1 - p) / n + (q / n) ** 2 / 4)
-    return (p + q**2 / n / 2 - reach) / (1 + q**2 / n), (p + q**2 / n / 2 + reach) / (1 + q**2 / n)
 
 
 def share_interval(spread: Spread, cases: Cases) -> Ends:

@@ -5,11 +5,12 @@ so it needs no seed, and no finding loses a class that has two patients.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from chestxray.errors import UserError
 from chestxray.labels import Floats, Weights, drawn_once
 from chestxray.tracking.progress import progress
 
@@ -37,9 +38,19 @@ class Spread(NamedTuple):
     error: Floats
     freedom: Floats
 
-    def at(self, place: int) -> "Spread":
-        """Return the spread of one finding."""
-        return Spread(*(np.asarray(values)[place] for values in self))
+
+def check_patients(patients: npt.ArrayLike, images: int) -> npt.NDArray[Any]:
+    """Check patient ids: `(n,)`, of at least two patients, since one alone says nothing of others.
+
+    Raises:
+        ValueError: another shape, or a single patient.
+    """
+    array = np.asarray(patients)
+    if array.shape != (images,):
+        raise ValueError(f"patients must be ({images},), one id an image; got {array.shape}")
+    if len(np.unique(array)) < 2:
+        raise UserError("an interval needs at least 2 patients, got only 1; give more patients")
+    return array
 
 
 def deletion_weights(patients: npt.ArrayLike) -> Iterator[Weights]:
@@ -60,21 +71,27 @@ def deletion_weights(patients: npt.ArrayLike) -> Iterator[Weights]:
         yield (patient % groups != rows[:, None]).astype(np.int32)
 
 
-def jackknife(statistics: Callable[[Weights], dict[str, Floats]], patients: npt.ArrayLike) -> dict[str, Spread]:
-    """Compute statistics of the sample, and their spread over patients.
+def leave_out(
+    statistics: Callable[[Weights], dict[str, Floats]], patients: npt.ArrayLike
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Compute statistics of the sample, and of each sample without a patient.
 
     Args:
         statistics: of each row of weights `(b, n)`: name → `(b, …)`.
         patients: `(n,)` ids of at least two patients.
 
     Returns:
-        Name → arrays `(…)`; NaN where a statistic does not exist without some patient.
+        Name → `(…)` of the sample, and name → `(g, …)`; NaN where a statistic does not exist without some patient.
     """
-    point = statistics(drawn_once(len(np.asarray(patients))))
+    point = {name: values[0] for name, values in statistics(drawn_once(len(np.asarray(patients)))).items()}
     chunks = [statistics(weights) for weights in deletion_weights(patients)]
-    return {
-        name: spread(values[0], np.concatenate([chunk[name] for chunk in chunks])) for name, values in point.items()
-    }
+    return point, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in point}
+
+
+def jackknife(statistics: Callable[[Weights], dict[str, Floats]], patients: npt.ArrayLike) -> dict[str, Spread]:
+    """Compute statistics of the sample, and their spread over patients; see `leave_out` and `spread`."""
+    point, without = leave_out(statistics, patients)
+    return {name: spread(value, without[name]) for name, value in point.items()}
 
 
 def spread(value: Floats, without: Floats) -> Spread:
