@@ -32,8 +32,9 @@ from chestxray.inference.status import (
 )
 from chestxray.labels import LabelMasks, check_scorable, has_both_classes, label_masks, patients_by_class
 from chestxray.metrics.calibration_error import calibration_error
-from chestxray.metrics.ranking import DECIMALS
-from chestxray.metrics.report import evaluate
+from chestxray.metrics.confusion import confusion_matrices
+from chestxray.metrics.ranking import DECIMALS, curves
+from chestxray.metrics.report import classification_report, evaluate
 from chestxray.metrics.table import HEADLINES, Predictions
 from chestxray.params import EvaluateParams, Params
 
@@ -79,6 +80,23 @@ class Evaluation:
     def labels(self) -> LabelMasks:
         """Labels of the test images."""
         return label_masks(self.test.labels, self.test.findings)
+
+    def confusion(self) -> pd.DataFrame:
+        """Count right and wrong decisions on the test images, a row a learned finding."""
+        table = confusion_matrices(self.labels, self.decisions)
+        return table[has_decision(self.status)].reset_index(drop=True)
+
+    def curves(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Compute the ROC and precision-recall curves of the findings that have a number, on the test images."""
+        numberless = list(itertools.compress(self.test.findings, ~has_number(self.status)))
+        return curves(self.labels.hide(numberless), self.probabilities)
+
+    def report(self) -> pd.DataFrame:
+        """Tabulate a row a finding with its status, then the averages, on the test images; empty what is not known."""
+        cuts = np.where(has_decision(self.status), self.thresholds, np.nan)
+        table = classification_report(self.labels, self.decisions, cuts, self.metrics["test"])
+        table.insert(1, "status", pd.Series(self.status))
+        return table
 
     def test_logits(self) -> pd.DataFrame:
         """Tabulate the logits of the test images by content hash and finding."""
