@@ -14,7 +14,7 @@ from chestxray.errors import UserError
 from chestxray.labels import Floats, Weights, drawn_once
 from chestxray.tracking.progress import progress
 
-GROUPS = 2000
+GROUPS = 500
 """Samples at most: of more patients, groups of equal number are left out, which bounds the time."""
 CHUNK = 60_000
 """Weights held at once, in numbers: bounds the memory, whatever the number of patients.

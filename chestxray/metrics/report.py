@@ -1,7 +1,7 @@
 """Report how good a classifier is on a set of images, and how sure that is."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.labels import (
+    Booleans,
     Floats,
     LabelMasks,
     check_decisions,
@@ -71,7 +72,7 @@ def evaluate(
     """
     people = check_patients(patients, len(labels))
     scored = int(check_scorable(labels).sum())
-    averaged = patients_by_class(labels, people).min(axis=0) >= min_positives
+    averaged = averaged_findings(labels, people, min_positives)
     sample = Sample(labels, Predictions(labels.findings, probabilities, decisions, ranked_only), averaged=averaged)
     counts = {
         "n": len(labels),
@@ -79,25 +80,45 @@ def evaluate(
         "findings_scored": scored,
         "findings_averaged": int(averaged.sum()),
     }
-    with_interval = tuple(metric for metric in REPORTED if metric.interval is not None)
-    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(labels))).items()}
-    spreads = jackknife(lambda weights: sample.scores(with_interval, weights), people)
-    values: dict[str, Any] = {}
-    for metric in REPORTED:
-        named = {metric.name: point[metric.name]}
-        if metric.interval is not None:
-            ends = metric.ends(spreads[metric.name], sample, people, min_positives)
-            known = averaged if metric.by_finding else True
-            named |= {
-                f"{metric.name}_ci_{end}": np.where(known, at, np.nan) for end, at in zip(ENDS, ends, strict=True)
-            }
-        values |= {name: _by_finding(metric, each, labels.findings) for name, each in named.items()}
+    by_finding = {metric.name for metric in REPORTED if metric.by_finding}
+    values = {
+        name: dict(zip(labels.findings, each, strict=True)) if _stem(name) in by_finding else float(each)
+        for name, each in estimates(sample, REPORTED, people, min_positives).items()
+    }
     return dict(_finite({**counts, **_at_operating_points(sample), **values}))
 
 
-def _by_finding(metric: Metric, values: Floats, findings: tuple[str, ...]) -> Any:
-    """Name values by finding, if the metric has one for each."""
-    return dict(zip(findings, values, strict=True)) if metric.by_finding else float(values)
+def averaged_findings(labels: LabelMasks, patients: npt.NDArray[Any], min_positives: int) -> Booleans:
+    """Return which findings have an interval, and a part in means: `(k,)`, by their patients of either class."""
+    return np.asarray(patients_by_class(labels, patients).min(axis=0) >= min_positives)
+
+
+def estimates(
+    sample: Sample, metrics: Sequence[Metric], patients: npt.NDArray[Any], min_positives: int
+) -> dict[str, Floats]:
+    """Compute metrics, and `<metric>_ci_low` and `_ci_high` of those with an interval: arrays `(k,)`, or one number.
+
+    NaN is what does not exist: a figure without both classes or decisions; an interval of fewer than `min_positives`
+    patients of a class, and any interval where no finding has so many.
+    """
+    with_interval = tuple(metric for metric in metrics if metric.interval is not None)
+    point = sample.scores(tuple(metrics), drawn_once(len(sample.labels)))
+    spreads = jackknife(lambda weights: sample.scores(with_interval, weights), patients) if with_interval else {}
+    values = {}
+    for metric in metrics:
+        values[metric.name] = point[metric.name][0]
+        if metric.interval is not None:
+            known = sample.averaged if metric.by_finding else sample.averaged.any()
+            ends = metric.ends(spreads[metric.name], sample, patients, min_positives)
+            values |= {
+                f"{metric.name}_ci_{end}": np.where(known, at, np.nan) for end, at in zip(ENDS, ends, strict=True)
+            }
+    return values
+
+
+def _stem(name: str) -> str:
+    """Return the metric that a value, or the end of an interval, is of."""
+    return name.removesuffix("_ci_low").removesuffix("_ci_high")
 
 
 def _at_operating_points(sample: Sample) -> dict[str, Any]:

@@ -236,10 +236,6 @@ def _decided_positive(sample: Sample) -> tuple[Booleans, ...]:
     return (sample.decisions & sample.labels.labelled,)
 
 
-def _decided_negative(sample: Sample) -> tuple[Booleans, ...]:
-    return (~sample.decisions & sample.labels.labelled,)
-
-
 def _present_or_decided(sample: Sample) -> tuple[Booleans, ...]:
     return (sample.labels.present | (sample.decisions & sample.labels.labelled),)
 
@@ -262,7 +258,8 @@ METRICS = (
     Metric(
         "precision", "positive predictive value", _positive_predictive_value, True, share_interval, _decided_positive
     ),
-    Metric("npv", "negative predictive value", _negative_predictive_value, True, share_interval, _decided_negative),
+    # No interval: docs/decisions/intervals.md
+    Metric("npv", "negative predictive value", _negative_predictive_value, by_finding=True),
     # metrics.json uses this name for the mean.
     Metric(
         "calibration_error",
@@ -284,14 +281,17 @@ HEADLINES = tuple(metric for metric in METRICS if metric.interval is not None an
 
 
 def headline(metrics: Mapping[str, Any], name: str) -> str:
-    """Say a headline metric as figures and tables do, such as "mean AUROC 0.903 (95 % interval 0.878 to 0.925)".
+    """Say a mean over findings as figures do: "mean AUROC of 12 findings 0.903 (95 % interval 0.878 to 0.925)".
+
+    Without a finding that has enough patients: "mean AUROC of all findings 0.903 (no interval: too few patients)".
 
     Args:
         metrics: as `report.evaluate` gives them.
-        name: of one of `HEADLINES`.
+        name: of one of `HEADLINES` that is a mean.
     """
     (metric,) = (each for each in HEADLINES if each.name == name)
-    value = metrics[name]
-    low = metrics[f"{name}_ci_low"]
-    high = metrics[f"{name}_ci_high"]
-    return f"{metric.title} {value:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    if name not in metrics:
+        return f"{metric.title} of all findings {metrics[f'{name}_of_all']:.3f} (no interval: too few patients)"
+    low, high = (metrics[f"{name}_ci_{end}"] for end in ("low", "high"))
+    findings = f"{metrics['findings_averaged']} findings" if metrics["findings_averaged"] > 1 else "1 finding"
+    return f"{metric.title} of {findings} {metrics[name]:.3f} (95 % interval {low:.3f} to {high:.3f})"

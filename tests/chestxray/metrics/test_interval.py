@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtri, stdtrit
 
 from chestxray.metrics.interval import (
+    LEAST_SHARE,
     Cases,
     auroc_interval,
     auroc_variance,
@@ -78,12 +79,14 @@ def test_a_bias_moves_the_interval_which_still_holds_the_figure():
     lower = share_interval(known(0.3, 0.07, bias=0.05), cases)
     assert lower[0] < plain[0] and lower[1] < plain[1]
     assert share_interval(known(0.3, 0.07, bias=0.3), cases)[1] >= 0.3
-    assert mean_interval(known(0.3, 0.01, bias=0.2))[1] == 0.3
+    sure, corrected = mean_interval(known(0.3, 0.03)), mean_interval(known(0.3, 0.03, bias=0.04))
+    assert corrected[0] < sure[0] and corrected[1] > 0.3
+    assert corrected[1] - corrected[0] == pytest.approx((sure[1] - sure[0]) * 5 / 3, rel=0.05)
 
 
 def test_an_auroc_is_where_chance_explains_it():
     low, high = (end[0] for end in auroc_interval(known(0.8, 0.05, 30), independent(20), independent(80)))
-    effect = max(1, 0.05**2 / auroc_variance(0.8, 20, 80))
+    effect = max(LEAST_SHARE, 0.05**2 / auroc_variance(0.8, 20, 80))
     for end in (low, high):
         away = abs(0.8 - end) / np.sqrt(effect * auroc_variance(end, 20, 80))
         assert away == pytest.approx(float(student(19)), rel=1e-6)
