@@ -40,9 +40,9 @@ class Difference(NamedTuple):
     challenger: float
     difference: float
     standard_error: float
-    freedom: float
     low: float
     high: float
+    freedom: float
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _difference(old: Any, new: Any, without: Floats, freedom: int, level: float)
     degrees = max(1.0, min(freedom, float(found.freedom)))
     reach = float(stdtrit(degrees, 1 - level)) * error
     gain = float(new - old)
-    return Difference(float(old), float(new), gain, error, degrees, gain - reach, gain + reach)
+    return Difference(float(old), float(new), gain, error, gain - reach, gain + reach, degrees)
 
 
 def _standing(auroc: Difference, voters: int, policy: GateParams) -> Standing:
