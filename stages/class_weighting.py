@@ -27,7 +27,7 @@ def main() -> None:
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
         weights = class_weights(dataset.split("train").labels, params.class_weighting)
         write_json(Path("reports/class_weights.json"), weights)
-        rejected = pd.concat([*(pd.read_csv(folder / REJECTED, dtype=str) for folder in prepared), dataset.known])
+        rejected = pd.concat([*(pd.read_csv(each.prepared / REJECTED, dtype=str) for each in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)
         run.log_metrics(weights)
 
