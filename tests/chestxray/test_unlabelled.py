@@ -188,10 +188,10 @@ def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytes
     labels[60:, MASS] = UNLABELLED
     labels[:, HERNIA] = UNLABELLED
     with caplog.at_level(logging.WARNING):
-        rows = class_weights(labels, ClassWeightingParams(power=1.0, cap=50.0))
+        rows = class_weights(labels, FINDINGS, ClassWeightingParams(power=1.0, cap=50.0))
     assert rows["Mass"] == {"n": 60, "positives": 20, "prevalence": 0.333333, "weight": 2.0}
     assert rows["Edema"] == {"n": 100, "positives": 20, "prevalence": 0.2, "weight": 4.0}
-    assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 1.0}
+    assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 0.0}
     assert "Hernia has no positives among the 0 training images that label it" in caplog.text
 
 

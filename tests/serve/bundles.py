@@ -41,7 +41,7 @@ def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """A bundle whose weights go by `seed`; `changes` are made to its card."""
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(TORCHVISION, alpha=ALPHA, input_size=INPUT_SIZE)
-    model = classifier_graph(random_weights(seed), config, SIZE).SerializeToString()
+    model = classifier_graph(random_weights(seed), config, SIZE, FINDINGS).SerializeToString()
     (folder / MODEL).write_bytes(model)
     network = OnnxModel(model)
     card = Card(
