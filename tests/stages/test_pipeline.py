@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from dvc.repo import Repo
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -249,12 +248,8 @@ def test_of_two_repros_in_one_clone_the_second_says_that_the_first_is_at_work(ma
     assert clone.repro("prepare@phantom") == []
     client = MlflowClient(f"sqlite:///{clone.top / '.mlflow' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("chest-xray").experiment_id])
-    assert sorted(run.data.tags.get("chestxray.stage", "") for run in runs) == [
-        "",
-        "decode@phantom",
-        "phantom",
-        "prepare@phantom",
-    ]
+    stages = sorted(run.data.tags.get("chestxray.stage", "") for run in runs)
+    assert stages == ["", "decode@phantom", "phantom", "prepare@phantom"]
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
@@ -304,11 +299,6 @@ CHANGES: dict[str, set[str]] = {
 """A module that is changed, and the stages that are out of date then."""
 
 
-def out_of_date(clone: Clone) -> set[str]:
-    """The stages that `dvc status` names."""
-    return {address.rpartition(":")[2] for address in Repo(str(clone.top)).status()}
-
-
 @contextmanager
 def changed(path: Path, text: str) -> Iterator[None]:
     """A file with another text, for a while."""
@@ -326,7 +316,7 @@ def test_a_change_in_a_package_is_a_change_for_the_stages_that_import_it(history
     for module, stages in CHANGES.items():
         path = history.clone.top / "chestxray" / module
         with changed(path, f"{path.read_text()}\n# a comment\n"):
-            assert out_of_date(history.clone) == stages, module
+            assert history.clone.out_of_date() == stages, module
 
 
 def test_a_needless_run_ends_where_the_outputs_are_equal(history: History) -> None:
@@ -334,7 +324,7 @@ def test_a_needless_run_ends_where_the_outputs_are_equal(history: History) -> No
     with changed(path, f"{path.read_text()}\n# a comment\n"):
         assert history.clone.repro() == ["decode@phantom"]
     history.clone.repro()
-    assert out_of_date(history.clone) == set()
+    assert history.clone.out_of_date() == set()
 
 
 def test_what_is_left_of_a_batch_that_is_listed_no_more_trains_nothing_again(history: History) -> None:
@@ -342,13 +332,13 @@ def test_what_is_left_of_a_batch_that_is_listed_no_more_trains_nothing_again(his
     for stage in ("decoded", "prepared", "features"):
         shutil.copytree(data / stage / "phantom", data / stage / "earlier")
     shutil.copy(data / "splits/phantom.parquet", data / "splits/earlier.parquet")
-    assert out_of_date(history.clone) == {"digests@prepared", "digests@features"}
+    assert history.clone.out_of_date() == {"digests@prepared", "digests@features"}
     assert sorted(history.clone.repro()) == ["digests@features", "digests@prepared"]
     for stage in ("decoded", "prepared", "features"):
         shutil.rmtree(data / stage / "earlier")
     (data / "splits/earlier.parquet").unlink()
     history.clone.repro()
-    assert out_of_date(history.clone) == set()
+    assert history.clone.out_of_date() == set()
 
 
 def test_what_is_recorded_and_shown_changes_no_output(history: History) -> None:
@@ -366,4 +356,4 @@ def test_what_is_recorded_and_shown_changes_no_output(history: History) -> None:
         for stage in ALL[:-1]:
             name, _, batch = stage.partition("@")
             history.clone.run("python", "-m", f"stages.{name}", *([batch] if batch else []))
-        assert out_of_date(history.clone) == set()
+        assert history.clone.out_of_date() == set()
