@@ -15,7 +15,8 @@ from benchmarks.prefix import compare_prefix
 from benchmarks.recipes import Bench, Scores, Stopwatch, compare_recipes, deal, sample
 from benchmarks.table import Row, publish
 from chestxray.datasets.batch import read_batch
-from chestxray.datasets.dataset import Dataset, load_dataset
+from chestxray.datasets.dataset import BatchFolders, Dataset, load_dataset
+from chestxray.datasets.decode import decode_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.labels import label_masks
@@ -84,11 +85,15 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     if params.fine_tune.from_layer == "input":
         raise SystemExit("fine_tune.from_layer is input: nothing is cached that could be compared; name a block")
     with watch("prepare"):
-        prepare_batch(options.data, scratch / "batch", params.prepare)
-    whole = load_dataset([scratch / "batch"])
+        folders = BatchFolders("batch", scratch)
+        decode_batch(options.data, folders.decoded, params.prepare.size)
+        prepare_batch(options.data, folders, params.prepare, params.vocabulary)
+    whole = load_dataset([folders])
     dataset = sample(whole, options.studies)
     watch.seconds["prepare"] *= len(dataset.studies) / len(whole.studies)
-    bench = Bench(params, load_weights(params.backbone), read_batch(options.data).paths, scratch, watch)
+    bench = Bench(
+        params, load_weights(params.backbone), read_batch(options.data, params.vocabulary).paths, scratch, watch
+    )
     folds = [deal(dataset, fold, options.folds) for fold in range(options.folds)]
     ranks = compare_recipes(bench, folds)
     tested = Dataset(pd.concat([fold.split("test").studies for fold in folds], ignore_index=True), whole.images)

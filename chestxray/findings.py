@@ -6,7 +6,7 @@ extended to 14 findings by the authors with the release of ChestX-ray14.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 FINDINGS: tuple[str, ...] = (
@@ -75,7 +75,8 @@ MAX_FINDINGS = 200
 MAX_NAME = 100
 """Characters of a finding's name."""
 STUDY_COLUMNS = (
-    "batch", "image", "patient", "age", "sex", "view", "split", "side", "content_hash", "width", "height", "synthetic",
+    "batch", "image", "patient", "age", "sex", "view", "split", "content_hash", "width", "height",
+    "synthetic", "patient_known",
     "row",
 )  # fmt: skip
 """Columns about a study in prepared tables, in any of their forms; every other column is a finding."""
@@ -120,9 +121,11 @@ class Vocabulary:
 
     Attributes:
         synonyms: other names of each finding; its keys are the findings, in the order of every array.
+        signs: the finding that each of NIH's draws in phantoms; what the others draw there has no label.
     """
 
     synonyms: Mapping[str, tuple[str, ...]]
+    signs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that no name stands for two findings.
@@ -150,5 +153,5 @@ class Vocabulary:
         return self._meant.get(fold(name))
 
 
-NIH_VOCABULARY = Vocabulary(SYNONYMS)
+NIH_VOCABULARY = Vocabulary(SYNONYMS, {finding: finding for finding in FINDINGS})
 """The 14 findings, as the data sets of the field call them."""

@@ -358,7 +358,8 @@ class Params(Section):
     @property
     def vocabulary(self) -> Vocabulary:
         """The findings, and by what names tables call them."""
-        return Vocabulary({name: finding.synonyms for name, finding in self.findings.items()})
+        signs = {finding.sign: name for name, finding in self.findings.items() if finding.sign}
+        return Vocabulary({name: finding.synonyms for name, finding in self.findings.items()}, signs)
 
     def batch(self, name: str) -> BatchParams:
         """Return one of the batches; a name that is not listed is a ParamsError."""

@@ -134,6 +134,7 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
         show_detected(answer)
         finding, shown = show_controls(data, answer, test)
         st.html(findings_table(answer.findings))
+        explain_missing_results(answer.findings)
     _, png = cv2.imencode(".png", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     label = f"Radiograph with the Grad-CAM heat of {title_with_result(finding)}"
     scale = "The colours of this and of the detected findings have one scale."
@@ -142,7 +143,7 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
 
 
 def show_detected(answer: Prediction) -> None:
-    """Say in words what is detected, and of which findings that can't be said."""
+    """Say in words what is detected, of the findings that are decided on."""
     detected = [finding for finding in answer.findings if finding.positive]
     decided = sum(finding.positive is not None for finding in answer.findings)
     findings = "finding" if decided == 1 else "findings"
@@ -156,11 +157,15 @@ def show_detected(answer: Prediction) -> None:
     else:
         st.header("Nothing is decided", anchor=False)
         st.markdown("No finding was learned from enough patients. That does **not** mean that the chest is healthy.")
+
+
+def explain_missing_results(findings: list[Finding]) -> None:
+    """Say under the table why some findings have a score only, or nothing."""
     for word, why in (
         (SCORE_ONLY, "too few patients to learn it or to check it, therefore no probability and no decision"),
         (NOT_LEARNED, "the model never saw images both with and without it"),
     ):
-        titles = [plain(finding.title) for finding in answer.findings if result(finding) == word]
+        titles = [plain(finding.title) for finding in findings if result(finding) == word]
         if titles:
             listed = ", ".join(titles[:LISTED]) + (f" and {len(titles) - LISTED} more" if len(titles) > LISTED else "")
             st.caption(f"{word[0].upper()}{word[1:]} – {why}: {listed}.")

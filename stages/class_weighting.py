@@ -28,7 +28,7 @@ def main() -> None:
         weights = class_weights(dataset.split("train").labels, dataset.findings, params.class_weighting)
         check_ranked(dataset, learned(weights))
         write_json(Path("reports/class_weights.json"), weights)
-        rejected = pd.concat([*(pd.read_csv(folder / REJECTED, dtype=str) for folder in prepared), dataset.known])
+        rejected = pd.concat([*(pd.read_csv(each.prepared / REJECTED, dtype=str) for each in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)
         run.log_metrics(weights)
 

@@ -185,7 +185,8 @@ class Bundle:
             images: uint8 N × S × S × 1.
 
         Returns:
-            float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration).
+            float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration). All columns are
+            filled: what may be shown of a finding is said by `card.status`.
         """
         probabilities, maps, _ = self.predict_with_gate(images)
         return probabilities, maps

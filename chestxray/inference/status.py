@@ -1,4 +1,7 @@
-"""Say which findings a model has learned, by how many patients there were to learn them from and to check them on."""
+"""Say which findings a model has learned, by how many patients there were to learn them from and to check them on.
+
+See docs/decisions/finding-status.md.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -70,6 +70,7 @@ def dataset() -> Dataset:
     studies["image"] = [f"{row}.png" for row in range(60)]
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True
+    studies["patient_known"] = True
     return Dataset(studies, {"b": images})
 
 

@@ -10,8 +10,7 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 from chestxray.batch_layout import UNLABELLED_NOTICE
-from chestxray.datasets.dataset import Dataset, load_dataset, unlabelled_in
-from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.dataset import BatchFolders, Dataset, load_dataset, unlabelled_in
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.evaluate import evaluate_model
 from chestxray.evaluation.overlays import write_overlays
@@ -39,6 +38,7 @@ from chestxray.training.replay import replay_rows
 from tests.chestxray.conftest import EVALUATE, PARAMS
 from tests.chestxray.sample import masks, sample
 from tests.nih_batch import plain_batch
+from tests.prepared_batch import prepare
 
 MASS, HERNIA = FINDINGS.index("Mass"), FINDINGS.index("Hernia")
 OTHERS = [place for place in range(14) if place != MASS]
@@ -320,7 +320,8 @@ def test_flips_and_the_history_know_no_right_and_wrong_without_a_label(two: Data
 def test_the_notice_reaches_the_prepared_studies(tmp_path: Path) -> None:
     root = plain_batch(tmp_path / "root")
     (root / UNLABELLED_NOTICE).write_text("Hernia\n")
-    prepare_batch(root, tmp_path / "b", PARAMS.prepare)
-    dataset = load_dataset([tmp_path / "b"])
+    folders = BatchFolders("b", tmp_path)
+    prepare(root, folders, PARAMS.prepare)
+    dataset = load_dataset([folders])
     assert dataset.unlabelled == {"b": ("Hernia",)} and dataset.studies["Hernia"].dtype == np.int8
     assert (dataset.labels[:, HERNIA] == UNLABELLED).all() and set(dataset.labels[:, MASS]) == {0, 1}

@@ -11,6 +11,7 @@ from operator import getitem
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from tests.repository import TOP
@@ -54,6 +55,10 @@ class Clone:
     def repro(self, *arguments: str) -> list[str]:
         """`dvc repro`; returns the stages that ran."""
         return ran(self.run("dvc", "repro", *arguments).stdout)
+
+    def out_of_date(self) -> set[str]:
+        """The stages that `dvc status` names."""
+        return {address.rpartition(":")[2] for address in Repo(str(self.top)).status()}
 
     def turn(self, **sections: dict[str, object]) -> None:
         """Edits params.yaml."""
