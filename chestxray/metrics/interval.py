@@ -17,7 +17,7 @@ from chestxray.labels import Booleans, Floats
 from chestxray.metrics.jackknife import Spread
 from chestxray.metrics.proportion import LEVEL, wilson_interval
 
-ALIKE = 0.1
+ALIKE = 0.2
 """Least correlation of the images of a patient that is assumed: few patients can't show how alike theirs are."""
 LEAST_SHARE = 0.65
 """Least share of Hanley and McNeil's variance that is assumed: theirs is of exponential scores, more than most have."""

@@ -68,7 +68,7 @@ def test_images_that_are_copies_count_once():
 
 def test_the_design_effect_is_between_what_is_assumed_and_what_can_be():
     cases = Cases.count(np.ones((12, 1), bool), np.arange(3).repeat(4))
-    assert cases.design_effect(np.array([0.1]), np.array([0.01])) == pytest.approx(1.3)  # images as if independent
+    assert cases.design_effect(np.array([0.1]), np.array([0.01])) == pytest.approx(1.6)  # images as if independent
     assert cases.design_effect(np.array([0.2]), np.array([0.01])) == pytest.approx(4)
     assert cases.design_effect(np.array([0.0]), np.array([0.01])) == 4
 
