@@ -1,10 +1,11 @@
 """Find the files to score: those that are named, those of folders and patterns, and those that a table lists."""
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: Coll
         excluded: real paths of folders that are not searched, such as that of heatmaps.
 
     Raises:
-        UserError: a table has no such column or can't be read.
+        UserError: a table has no such column or can't be read; a pattern is none.
         OSError: a folder can't be read.
     """
     inputs = Inputs()
@@ -79,7 +80,7 @@ def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: Coll
         if os.path.lexists(path):
             named = [path]
         else:
-            named = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []  # noqa: PTH207 # ./ stays
+            named = _matches(path) if has_magic(path) else []
             inputs.missing += [] if named else [path]
         for name in named:
             found = _search(name, inputs.skipped, excluded) if Path(name).is_dir() else [name]
@@ -87,6 +88,27 @@ def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: Coll
     for table in tables:
         inputs.add(_listed(table, inputs.skipped))
     return inputs
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return the files and folders that match a pattern, sorted; hidden ones only if it has their dot.
+
+    Unlike that of the module `glob`, the `**` of a path follows no links, which may lead in circles.
+
+    Raises:
+        UserError: a `**` that is not a whole name.
+    """
+    path = Path(pattern)
+    dotted = [part for part in path.parts if part.startswith(".")]
+
+    def hidden(part: str) -> bool:
+        return part.startswith(HIDDEN) and not any(fnmatch(part, allowed) for allowed in dotted)
+
+    try:
+        found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        return sorted(str(each) for each in found if not any(map(hidden, each.parts)))
+    except ValueError as error:
+        raise UserError(f"{pattern!a} is no pattern: {error}") from None
 
 
 def _search(root: str, skipped: Counter[str], excluded: Collection[str]) -> list[str]:
