@@ -68,11 +68,7 @@ class Journal:
         self._file.seek(0)
         kept = end = 0
         for line, file in zip(self._file, files, strict=False):
-            try:
-                state, row = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n") or row[0] != file.given or state != file_state(file.path):
+            if not _is_row(line, file):
                 break
             kept += 1
             end += len(line)
@@ -99,3 +95,14 @@ class Journal:
     def remove(self) -> None:
         """Remove the folder, once its rows are elsewhere."""
         shutil.rmtree(self.folder)
+
+
+def _is_row(line: bytes, file: InputFile) -> bool:
+    """Return whether a line is the whole row of a file that has not changed since."""
+    try:
+        match json.loads(line):
+            case [state, [file.given, *_]]:
+                return line.endswith(b"\n") and state == file_state(file.path)
+    except ValueError:
+        pass
+    return False
