@@ -74,12 +74,13 @@ MAX_FINDINGS = 200
 """The most that a model may have."""
 MAX_NAME = 100
 """Characters of a finding's name."""
-RESERVED = (
-    "mean", "micro", "macro", "weighted",
-    "batch", "image", "patient", "age", "sex", "view", "split", "side", "content_hash", "width",
-    "height", "synthetic", "row",
+STUDY_COLUMNS = (
+    "batch", "image", "patient", "age", "sex", "view", "split", "side", "content_hash", "width", "height", "synthetic",
+    "row",
 )  # fmt: skip
-"""What tables call averages over findings, and their columns about a study."""
+"""Columns about a study in prepared tables, in any of their forms; every other column is a finding."""
+RESERVED = ("mean", "micro", "macro", "weighted", *STUDY_COLUMNS)
+"""Names that no finding can have: what tables call averages over findings, and their columns about a study."""
 
 
 def check_findings(names: Sequence[str]) -> tuple[str, ...]:

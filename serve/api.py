@@ -123,7 +123,7 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
     async def predict(
         request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
     ) -> Prediction:
-        """The 14 findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
+        """The findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
     @router.post("/predict/batch", openapi_extra=RADIOGRAPHS, response_model=BatchPrediction)

@@ -1,7 +1,7 @@
 """Open prepared batches as one data set: images as memory-mapped arrays, labels and patients as a table."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from chestxray.datasets.split import Split, check_split
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.findings import FINDINGS, STUDY_COLUMNS, UNLABELLED
 
 PREPARED = Path("data/prepared")
 """Where the stage `prepare` puts a folder for each batch."""
@@ -29,7 +29,7 @@ class Dataset:
     """One or more prepared batches.
 
     Attributes:
-        studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the 14 findings (int8),
+        studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the findings (int8 each),
             `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `synthetic`,
             and `row`, its place in the array of its batch.
         images: for each batch `(N, S, S)` uint8, memory-mapped.
@@ -50,14 +50,19 @@ class Dataset:
         return bool(self.studies["synthetic"].any())
 
     @property
+    def patients_known(self) -> bool:
+        """Whether every table names its patients; in a batch without, each image counts as one."""
+        return True
+
+    @property
     def kind(self) -> str:
         """Say what the images are: "synthetic phantoms" or "radiographs"."""
         return "synthetic phantoms" if self.synthetic else "radiographs"
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """Names of the columns of labels."""
-        return FINDINGS
+        """Names of the k columns of labels, in their order."""
+        return findings_of(self.studies)
 
     @property
     def labels(self) -> npt.NDArray[np.int8]:
@@ -77,9 +82,13 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the labels and decoded pixels of the images, in their order."""
-        rows = self.studies["content_hash"] + self.studies[list(FINDINGS)].astype(str).agg("".join, axis=1)
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        """SHA-256 of the labels and decoded pixels of the images, in their order, and of the findings' names.
+
+        NIH's 14 go unnamed: a benchmark that a `params.yaml` pins keeps the digest that it has always had.
+        """
+        names = [] if self.findings == FINDINGS else list(self.findings)
+        rows = self.studies["content_hash"] + self.studies[list(self.findings)].astype(str).agg("".join, axis=1)
+        return hashlib.sha256("\n".join([*names, *rows]).encode()).hexdigest()
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """Return one image, `(S, S)` uint8."""
@@ -94,9 +103,14 @@ class Dataset:
             yield np.stack([self.pixels(index) for index in range(start, stop)])[..., None]
 
 
+def findings_of(studies: pd.DataFrame) -> tuple[str, ...]:
+    """Return the findings of a table of studies: its columns that say nothing else about a study, in their order."""
+    return tuple(column for column in studies.columns if column not in STUDY_COLUMNS)
+
+
 def unlabelled_in(studies: pd.DataFrame) -> tuple[str, ...]:
     """Return the findings that none of the studies labels."""
-    return tuple(finding for finding in FINDINGS if (studies[finding] == UNLABELLED).all())
+    return tuple(finding for finding in findings_of(studies) if (studies[finding] == UNLABELLED).all())
 
 
 def label_cells(labels: "pd.Series[int]") -> "pd.Series[int]":
@@ -127,18 +141,37 @@ def load_dataset(prepared: Iterable[Path]) -> Dataset:
     An image found in several batches is kept from the first.
 
     Raises:
+        UserError: a batch is not prepared, or for other findings than the first one.
         SplitError: a patient or an identical image is in two splits.
     """
-    tables = []
+    tables = {}
     images = {}
     for folder in prepared:
         table = read_studies(folder)
-        tables.append(table.assign(batch=folder.name, row=np.arange(len(table))))
+        tables[folder.name] = table.assign(batch=folder.name, row=np.arange(len(table)))
         images[folder.name] = np.load(folder / IMAGES, mmap_mode="r")
-    studies = pd.concat(tables, ignore_index=True)
+    _check_findings(tables)
+    studies = pd.concat(tables.values(), ignore_index=True)
     check_split(studies)
     again = studies["content_hash"].duplicated()
     return Dataset(studies[~again].reset_index(drop=True), images, _list_known(studies, again))
+
+
+def _check_findings(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Check that prepared batches, each by its name, label the same findings in the same order."""
+    first, expected = next((batch, findings_of(table)) for batch, table in tables.items())
+    for batch, table in tables.items():
+        findings = findings_of(table)
+        strange = [place + 1 for place, finding in enumerate(findings) if table[finding].dtype != np.int8]
+        if strange or not findings:
+            what = f"no labels (int8) in column {strange[0]} of {len(findings)}" if strange else "no findings"
+            raise UserError(f"batch {batch} is prepared with {what}, as another version does it: run dvc repro")
+        if findings != expected:
+            differing = ", ".join(sorted(set(findings).symmetric_difference(expected)))
+            raise UserError(
+                f"batch {batch} is prepared for {len(findings)} findings, batch {first} for {len(expected)}, "
+                f"{f'not of both: {differing}' if differing else 'in another order'}: run dvc repro"
+            )
 
 
 def _list_known(studies: pd.DataFrame, again: "pd.Series[bool]") -> pd.DataFrame:

@@ -28,6 +28,7 @@ from chestxray.inference.predictions import (
     Rectangle,
     Timing,
 )
+from chestxray.inference.status import STATUSES, has_number
 
 OVERLAY_SIZE = 512
 """Longer side of an overlay, in pixels."""
@@ -68,11 +69,12 @@ def answer(
     start = time.perf_counter()
     findings = _findings(prediction, card)
     if options.heatmaps != "none":
-        explained = np.flatnonzero(prediction.decisions | (options.heatmaps_for == "all"))
+        wanted = has_number(card.status) if options.heatmaps_for == "all" else prediction.decisions
+        explained = np.flatnonzero(wanted)
         for place, heatmap in zip(explained, _heatmaps(prediction, explained, options, card, publish), strict=True):
             findings[place].heatmap = heatmap
     heatmap_seconds = time.perf_counter() - start
-    findings.sort(key=lambda finding: -finding.probability)
+    findings.sort(key=lambda finding: (STATUSES.index(finding.status), -(finding.number or 0.0)))
     return Prediction(
         request_id=request_id,
         model=model.info,
@@ -95,12 +97,23 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _findings(prediction: FilePrediction, card: Card) -> list[Finding]:
-    """Put the numbers of each finding together, in the order of the model."""
-    columns = zip(card.findings, prediction.probabilities, prediction.thresholds, prediction.decisions, strict=True)
-    return [
-        Finding(name=name, probability=float(probability), threshold=float(threshold), positive=bool(positive))
-        for name, probability, threshold, positive in columns
-    ]
+    """Put together what may be said of each finding by its status, in the order of the model."""
+    findings = []
+    for place, (name, title, status) in enumerate(zip(card.findings, card.titles, card.status, strict=True)):
+        number = float(prediction.probabilities[place])
+        decided = bool(prediction.decided[place])
+        findings.append(
+            Finding(
+                name=name,
+                title=title,
+                status=status,
+                probability=number if status == "learned" else None,
+                score=number if status == "insufficient" else None,
+                threshold=float(prediction.thresholds[place]) if decided else None,
+                positive=bool(prediction.decisions[place]) if decided else None,
+            )
+        )
+    return findings
 
 
 def _heatmaps(

@@ -118,6 +118,7 @@ def _ask_gate(
             challenger.predictions.at(part),
             test.patients[part],
             params.register_.gate,
+            params.evaluate.min_positives,
         ).to_dict()
     except UserError as error:
         return {"decision": "underpowered", "reason": f"The benchmark can't tell models apart: {error}."}

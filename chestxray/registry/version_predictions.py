@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.evaluation.evaluate import predictions_of_numbered
 from chestxray.evaluation.logits import IMAGES_AT_ONCE, logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import BundleError
 from chestxray.inference.decisions import decide
@@ -28,7 +29,8 @@ class VersionPredictions:
         version: its number.
         batches: that it was trained on.
         synthetic: whether these were phantoms.
-        predictions: for all test images and its own findings, N × k, by its own calibration and operating points.
+        predictions: for all test images and its own findings, less those that it has not learned, N × k, by its own
+            calibration and operating points.
     """
 
     version: int
@@ -73,7 +75,8 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
             if theirs != ours:
                 raise RegistryError(f"it was made with {name} {theirs}, this run has {ours}")
         probabilities = bundle.platt.probabilities(_logits(version, bundle.model, test, hashes))
-    predictions = Predictions(card.findings, probabilities, decide(probabilities, bundle.thresholds))
+    decisions = decide(probabilities, bundle.thresholds)
+    predictions = predictions_of_numbered(card.findings, probabilities, decisions, card.status)
     return VersionPredictions(version.number, trained_on, card.synthetic, predictions)
 
 

@@ -174,10 +174,8 @@ def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.
     assert one.champion["auroc"][MASS] == auroc(masks(labels[~LATE]), scores[~LATE])[MASS]
     for name, drawn in one.drawn.items():
         np.testing.assert_array_equal(drawn[:, OTHERS], whole.drawn[name][:, OTHERS])
-    policy = GateParams(
-        margin=0.01, finding_margin=0.05, min_positives=5, superiority=False, level=0.05, resamples=100, seed=0
-    )
-    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy)
+    policy = GateParams(margin=0.01, finding_margin=0.05, superiority=False, level=0.05, resamples=100, seed=0)
+    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy, 5)
     assert nowhere.standings[MASS] == "does not vote" and nowhere.positives[MASS] == 0
     assert nowhere.decision == "promote"
 
@@ -188,10 +186,10 @@ def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytes
     labels[60:, MASS] = UNLABELLED
     labels[:, HERNIA] = UNLABELLED
     with caplog.at_level(logging.WARNING):
-        rows = class_weights(labels, ClassWeightingParams(power=1.0, cap=50.0))
+        rows = class_weights(labels, FINDINGS, ClassWeightingParams(power=1.0, cap=50.0))
     assert rows["Mass"] == {"n": 60, "positives": 20, "prevalence": 0.333333, "weight": 2.0}
     assert rows["Edema"] == {"n": 100, "positives": 20, "prevalence": 0.2, "weight": 4.0}
-    assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 1.0}
+    assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 0.0}
     assert "Hernia has no positives among the 0 training images that label it" in caplog.text
 
 

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import write_weights
@@ -18,7 +19,7 @@ from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import PARAMS, SIZE, TINY, register_without
 from tests.chestxray.other_findings import with_findings
 
-TEST = Dataset(pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]}), {})
+TEST = Dataset(pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"], **dict.fromkeys(FINDINGS, 0)}), {})
 
 
 def test_a_version_that_fits_is_gone_on_from(

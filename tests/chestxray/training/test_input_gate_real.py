@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_images
 
 from chestxray.datasets.dataset import Dataset, load_dataset
 from chestxray.datasets.prepare import prepare_batch
+from chestxray.findings import FINDINGS
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.onnx_model import OnnxModel
@@ -53,7 +54,7 @@ def model(films: Dataset) -> OnnxModel:
     graph = features_graph(weights, config, None).SerializeToString()
     none = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
     gate = fit_gate(gate_features(films, graph, config.input_size, params), none, params).weights
-    return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, gate).SerializeToString())
+    return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, FINDINGS, gate).SerializeToString())
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
