@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 from chestxray.inference.bundle import Card
+from chestxray.inference.status import STATUSES, Status
 
 Kind = Literal["text", "number", "flag"]
 Value = str | float | bool | None
@@ -11,6 +12,8 @@ Row = list[Value]
 
 ERROR = "error"
 QUALITY = "quality"
+NUMBERS: dict[Status, str] = {"learned": "probability", "insufficient": "score"}
+"""What the number of a finding is called by its status; one that was not learned has none."""
 IDENTIFIERS = ("study_uid", "series_uid", "sop_instance_uid", "patient_id")
 
 
@@ -21,13 +24,8 @@ class Column(NamedTuple):
     kind: Kind
 
 
-def finding_statuses(card: Card) -> tuple[str, ...]:
-    """Return whether each finding was learned, in the order of the card."""
-    return ("learned",) * len(card.findings)
-
-
 def columns_of(card: Card, identifiers: bool, heatmaps: bool) -> list[Column]:
-    """Return the columns of the table that a model makes.
+    """Return the columns of the table that a model makes, those of findings that were not learned last.
 
     Only columns of findings have a colon before their last word, so that no name of a finding can be that of another
     column.
@@ -40,13 +38,10 @@ def columns_of(card: Card, identifiers: bool, heatmaps: bool) -> list[Column]:
     columns = [Column("path", "text")]
     columns += [Column(name, "text") for name in IDENTIFIERS if identifiers]
     columns += [Column(name, "text") for name in (ERROR, "error_message", QUALITY, "checks")]
-    for finding, status in zip(card.findings, finding_statuses(card), strict=True):
-        columns.append(Column(f"{finding}:{number_name(status)}", "number"))
+    by_status = sorted(zip(card.findings, card.status, strict=True), key=lambda each: STATUSES.index(each[1]))
+    for finding, status in by_status:
+        number = NUMBERS.get(status)
+        columns += [Column(f"{finding}:{number}", "number")] if number else []
         columns += [Column(f"{finding}:positive", "flag"), Column(f"{finding}:status", "text")]
-        columns += [Column(f"{finding}:heatmap", "text")] if heatmaps else []
+        columns += [Column(f"{finding}:heatmap", "text")] if heatmaps and number else []
     return [*columns, Column("model_sha256", "text"), Column("synthetic", "flag")]
-
-
-def number_name(status: str) -> str:
-    """Return what the number of a finding is called: a probability only where there was enough to learn it from."""
-    return "score" if status == "insufficient" else "probability"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from chestxray.imaging.radiograph import resize
-from chestxray.inference.answer import OPACITY, OVERLAY_SIZE
+from chestxray.inference.answer import OPACITY, overlay_frame
 from chestxray.inference.bundle import Card
 from chestxray.inference.heatmap import overlay_png
 from chestxray.inference.predict import FilePrediction
+from chestxray.inference.status import has_number
 from chestxray.system.files import atomic_write
 
 FILES_PER_FOLDER = 1000
@@ -26,7 +26,7 @@ class HeatmapFiles:
     Attributes:
         folder: as it was given; the paths in the table begin with it.
         run: names the folder below it that this run's heatmaps go to, so that runs don't mix.
-        of_all: whether all findings get one, or the positive ones.
+        of_all: whether all findings get one that have a number, or the positive ones.
     """
 
     folder: str
@@ -42,17 +42,13 @@ class HeatmapFiles:
         Raises:
             OSError: one can't be written.
         """
-        places = [int(place) for place in np.flatnonzero(prediction.decisions | self.of_all)]
-        maps = prediction.maps[..., places]
-        pixels = prediction.radiograph.pixels
-        covered = OVERLAY_SIZE * card.input_size // card.size
-        height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
-        full_scale = float(maps.max(initial=0.0))
+        wanted = has_number(card.status) if self.of_all else prediction.decisions
+        places = [int(place) for place in np.flatnonzero(wanted)]
+        pixels, covered, shape = overlay_frame(prediction.radiograph.pixels, card)
+        full_scale = float(prediction.maps[..., places].max(initial=0.0))
         paths: dict[int, str] = {}
         for place in places:
-            png = overlay_png(
-                resize(pixels, OVERLAY_SIZE), prediction.maps[..., place], covered, OPACITY, (height, width), full_scale
-            )
+            png = overlay_png(pixels, prediction.maps[..., place], covered, OPACITY, shape, full_scale)
             paths[place] = self._write(index, place, card.findings[place], png)
         return paths
 

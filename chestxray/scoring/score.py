@@ -5,13 +5,14 @@ import subprocess
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from chestxray.imaging.dicom.identifiers import read_identifiers
 from chestxray.imaging.quality import overall_verdict
 from chestxray.imaging.radiograph import MAX_PIXELS, Check, RadiographError
 from chestxray.inference.answer import Model
 from chestxray.inference.predict import FilePrediction, predict_file
-from chestxray.scoring.columns import IDENTIFIERS, Column, Row, Value, columns_of, finding_statuses
+from chestxray.scoring.columns import IDENTIFIERS, NUMBERS, Column, Row, Value, columns_of
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.regular_file import read_regular_file
@@ -38,14 +39,14 @@ class Scorer:
     identifiers: bool = False
     heatmaps: HeatmapFiles | None = None
 
-    @property
+    @cached_property
     def columns(self) -> list[Column]:
         """What the values of a row are."""
         return columns_of(self.model.bundle.card, self.identifiers, self.heatmaps is not None)
 
 
 def score_files(scorer: Scorer, files: Iterable[InputFile]) -> list[Row]:
-    """Score files one after another; of one file after the other, the same rows come out however they are divided.
+    """Score files one after another; the same rows come out however the files are divided.
 
     Args:
         scorer: the model, and what is asked of it.
@@ -95,12 +96,14 @@ def _checked(checks: Sequence[Check]) -> dict[str, Value]:
 
 
 def _findings(scorer: Scorer, file: InputFile, prediction: FilePrediction) -> dict[str, Value]:
-    """Return number and decision of each finding, and the heatmap of those that are positive or all."""
+    """Return number and decision of each finding, as far as its status allows them, and where its heatmap is."""
     card = scorer.model.bundle.card
     values: dict[str, Value] = {}
-    columns = zip(card.findings, prediction.probabilities, prediction.decisions, strict=True)
-    for finding, probability, decision in columns:
-        values |= {f"{finding}:probability": float(probability), f"{finding}:positive": bool(decision)}
+    for place, (finding, status) in enumerate(zip(card.findings, card.status, strict=True)):
+        if number := NUMBERS.get(status):
+            values[f"{finding}:{number}"] = float(prediction.probabilities[place])
+        if prediction.decided[place]:
+            values[f"{finding}:positive"] = bool(prediction.decisions[place])
     if scorer.heatmaps:
         drawn = scorer.heatmaps.draw(file.place, prediction, card)
         values |= {f"{card.findings[place]}:heatmap": path for place, path in drawn.items()}
@@ -110,6 +113,6 @@ def _findings(scorer: Scorer, file: InputFile, prediction: FilePrediction) -> di
 def _in_order(scorer: Scorer, row: dict[str, Value]) -> Row:
     """Return the values as the columns stand, with what is the same in all rows."""
     card = scorer.model.bundle.card
-    row |= {f"{name}:status": status for name, status in zip(card.findings, finding_statuses(card), strict=True)}
+    row |= {f"{name}:status": status for name, status in zip(card.findings, card.status, strict=True)}
     row |= {"model_sha256": scorer.model.info.sha256, "synthetic": card.synthetic}
     return [row.get(column.name) for column in scorer.columns]

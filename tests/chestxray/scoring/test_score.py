@@ -8,7 +8,7 @@ from pydicom.data import get_testdata_file
 from chestxray.inference.answer import Model, answer
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.predictions import ModelInfo, Options
-from chestxray.scoring.columns import Row
+from chestxray.scoring.columns import Row, columns_of
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import find_inputs
 from chestxray.scoring.score import Scorer, score_files
@@ -62,6 +62,30 @@ def test_what_can_be_used_is_scored_and_everything_else_says_why(model: Model, w
         assert (row["error_message"] is None) == scored
     (lateral,) = (row for row in rows if row["error"] == "not-a-radiograph")
     assert lateral["quality"] == "refused" and "view-position:refused" in str(lateral["checks"]).split()
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0])
+def test_a_finding_has_what_its_status_allows(ward: Path, tmp_path: Path, threshold: float | None) -> None:
+    status = ("not learned", "insufficient", *["learned"] * 12)
+    model = opened(make_bundle(tmp_path / "bundle", status=status))
+    first, second, third, *_ = model.bundle.card.findings
+    scorer = Scorer(model, threshold, heatmaps=HeatmapFiles(str(tmp_path / "maps"), "run", of_all=True))
+    names = [column.name for column in scorer.columns]
+    assert names[5] == f"{third}:probability" and names[-4:-2] == [f"{first}:positive", f"{first}:status"]
+    assert f"{first}:probability" not in names and f"{second}:probability" not in names
+    (row,) = rows_of(scorer, ward / "a b" / "[1]" / "0000.png")
+    assert (row[f"{first}:positive"], row[f"{first}:status"]) == (None, "not learned")
+    assert isinstance(row[f"{second}:score"], float) and row[f"{second}:status"] == "insufficient"
+    assert row[f"{second}:positive"] is (None if threshold is None else True)
+    assert row[f"{second}:heatmap"] and f"{first}:heatmap" not in names
+
+
+@pytest.mark.parametrize("count", [1, 5, 200])
+def test_any_number_of_findings_has_columns_that_no_two_share(model: Model, count: int) -> None:
+    findings = tuple(["a", "a:status", "a:positive", "path", "error"][:count]) + tuple(map(str, range(count - 5)))
+    card = model.bundle.card.model_copy(update={"findings": findings, "status": ("learned",) * count})
+    names = [column.name for column in columns_of(card, identifiers=True, heatmaps=True)]
+    assert len(names) == len(set(names)) == 11 + 4 * count
 
 
 def test_a_pipe_is_not_waited_for(model: Model, ward: Path) -> None:
