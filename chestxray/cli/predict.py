@@ -119,9 +119,11 @@ def _make_table(options: argparse.Namespace) -> int:
         raise UserError("--output: a folder has that name; name a file that ends in .csv or .parquet")
     asked = _options(options, "none")
     folder = None if options.heatmaps == "none" else options.heatmaps
-    inputs = _inputs(options, excluded=[os.path.realpath(folder)] if folder else [])
+    inputs = _inputs(options, excluded=folder)
     if inputs.missing:
         raise UserError(f"no such file or folder, and no file of that pattern: {inputs.missing[0]!a}")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
     heatmaps = HeatmapFiles(folder, run="", of_all=asked.heatmaps_for == "all") if folder else None
     model = open_model(options.model, threads=1)
     scorer = Scorer(model, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
@@ -151,7 +153,7 @@ def _options(options: argparse.Namespace, heatmaps: str) -> Options:
         raise UserError("; ".join(f"--{e['loc'][0]}: {e['msg']}, given {e['input']}" for e in error.errors())) from None
 
 
-def _inputs(options: argparse.Namespace, excluded: list[str]) -> Inputs:
+def _inputs(options: argparse.Namespace, excluded: str | None = None) -> Inputs:
     """Find the files.
 
     Raises:
@@ -173,7 +175,7 @@ def _print_answers(options: argparse.Namespace) -> int:
     if options.uids:
         raise UserError("--uids: needs --output")
     asked = _options(options, options.heatmaps)
-    inputs = _inputs(options, excluded=[])
+    inputs = _inputs(options)
     inputs.add((path, path) for path in inputs.missing)
     model = open_model(options.model)
     return max([_print_answer(model, file, asked) for file in inputs.files])

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from glob import has_magic
@@ -62,28 +62,29 @@ class Inputs:
         self.files += (InputFile(place, *names) for place, names in enumerate(named, len(self.files)))
 
 
-def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: Collection[str] = ()) -> Inputs:
+def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: str | None = None) -> Inputs:
     """Find what arguments mean, argument by argument.
 
     Args:
         paths: files; folders, with all below them; patterns such as `*/*.png`, where `**` is any number of folders. A
             name that exists is meant literally.
         tables: `FILE:COLUMN`, a column of paths, which are relative to the folder of the file.
-        excluded: real paths of folders that are not searched, such as that of heatmaps.
+        excluded: a folder that is not searched, such as that of heatmaps, and in which no pattern matches.
 
     Raises:
-        UserError: a table has no such column or can't be read; a pattern is none.
+        UserError: a table has no such column or can't be read; a pattern is none; the excluded folder is searched.
         OSError: a folder can't be read.
     """
     inputs = Inputs()
+    real = excluded and os.path.realpath(excluded)
     for path in paths:
         if os.path.lexists(path):
             named = [path]
         else:
-            named = _matches(path) if has_magic(path) else []
+            named = [name for name in _matches(path) if not _is_within(name, real)] if has_magic(path) else []
             inputs.missing += [] if named else [path]
         for name in named:
-            found = _search(name, inputs.skipped, excluded) if Path(name).is_dir() else [name]
+            found = _search(name, inputs.skipped, real) if Path(name).is_dir() else [name]
             inputs.add(zip(found, found, strict=True))
     for table in tables:
         inputs.add(_listed(table, inputs.skipped))
@@ -111,8 +112,14 @@ def _matches(pattern: str) -> list[str]:
         raise UserError(f"{pattern!a} is no pattern: {error}") from None
 
 
-def _search(root: str, skipped: Counter[str], excluded: Collection[str]) -> list[str]:
-    """Return what may be an image in a folder and all below it, sorted."""
+def _is_within(path: str, folder: str | None) -> bool:
+    return folder is not None and f"{os.path.realpath(path)}/".startswith(f"{folder}/")
+
+
+def _search(root: str, skipped: Counter[str], excluded: str | None) -> list[str]:
+    """Return what may be an image in a folder and all below it, sorted, but for what is below another one."""
+    if os.path.realpath(root) == excluded:
+        raise UserError(f"--heatmaps: {root!a} is searched for files to predict; name a folder of its own")
     taken: list[str] = []
     doubtful: list[str] = []
     folders = [root]
@@ -121,7 +128,7 @@ def _search(root: str, skipped: Counter[str], excluded: Collection[str]) -> list
             if entry.name.startswith(HIDDEN):
                 skipped["hidden"] += 1
             elif entry.is_dir(follow_symlinks=False):
-                if os.path.realpath(entry.path) not in excluded:
+                if excluded is None or os.path.realpath(entry.path) != excluded:
                     folders.append(entry.path)
             elif reason := _unwanted(entry):
                 skipped[reason] += 1

@@ -27,7 +27,7 @@ def file_state(path: str) -> State:
     """Return what tells whether a file has changed."""
     try:
         status = os.stat(path)  # noqa: PTH116 # a million times
-    except OSError:
+    except (OSError, ValueError):  # a name with a null byte is a ValueError
         return None
     return [status.st_size, status.st_mtime_ns]
 

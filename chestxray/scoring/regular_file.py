@@ -23,9 +23,12 @@ def read_regular_file(path: str, limit: int, whole: bool = True) -> bytes:
 
     Raises:
         NoRegularFileError: it is something else; it was not opened.
-        OSError: it can't be read, or has more bytes than that (EFBIG).
+        OSError: it can't be read, no file can have that name, or it has more bytes than that (EFBIG).
     """
-    _check_regular(Path(path).stat())
+    try:
+        _check_regular(Path(path).stat())
+    except ValueError:
+        raise OSError(errno.EINVAL, "no name that a file can have") from None
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         _check_regular(os.fstat(file.fileno()))
         data = file.read(limit + whole)

@@ -37,7 +37,8 @@ def run_digest(scorer: Scorer, files: Sequence[InputFile]) -> str:
     digest = hashlib.sha256(json.dumps(facts).encode())
     folder = os.getcwd()  # noqa: PTH109
     for file in files:
-        digest.update(os.fsencode(f"{file.given}\0{os.path.join(folder, file.path)}\0"))  # noqa: PTH118
+        names = f"{file.given}\0{os.path.join(folder, file.path)}\0"  # noqa: PTH118
+        digest.update(names.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -55,6 +55,8 @@ def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: 
         [good, "--model", "typo"],
         [good, "--model", "models:/typo"],
         [good, "--threshold", "2"],
+        [good, "--heatmaps", good],
+        [str(ward), "--heatmaps", str(ward)],
     ):
         before = (tmp_path / "t.csv").read_bytes()
         assert main(["predict", *words, *out]) == 2, words
@@ -68,11 +70,11 @@ def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: 
 
 
 def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:  # noqa: F811
-    (ward / "list.csv").write_text("n;path\n1;=cmd.png\n2;nothing.png\n3;a b/[1]/0001.png\n4;=cmd.png\n")
+    (ward / "list.csv").write_text("n;path\n1;=cmd.png\n2;no\0thing.png\n3;a b/[1]/0001.png\n4;=cmd.png\n")
     table = tmp_path / "t.csv"
     assert main(["predict", "--csv", f"{ward}/list.csv:path", "--output", str(table)]) == 1
     rows = read(table)
-    assert [row["path"] for row in rows] == ["./=cmd.png", "nothing.png", "a b/[1]/0001.png", "./=cmd.png"]
+    assert [row["path"] for row in rows] == ["./=cmd.png", "no\0thing.png", "a b/[1]/0001.png", "./=cmd.png"]
     assert [row["error"] for row in rows] == ["", "unreadable-file", "", ""]
 
 

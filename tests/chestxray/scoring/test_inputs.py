@@ -47,8 +47,13 @@ def test_every_kind_of_file_that_can_be_decoded_is_found_without_a_suffix(name: 
 
 
 def test_a_folder_that_is_excluded_is_not_searched(ward: Path) -> None:
-    inputs = find_inputs([str(ward)], excluded=[os.path.realpath(ward / "a b")])
-    assert given(inputs) == [f"{ward}/{name}" for name in TAKEN if not name.startswith("a b")]
+    others = [f"{ward}/{name}" for name in TAKEN if not name.startswith("a b")]
+    (ward.parent / "link").symlink_to(ward / "a b")
+    for excluded in (f"{ward}/a b", f"{ward}/../link/"):
+        assert given(find_inputs([str(ward)], excluded=excluded)) == others
+        assert find_inputs([f"{ward}/**/000*.png"], excluded=excluded).missing
+        with pytest.raises(UserError, match="a folder of its own"):
+            find_inputs([f"{ward}/a b"], excluded=excluded)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
