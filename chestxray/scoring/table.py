@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,12 @@ from chestxray.scoring.columns import Column, Row, Value
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula, and runs it."""
 QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
-CELLS_PER_GROUP = 1_000_000
-"""Of a row group of Parquet, which is in memory at once."""
+ROWS_PER_GROUP = 10_000
+"""Of a row group of Parquet, which is in memory at once, as Arrow has it; a footer of many groups would be large."""
+ROWS_AT_ONCE = 500
+"""Rows that are in memory as Python has them, ten times as large."""
 
+T = TypeVar("T")
 Write = Callable[[Path, Sequence[Column], Iterable[Row], Mapping[str, str]], None]
 """Writes a file of columns and rows, with facts where the format has a place for them."""
 
@@ -76,20 +79,22 @@ def write_parquet(path: Path, columns: Sequence[Column], rows: Iterable[Row], fa
     from pyarrow import parquet  # noqa: PLC0415
 
     types: dict[str, Any] = {"text": pa.string(), "number": pa.float32(), "flag": pa.bool_()}
-    fields = [pa.field(column.name, types[column.kind]) for column in columns]
-    schema = pa.schema(fields, metadata=dict(facts))
+    schema = pa.schema([pa.field(column.name, types[column.kind]) for column in columns], metadata=dict(facts))
+
+    def batch_of(some: list[Row]) -> Any:
+        columns = zip(zip(*some, strict=True), schema.types, strict=True)
+        return pa.record_batch([pa.array(_written(values), kind) for values, kind in columns], schema=schema)
+
     with parquet.ParquetWriter(path, schema) as writer:
-        for group in _groups(rows, max(1, CELLS_PER_GROUP // len(columns))):
-            values = zip(*group, strict=True)
-            arrays = [pa.array(_written(each), field.type) for each, field in zip(values, fields, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        for batches in _groups(map(batch_of, _groups(rows, ROWS_AT_ONCE)), ROWS_PER_GROUP // ROWS_AT_ONCE):
+            writer.write_table(pa.Table.from_batches(batches), row_group_size=ROWS_PER_GROUP)
 
 
 def _written(values: Sequence[Value]) -> list[Value]:
     return [written_text(value) if isinstance(value, str) else value for value in values]
 
 
-def _groups(rows: Iterable[Row], count: int) -> Iterator[list[Row]]:
-    remaining = iter(rows)
+def _groups(items: Iterable[T], count: int) -> Iterator[list[T]]:
+    remaining = iter(items)
     while group := list(islice(remaining, count)):
         yield group

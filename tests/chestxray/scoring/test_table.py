@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from chestxray.errors import UserError
 from chestxray.scoring.columns import Column, Row
-from chestxray.scoring.table import CELLS_PER_GROUP, FORMULA, write_csv, write_parquet, writer_of, written_text
+from chestxray.scoring.table import FORMULA, ROWS_PER_GROUP, write_csv, write_parquet, writer_of, written_text
 
 COLUMNS = [Column("path", "text"), Column("note", "text"), Column("x:probability", "number"), Column("=x", "flag")]
 ROWS: list[Row] = [["a.png", None, 0.1, True], ['"a",\r\n', " b ", None, None], ["=1", "@b", 1e-07, False]]
@@ -47,11 +47,11 @@ def test_parquet_keeps_types_nulls_and_facts(tmp_path: Path) -> None:
 
 
 def test_parquet_is_written_in_groups_of_rows(tmp_path: Path) -> None:
-    columns = [Column(str(number), "flag") for number in range(2000)]
-    count = 2 * CELLS_PER_GROUP // len(columns) + 1
-    write_parquet(tmp_path / "t.parquet", columns, ([True] * len(columns) for _ in range(count)), {})
-    read = parquet.ParquetFile(tmp_path / "t.parquet").metadata
-    assert (read.num_rows, read.num_row_groups) == (count, 3)
+    count = 2 * ROWS_PER_GROUP + 1
+    write_parquet(tmp_path / "t.parquet", COLUMNS, ([str(n), None, n / 2, n % 2 == 0] for n in range(count)), {})
+    file = parquet.ParquetFile(tmp_path / "t.parquet")
+    assert [file.metadata.row_group(group).num_rows for group in range(3)] == [ROWS_PER_GROUP, ROWS_PER_GROUP, 1]
+    assert file.read(["path"])["path"].to_pylist() == [str(number) for number in range(count)]
 
 
 def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
