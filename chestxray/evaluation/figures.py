@@ -71,8 +71,8 @@ def panels_of(card: Card) -> dict[str, Panel]:
 def _grid(panels: Panels, title: str, note: str, title_pad: float = 20) -> tuple[Figure, dict[str, Axes], Axes]:
     """Make a figure with a named panel for each finding, and the cell after them, for the key."""
     cells = len(panels) + 1
-    columns = min(cells, COLUMNS)
-    rows = -(-cells // columns)
+    rows = -(-cells // COLUMNS)
+    columns = -(-cells // rows)
     figure = _figure(1 + ROW_HEIGHT * rows, title, note)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for cell in axes[len(panels) :]:

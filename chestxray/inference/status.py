@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-
-from chestxray.labels import Booleans
 
 Status = Literal["learned", "insufficient", "not learned"]
 """Of a finding.
@@ -67,12 +66,12 @@ def finding_status(evidence: Evidence, min_positives: int) -> Status:
     return "learned" if min(evidence.train.rarer, evidence.validation.rarer) >= min_positives else "insufficient"
 
 
-def has_number(status: Sequence[Status]) -> Booleans:
+def has_number(status: Sequence[Status]) -> npt.NDArray[np.bool_]:
     """Return which findings have a number, a probability or a score: `(k,)`, all but those that are not learned."""
     return np.array([each != "not learned" for each in status], bool)
 
 
-def has_decision(status: Sequence[Status], asked: bool = False) -> Booleans:
+def has_decision(status: Sequence[Status], asked: bool = False) -> npt.NDArray[np.bool_]:
     """Return which findings are decided on: `(k,)`, those learned, and where the caller `asked` by naming a threshold
     the insufficient ones too.
     """

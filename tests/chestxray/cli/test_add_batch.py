@@ -179,7 +179,7 @@ def test_any_printable_folder_is_read_back_and_no_other_line_changes(root: str) 
 
 
 def test_batches_on_one_line_stay_on_one_line() -> None:
-    block = SHIPPED[SHIPPED.index("batches:") : SHIPPED.index("phantom:                   #")]
+    block = SHIPPED[SHIPPED.index("batches:") : SHIPPED.index("findings:")]
     flow = "batches: {phantom: {root: data/raw/phantom}}\n"
     text = apply_edits(SHIPPED.replace(block, flow), {"batches.b2": {"root": "new"}})
     assert text == SHIPPED.replace(block, "batches: {phantom: {root: data/raw/phantom}, b2: {root: new}}\n")
