@@ -114,6 +114,7 @@ def test_what_only_a_table_has_is_refused_without_one(ward: Path, words: list[st
     assert "--output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_version_of_the_registry_scores_and_says_which_it_was(
     tmp_path: Path, client: object, capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
