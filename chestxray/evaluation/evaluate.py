@@ -213,7 +213,7 @@ def _metrics_if_scorable(
     """Compute the metrics of some test images, before and after calibration; counts alone where none can be scored."""
     people = len(set(patients))
     if people < 2 or not has_both_classes(labels).any():
-        return {"n": len(labels), "patients": people, "findings_scored": 0}
+        return {"n": len(labels), "patients": people, "findings_scored": 0, "findings_averaged": 0}
     metrics = evaluate(
         labels,
         after.probabilities,
