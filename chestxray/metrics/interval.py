@@ -79,7 +79,8 @@ def share_interval(spread: Spread, cases: Cases) -> Ends:
 def mean_interval(spread: Spread) -> Ends:
     """Compute the interval of a mean over findings, or of labels pooled: as `share_interval`, by the error alone.
 
-    A bias that is taken off is not known for certain: it counts as an error of its own.
+    A bias that is taken off is not known for certain: it counts as an error of its own. A mean of 0 or 1 that no
+    patient changes has none: NaN.
     """
     centre = np.clip(spread.value - spread.bias, 0, 1)
     with np.errstate(divide="ignore", invalid="ignore"):

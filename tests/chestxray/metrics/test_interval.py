@@ -125,4 +125,4 @@ def test_f1_is_on_the_scale_of_the_share_of_images_that_have_both():
 
 def test_the_mean_of_a_certain_figure_is_certain():
     assert np.ravel(mean_interval(known(0.4, 0))).tolist() == [0.4, 0.4]
-    assert np.isnan(mean_interval(known(np.nan, np.nan))).all()
+    assert np.isnan(mean_interval(known(np.nan, np.nan))).all() and np.isnan(mean_interval(known(1, 0))).all()
