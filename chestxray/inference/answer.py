@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.imaging.radiograph import resize
+from chestxray.imaging.radiograph import Pixels, resize
 from chestxray.inference.bundle import Bundle, Card
 from chestxray.inference.heatmap import overlay_pngs
 from chestxray.inference.predict import FilePrediction, predict_file
@@ -124,16 +124,29 @@ def _heatmaps(
     if options.heatmaps == "raw":
         yield from _raw_heatmaps(maps, card)
         return
-    pixels = prediction.radiograph.pixels
-    covered = OVERLAY_SIZE * card.input_size // card.size
-    height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
-    pngs = overlay_pngs(resize(pixels, OVERLAY_SIZE), maps, covered, OPACITY, (height, width))
+    pixels, covered, shape = overlay_frame(prediction.radiograph.pixels, card)
+    pngs = overlay_pngs(pixels, maps, covered, OPACITY, shape)
     if options.heatmaps == "link":
         if publish is None:
             raise ValueError("linked heatmaps need a service that keeps them; ask for inline or raw ones")
         yield from publish(pngs)
     else:
         yield from (InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
+
+
+def overlay_frame(pixels: Pixels, card: Card) -> tuple[Pixels, int, tuple[int, int]]:
+    """Return what overlays are drawn on, and how large.
+
+    Args:
+        pixels: of the radiograph, uint8, height × width.
+        card: of the model.
+
+    Returns:
+        The radiograph squeezed into a square, uint8, S × S; the side of its central square that the maps cover; height
+        and width of the pictures. All in pixels.
+    """
+    height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
+    return resize(pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size, (height, width)
 
 
 def _raw_heatmaps(maps: npt.NDArray[np.float32], card: Card) -> Iterator[RawHeatmap]:
