@@ -46,12 +46,19 @@ SAME_MODEL = 0.9
 RUNS_AT_ONCE = 20
 
 
+class Rule(NamedTuple):
+    """A policy, and the patients that a finding needs to vote."""
+
+    policy: GateParams
+    min_positives: int
+
+
 class Cell(NamedTuple):
-    """Runs of one size and true difference, judged by each of `policies`."""
+    """Runs of one size and true difference, judged by each of `rules`."""
 
     images: int
     difference: float
-    policies: tuple[GateParams, ...]
+    rules: tuple[Rule, ...]
     first: int
     runs: int
 
@@ -85,15 +92,15 @@ def retraining(
 
 
 def simulate(cell: Cell) -> npt.NDArray[np.intp]:
-    """Count by policy, `(policies, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
-    counts = np.zeros((len(cell.policies), 5), np.intp)
+    """Count by rule, `(rules, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
+    counts = np.zeros((len(cell.rules), 5), np.intp)
     for seed in range(cell.first, cell.first + cell.runs):
-        resamples = cell.policies[0].resamples
+        resamples = cell.rules[0].policy.resamples
         simulated = retraining(seed, cell.images, cell.difference)
         with redirect_stderr(io.StringIO()):  # thousands of bootstraps, each with a line of progress
             sampled = compare(*simulated, resamples=resamples, seed=seed, metrics=BY_FINDING[:2])
-        for place, policy in enumerate(cell.policies):
-            verdict = reach_verdict(sampled, policy)
+        for place, rule in enumerate(cell.rules):
+            verdict = reach_verdict(sampled, rule.policy, rule.min_positives)
             decisions = [verdict.decision == name for name in ("promote", "keep", "underpowered")]
             voters = len(FINDINGS) - verdict.standings.count("does not vote")
             counts[place] += [*decisions, "veto" in verdict.standings, voters]
@@ -106,24 +113,24 @@ def share(count: int, runs: int) -> str:
     return f"{100 * count / runs:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
-def gate_policies(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
+def gate_rules(policy: GateParams, resamples: int) -> tuple[Rule, ...]:
     """Return non-inferiority and superiority with each number of least positives."""
     return tuple(
-        policy.model_copy(update={"resamples": resamples, "superiority": superiority, "min_positives": least})
+        Rule(policy.model_copy(update={"resamples": resamples, "superiority": superiority}), least)
         for least, superiority in product(LEAST_POSITIVES, (False, True))
     )
 
 
 def table_rows(
-    images: int, difference: float, policies: tuple[GateParams, ...], counts: npt.NDArray[np.intp], runs: int
+    images: int, difference: float, rules: tuple[Rule, ...], counts: npt.NDArray[np.intp], runs: int
 ) -> Iterator[Row]:
     """Yield the rows of the table for one size and true difference."""
-    for policy, (promoted, _, underpowered, vetoed, voters) in zip(policies, counts.tolist(), strict=True):
+    for rule, (promoted, _, underpowered, vetoed, voters) in zip(rules, counts.tolist(), strict=True):
         yield {
             "test images": str(images),
             "true difference": f"{difference:+.2f}",
-            "policy": "superiority" if policy.superiority else "non-inferiority",
-            "min_positives": str(policy.min_positives),
+            "policy": "superiority" if rule.policy.superiority else "non-inferiority",
+            "min_positives": str(rule.min_positives),
             "voting findings": f"{voters / runs:.1f}",
             "promoted %": share(promoted, runs),
             "underpowered %": share(underpowered, runs),
@@ -138,20 +145,18 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=200, help="of patients in each run")
     parser.add_argument("--out", type=Path, help="folder for gate.md and gate.json; printed without")
     args = parser.parse_args()
-    policies = gate_policies(load_params().register_.gate, args.resamples)
+    rules = gate_rules(load_params().register_.gate, args.resamples)
     starts = range(0, args.runs, RUNS_AT_ONCE)
     setups = list(product(IMAGES, DIFFERENCES))
     cells = [
-        Cell(images, difference, policies, first, min(RUNS_AT_ONCE, args.runs - first))
+        Cell(images, difference, rules, first, min(RUNS_AT_ONCE, args.runs - first))
         for images, difference in setups
         for first in starts
     ]
     with ProcessPoolExecutor() as pool:
-        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(policies), 5).sum(1)
+        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(rules), 5).sum(1)
     rows = [
-        row
-        for setup, count in zip(setups, counts, strict=True)
-        for row in table_rows(*setup, policies, count, args.runs)
+        row for setup, count in zip(setups, counts, strict=True) for row in table_rows(*setup, rules, count, args.runs)
     ]
     heading = (
         f"The gate on simulated retrainings: {args.runs} runs a line, {args.resamples} resamples of patients in each, "

@@ -25,7 +25,7 @@ FINDINGS: tuple[str, ...] = (
     "Pleural_Thickening",
     "Hernia",
 )
-"""Names and order of the 14 columns of every label, logit, probability and map array."""
+"""What the lists of NIH name, and what phantoms draw; the findings that a model learns are those of `params.yaml`."""
 
 UNLABELLED = -1
 """The label of a finding that nobody looked for in an image; the others are 1, present, and 0, absent."""

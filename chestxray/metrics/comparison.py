@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, LabelMasks, Weights, check_scorable
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, patients_by_class
 from chestxray.metrics.bootstrap import check_patients, resample
 from chestxray.metrics.table import BY_FINDING, Metric, Predictions, Sample
 
@@ -80,13 +80,7 @@ def compare(
         challenger={name: point[f"challenger {name}"] for name in names},
         drawn={name: drawn[f"challenger {name}"] - drawn[f"champion {name}"] for name in names},
         positives=labels.present.sum(axis=0),
-        rarer_patients=_rarer_patients(labels, people),
+        rarer_patients=patients_by_class(labels, people).min(axis=0),
         images=len(labels),
         patients=len(np.unique(people)),
     )
-
-
-def _rarer_patients(labels: LabelMasks, patients: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
-    """Count the patients of the rarer class of each finding."""
-    classes = zip(labels.present.T, labels.absent.T, strict=True)
-    return np.array([min(len(np.unique(patients[images])) for images in pair) for pair in classes])

@@ -1,5 +1,6 @@
 """Report how good a classifier is on a set of images, and how sure that is."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,13 +23,16 @@ def evaluate(
     *,
     resamples: int,
     seed: int,
+    ranked_only: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Compute the metrics of one set of images: finite JSON numbers of 6 decimals, the same keys every time.
 
     A finding is scored on the images that label it. One without both classes there has no AUROC, average precision or
     F1: it is absent from those, left out of the macro and weighted means (micro pools every label), and not among
-    `findings_scored`. A resample in which a finding loses a class leaves that finding out of its own means. Subset
-    accuracy is the share of images whose labels are all decided right, Hamming loss the share of labels decided wrong.
+    `findings_scored`. One that is only ranked has AUROC and average precision; what is said of decisions and
+    probabilities leaves it out, and is absent itself if it leaves out all. A resample in which a finding loses a class
+    leaves that finding out of its own means. Subset accuracy is the share of images whose labels are all decided right,
+    Hamming loss the share of labels decided wrong.
 
     Args:
         labels: of n images and k findings.
@@ -37,6 +41,7 @@ def evaluate(
         patients: `(n,)` ids; whole patients are resampled.
         resamples: for the 95 % percentile intervals.
         seed: of the resampling.
+        ranked_only: findings whose numbers are scores, without decisions.
 
     Returns:
         Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
@@ -57,7 +62,7 @@ def evaluate(
         (4, 0.75, 0.8)
     """
     people = check_patients(patients, len(labels))
-    sample = Sample(labels, Predictions(labels.findings, probabilities, decisions))
+    sample = Sample(labels, Predictions(labels.findings, probabilities, decisions, ranked_only))
     scored = int(check_scorable(labels).sum())
     counts = {"n": len(labels), "patients": len(np.unique(people)), "findings_scored": scored}
     with_interval = tuple(metric for metric in REPORTED if metric.interval)
@@ -85,13 +90,15 @@ def _reported(
 
 def _at_operating_points(sample: Sample) -> dict[str, Any]:
     """Compute what `evaluate` says of the decisions alone, and count by finding."""
-    labels = sample.labels
-    table = operating_table(labels, sample.decisions)
-    wrong = labels.labelled & (labels.present != sample.decisions)
+    labels, decided = sample.labels, sample.decided_labels
+    rates: dict[str, Any] = {}
+    if decided.labelled.any():
+        table = operating_table(decided, sample.decisions)
+        wrong = decided.labelled & (decided.present != sample.decisions)
+        rates = {f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES}
+        rates |= {"subset_accuracy": np.mean(~wrong.any(axis=1)), "hamming_loss": wrong.sum() / decided.labelled.sum()}
     return {
-        **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
-        "subset_accuracy": np.mean(~wrong.any(axis=1)),
-        "hamming_loss": wrong.sum() / labels.labelled.sum(),
+        **rates,
         "positives": dict(zip(labels.findings, labels.present.sum(axis=0).tolist(), strict=True)),
         "labelled": dict(zip(labels.findings, labels.labelled.sum(axis=0).tolist(), strict=True)),
     }
@@ -112,7 +119,7 @@ def classification_report(
     Args:
         labels: of n images and k findings.
         decisions: `(n, k)` of 0 and 1.
-        thresholds: `(k,)`, those that made the decisions.
+        thresholds: `(k,)`, those that made the decisions; NaN of a finding without decisions.
         metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
 
     Returns:
@@ -123,14 +130,17 @@ def classification_report(
     Raises:
         ValueError: wrong shapes or values.
     """
-    table = operating_table(labels, check_decisions(decisions, "decisions", labels.findings, len(labels)))
+    cuts = pd.Series(np.asarray(thresholds, float), index=labels.findings)
+    undecided = list(itertools.compress(labels.findings, cuts.isna()))
+    check_scores(cuts.fillna(0).to_numpy()[None], "thresholds", labels.findings, images=1, low=0, high=1)
+    decided = check_decisions(decisions, "decisions", labels.findings, len(labels))
+    table = operating_table(labels.hide(undecided), decided)
     for metric in (metric for metric in BY_FINDING if metric.reported and metric.name not in table):
         for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high"):
             if name in metrics:
                 table[name] = pd.Series(metrics[name], dtype=float)
                 table.loc["macro", name] = metrics[f"mean_{name}"]
-    cuts = check_scores(np.asarray(thresholds)[None], "thresholds", labels.findings, images=1, low=0, high=1)[0]
-    table["threshold"] = pd.Series(cuts, index=labels.findings)
+    table["threshold"] = cuts
     table["n"] = [*labels.labelled.sum(axis=0), *[len(labels)] * len(AVERAGES)]
     positives = labels.present.sum(axis=0)
     table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]

@@ -26,15 +26,18 @@ class Predictions:
         findings: of the model, k names.
         probabilities: `(n, k)` in 0..1.
         decisions: `(n, k)` of 0 and 1.
+        ranked_only: findings whose numbers are scores: they rank images, but are no probabilities and no decisions.
     """
 
     findings: tuple[str, ...]
     probabilities: npt.ArrayLike
     decisions: npt.ArrayLike
+    ranked_only: tuple[str, ...] = ()
 
     def at(self, images: npt.NDArray[np.bool_]) -> Self:
         """Return the predictions for some of the images, `(n,)` bool."""
-        return type(self)(self.findings, np.asarray(self.probabilities)[images], np.asarray(self.decisions)[images])
+        probabilities, decisions = (np.asarray(values)[images] for values in (self.probabilities, self.decisions))
+        return type(self)(self.findings, probabilities, decisions, self.ranked_only)
 
     def of(self, findings: Sequence[str]) -> Self:
         """Return the predictions of some of the findings, in the order given.
@@ -43,8 +46,9 @@ class Predictions:
             ValueError: the model does not predict one.
         """
         places = places_of(findings, self.findings)
-        columns = (np.asarray(values)[:, places] for values in (self.probabilities, self.decisions))
-        return type(self)(tuple(findings), *columns)
+        probabilities, decisions = (np.asarray(values)[:, places] for values in (self.probabilities, self.decisions))
+        ranked_only = tuple(name for name in self.ranked_only if name in findings)
+        return type(self)(tuple(findings), probabilities, decisions, ranked_only)
 
 
 class Sample:
@@ -68,6 +72,9 @@ class Sample:
         self.probabilities: Floats = scores[:, places]
         self.decisions: Booleans = check_decisions(predictions.decisions, f"{prefix}decisions", names, n)[:, places]
         self.rankings = rank_findings(labels, self.probabilities)
+        self.decided: Booleans = np.array([name not in predictions.ranked_only for name in labels.findings], bool)
+        """`(k,)`: the findings whose numbers are probabilities, and that have decisions."""
+        self.decided_labels = labels.hide(predictions.ranked_only)
 
     @cached_property
     def calibration_errors(self) -> Callable[[Weights], Floats]:
@@ -99,12 +106,13 @@ class Resamples:
 
     @cached_property
     def f1(self) -> tuple[Floats, Floats]:
-        """F1 of each finding, `(b, k)`, and of all pooled, `(b,)`."""
-        return f1_scores(self.sample.labels, self.sample.decisions, self.weights)
+        """F1 of each finding, `(b, k)`, and of all pooled, `(b,)`; NaN without decisions."""
+        each, pooled = f1_scores(self.sample.decided_labels, self.sample.decisions, self.weights)
+        return each, np.where(self.sample.decided.any(), pooled, np.nan)
 
-    def where_scored(self, values: Floats) -> Floats:
-        """Return `values (b, k)`, NaN where a finding lacks a class."""
-        return np.where(np.isfinite(self.ranking[0]), values, np.nan)
+    def where_decided(self, values: Floats) -> Floats:
+        """Return `values (b, k)`, NaN where a finding lacks a class or is only ranked."""
+        return np.where(np.isfinite(self.ranking[0]) & self.sample.decided, values, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +122,8 @@ class Metric:
     Attributes:
         name: key in `metrics.json`.
         title: for people.
-        compute: resamples → `(b, k)`, NaN where a finding lacks a class, if `by_finding`; else `(b,)`.
+        compute: resamples → `(b, k)`, NaN where a finding lacks a class or has no decisions, if `by_finding`; else
+            `(b,)`.
         by_finding: it has a value for each finding, and is compared by the gate; else one value for all.
         interval: it is reported with a 95 % interval.
         reported: `metrics.json` has it.
@@ -139,11 +148,11 @@ def _average_precision(resamples: Resamples) -> Floats:
 
 
 def _f1(resamples: Resamples) -> Floats:
-    return resamples.where_scored(resamples.f1[0])
+    return resamples.where_decided(resamples.f1[0])
 
 
 def _calibration_error(resamples: Resamples) -> Floats:
-    return resamples.where_scored(resamples.sample.calibration_errors(resamples.weights))
+    return resamples.where_decided(resamples.sample.calibration_errors(resamples.weights))
 
 
 def _micro_f1(resamples: Resamples) -> Floats:

@@ -47,6 +47,7 @@ class Verdict:
         decision: `promote`, `keep` or `underpowered`.
         reason: in a sentence.
         policy: by which it was decided.
+        min_positives: patients of each class that a finding needs to vote.
         images: of the benchmark.
         patients: of the benchmark.
         means: metric → difference of the mean over voting findings; empty where none votes.
@@ -63,6 +64,7 @@ class Verdict:
     decision: Decision
     reason: str
     policy: GateParams
+    min_positives: int
     images: int
     patients: int
     means: dict[str, Difference]
@@ -93,7 +95,7 @@ class Verdict:
             "patients": self.patients,
             "detectable": None if self.detectable is None else round(self.detectable, DECIMALS),
             "patients_needed": self.patients_needed,
-            "policy": self.policy.model_dump(mode="json"),
+            "policy": self.policy.model_dump(mode="json") | {"min_positives": self.min_positives},
             "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in BY_FINDING},
             "findings": findings,
             "not_compared": {"champion": list(self.champion_only), "challenger": list(self.challenger_only)},
@@ -139,12 +141,12 @@ def _decide(
     )
 
 
-def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
+def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int) -> Verdict:
     """Judge a comparison by a policy; see `judge`."""
     c = comparison
     patients = comparison.patients
     known = np.isfinite(c.champion["auroc"])
-    votes: Booleans = known & (c.rarer_patients >= policy.min_positives)
+    votes: Booleans = known & (c.rarer_patients >= min_positives)
     freedom = c.rarer_patients - 1
     differences = {
         name: tuple(
@@ -160,11 +162,12 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
     means: dict[str, Difference] = {}
     detectable = needed = None
     decision: Decision = "underpowered"
-    reason = f"No finding has {policy.min_positives} patients in the benchmark, so none votes; add patients."
+    reason = f"No finding has {min_positives} patients in the benchmark, so none votes; add patients."
     if votes.any():
         for name in c.drawn:
             drawn = mean_over_findings(c.drawn[name][:, votes])
-            old, new = c.champion[name][votes].mean(), c.challenger[name][votes].mean()
+            both = votes & np.isfinite(c.champion[name] - c.challenger[name])
+            old, new = (mean_over_findings(values[name][both]) for values in (c.champion, c.challenger))
             means[name] = _difference(old, new, drawn, patients - 1, policy.level)
         quantiles = sum(float(stdtrit(patients - 1, share)) for share in (1 - policy.level, POWER))
         detectable = quantiles * means["auroc"].standard_error
@@ -175,6 +178,7 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
         decision=decision,
         reason=reason,
         policy=policy,
+        min_positives=min_positives,
         images=c.images,
         patients=patients,
         means=means,
@@ -188,7 +192,12 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
 
 
 def judge(
-    labels: LabelMasks, champion: Predictions, challenger: Predictions, patients: npt.ArrayLike, policy: GateParams
+    labels: LabelMasks,
+    champion: Predictions,
+    challenger: Predictions,
+    patients: npt.ArrayLike,
+    policy: GateParams,
+    min_positives: int,
 ) -> Verdict:
     """Decide whether the challenger replaces the champion, on the findings of both that the images label.
 
@@ -198,6 +207,7 @@ def judge(
         challenger: on the same images in the same order.
         patients: `(n,)` ids.
         policy: margins, level and bootstrap.
+        min_positives: patients of each class in these images that a finding needs to vote.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
@@ -205,7 +215,7 @@ def judge(
     found = shared_findings(champion.findings, challenger.findings)
     common = labels.of([name for name in found.shared if name in labels.findings])
     sampled = compare(common, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
-    verdict = reach_verdict(sampled, policy)
+    verdict = reach_verdict(sampled, policy, min_positives)
     return replace(
         verdict,
         reason=" ".join(filter(None, [verdict.reason, found.sentence()])),

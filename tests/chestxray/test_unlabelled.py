@@ -174,10 +174,8 @@ def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.
     assert one.champion["auroc"][MASS] == auroc(masks(labels[~LATE]), scores[~LATE])[MASS]
     for name, drawn in one.drawn.items():
         np.testing.assert_array_equal(drawn[:, OTHERS], whole.drawn[name][:, OTHERS])
-    policy = GateParams(
-        margin=0.01, finding_margin=0.05, min_positives=5, superiority=False, level=0.05, resamples=100, seed=0
-    )
-    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy)
+    policy = GateParams(margin=0.01, finding_margin=0.05, superiority=False, level=0.05, resamples=100, seed=0)
+    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy, 5)
     assert nowhere.standings[MASS] == "does not vote" and nowhere.positives[MASS] == 0
     assert nowhere.decision == "promote"
 

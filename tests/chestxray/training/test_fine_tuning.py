@@ -167,6 +167,23 @@ def test_cached_activations_and_pixels_start_from_the_same_score(
         assert np.isclose(by_cache[column][0], by_pixels[column][0], atol=2e-3)
 
 
+def test_a_finding_of_weight_0_changes_no_other(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
+    """Whatever its labels say; its own column of the head stays as it was."""
+    kernel, bias = tiny_weights[HEAD]
+    fewer = tiny_weights | {HEAD: [kernel[:, :13], bias[:13]]}
+    thirteen = tuple(replace(images, labels=images.labels[:, :13], findings=FINDINGS[:13]) for images in cached)
+    alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3, patience=3)  # type: ignore[arg-type]
+    result = tuned(cached, tiny_weights, class_weights=np.array([1.0] * 13 + [0.0]), epochs=3, patience=3)
+    assert alone.best_epoch == result.best_epoch > 0
+    np.testing.assert_allclose(result.curve, alone.curve, rtol=1e-4)
+    for ours, theirs in zip(result.weights[HEAD], alone.weights[HEAD], strict=True):
+        np.testing.assert_allclose(ours[..., :13], theirs, atol=1e-4)
+    np.testing.assert_allclose(result.weights[HEAD][0][:, 13], kernel[:, 13], rtol=1e-4)
+    assert result.weights[HEAD][1][13] == bias[13]
+
+
 def small(precision: bool) -> FineTuned:
     """One epoch of the whole network on 32 × 32 pixels."""
     rng = np.random.default_rng(0)
