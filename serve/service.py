@@ -8,6 +8,7 @@ from fastapi import Request, Response, UploadFile
 
 from chestxray.inference.answer import answer
 from chestxray.inference.predictions import LinkedHeatmap, Options, Prediction
+from serve.descriptors import share_descriptors
 from serve.heatmap_store import HeatmapStore
 from serve.metrics import Metrics
 from serve.model_holder import ModelHolder
@@ -32,17 +33,21 @@ class Service:
     Attributes:
         pool: where predictions are made.
         heatmaps: that clients fetch later.
+        descriptors: how many connections and files of uploads may be open.
+        max_batch_files: most files of one `/predict/batch`, fewer than set where the process may open few.
         metrics: of this service alone.
         draining: the process was told to end and takes requests for a little while only.
         stopped: set when no newer model need be looked for.
 
     Raises:
-        OSError: the folder for linked heatmaps can't be made.
+        OSError: the folder for linked heatmaps can't be made, or the process may open too few files.
     """
 
     def __init__(self, settings: Settings, holder: ModelHolder) -> None:
         self.settings = settings
         self.holder = holder
+        self.descriptors = share_descriptors(settings.max_connections)
+        self.max_batch_files = min(settings.max_batch_files, self.descriptors.files)
         self.pool = Pool(settings.concurrency, settings.queue_length)
         self.heatmaps = HeatmapStore(
             settings.heatmap_folder, settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
