@@ -116,7 +116,7 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
     router = APIRouter(responses=PROBLEMS_OF_PREDICTIONS, form_limits={"max_fields": 8, "max_part_size": 1024})
     several_files = File(alias="file", min_length=1, max_length=max_batch_files)
 
-    @router.post("/predict", form_limits={"max_files": max_batch_files}, openapi_extra=RADIOGRAPHS)
+    @router.post("/predict", form_limits={"max_files": 1}, openapi_extra=RADIOGRAPHS)
     async def predict(
         request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
     ) -> Prediction:
@@ -176,6 +176,7 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
         description=RESEARCH_USE_ONLY,
         version="1",
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.service = service
     _add_routes(app, service)
