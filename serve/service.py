@@ -78,7 +78,8 @@ class Service:
         """Return whether predictions are answered, and by which model."""
         model = self.holder.model
         ready = model is not None and not self.draining
-        return Readiness(ready=ready, model=model and model.info, problem=self.holder.problem)
+        problem = self.holder.problem
+        return Readiness(ready=ready, model=model and model.info, problem=str(problem) if problem else None)
 
     async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
         """Predict the findings of one file, if there is room in the queue.
