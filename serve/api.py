@@ -32,7 +32,7 @@ from serve.service import HEATMAP_PATH, Service
 from serve.settings import Settings
 
 PROBLEMS_OF_PREDICTIONS = problem_responses(
-    "invalid-request", "body-too-large", "too-slow", "overloaded", "model-unavailable", "internal-error",
+    "invalid-request", "body-too-large", "too-slow", "overloaded", "disk-full", "model-unavailable", "internal-error",
     "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
 )  # fmt: skip
 

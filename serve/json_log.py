@@ -1,4 +1,4 @@
-"""Format log records as lines of JSON, without credentials of URIs or messages of exceptions, which may quote a file."""
+"""Format log records as lines of JSON: no credentials of URIs, no messages of exceptions, which may quote a file."""
 
 import json
 import logging

@@ -98,7 +98,8 @@ class ModelHolder:
             known = self.model.info.sha256 if self.model else None
             folder, found = find_bundle(address, store, Path(temporary), known)
             self._seen, self._found = state, True  # what is refused from here on need not be asked for again
-            same = self.model.bundle if self.model and found["sha256"] == known else None
+            registered = folder == Path(temporary)  # what is registered never changes; of a folder any file may
+            same = self.model.bundle if self.model and registered and found["sha256"] == known else None
             self._take(found, same or open_tested(folder, self._settings.inference_threads))
         self.problem = None
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from fastapi import Request, Response, UploadFile
 
-from chestxray.inference.answer import answer
+from chestxray.inference.answer import Model, answer
 from chestxray.inference.predictions import LinkedHeatmap, Options, Prediction
 from serve.descriptors import share_descriptors
 from serve.heatmap_store import HeatmapStore
@@ -19,6 +19,7 @@ from serve.settings import Settings
 
 HEATMAP_PATH = "/static/gradcam/"
 """Where linked heatmaps are fetched."""
+NOT_STORED = "The service could not store the heatmaps; inline ones need no storing."
 
 log = logging.getLogger("serve.service")
 
@@ -118,13 +119,24 @@ class Service:
         model = self.holder.serving()
 
         def work() -> Prediction:
-            return answer(model, file.file.read(), options, self.settings.max_pixels, request_id, self._publish)
+            return self._answer(model, file.file.read(), options, request_id)
 
         waited, prediction = await self.pool.run(work)
         prediction.timing_ms.queue = round(1000 * waited, 2)
         for stage, milliseconds in prediction.timing_ms:
             self.metrics.stages.labels(stage).observe(milliseconds / 1000)
         return prediction
+
+    def _answer(self, model: Model, data: bytes, options: Options, request_id: str) -> Prediction:
+        """Answer about a file, without heatmaps if they can't be stored."""
+        try:
+            return answer(model, data, options, self.settings.max_pixels, request_id, self._publish)
+        except OSError as error:
+            log.error("heatmaps not stored", exc_info=error, extra={"request_id": request_id})
+            without = options.model_copy(update={"heatmaps": "none"})
+            prediction = answer(model, data, without, self.settings.max_pixels, request_id)
+            prediction.image.warnings.append(NOT_STORED)
+            return prediction
 
     def _publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
         """Keep overlays for a while, and say where they can be fetched."""
@@ -145,6 +157,6 @@ class Service:
         """Turn an error into what a client is told, count it, and log it if nobody expected it."""
         problem = to_problem(error)
         self.metrics.refusals.labels(problem.type).inc()
-        if problem.type == "internal-error":
-            log.error("failed", exc_info=error, extra={"request_id": request_id})
+        if problem.status_code >= 500 and not isinstance(error, ProblemError):
+            log.error("failed", exc_info=error, extra={"request_id": request_id, "type": problem.type})
         return problem

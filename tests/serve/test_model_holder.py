@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write
 from chestxray.inference.bundle_source import SOURCE
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import Registry
+from chestxray.system.regular_file import read_regular
 from chestxray.tracking.mlflow_runs import Run
 from serve.model_holder import ModelHolder
 from serve.settings import Settings
@@ -75,6 +77,11 @@ def remove_model(folder: Path) -> None:
     (folder / MODEL).unlink()
 
 
+def put_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def external(folder: Path) -> None:
     model = onnx.load(folder / MODEL)
     onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data")
@@ -92,6 +99,10 @@ def not_finite(folder: Path) -> None:
 BAD = {
     "damaged": (damage, "SHA-256"),
     "no model": (remove_model, "not a bundle"),
+    "a pipe for a model": (lambda folder: put_pipe(folder / MODEL), "not a regular file"),
+    "a pipe for a card": (lambda folder: put_pipe(folder / CARD), "not a regular file"),
+    "no model beside the same card": (lambda folder: (folder / MODEL).unlink(), "not a bundle"),
+    "another model beside the same card": (lambda folder: (folder / MODEL).write_bytes(b"another"), "SHA-256"),
     "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (
@@ -125,6 +136,8 @@ def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -
     holder.refresh()
     assert served(holder) == before
     assert holder.problem and reason in holder.problem.reason
+    for path in tmp_path.iterdir():
+        path.unlink()
     make_bundle(tmp_path, seed=2)
     holder.refresh()
     assert holder.problem is None and served(holder) != before
@@ -132,15 +145,15 @@ def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -
 
 def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it has changed: the disk failed."""
-    holder, read = following(make_bundle(tmp_path)), Path.read_bytes
+    holder = following(make_bundle(tmp_path))
 
     def failing(path: Path) -> bytes:
         if path.name == MODEL:
             raise OSError(errno.EIO, "Input/output error")
-        return read(path)
+        return read_regular(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", failing)
+        patched.setattr("chestxray.inference.bundle.read_regular", failing)
         holder.refresh()
         assert holder.model is None and holder.problem
     holder.refresh()
