@@ -304,13 +304,12 @@ class InputGateParams(Section):
 
 
 class EvaluateParams(Section):
-    """Operating points, the bootstrap, and from how many patients of each class on a finding is more than a score."""
+    """Operating points, and from how many patients of each class on a finding is more than a score."""
 
     threshold_policy: Annotated[str, _matching(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9][0-9]*)", POLICIES)]
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
     min_positives: Annotated[int, Field(ge=2)]
-    resamples: Annotated[int, Field(ge=100)]
     seed: Seed
 
 
@@ -330,8 +329,6 @@ class GateParams(Section):
     finding_margin: Annotated[float, Field(gt=0.0, lt=0.5)]
     superiority: bool
     level: Annotated[float, Field(gt=0.0, lt=0.5)]
-    resamples: Annotated[int, Field(ge=100)]
-    seed: Seed
 
 
 class RegisterParams(Section):

@@ -222,10 +222,10 @@ def test_result(finding: Finding, test: dict[str, Any]) -> str:
     name = finding.name
     labelled = test.get("labelled", {}).get(name, test["n"])
     auroc = test["auroc"][name]
-    low = test["auroc_ci_low"][name]
-    high = test["auroc_ci_high"][name]
+    low, high = (test[f"auroc_ci_{end}"].get(name) for end in ("low", "high"))
+    said = "too few patients for an interval" if low is None else f"95 % interval {low:.2f}–{high:.2f}"
     return (
-        f"{plain(finding.title)} on the test set: AUROC {auroc:.2f} (95 % interval {low:.2f}–{high:.2f}), "
+        f"{plain(finding.title)} on the test set: AUROC {auroc:.2f} ({said}), "
         f"{test['positives'][name]} of {labelled} images have it."
     )
 
@@ -237,10 +237,10 @@ def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
     version = f" version {info.version}" if info.version else ""
     alias = f" ({info.alias})" if info.alias else ""
     shown = headlines(card)
-    first = next(iter(shown))
-    title = f"Model {info.name}{version}{alias}: {shown[first]} {test[first]:.3f} on {test['n']} {kind}"
+    first = next((f"{title} {test[name]:.3f}" for name, title in shown.items()), "measured")
+    title = f"Model {info.name}{version}{alias}: {first} on {test['n']} {kind}"
     with st.expander(title, expanded=expanded):
-        for column, (metric, name) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        for column, (metric, name) in zip(st.columns(max(1, len(shown))), shown.items(), strict=False):
             column.metric(f"{name[0].upper()}{name[1:]}", f"{test[metric]:.3f}")
             column.caption(f"95 % interval {test[f'{metric}_ci_low']:.3f}–{test[f'{metric}_ci_high']:.3f}")
         st.markdown(measured_on(test, kind, card["patients_known"]))

@@ -52,7 +52,7 @@ def summary(bundle: Path, report: Path) -> str:
     kind = "SYNTHETIC phantoms, no clinical meaning" if card.synthetic else "radiographs"
     people = f"of {test['patients']} patients" if card.patients_known else f"({PATIENTS_UNKNOWN})"
     lines = [f"Test split: {test['n']} images {people} ({kind}). {RESEARCH_USE_ONLY}", ""]
-    for metric in (metric for metric in HEADLINES if metric.name in test):
+    for metric in (metric for metric in HEADLINES if f"{metric.name}_ci_low" in test):
         low = test[f"{metric.name}_ci_low"]
         high = test[f"{metric.name}_ci_high"]
         lines.append(f"  {metric.title:<24}{test[metric.name]:.3f}   95 % interval {low:.3f} – {high:.3f}")

@@ -127,7 +127,7 @@ def evaluate_model(
         model: to evaluate.
         dataset: all batches.
         benchmark: batches whose test images are the fixed test set.
-        params: of the operating points and the bootstrap.
+        params: of the operating points, and the patients that a finding needs.
 
     Raises:
         UserError: validation or test has no images, training no finding with both classes, or test none that training
@@ -213,19 +213,18 @@ def _metrics_if_scorable(
     """Compute the metrics of some test images, before and after calibration; counts alone where none can be scored."""
     people = len(set(patients))
     if people < 2 or not has_both_classes(labels).any():
-        return {"n": len(labels), "patients": people, "findings_scored": 0}
+        return {"n": len(labels), "patients": people, "findings_scored": 0, "findings_averaged": 0}
     metrics = evaluate(
         labels,
         after.probabilities,
         after.decisions,
         patients,
-        resamples=params.resamples,
-        seed=params.seed,
+        min_positives=params.min_positives,
         ranked_only=after.ranked_only,
     )
     if "calibration_error" in metrics:
-        learned = [finding for finding in after.findings if finding not in after.ranked_only]
-        errors = calibration_error(labels.of(learned), before.of(learned).probabilities)
+        averaged = [name for name in metrics["auroc_ci_low"] if name not in after.ranked_only]
+        errors = calibration_error(labels.of(averaged), before.of(averaged).probabilities)
         metrics["calibration_error_before"] = round(errors["mean"], DECIMALS)
     return metrics
 

@@ -200,12 +200,13 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], panels: Panels, no
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         axes.plot(curves[finding]["fpr"], curves[finding]["tpr"], color=BLUE, linewidth=2)
         area = metrics["auroc"][finding]
-        bounds = [metrics[f"auroc_ci_{end}"].get(finding, np.nan) for end in ("low", "high")]
-        _write_numbers(axes, f"AUROC {area:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})")
+        bounds = [metrics[f"auroc_ci_{end}"].get(finding) for end in ("low", "high")]
+        said = "too few patients" if None in bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+        _write_numbers(axes, f"AUROC {area:.3f} ({said})")
         axes.text(0.98, 0.04, f"{metrics['positives'][finding]:,} positives", ha="right", va="bottom", fontsize=11)
     key.plot([], [], color=BLUE, linewidth=2, label="model")
     key.plot([], [], color=GREY, linestyle="--", label="chance")
-    key.legend(loc="center", fontsize=12, frameon=False, title="95 % intervals:\npatients resampled")
+    key.legend(loc="center", fontsize=12, frameon=False, title="95 % intervals\nover patients")
     return figure
 
 
@@ -349,9 +350,10 @@ def input_gate_figure(table: pd.DataFrame, note: str) -> Figure:
 
 
 def history_figure(history: pd.DataFrame, note: str) -> Figure:
-    """Draw the mean AUROC of every registered version on every batch's test images.
+    """Draw the mean AUROC of every registered version on every batch's test images, with its 95 % interval.
 
-    A filled marker: the version was trained on that batch. A vertical line: the champion.
+    A filled marker: the version was trained on that batch. A vertical line: the champion. Without an interval, since no
+    finding has enough patients there, it is the mean of all findings.
 
     Args:
         history: as `history.version_history` gives it.
@@ -368,14 +370,15 @@ def history_figure(history: pd.DataFrame, note: str) -> Figure:
             "marker": MARKERS[place % len(MARKERS)],
             "markersize": 10,
         }
-        axes.plot(
-            rows["version"], rows["mean_auroc"], **style, fillstyle="none", label=f"{batch} (n {rows['n'].iloc[0]})"
-        )
-        seen = rows[rows["trained_on"] == 1]
-        axes.plot(seen["version"], seen["mean_auroc"], **style, linestyle="none")
+        mean = rows["mean_auroc"].fillna(rows["mean_auroc_of_all"])
+        axes.plot(rows["version"], mean, **style, fillstyle="none", label=f"{batch} (n {rows['n'].iloc[0]})")
+        seen = rows["trained_on"] == 1
+        axes.plot(rows.loc[seen, "version"], mean[seen], **style, linestyle="none")
+        ends = [rows["mean_auroc"] - rows["mean_auroc_ci_low"], rows["mean_auroc_ci_high"] - rows["mean_auroc"]]
+        axes.errorbar(rows["version"], mean, yerr=np.nan_to_num(ends), fmt="none", color=style["color"], capsize=4)
     for version in history.loc[history["champion"] == 1, "version"].unique():
         axes.axvline(version, color=GREY, linestyle=":", label=f"champion before this run: version {version}")
-    axes.legend(title="batch; filled: trained on it", fontsize=11)
+    axes.legend(title="batch; filled: trained on it\nbars: 95 % intervals; none: too few patients", fontsize=11)
     return figure
 
 

@@ -49,12 +49,13 @@ def count_decisions(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     return pd.DataFrame({"finding": labels.findings, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
-def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
+def operating_table(labels: LabelMasks, decisions: Booleans, averaged: Booleans) -> pd.DataFrame:
     """Compute the rates of each finding, then their averages `micro`, `macro` and `weighted`.
 
     Args:
         labels: of n images and k findings.
         decisions: `(n, k)`.
+        averaged: `(k,)` findings that macro averages are over, of those with both classes.
 
     Returns:
         Columns `precision`, `recall`, `specificity` and `f1`, index the findings and `AVERAGES`. A finding without both
@@ -71,9 +72,10 @@ def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     if not labels.labelled.any():
         table.loc["micro"] = np.nan
     table.loc["macro"] = table.loc["weighted"] = np.nan
+    by_finding = table.loc[list(labels.findings)].to_numpy()
+    positives = (tp + fn)[:-1]
     if scored.any():
-        by_finding = table.loc[list(labels.findings)].to_numpy()[scored]
-        positives = (tp + fn)[:-1][scored]
-        table.loc["macro"] = by_finding.mean(axis=0)
-        table.loc["weighted"] = positives @ by_finding / positives.sum()
+        table.loc["weighted"] = positives[scored] @ by_finding[scored] / positives[scored].sum()
+    if (scored & averaged).any():
+        table.loc["macro"] = by_finding[scored & averaged].mean(axis=0)
     return table

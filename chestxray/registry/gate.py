@@ -2,7 +2,8 @@
 
 The mean AUROC over the voting findings decides: non-inferiority within a margin (Piaggio et al., CONSORT for
 non-inferiority trials, JAMA 308, 2012), or superiority. Bounds are the estimate plus or minus a Student quantile times
-the standard error of the paired bootstrap over patients (Efron and Tibshirani, 1993, chapters 6 and 12).
+the standard error of the jackknife over patients, both models without the same patient (Efron and Tibshirani, 1993,
+chapter 11).
 
 A finding *vetoes* when it is shown to be worse, at the level divided by the number of voting findings (Bonferroni), and
 its estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
@@ -18,8 +19,9 @@ from scipy.special import stdtrit
 
 from chestxray.labels import Booleans, Floats, LabelMasks
 from chestxray.metrics.comparison import Comparison, compare
+from chestxray.metrics.jackknife import spread
 from chestxray.metrics.ranking import DECIMALS, mean_over_findings
-from chestxray.metrics.table import BY_FINDING, Predictions
+from chestxray.metrics.table import COMPARED, Predictions
 from chestxray.params import GateParams
 from chestxray.registry.compatibility import shared_findings
 
@@ -29,7 +31,10 @@ Standing = Literal["not inferior", "inconclusive", "veto", "does not vote"]
 
 
 class Difference(NamedTuple):
-    """A metric of both models and challenger minus champion, with the one-sided bounds of the policy's level."""
+    """A metric of both models and challenger minus champion, with the one-sided bounds of the policy's level.
+
+    The standard error is known to so many degrees of freedom.
+    """
 
     champion: float
     challenger: float
@@ -37,6 +42,7 @@ class Difference(NamedTuple):
     standard_error: float
     low: float
     high: float
+    freedom: float
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,11 @@ class Verdict:
             name: {
                 "positives": self.positives[place],
                 "standing": self.standings[place],
-                **{metric.name: _finite(self.differences[metric.name][place]) for metric in BY_FINDING},
+                **{metric.name: _finite(self.differences[metric.name][place]) for metric in COMPARED},
             }
             for place, name in enumerate(self.findings)
         }
-        nothing = Difference(*[np.nan] * 6)
+        nothing = Difference(*[np.nan] * len(Difference._fields))
         return {
             "decision": self.decision,
             "reason": self.reason,
@@ -96,7 +102,7 @@ class Verdict:
             "detectable": None if self.detectable is None else round(self.detectable, DECIMALS),
             "patients_needed": self.patients_needed,
             "policy": self.policy.model_dump(mode="json") | {"min_positives": self.min_positives},
-            "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in BY_FINDING},
+            "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in COMPARED},
             "findings": findings,
             "not_compared": {"champion": list(self.champion_only), "challenger": list(self.challenger_only)},
         }
@@ -106,16 +112,17 @@ def _finite(difference: Difference) -> dict[str, float | None]:
     return {k: round(v, DECIMALS) if np.isfinite(v) else None for k, v in difference._asdict().items()}
 
 
-def _difference(old: Any, new: Any, drawn: Floats, freedom: int, level: float) -> Difference:
-    known = drawn[np.isfinite(drawn)]
-    error = float(known.std(ddof=1)) if known.size > 1 and freedom > 0 else np.nan
-    reach = float(stdtrit(max(freedom, 1), 1 - level)) * error
+def _difference(old: Any, new: Any, without: Floats, freedom: int, level: float) -> Difference:
+    found = spread(np.asarray(new - old), without)
+    error = float(found.error) if freedom > 0 else np.nan
+    degrees = max(1.0, min(freedom, float(found.freedom)))
+    reach = float(stdtrit(degrees, 1 - level)) * error
     gain = float(new - old)
-    return Difference(float(old), float(new), gain, error, gain - reach, gain + reach)
+    return Difference(float(old), float(new), gain, error, gain - reach, gain + reach, degrees)
 
 
-def _standing(auroc: Difference, freedom: int, voters: int, policy: GateParams) -> Standing:
-    strict = float(stdtrit(freedom, 1 - policy.level / voters)) * auroc.standard_error
+def _standing(auroc: Difference, voters: int, policy: GateParams) -> Standing:
+    strict = float(stdtrit(auroc.freedom, 1 - policy.level / voters)) * auroc.standard_error
     if auroc.difference < -policy.finding_margin and auroc.difference + strict < 0:
         return "veto"
     return "not inferior" if auroc.low > -policy.finding_margin else "inconclusive"
@@ -150,13 +157,15 @@ def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int
     freedom = c.rarer_patients - 1
     differences = {
         name: tuple(
-            _difference(c.champion[name][f], c.challenger[name][f], c.drawn[name][:, f], int(freedom[f]), policy.level)
+            _difference(
+                c.champion[name][f], c.challenger[name][f], c.without[name][:, f], int(freedom[f]), policy.level
+            )
             for f in range(len(c.findings))
         )
-        for name in c.drawn
+        for name in c.without
     }
     standings: list[Standing] = [
-        _standing(differences["auroc"][f], int(freedom[f]), int(votes.sum()), policy) if votes[f] else "does not vote"
+        _standing(differences["auroc"][f], int(votes.sum()), policy) if votes[f] else "does not vote"
         for f in range(len(c.findings))
     ]
     means: dict[str, Difference] = {}
@@ -164,12 +173,12 @@ def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int
     decision: Decision = "underpowered"
     reason = f"No finding has {min_positives} patients in the benchmark, so none votes; add patients."
     if votes.any():
-        for name in c.drawn:
-            drawn = mean_over_findings(c.drawn[name][:, votes])
+        for name in c.without:
             both = votes & np.isfinite(c.champion[name] - c.challenger[name])
             old, new = (mean_over_findings(values[name][both]) for values in (c.champion, c.challenger))
-            means[name] = _difference(old, new, drawn, patients - 1, policy.level)
-        quantiles = sum(float(stdtrit(patients - 1, share)) for share in (1 - policy.level, POWER))
+            without = mean_over_findings(c.without[name][:, both])
+            means[name] = _difference(old, new, without, patients - 1, policy.level)
+        quantiles = sum(float(stdtrit(means["auroc"].freedom, share)) for share in (1 - policy.level, POWER))
         detectable = quantiles * means["auroc"].standard_error
         needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
         vetoes = [name for name, standing in zip(c.findings, standings, strict=True) if standing == "veto"]
@@ -206,7 +215,7 @@ def judge(
         champion: the model in use.
         challenger: on the same images in the same order.
         patients: `(n,)` ids.
-        policy: margins, level and bootstrap.
+        policy: margins and level.
         min_positives: patients of each class in these images that a finding needs to vote.
 
     Raises:
@@ -214,7 +223,7 @@ def judge(
     """
     found = shared_findings(champion.findings, challenger.findings)
     common = labels.of([name for name in found.shared if name in labels.findings])
-    sampled = compare(common, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
+    sampled = compare(common, champion, challenger, patients)
     verdict = reach_verdict(sampled, policy, min_positives)
     return replace(
         verdict,

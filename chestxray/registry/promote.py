@@ -58,7 +58,7 @@ def decide_promotion(registry: Registry, version: RegisteredVersion, test: Datas
         raise RegistryError(
             f"version {version.number} can't be opened; delete it from the registry and run dvc repro again"
         )
-    history = version_history(test, list(predictions.values()), champion_number)
+    history = version_history(test, list(predictions.values()), champion_number, params.evaluate.min_positives)
     verdict = {
         "version": version.number,
         "champion": champion_number,

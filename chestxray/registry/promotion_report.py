@@ -4,7 +4,7 @@ from typing import Any
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.status import PATIENTS_UNKNOWN
-from chestxray.metrics.table import BY_FINDING, Metric
+from chestxray.metrics.table import COMPARED, Metric
 
 
 def report(verdict: dict[str, Any]) -> str:
@@ -17,11 +17,11 @@ def report(verdict: dict[str, Any]) -> str:
         lines += [
             f"Challenger version {verdict['version']} against champion version {verdict['champion']}, on the same "
             f"{verdict['images']} benchmark images of {verdict['patients']} patients ({kind}). Differences are "
-            "challenger minus champion; bounds are one-sided at the policy's level, by paired bootstrap over patients.",
+            "challenger minus champion; bounds are one-sided at the policy's level, by jackknife over patients.",
             "",
             "| mean over voting findings | champion | challenger | difference | bounds |",
             "|---|---|---|---|---|",
-            *(f"| {_title(metric)} {_cells(verdict['mean'][metric.name])}" for metric in BY_FINDING),
+            *(f"| {_title(metric)} {_cells(verdict['mean'][metric.name])}" for metric in COMPARED),
             "",
             "| AUROC | positives | standing | champion | challenger | difference | bounds |",
             "|---|---|---|---|---|---|---|",

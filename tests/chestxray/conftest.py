@@ -38,7 +38,7 @@ SIZE = 72
 PARAMS = load_params(TOP / "params.yaml")
 NAME = PARAMS.register_.model
 VIEWS = PARAMS.features.model_copy(update={"views": 4})
-EVALUATE = PARAMS.evaluate.model_copy(update={"resamples": 100, "min_positives": 2})
+EVALUATE = PARAMS.evaluate.model_copy(update={"min_positives": 2})
 
 
 def lively_weights(params: BackboneParams) -> LayerWeights:

@@ -25,7 +25,7 @@ TINY = {
     "train": {"l2": 1.0, "folds": 2},
     "fine_tune": {"epochs": 1, "from_layer": "Conv_1"},
     "input_gate": {"images": 20, "components": 8, "folds": 2},
-    "evaluate": {"resamples": 100, "min_positives": 2},
+    "evaluate": {"min_positives": 2},
     "gradcam": {"studies": 3, "size": 128},
 }
 

@@ -45,7 +45,7 @@ def drawn():
         fit_platt(logits, masks(labels)).probabilities(logits),
     )
     decisions = after > 0.3
-    metrics = evaluate(masks(labels), after, decisions, np.arange(200) // 2, resamples=10, seed=0)
+    metrics = evaluate(masks(labels), after, decisions, np.arange(200) // 2, min_positives=2)
     roc, precision_recall = curves(masks(labels), after)
     counts = confusion_matrices(masks(labels), decisions)
     return {
@@ -73,7 +73,7 @@ def partly_labelled():
     labels[:100, 9], labels[:, 13] = -1, -1
     probabilities = 1 / (1 + np.exp(1 - 2 * labels - generator.normal(size=(200, 14))))
     decisions = probabilities > 0.4
-    metrics = evaluate(masks(labels), probabilities, decisions, np.arange(200), resamples=10, seed=0)
+    metrics = evaluate(masks(labels), probabilities, decisions, np.arange(200), min_positives=2)
     (roc, precision_recall), counts = curves(masks(labels), probabilities), confusion_matrices(masks(labels), decisions)
     return {
         "confusion": confusion_matrix_figure(counts, 200, PANELS, NOTE),
@@ -148,7 +148,7 @@ def of_findings(count):
     places = [names(count).index(name) for name in numbered]
     known = masks(labels).of(numbered)
     metrics = evaluate(
-        known, probabilities[:, places], decisions[:, places], people, resamples=5, seed=0, ranked_only=ranked_only
+        known, probabilities[:, places], decisions[:, places], people, min_positives=2, ranked_only=ranked_only
     )
     roc, precision_recall = curves(known, probabilities[:, places])
     counts = confusion_matrices(masks(labels), decisions)[[each == "learned" for each in status]]

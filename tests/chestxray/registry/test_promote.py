@@ -78,7 +78,7 @@ def test_what_either_has_not_learned_is_not_compared_and_what_is_insufficient_ha
 ) -> None:
     status = ["learned"] * 12 + ["insufficient", "not learned"]
     lost, rare = FINDINGS[13], FINDINGS[12]
-    evaluate = PARAMS.evaluate.model_copy(update={"min_positives": 2, "benchmark": ("b",), "resamples": 100})
+    evaluate = PARAMS.evaluate.model_copy(update={"min_positives": 2, "benchmark": ("b",)})
     params = PARAMS.model_copy(update={"evaluate": evaluate})
     registry.promote(another(client, bundle_folder, tmp_path))
     newest = another(

@@ -33,7 +33,7 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     params = yaml.load(TOP / "params.yaml")
     params["batches"] = {"b": {"root": "data/raw/b"}}
     params["evaluate"]["seed"] = int(threshold * 1000)  # another bundle is of another state of the pipeline
-    params["register"]["gate"] |= {"superiority": strict, "resamples": 200}
+    params["register"]["gate"] |= {"superiority": strict}
     top.mkdir(parents=True)
     yaml.dump(params, top / "params.yaml")
     folders = BatchFolders("b", top / "data")
