@@ -79,19 +79,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path, model_uri: str | Path, **settings: object) -> Iterator[Server]:
+def serving(folder: Path, model_uri: str | Path, *launcher: str, **settings: object) -> Iterator[Server]:
     """Start `python -m serve`, yield it when it is ready, and kill it in the end if it still runs.
 
     Args:
         folder: for its log, and for its temporary files in `folder/tmp`.
         model_uri: the model to serve.
+        launcher: a command that runs the one that follows it, such as `may_open(64)`.
         settings: as in `serve.settings`.
     """
     chosen = {"model_uri": model_uri, "drain_seconds": 0.2, **settings}
     environment = {name.upper(): str(value) for name, value in chosen.items()}
-    with running([sys.executable, "-m", "serve"], folder, environment) as server:
+    with running([*launcher, sys.executable, "-m", "serve"], folder, environment) as server:
         server.wait_for("/readyz")
         yield server
+
+
+def may_open(descriptors: int) -> tuple[str, ...]:
+    """Return the command that runs another one with so many file descriptors."""
+    return ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
 
 
 @contextmanager

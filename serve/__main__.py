@@ -1,10 +1,13 @@
 """Run the service: `python -m serve`, settings from the environment."""
 
+import asyncio
+import functools
 import logging
 import signal
 import sys
 import threading
 import warnings
+from socket import socket
 from types import FrameType
 
 import uvicorn
@@ -13,6 +16,8 @@ from pydantic import ValidationError
 from chestxray.errors import one_line
 from chestxray.system.malloc import set_heap
 from serve.api import create_app
+from serve.connections import BoundedConnection, OpenConnections, RareComplaints, queue_in_the_system
+from serve.descriptors import ACCEPTED_AT_ONCE
 from serve.json_log import JSONLines
 from serve.settings import MEBIBYTE, Settings
 
@@ -24,6 +29,12 @@ KEPT_END = 8 * MEBIBYTE
 
 class DrainingServer(uvicorn.Server):
     """Announce the end for a while before it comes, so that whoever sends requests here can stop."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Listen, with a queue of connections in the system rather than in the process."""
+        asyncio.get_running_loop().set_exception_handler(RareComplaints())
+        await super().startup(sockets)
+        queue_in_the_system(self)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Turn `/readyz` to 503 at once, and close the socket later; what is in flight then has a while to finish."""
@@ -51,10 +62,15 @@ def main() -> None:
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    service = app.state.service
+    connections = OpenConnections(service.descriptors.connections, settings, service.metrics)
     config = uvicorn.Config(
         app,
         settings.host,
         settings.port,
+        http=functools.partial(BoundedConnection, connections=connections),  # type: ignore[arg-type] # makes one
+        ws="none",
+        backlog=ACCEPTED_AT_ONCE,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -32,7 +32,7 @@ from serve.service import HEATMAP_PATH, Service
 from serve.settings import Settings
 
 PROBLEMS_OF_PREDICTIONS = problem_responses(
-    "invalid-request", "body-too-large", "too-slow", "overloaded", "model-unavailable", "internal-error",
+    "invalid-request", "body-too-large", "too-slow", "overloaded", "disk-full", "model-unavailable", "internal-error",
     "image-too-large", "unsupported-format", "unreadable-image", "not-a-radiograph",
 )  # fmt: skip
 
@@ -113,20 +113,22 @@ def gradcam(name: str, service: ServiceDependency) -> Response:
 
 
 def _prediction_routes(max_batch_files: int) -> APIRouter:
-    router = APIRouter(
-        responses=PROBLEMS_OF_PREDICTIONS,
-        form_limits={"max_files": max_batch_files, "max_fields": 8, "max_part_size": 1024},
-    )
+    router = APIRouter(responses=PROBLEMS_OF_PREDICTIONS, form_limits={"max_fields": 8, "max_part_size": 1024})
     several_files = File(alias="file", min_length=1, max_length=max_batch_files)
 
-    @router.post("/predict", openapi_extra=RADIOGRAPHS)
+    @router.post("/predict", form_limits={"max_files": 1}, openapi_extra=RADIOGRAPHS)
     async def predict(
         request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
     ) -> Prediction:
         """The findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
-    @router.post("/predict/batch", openapi_extra=RADIOGRAPHS, response_model=BatchPrediction)
+    @router.post(
+        "/predict/batch",
+        form_limits={"max_files": max_batch_files},
+        openapi_extra=RADIOGRAPHS,
+        response_model=BatchPrediction,
+    )
     async def predict_batch(
         request: Request,
         service: ServiceDependency,
@@ -157,7 +159,7 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
         holder: of the model; by default one that begins without a model.
 
     Raises:
-        OSError: the folder for linked heatmaps can't be made.
+        OSError: the folder for linked heatmaps can't be made, or the process may open too few files.
     """
     MultiPartParser.spool_max_size = SPOOLED_BYTES
     service = Service(settings, holder or ModelHolder(settings))
@@ -169,21 +171,28 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
         yield
         service.close()
 
-    app = FastAPI(title="Chest X-ray findings", description=RESEARCH_USE_ONLY, version="1", lifespan=lifespan)
+    app = FastAPI(
+        title="Chest X-ray findings",
+        description=RESEARCH_USE_ONLY,
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
     app.state.service = service
-    _add_routes(app, settings)
+    _add_routes(app, service)
     for kind in (HTTPException, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
     _add_middleware(app, service)
     return app
 
 
-def _add_routes(app: FastAPI, settings: Settings) -> None:
+def _add_routes(app: FastAPI, service: Service) -> None:
+    settings = service.settings
     app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
     app.include_router(open_routes)
     # `APIKey` asks for the key; this documents it.
     key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []
-    for router in (guarded_routes, _prediction_routes(settings.max_batch_files)):
+    for router in (guarded_routes, _prediction_routes(service.max_batch_files)):
         app.include_router(router, dependencies=key, responses=problem_responses("unauthorized"))
 
 
@@ -191,7 +200,12 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     """Surround the routes, from the inside out: the last to be added sees a request first."""
     settings = service.settings
     app.add_middleware(
-        RequestLimits, pool=service.pool, max_body_bytes=settings.body_limit, max_uploads=settings.max_uploads
+        RequestLimits,
+        pool=service.pool,
+        max_body_bytes=settings.body_limit,
+        max_uploads=settings.max_uploads,
+        descriptors=service.descriptors,
+        files={"/predict": 1, "/predict/batch": service.max_batch_files},
     )
     if settings.api_key:
         app.add_middleware(APIKey, key=settings.api_key.get_secret_value())

@@ -1,7 +1,9 @@
 """Store heatmaps that clients fetch later: PNG files under random names, for a while."""
 
+import errno
+import os
+import re
 import secrets
-import shutil
 import tempfile
 import threading
 import time
@@ -11,7 +13,12 @@ from pathlib import Path
 
 from cachetools import TTLCache
 
+from chestxray.system.regular_file import open_regular
+
 PREFIX = "chestxray-heatmaps-"
+NAME = re.compile(r"[0-9a-f]{32}\.png")
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a disk says that has no room."""
 
 
 class HeatmapStore:
@@ -39,44 +46,120 @@ class HeatmapStore:
         self.seconds = seconds
         self._lock = threading.Lock()
         self._sizes: TTLCache[str, int] = TTLCache(max_bytes, seconds, clock, lambda size: max(size, share))
+        self._parent = parent
         parent.mkdir(parents=True, exist_ok=True)
         for left_behind in parent.glob(f"{PREFIX}*"):
-            with suppress(OSError):  # it is another user's, or is just going
-                if time.time() - left_behind.stat().st_mtime > seconds:
-                    shutil.rmtree(left_behind)
-        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            with suppress(OSError):  # it is another user's, is no folder, or is just going
+                folder = _Folder(left_behind)
+                if time.time() - folder.changed() > seconds:
+                    folder.remove()
+                folder.close()
+        self._folder = self._new_folder()
 
     def add(self, pngs: Iterable[bytes]) -> list[str]:
         """Keep PNGs, and return their names: 128 random bits and an ending.
 
+        Those that were not fetched the longest make room where the disk is full.
+
         Raises:
-            OSError: a file can't be written.
+            OSError: a file can't be written; then none is kept.
         """
-        names = []
-        for png in pngs:
-            name = f"{secrets.token_hex(16)}.png"
+        names: list[str] = []
+        try:
+            for png in pngs:
+                names.append(f"{secrets.token_hex(16)}.png")
+                with self._lock:
+                    self._write(names[-1], png, names)
+        except BaseException:
             with self._lock:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been tidied away
-                self._sizes[name] = len(png)
-                (self._folder / name).write_bytes(png)
-            names.append(name)
+                for name in names:
+                    self._sizes.pop(name, None)
+                    self._folder.unlink(name)
+            raise
         self.sweep()
         return names
 
     def get(self, name: str) -> bytes | None:
         """Return the PNG, or None if there is none of that name or it expired."""
-        with self._lock, suppress(FileNotFoundError):
-            return (self._folder / name).read_bytes() if self._sizes.get(name) is not None else None
+        with self._lock, suppress(OSError):
+            return self._folder.read(name) if self._sizes.get(name) is not None else None
         return None
 
     def sweep(self) -> None:
         """Remove the files of what expired or had to make room."""
         with self._lock, suppress(OSError):  # what can't be removed now can be at the next time
-            for path in self._folder.iterdir():
-                if path.name not in self._sizes:
-                    path.unlink()
+            for name in self._folder.names():
+                if name not in self._sizes:
+                    self._folder.unlink(name)
 
     def close(self) -> None:
         """Remove all."""
-        with self._lock:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with self._lock, suppress(OSError):
+            self._folder.remove()
+            self._folder.close()
+
+    def _write(self, name: str, png: bytes, together: list[str]) -> None:
+        """Write a file, in place of older ones that are not part of the same answer if need be."""
+        self._sizes[name] = len(png)
+        while True:
+            try:
+                self._folder.write(name, png)
+                return
+            except FileNotFoundError:  # it was tidied away
+                self._folder.close()
+                self._folder = self._new_folder()
+            except OSError as error:
+                self._folder.unlink(name)
+                oldest = self._sizes.popitem()[0] if error.errno in FULL else name
+                self._folder.unlink(oldest)
+                if oldest in together:
+                    raise
+
+    def _new_folder(self) -> "_Folder":
+        self._parent.mkdir(parents=True, exist_ok=True)
+        return _Folder(Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)))
+
+
+class _Folder:
+    """A folder that stays the same whatever comes to lie at its path, and files in it that have names as heatmaps have.
+
+    Raises:
+        OSError: there is none, it is a link, or another user's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if os.fstat(self._descriptor).st_uid != os.geteuid():
+            self.close()
+            raise PermissionError(errno.EPERM, "another user's folder", str(path))
+
+    def changed(self) -> float:
+        """Return when a file last came or went, in seconds since 1970."""
+        return os.fstat(self._descriptor).st_mtime
+
+    def names(self) -> list[str]:
+        return [name for name in os.listdir(self._descriptor) if NAME.fullmatch(name)]  # noqa: PTH208 # not by its path
+
+    def read(self, name: str) -> bytes:
+        with open_regular(name, self._descriptor) as file:
+            return file.read()
+
+    def write(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=self._descriptor), "wb") as file:  # noqa: PTH123 # not by its path
+            file.write(content)
+
+    def unlink(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._descriptor)
+
+    def remove(self) -> None:
+        """Remove the files, and the folder if nothing else is in it and it is still at its path."""
+        for name in self.names():
+            self.unlink(name)
+        if os.path.samestat(self._path.lstat(), os.fstat(self._descriptor)):
+            self._path.rmdir()
+
+    def close(self) -> None:
+        os.close(self._descriptor)

@@ -1,9 +1,11 @@
-"""Format log records as lines of JSON, without the messages of exceptions, which may quote a file."""
+"""Format log records as lines of JSON: no credentials of URIs, no messages of exceptions, which may quote a file."""
 
 import json
 import logging
 import traceback
 from datetime import UTC, datetime
+
+from chestxray.errors import masked
 
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 """Attributes that every record has; all others were given as `extra`."""
@@ -22,4 +24,5 @@ class JSONLines(logging.Formatter):
         }
         if record.exc_info and (error := record.exc_info[1]):
             line |= {"error": type(error).__name__, "traceback": traceback.format_tb(error.__traceback__)}
-        return json.dumps(line, ensure_ascii=False)
+        hidden = {key: masked(value) if isinstance(value, str) else value for key, value in line.items()}
+        return json.dumps(hidden, ensure_ascii=False)

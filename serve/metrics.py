@@ -16,6 +16,7 @@ class Metrics:
         seconds: time to answer, by route.
         stages: time of a prediction, by stage.
         refusals: problems by type.
+        connections_cut: connections that were cut, by reason.
         load: images worked on or waiting.
         model_problem: 1 if the model asked for is refused.
         model: which model is served.
@@ -28,6 +29,7 @@ class Metrics:
         stage = "Time of a prediction by stage"
         self.stages = Histogram("stage_seconds", stage, ["stage"], buckets=BUCKETS, registry=registry)
         self.refusals = Counter("refusals", "Problems by type", ["type"], registry=registry)
+        self.connections_cut = Counter("connections_cut", "Connections cut by reason", ["reason"], registry=registry)
         self.load = Gauge("images_in_work", "Images worked on or waiting", registry=registry)
         self.model_problem = Gauge("model_problem", "1 if the model asked for is refused", registry=registry)
         self.model = Info("model", "Model being served", registry=registry)

@@ -3,7 +3,9 @@
 import logging
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
+from chestxray.errors import masked
 from chestxray.inference.answer import Model
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.bundle_source import Found, find_bundle, source_state
@@ -13,6 +15,30 @@ from serve.problems import ProblemError
 from serve.settings import Settings
 
 log = logging.getLogger("serve.model_holder")
+
+
+SENTENCES = {
+    "model-not-found": "The model that MODEL_URI names can't be found or fetched.",
+    "model-refused": "The model that MODEL_URI names is damaged or did not pass its self-test.",
+    "disk-failed": "The model can't be read or stored.",
+}
+"""What is told about a model that is not served, by its code."""
+
+
+class ModelProblem(NamedTuple):
+    """Why a model is not served; the log says more.
+
+    Attributes:
+        code: one of `SENTENCES`.
+        reason: for the log; it may name files and addresses.
+    """
+
+    code: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return what everybody may know."""
+        return f"{self.code}: {SENTENCES[self.code]}"
 
 
 class ModelHolder:
@@ -29,8 +55,9 @@ class ModelHolder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._seen: object = None
+        self._found = False
         self.model: Model | None = None
-        self.problem: str | None = None
+        self.problem: ModelProblem | None = None
 
     def serving(self) -> Model:
         """Return the model.
@@ -47,11 +74,18 @@ class ModelHolder:
         try:
             self._take_what_is_new()
         except Exception as error:  # whatever is wrong with a new model, the old one goes on
-            if isinstance(error, OSError):  # a disk that is full or fails, which may be over next time
-                self._seen = None
-            if str(error) != self.problem:
-                log.error("model refused", extra={"reason": str(error)})
-            self.problem = str(error)
+            problem = self._problem(error)
+            if problem != self.problem:
+                log.error("model refused", extra=problem._asdict())
+            self.problem = problem
+
+    def _problem(self, error: Exception) -> ModelProblem:
+        if isinstance(error, OSError):
+            self._seen = None  # a disk that is full or fails may not be so next time
+            code = "disk-failed"
+        else:
+            code = "model-refused" if self._found else "model-not-found"
+        return ModelProblem(code, masked(str(error), self._settings.mlflow_tracking_uri))
 
     def _take_what_is_new(self) -> None:
         address = self._settings.model_uri
@@ -59,12 +93,13 @@ class ModelHolder:
         state = source_state(address, store)
         if state is not None and state == self._seen:
             return
-        self._seen = None
+        self._seen, self._found = None, False
         with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
             known = self.model.info.sha256 if self.model else None
             folder, found = find_bundle(address, store, Path(temporary), known)
-            self._seen = state  # what is refused from here on need not be asked for again
-            same = self.model.bundle if self.model and found["sha256"] == known else None
+            self._seen, self._found = state, True  # what is refused from here on need not be asked for again
+            registered = folder == Path(temporary)  # what is registered never changes; of a folder any file may
+            same = self.model.bundle if self.model and registered and found["sha256"] == known else None
             self._take(found, same or open_tested(folder, self._settings.inference_threads))
         self.problem = None
 

@@ -1,5 +1,6 @@
 """Tell clients what went wrong: RFC 9457 problem details with stable types."""
 
+import errno
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,11 +34,17 @@ KINDS = {
     "unreadable-image": Kind(422, "The image is truncated or damaged"),
     "not-a-radiograph": Kind(422, "The image is no frontal chest radiograph"),
     "overloaded": Kind(503, "The service is busy"),
+    "disk-full": Kind(507, "The service has no room to store the request"),
     "model-unavailable": Kind(503, "No model is being served yet"),
     "internal-error": Kind(500, "The service failed"),
 }
 KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 """Kinds of what FastAPI refuses by itself; any other status means that it could not read the request."""
+KINDS_BY_ERROR = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "disk-full") | dict.fromkeys(
+    (errno.EMFILE, errno.ENFILE), "overloaded"
+)
+"""Kinds of what the system refuses; any other of its errors means that the service failed."""
+LOGGED = "The log has more under the request id."
 HEADERS_BY_STATUS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
 
@@ -81,10 +88,14 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(error.kind, f"The file can't be used: {str(error).removesuffix('.')}.", quality=quality)
         case RequestValidationError():
             return ProblemError("invalid-request", "; ".join(map(_complaint, error.errors())))
+        case OSError() | HTTPException(__cause__=OSError()):  # FastAPI takes what storing a form meets for a bad form
+            cause = error if isinstance(error, OSError) else error.__cause__
+            type = KINDS_BY_ERROR.get(getattr(cause, "errno", None) or 0, "internal-error")
+            return ProblemError(type, LOGGED)
         case HTTPException():
             type = KINDS_BY_STATUS.get(error.status_code, "invalid-request")
             return ProblemError(type, error.detail, error.headers)  # a 405 must name what is allowed
-    return ProblemError("internal-error", "The log has more under the request id.")
+    return ProblemError("internal-error", LOGGED)
 
 
 def _complaint(error: dict[str, Any]) -> str:

@@ -46,5 +46,7 @@ class Readiness(BaseModel):
 
     ready: bool
     model: ModelInfo | None
-    problem: Annotated[str | None, Field(examples=["MLflow did not answer within 300 s"])]
-    """Why the model that MODEL_URI means now is not the one served."""
+    problem: Annotated[
+        str | None, Field(examples=["disk-failed: The model can't be read or stored. The log says why."])
+    ]
+    """Why the model that MODEL_URI means now is not the one served: a code and a sentence."""

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from fastapi import Request, Response, UploadFile
 
-from chestxray.inference.answer import answer
+from chestxray.inference.answer import Model, answer
 from chestxray.inference.predictions import LinkedHeatmap, Options, Prediction
+from serve.descriptors import share_descriptors
 from serve.heatmap_store import HeatmapStore
 from serve.metrics import Metrics
 from serve.model_holder import ModelHolder
@@ -18,6 +19,7 @@ from serve.settings import Settings
 
 HEATMAP_PATH = "/static/gradcam/"
 """Where linked heatmaps are fetched."""
+NOT_STORED = "The service could not store the heatmaps; inline ones need no storing."
 
 log = logging.getLogger("serve.service")
 
@@ -32,17 +34,21 @@ class Service:
     Attributes:
         pool: where predictions are made.
         heatmaps: that clients fetch later.
+        descriptors: how many connections and files of uploads may be open.
+        max_batch_files: most files of one `/predict/batch`, fewer than set where the process may open few.
         metrics: of this service alone.
         draining: the process was told to end and takes requests for a little while only.
         stopped: set when no newer model need be looked for.
 
     Raises:
-        OSError: the folder for linked heatmaps can't be made.
+        OSError: the folder for linked heatmaps can't be made, or the process may open too few files.
     """
 
     def __init__(self, settings: Settings, holder: ModelHolder) -> None:
         self.settings = settings
         self.holder = holder
+        self.descriptors = share_descriptors(settings.max_connections)
+        self.max_batch_files = min(settings.max_batch_files, self.descriptors.files)
         self.pool = Pool(settings.concurrency, settings.queue_length)
         self.heatmaps = HeatmapStore(
             settings.heatmap_folder, settings.heatmap_seconds, settings.heatmap_bytes, settings.heatmap_count
@@ -73,7 +79,8 @@ class Service:
         """Return whether predictions are answered, and by which model."""
         model = self.holder.model
         ready = model is not None and not self.draining
-        return Readiness(ready=ready, model=model and model.info, problem=self.holder.problem)
+        problem = self.holder.problem
+        return Readiness(ready=ready, model=model and model.info, problem=str(problem) if problem else None)
 
     async def predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
         """Predict the findings of one file, if there is room in the queue.
@@ -114,13 +121,24 @@ class Service:
         model = self.holder.serving()
 
         def work() -> Prediction:
-            return answer(model, file.file.read(), options, self.settings.max_pixels, request_id, self._publish)
+            return self._answer(model, file.file.read(), options, request_id)
 
         waited, prediction = await self.pool.run(work)
         prediction.timing_ms.queue = round(1000 * waited, 2)
         for stage, milliseconds in prediction.timing_ms:
             self.metrics.stages.labels(stage).observe(milliseconds / 1000)
         return prediction
+
+    def _answer(self, model: Model, data: bytes, options: Options, request_id: str) -> Prediction:
+        """Answer about a file, without heatmaps if they can't be stored."""
+        try:
+            return answer(model, data, options, self.settings.max_pixels, request_id, self._publish)
+        except OSError as error:
+            log.error("heatmaps not stored", exc_info=error, extra={"request_id": request_id})
+            without = options.model_copy(update={"heatmaps": "none"})
+            prediction = answer(model, data, without, self.settings.max_pixels, request_id)
+            prediction.image.warnings.append(NOT_STORED)
+            return prediction
 
     def _publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
         """Keep overlays for a while, and say where they can be fetched."""
@@ -141,6 +159,6 @@ class Service:
         """Turn an error into what a client is told, count it, and log it if nobody expected it."""
         problem = to_problem(error)
         self.metrics.refusals.labels(problem.type).inc()
-        if problem.type == "internal-error":
-            log.error("failed", exc_info=error, extra={"request_id": request_id})
+        if problem.status_code >= 500 and not isinstance(error, ProblemError):
+            log.error("failed", exc_info=error, extra={"request_id": request_id, "type": problem.type})
         return problem

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     """After SIGTERM: how long `/readyz` says 503 and requests are still taken, before those in flight finish."""
     shutdown_seconds: Count = 20
     """How long requests in flight may take then; what is left is answered 503."""
+    max_connections: Count = 1024
+    """Connections at a time, fewer where the process may open few files; who waits the longest for nothing goes."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of proxies, as JSON: `["10.0.0.1"]`; any other address may have half of the connections."""
+    head_seconds: Seconds = 10.0
+    """How long a new connection may take to send the head of a request; then it is cut."""
     max_uploads: Count = 32
     """POST requests at a time, from their first byte until they are answered; one more is answered 503."""
     transfer_seconds: Seconds = 30.0

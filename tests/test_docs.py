@@ -200,7 +200,7 @@ def test_params_in_the_documents_are_valid() -> None:
 def clone(make_clone: Callable[[], Clone]) -> Clone:  # noqa: F811
     """A clone after `make reproduce`, with this environment as its `.venv`, and a gate that lets the update pass."""
     clone = make_clone()
-    clone.turn(**{"register.gate": {"margin": 0.49, "finding_margin": 0.49}, "evaluate": {"min_positives": 2}})
+    clone.turn(**{"register.gate": {"margin": 0.49, "finding_margin": 0.49}})
     environment = clone.top / ".venv"
     environment.mkdir()
     for path in Path(sys.prefix).iterdir():

@@ -23,6 +23,7 @@ from chestxray.scoring.regular_file import read_regular_file
 from chestxray.scoring.run import score_to_table, unfinished_runs
 from chestxray.scoring.score import MAX_FILE_BYTES, Scorer
 from chestxray.scoring.table import writer_of, written_text
+from chestxray.scoring.tally import Tally
 
 STORE = "sqlite:///.mlflow/mlflow.db"
 """MLflow's store if MLFLOW_TRACKING_URI names none: the one that `dvc repro` makes in this folder."""
@@ -133,7 +134,12 @@ def _make_table(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("chestxray predict: call again with the same arguments to go on", file=sys.stderr)
         raise
-    info = model.info
+    _summarise(tally, inputs, model.info, output)
+    return FAILED if tally.failed else 0
+
+
+def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, output: Path) -> None:
+    """Print what became of the files, by which model."""
     print(*tally.lines(inputs.skipped), sep="\n")
     print(f"model     {info.name}{f' version {info.version}' if info.version else ''}, sha256 {info.sha256[:12]}")
     print(f"table     {written_text(str(output))}")
@@ -141,7 +147,6 @@ def _make_table(options: argparse.Namespace) -> int:
         print(f"note      {len(left)} unfinished runs with other arguments lie beside it, .{output.name}.*.partial")
     if info.synthetic:
         print(PHANTOMS_ONLY.strip())
-    return FAILED if tally.failed else 0
 
 
 def _options(options: argparse.Namespace, heatmaps: str) -> Options:

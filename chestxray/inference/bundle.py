@@ -15,6 +15,7 @@ from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence, Status
 from chestxray.system.files import write_json
+from chestxray.system.regular_file import read_regular
 
 MODEL = "model.onnx"
 CARD = "bundle.json"
@@ -131,7 +132,7 @@ def write_card(card: Card, folder: Path) -> None:
 
 def bundle_digest(folder: Path) -> str:
     """Return the SHA-256 of the card, which holds that of the model."""
-    return hashlib.sha256((folder / CARD).read_bytes()).hexdigest()
+    return hashlib.sha256(read_regular(folder / CARD)).hexdigest()
 
 
 class Bundle:
@@ -163,9 +164,9 @@ class Bundle:
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         try:
-            self.card = Card.model_validate_json((folder / CARD).read_bytes())
+            self.card = Card.model_validate_json(read_regular(folder / CARD))
             self.platt = Platt.from_dict(self.card.calibration, self.card.findings)
-            model = (folder / MODEL).read_bytes()
+            model = read_regular(folder / MODEL)
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(str(key) for key in fault["loc"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chestxray.inference.bundle import CARD, MODEL, BundleError, bundle_digest
 from chestxray.inference.model_uri import SCHEME, ModelURI
+from chestxray.system.regular_file import read_regular
 
 SECONDS = 300
 """How long MLflow may take to answer."""
@@ -36,7 +37,8 @@ def source_state(address: str, store: str) -> object:
         files = [file, file.with_name(file.name + "-wal")]
     else:
         return None
-    return [each.stat().st_mtime_ns for each in files if each.exists()]
+    states = (each.stat() for each in files if each.exists())
+    return [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
 
 
 def find_bundle(address: str, store: str, folder: Path, known: str | None = None) -> tuple[Path, Found]:
@@ -60,7 +62,7 @@ def find_bundle(address: str, store: str, folder: Path, known: str | None = None
     path = Path(address)
     try:
         digest = bundle_digest(path)
-        source = json.loads((path / SOURCE).read_text()) if (path / SOURCE).exists() else {}
+        source = json.loads(read_regular(path / SOURCE)) if (path / SOURCE).exists() else {}
         found: Found = source if source.get("sha256") == digest else {"name": path.resolve().name}
         return path, {**found, "sha256": digest}
     except (OSError, ValueError) as error:

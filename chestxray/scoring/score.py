@@ -20,6 +20,8 @@ from chestxray.scoring.regular_file import read_regular_file
 MAX_FILE_BYTES = 100_000_000
 """More than a film of `MAX_PIXELS` with two bytes each."""
 
+OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory or no time for it; score it again."
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -72,12 +74,14 @@ def score_file(scorer: Scorer, file: InputFile) -> Row:
         large = error.errno == errno.EFBIG
         row |= _failed("file-too-large" if large else "unreadable-file", error.strerror or "it can't be read")
         return _in_order(scorer, row)
+    except MemoryError:
+        return _in_order(scorer, row | _failed(*OUT_OF_RESOURCES))
     try:
         prediction = predict_file(scorer.model.bundle, data, MAX_PIXELS, scorer.threshold, scorer.accept_anyway)
     except RadiographError as error:
         row |= _failed(error.kind, str(error)) | (_checked(error.checks) if error.checks else {})
     except (MemoryError, OSError, subprocess.TimeoutExpired):
-        row |= _failed("out-of-resources", "The machine had no memory or no time for it; score it again.")
+        row |= _failed(*OUT_OF_RESOURCES)
     except Exception as error:  # a million files go on whatever happens to one; the message could quote it
         place = traceback.extract_tb(error.__traceback__)[-1]
         row |= _failed("internal-error", f"The program failed: {type(error).__name__} in {place.name}; report it.")

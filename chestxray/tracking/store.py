@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -11,7 +10,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from chestxray.errors import UserError
+from chestxray.errors import UserError, masked
 from chestxray.tracking.repository import repository
 
 EXPERIMENT = "chest-xray"
@@ -97,4 +96,4 @@ def _not_opened(uri: str, error: Exception) -> UserError:
         f"the MLflow store {uri} can't be opened: {reason}. Check that its server answers or that its file is a whole "
         "database, or name another store in MLFLOW_TRACKING_URI"
     )
-    return UserError(re.sub(r"(?<=://)[^/\s]*@", "***@", said))  # a URI may hold a password
+    return UserError(masked(said, uri))

@@ -185,7 +185,7 @@ def test_the_card_has_an_etag(client: TestClient) -> None:
 def test_the_documentation_shows_every_error(client: TestClient) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
-    assert set(responses) == {"200", "401", "408", "413", "415", "422", "500", "503"}
+    assert set(responses) == {"200", "401", "408", "413", "415", "422", "500", "503", "507"}
     examples = responses["503"]["content"]["application/problem+json"]["examples"]
     assert set(examples) == {"overloaded", "model-unavailable"}
 
@@ -234,3 +234,15 @@ def test_other_sites_may_call_only_if_named(service: Service) -> None:
     assert allowed.get("/v1/model", headers=origin).headers["access-control-allow-origin"] == origin["Origin"]
     stranger = {"Origin": "https://elsewhere.example"}
     assert "access-control-allow-origin" not in allowed.get("/livez", headers=stranger).headers
+
+
+def test_nothing_is_redirected_to_another_scheme(client: TestClient) -> None:
+    for method, path in (("POST", "/predict/"), ("POST", "/predict/batch/"), ("GET", "/livez/"), ("GET", "/v1/model/")):
+        answer = client.request(method, path, headers={"Host": "example.org"}, follow_redirects=False)
+        assert (answer.status_code, answer.json()["type"]) == (404, "not-found")
+
+
+def test_two_files_are_too_many_for_one_prediction(client: TestClient) -> None:
+    answer = client.post("/predict", files=[("file", PNG), ("file", PNG)])
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-request")
+    assert "Maximum number of files is 1" in answer.json()["detail"]

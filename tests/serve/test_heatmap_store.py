@@ -1,13 +1,15 @@
 """Linked overlays do not stay."""
 
+import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serve.heatmap_store import HeatmapStore
+from serve.heatmap_store import HeatmapStore, _Folder
 
 
 def kept_in(folder: Path, **settings: Any) -> HeatmapStore:
@@ -90,3 +92,77 @@ def test_a_folder_that_was_tidied_away_is_made_again(tmp_path: Path) -> None:
 def test_nobody_else_may_look(tmp_path: Path) -> None:
     kept_in(tmp_path)
     assert next(tmp_path.iterdir()).stat().st_mode & 0o077 == 0
+
+
+def full_beyond(monkeypatch: pytest.MonkeyPatch, folder: Path, most: int) -> None:
+    """A disk that has room for so many bytes; a file that does not fit is written in part."""
+    write = _Folder.write
+
+    def written(self: _Folder, name: str, content: bytes) -> None:
+        room = most - sum(path.stat().st_size for path in files_in(folder))
+        write(self, name, content[: max(0, room)])
+        if len(content) > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_Folder, "write", written)
+
+
+def test_where_the_disk_is_full_the_oldest_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_beyond(monkeypatch, tmp_path, 100)
+    overlays = kept_in(tmp_path, max_bytes=1000)
+    first, second, third = (add(overlays, bytes(40)) for _ in range(3))
+    assert [overlays.get(name) for name in (first, second, third)] == [None, bytes(40), bytes(40)]
+
+
+def test_where_an_answer_does_not_fit_none_of_it_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_beyond(monkeypatch, tmp_path, 100)
+    overlays = kept_in(tmp_path, max_bytes=1000)
+    with pytest.raises(OSError, match="No space"):
+        overlays.add([bytes(40)] * 3)
+    assert not files_in(tmp_path)
+    assert overlays.get(add(overlays, bytes(100))) == bytes(100)
+
+
+def test_an_answer_that_fails_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    overlays = kept_in(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        overlays.add(bytes(1 // n) for n in (1, 1, 0))
+    assert not files_in(tmp_path)
+
+
+def foreign(tmp_path: Path) -> Path:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (folder / f"{'0' * 32}.png").write_bytes(b"theirs")
+    (folder / "file").write_bytes(b"theirs")
+    return folder
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_what_comes_to_lie_in_the_place_of_the_folder_is_left_alone(tmp_path: Path, link: bool) -> None:
+    kept, theirs = tmp_path / "kept", foreign(tmp_path)
+    overlays = kept_in(kept)
+    name = add(overlays, b"png")
+    (path,) = kept.iterdir()
+    path.rename(tmp_path / "away")
+    path.symlink_to(theirs) if link else theirs.rename(path)
+    os.utime(path, (0, 0))
+    other = add(overlays, b"another")
+    overlays.sweep()
+    assert [overlays.get(each) for each in (name, other)] == [b"png", b"another"]
+    overlays.close()
+    if link:
+        kept_in(kept)  # which removes what has expired
+    assert sorted(each.read_bytes() for each in path.iterdir()) == [b"theirs"] * 2
+
+
+@pytest.mark.parametrize("swap", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname"), Path.mkdir])
+def test_only_regular_files_are_read(tmp_path: Path, swap: Callable[[Path], object]) -> None:
+    overlays = kept_in(tmp_path)
+    name = add(overlays, b"png")
+    (path,) = files_in(tmp_path)
+    path.unlink()
+    swap(path)
+    assert overlays.get(name) is None
+    overlays.sweep()
+    overlays.close()

@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write
 from chestxray.inference.bundle_source import SOURCE
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import Registry
+from chestxray.system.regular_file import read_regular
 from chestxray.tracking.mlflow_runs import Run
 from serve.model_holder import ModelHolder
 from serve.settings import Settings
@@ -74,6 +77,11 @@ def remove_model(folder: Path) -> None:
     (folder / MODEL).unlink()
 
 
+def put_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def external(folder: Path) -> None:
     model = onnx.load(folder / MODEL)
     onnx.external_data_helper.convert_model_to_external_data(model, location="tensors.data")
@@ -91,6 +99,10 @@ def not_finite(folder: Path) -> None:
 BAD = {
     "damaged": (damage, "SHA-256"),
     "no model": (remove_model, "not a bundle"),
+    "a pipe for a model": (lambda folder: put_pipe(folder / MODEL), "not a regular file"),
+    "a pipe for a card": (lambda folder: put_pipe(folder / CARD), "not a regular file"),
+    "no model beside the same card": (lambda folder: (folder / MODEL).unlink(), "not a bundle"),
+    "another model beside the same card": (lambda folder: (folder / MODEL).write_bytes(b"another"), "SHA-256"),
     "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (
@@ -123,7 +135,9 @@ def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -
     spoil(tmp_path)
     holder.refresh()
     assert served(holder) == before
-    assert holder.problem and reason in holder.problem
+    assert holder.problem and reason in holder.problem.reason
+    for path in tmp_path.iterdir():
+        path.unlink()
     make_bundle(tmp_path, seed=2)
     holder.refresh()
     assert holder.problem is None and served(holder) != before
@@ -131,15 +145,15 @@ def test_a_bad_new_model_leaves_the_old_one_serving(tmp_path: Path, name: str) -
 
 def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it has changed: the disk failed."""
-    holder, read = following(make_bundle(tmp_path)), Path.read_bytes
+    holder = following(make_bundle(tmp_path))
 
     def failing(path: Path) -> bytes:
         if path.name == MODEL:
             raise OSError(errno.EIO, "Input/output error")
-        return read(path)
+        return read_regular(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", failing)
+        patched.setattr("chestxray.inference.bundle.read_regular", failing)
         holder.refresh()
         assert holder.model is None and holder.problem
     holder.refresh()
@@ -172,21 +186,47 @@ def test_without_a_store_it_says_what_to_do(tmp_path: Path) -> None:
     holder = following("models:/chest-xray@champion", mlflow_tracking_uri=f"sqlite:///{tmp_path}/none.db")
     holder.refresh()
     assert holder.model is None
-    assert holder.problem and "make reproduce" in holder.problem
+    assert holder.problem and "make reproduce" in holder.problem.reason
     assert not list(tmp_path.iterdir())
+
+
+def failing_with(code: str) -> Callable[..., subprocess.Popen[str]]:
+    """Starts this code instead of what asks MLflow."""
+    start = subprocess.Popen
+    return lambda _, **named: start([sys.executable, "-c", code], **named)
 
 
 def test_without_mlflow_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chestxray.inference.bundle_source.find_spec", lambda name: None)
     holder = following("models:/chest-xray@champion")
     holder.refresh()
-    assert holder.problem and holder.problem.endswith(
+    assert holder.problem and holder.problem.reason.endswith(
         "MLflow is not installed here: set MODEL_URI to a bundle's folder"
     )
 
 
 def new_version(client: MlflowClient, folder: Path, digest: str) -> str:
     return str(client.create_model_version("chest-xray", folder.as_uri(), tags={DIGEST: digest}).version)
+
+
+@pytest.mark.parametrize(
+    "store", ["postgresql://clinic:pa%2Fss@db.invalid/mlflow", "http://clinic:pa%2Fss@127.0.0.1:1/"]
+)
+def test_what_is_told_has_no_password_and_no_path(
+    store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = [f"cannot reach {store}", "authentication of clinic:pa/ss failed"]
+    for reason in said:
+        code = f"import sys; sys.exit({reason!r})"
+        holder = following("models:/chest-xray@champion", mlflow_tracking_uri=store)
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", failing_with(code))
+            holder.refresh()
+        assert str(holder.problem).startswith("model-not-found: ")
+        assert "/" not in str(holder.problem) and "pa" not in str(holder.problem).split()
+        assert holder.problem and "MLflow: " in holder.problem.reason
+    told = caplog.text + "".join(str(record.__dict__) for record in caplog.records)
+    assert "model refused" in told and not any(word in told for word in ("pa/ss", "pa%2Fss", "clinic:"))
 
 
 @pytest.mark.slow
@@ -206,7 +246,7 @@ def test_an_alias_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, "0" * 64))
     holder.refresh()
     assert served(holder) == bundle_digest(first)
-    assert holder.problem and "SHA-256" in holder.problem
+    assert holder.problem and "SHA-256" in holder.problem.reason
 
     client.set_registered_model_alias("chest-xray", "champion", new_version(client, second, bundle_digest(second)))
     holder.refresh()
@@ -222,7 +262,7 @@ def test_an_alias_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     client.delete_registered_model_alias("chest-xray", "champion")
     holder.refresh()
     assert served(holder) == bundle_digest(second)
-    assert holder.problem and "champion" in holder.problem
+    assert holder.problem and "champion" in holder.problem.reason
 
     monkeypatch.chdir(tmp_path)  # a relative store goes by it
     pinned = following("models:/chest-xray/1", mlflow_tracking_uri="sqlite:///mlflow.db")

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from benchmarks.client import FORM, form
-from benchmarks.process import DEADLINE, free_port
+from benchmarks.client import FORM, Client, form
+from benchmarks.process import DEADLINE, free_port, serving
 from tests.repository import TOP
 from tests.serve.files import PNG, encoded
 from tests.serve.waiting import get, post, until, wait_until_ready
@@ -184,3 +184,21 @@ def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> No
         slow.close()
         until(lambda: post(f"{url}/predict"), 200)
         assert server.poll() is None
+
+
+def test_where_nothing_can_be_stored_findings_are_answered_all_the_same(bundle: Path, tmp_path: Path) -> None:
+    small_files = ("sh", "-c", 'ulimit -f 100 && exec "$@"', "sh")
+    rng = np.random.default_rng(0)
+    noise = encoded(rng.integers(256, size=(300, 300), dtype=np.uint8))
+    large = encoded(rng.integers(256, size=(900, 900), dtype=np.uint8))
+    with serving(tmp_path, bundle, *small_files) as server, Client(server.port) as client:
+        answer = client.post("/predict?heatmaps=link&heatmaps_for=all", form(noise)).json()
+        assert len(answer["findings"]) == 14 and not any(finding["heatmap"] for finding in answer["findings"])
+        assert "could not store the heatmaps" in answer["image"]["warnings"][-1]
+        refused = client.post("/predict", form(large))
+        assert (refused.status, refused.json()["type"]) == (507, "disk-full")
+        inline = client.post("/predict?heatmaps=inline&heatmaps_for=all", form(noise)).json()
+        assert all(finding["heatmap"] for finding in inline["findings"])
+        assert not list((tmp_path / "tmp").rglob("*.png"))
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert [line["event"] for line in lines if line["level"] == "error"] == ["heatmaps not stored", "failed"]

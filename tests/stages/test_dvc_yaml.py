@@ -66,4 +66,4 @@ def test_stages_are_listed_in_run_order() -> None:
 
 def test_every_stage_is_a_thin_file_of_its_name() -> None:
     for stage in STAGES:
-        assert len((TOP / "stages" / f"{stage}.py").read_text().splitlines()) <= 65, stage
+        assert len((TOP / "stages" / f"{stage}.py").read_text().splitlines()) <= 80, stage

@@ -94,7 +94,7 @@ def test_what_either_has_not_learned_is_not_compared_and_what_is_insufficient_ha
     assert verdict["mean"]["f1"]["difference"] is not None
     assert not promotion.flips.empty and not set(promotion.flips["finding"]) & {lost, rare}
     written = report(verdict)
-    assert f"Insufficient (a score without decisions): {rare.replace('_', ' ')}." in written
+    assert "Insufficient (a score without decisions): Pleural thickening." in written
     assert f"Not learned (no number, not compared): {lost}." in written and "patients unknown" not in written
     assert "patients unknown: each image counts as one" in report({**verdict, "patients_known": False})
 
