@@ -57,10 +57,10 @@ def evaluate(
     Returns:
         Counts (`n`, `patients`, `findings_scored`, `findings_averaged`),
         `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`, `hamming_loss`, `calibration_error`,
-        `mean_auroc_of_all`, `mean_average_precision_of_all`, `macro_f1_of_all`; with 95 % intervals in `_ci_low` and `_ci_high` beside them `mean_auroc`,
-        `mean_average_precision`, `macro_f1` and `micro_f1`; and dictionaries by finding: with intervals `auroc`,
-        `average_precision`, `f1`, `recall`, `specificity` and `precision`, without `npv`, and of all k `positives` and
-        `labelled`, the n of the finding.
+        `mean_auroc_of_all`, `mean_average_precision_of_all`, `macro_f1_of_all`; with 95 % intervals in `_ci_low` and
+        `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and `micro_f1`; and dictionaries by
+        finding: with intervals `auroc`, `average_precision`, `f1`, `recall`, `specificity` and `precision`, without
+        `npv`, and of all k `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
