@@ -178,7 +178,7 @@ def test_the_card_has_an_etag(client: TestClient) -> None:
 def test_the_documentation_shows_every_error(client: TestClient) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
-    assert set(responses) == {"200", "401", "408", "413", "415", "422", "500", "503"}
+    assert set(responses) == {"200", "401", "408", "413", "415", "422", "500", "503", "507"}
     examples = responses["503"]["content"]["application/problem+json"]["examples"]
     assert set(examples) == {"overloaded", "model-unavailable"}
 

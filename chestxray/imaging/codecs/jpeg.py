@@ -32,6 +32,13 @@ BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 MAX_SEGMENTS = 10_000
 """Colour profiles and other metadata take some hundreds; a scan counts as one, whatever its restart markers."""
 
+MAX_FILL = 10_000
+"""Fill bytes before markers, which hardly any file has."""
+
+MAX_RESTARTS = 100_000
+"""Restart markers, which are as often in a scan as it has rows of blocks, or few times as often."""
+
+FILL = re.compile(rb"\xff+")
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """What ends the entropy-coded data of a scan: neither a stuffed zero nor a restart marker nor a fill byte."""
 
@@ -71,7 +78,8 @@ def read_jpeg(data: bytes) -> Jpeg:
     """Find the parts of a codestream; what follows its end is not looked at.
 
     Raises:
-        RadiographError: it is damaged, ends without an end marker, or has more segments than `MAX_SEGMENTS`.
+        RadiographError: it is damaged, ends without an end marker, or has more segments, fill bytes or restart markers
+            than are accepted.
     """
     if data[:2] != START_OF_IMAGE:
         raise RadiographError(DAMAGED)
@@ -79,10 +87,15 @@ def read_jpeg(data: bytes) -> Jpeg:
     scans: list[tuple[int, int]] = []
     restarts = False
     place = 2
+    fill = 0
     for _ in range(MAX_SEGMENTS):
-        marker, place = _marker(data, place)
+        before = place
+        marker, place = _marker(data, before)
+        fill += place - before - 2
+        if fill > MAX_FILL:
+            raise RadiographError(f"the JPEG has more than {MAX_FILL:,} fill bytes; up to as many are accepted")
         if marker == END_OF_IMAGE:
-            return _jpeg(segments, restarts, scans)
+            return _jpeg(data, segments, restarts, scans)
         if marker in BARE:
             continue
         length = int.from_bytes(data[place : place + 2], "big")
@@ -96,7 +109,7 @@ def read_jpeg(data: bytes) -> Jpeg:
             restarts |= any(content)
         elif marker == START_OF_SCAN:
             if any(name == JPEG_LS for name, _ in segments):
-                return _jpeg(segments, restarts, [(place, _end_of_jpeg_ls(data, place))])
+                return _jpeg(data, segments, restarts, [(place, _end_of_jpeg_ls(data, place))])
             scans.append((place, _end_of_scan(data, place)))
             place = scans[-1][1]
     raise RadiographError(f"the JPEG has more than {MAX_SEGMENTS:,} segments; up to as many are accepted")
@@ -104,12 +117,10 @@ def read_jpeg(data: bytes) -> Jpeg:
 
 def _marker(data: bytes, place: int) -> tuple[int, int]:
     """Return the marker here, after any number of fill bytes (B.1.1.2), and the place after it."""
-    start = place
-    while data[place : place + 1] == b"\xff":
-        place += 1
-    if place == start or place == len(data):
+    fill = FILL.match(data, place)
+    if fill is None or fill.end() == len(data):
         raise RadiographError(DAMAGED)
-    return data[place], place + 1
+    return data[fill.end()], fill.end() + 1
 
 
 def _end_of_scan(data: bytes, place: int) -> int:
@@ -127,13 +138,23 @@ def _end_of_jpeg_ls(data: bytes, place: int) -> int:
     return end
 
 
-def _jpeg(segments: list[tuple[int, bytes]], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
+def _jpeg(data: bytes, segments: list[tuple[int, bytes]], restarts: bool, scans: list[tuple[int, int]]) -> Jpeg:
     frames = [(marker, content) for marker, content in segments if marker in FRAMES]
     if len(frames) != 1 or len(frames[0][1]) < 6 or not scans:
         raise RadiographError(DAMAGED)
     marker, content = frames[0]
     bits, rows, columns, components = struct.unpack_from(">BHHB", content)
+    if marker != JPEG_LS:
+        _check_restarts(data, scans, rows, columns)
     return Jpeg(marker, bits, rows, columns, components, restarts, tuple(scans), tuple(segments))
+
+
+def _check_restarts(data: bytes, scans: list[tuple[int, int]], rows: int, columns: int) -> None:
+    """Refuse more restart markers than a marker for each block, or for each row of a lossless codestream, is."""
+    most = min(MAX_RESTARTS, len(scans) * (rows * columns // 64 + rows + columns))
+    found = sum(data.count(bytes([0xFF, name]), start, end) for start, end in scans for name in range(0xD0, 0xD8))
+    if found > most:
+        raise RadiographError(f"the JPEG has {found:,} restart markers; up to {most:,} are accepted for its size")
 
 
 def check_complete(data: bytes, pixels: Values, decode: Callable[[bytes], Values]) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chestxray.imaging.codecs.jpeg import MAX_SEGMENTS, check_complete, read_jpeg
+from chestxray.imaging.codecs.jpeg import MAX_FILL, MAX_SEGMENTS, check_complete, read_jpeg
+from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import RadiographError
 from tests.dicom_files import lossless_jpeg
 
@@ -83,6 +84,21 @@ def test_fill_bytes_may_come_before_any_marker() -> None:
 def test_what_has_no_parts_is_refused(data: bytes) -> None:
     with pytest.raises(RadiographError, match="damaged"):
         read_jpeg(data)
+
+
+def test_few_fill_bytes_are_passed_over_and_many_are_refused() -> None:
+    jpeg = pillow()
+    few, many = (jpeg[:2] + fill + jpeg[2:-2] + fill + jpeg[-2:] for fill in (b"\xff" * 50, b"\xff" * (MAX_FILL + 1)))
+    assert read_jpeg(few).rows == read_jpeg(jpeg).rows
+    with pytest.raises(RadiographError, match=f"more than {MAX_FILL:,} fill bytes"):
+        read_jpeg(many)
+
+
+def test_as_many_restart_markers_as_blocks_are_decoded_and_more_are_refused() -> None:
+    often = pillow(restart_marker_blocks=1)
+    assert read_jpeg(often).restarts and decode(often).pixels.shape == FLAT.shape
+    with pytest.raises(RadiographError, match="restart markers"):
+        read_jpeg(often[:-2] + b"\xff\xd0" * 1_000_000 + often[-2:])
 
 
 def test_no_more_segments_are_read_than_files_have() -> None:
