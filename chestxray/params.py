@@ -142,7 +142,10 @@ def _findings_apart(findings: dict[str, FindingParams]) -> dict[str, FindingPara
     check_findings(list(findings))
     Vocabulary({name: finding.synonyms for name, finding in findings.items()})
     signs: dict[str, str] = {}
+    titles: dict[str, str] = {}
     for name, finding in findings.items():
+        if titles.setdefault(finding.title.casefold(), name) != name:
+            raise ValueError(f"{titles[finding.title.casefold()]} and {name} have one title: give each its own")
         if fold(name) == fold(NO_FINDING):
             raise ValueError(f"{name} is what tables say of a radiograph without findings: take another name")
         if finding.sign is not None and signs.setdefault(finding.sign, name) != name:
