@@ -19,8 +19,6 @@ from chestxray.metrics.proportion import LEVEL, wilson_interval
 
 ALIKE = 0.2
 """Least correlation of the images of a patient that is assumed: few patients can't show how alike theirs are."""
-LEAST_SHARE = 0.65
-"""Least share of Hanley and McNeil's variance that is assumed: theirs is of exponential scores, more than most have."""
 HALVINGS = 50
 Ends = tuple[Floats, Floats]
 
@@ -54,13 +52,13 @@ class Cases:
         most = (sizes**2).sum(axis=0) / np.maximum(images, 1)
         return cls(images, (sizes > 0).sum(axis=0).astype(float), np.maximum(most, 1))
 
-    def design_effect(self, error: Floats, independent: Floats, share: float = 1) -> Floats:
+    def design_effect(self, error: Floats, independent: Floats) -> Floats:
         """Say how many times larger a variance is than that of `independent (k,)` images.
 
-        It is at least a `share` of that of images as alike as `ALIKE`; where nothing varies, so that it can't be seen,
-        the most that it can be.
+        It is at least that of images as alike as `ALIKE`; where nothing varies, so that it can't be seen, the most
+        that it can be.
         """
-        least = share * (1 + ALIKE * (self.most - 1))
+        least = 1 + ALIKE * (self.most - 1)
         varies = (independent > 0) & (error > 0)
         seen = error**2 / np.where(varies, independent, 1)
         return np.where(varies, np.maximum(seen, least), self.most)
@@ -81,7 +79,8 @@ def share_interval(spread: Spread, cases: Cases) -> Ends:
 def mean_interval(spread: Spread) -> Ends:
     """Compute the interval of a mean over findings, or of labels pooled: as `share_interval`, by the error alone.
 
-    A bias that is taken off is not known for certain: it counts as an error of its own.
+    A bias that is taken off is not known for certain: it counts as an error of its own. A mean of 0 or 1 that no
+    patient changes has none: NaN.
     """
     centre = np.clip(spread.value - spread.bias, 0, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -114,7 +113,7 @@ def auroc_interval(spread: Spread, positives: Cases, negatives: Cases) -> Ends:
     """
     counts = np.maximum(positives.images, 1), np.maximum(negatives.images, 1)
     rarer = _rarer(positives, negatives)
-    effect = rarer.design_effect(spread.error, auroc_variance(spread.value, *counts), LEAST_SHARE)
+    effect = rarer.design_effect(spread.error, auroc_variance(spread.value, *counts))
     quantile = student(np.minimum(spread.freedom, rarer.patients - 1))
 
     def end(limit: float) -> Floats:

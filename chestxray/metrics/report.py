@@ -40,9 +40,11 @@ def evaluate(
     A finding is scored on the images that label it. One without both classes there has no AUROC, average precision or
     F1: it is absent from those, left out of the macro and weighted means (micro pools every label), and not among
     `findings_scored`. One that is only ranked has AUROC and average precision; what is said of decisions and
-    probabilities leaves it out, and is absent itself if it leaves out all. A resample in which a finding loses a class
-    leaves that finding out of its own means. Subset accuracy is the share of images whose labels are all decided right,
-    Hamming loss the share of labels decided wrong.
+    probabilities leaves it out, and is absent itself if it leaves out all. One with fewer than `min_positives` patients
+    of a class has no interval and is in no `mean_*`, `macro_*` and mean calibration error; `findings_averaged` says how
+    many are, and `*_of_all` are the means over all that are scored. Subset accuracy is the share of images whose labels
+    are all decided right, Hamming loss the share of labels decided wrong. Which figures have no interval, and why:
+    docs/decisions/intervals.md.
 
     Args:
         labels: of n images and k findings.
@@ -53,10 +55,12 @@ def evaluate(
         ranked_only: findings whose numbers are scores, without decisions.
 
     Returns:
-        Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
-        `hamming_loss`; with `_ci_low` and `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and
-        `micro_f1`; and dictionaries by finding: `auroc`, `auroc_ci_low`, `auroc_ci_high`, `average_precision`, `f1`,
-        `calibration_error`, and of all k `positives` and `labelled`, the n of the finding.
+        Counts (`n`, `patients`, `findings_scored`, `findings_averaged`),
+        `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`, `hamming_loss`, `calibration_error`,
+        `mean_auroc_of_all`, `mean_average_precision_of_all`, `macro_f1_of_all`; with 95 % intervals in `_ci_low` and
+        `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and `micro_f1`; and dictionaries by
+        finding: with intervals `auroc`, `average_precision`, `f1`, `recall`, `specificity` and `precision`, without
+        `npv`, and of all k `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.

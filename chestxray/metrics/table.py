@@ -292,6 +292,7 @@ def headline(metrics: Mapping[str, Any], name: str) -> str:
     (metric,) = (each for each in HEADLINES if each.name == name)
     if name not in metrics:
         return f"{metric.title} of all findings {metrics[f'{name}_of_all']:.3f} (no interval: too few patients)"
-    low, high = (metrics[f"{name}_ci_{end}"] for end in ("low", "high"))
     findings = f"{metrics['findings_averaged']} findings" if metrics["findings_averaged"] > 1 else "1 finding"
-    return f"{metric.title} of {findings} {metrics[name]:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
+    said = "no interval: nothing varies" if low is None else f"95 % interval {low:.3f} to {high:.3f}"
+    return f"{metric.title} of {findings} {metrics[name]:.3f} ({said})"

@@ -5,7 +5,6 @@ import pytest
 from scipy.special import ndtri, stdtrit
 
 from chestxray.metrics.interval import (
-    LEAST_SHARE,
     Cases,
     auroc_interval,
     auroc_variance,
@@ -86,7 +85,7 @@ def test_a_bias_moves_the_interval_which_still_holds_the_figure():
 
 def test_an_auroc_is_where_chance_explains_it():
     low, high = (end[0] for end in auroc_interval(known(0.8, 0.05, 30), independent(20), independent(80)))
-    effect = max(LEAST_SHARE, 0.05**2 / auroc_variance(0.8, 20, 80))
+    effect = max(1, 0.05**2 / auroc_variance(0.8, 20, 80))
     for end in (low, high):
         away = abs(0.8 - end) / np.sqrt(effect * auroc_variance(end, 20, 80))
         assert away == pytest.approx(float(student(19)), rel=1e-6)
@@ -126,4 +125,4 @@ def test_f1_is_on_the_scale_of_the_share_of_images_that_have_both():
 
 def test_the_mean_of_a_certain_figure_is_certain():
     assert np.ravel(mean_interval(known(0.4, 0))).tolist() == [0.4, 0.4]
-    assert np.isnan(mean_interval(known(np.nan, np.nan))).all()
+    assert np.isnan(mean_interval(known(np.nan, np.nan))).all() and np.isnan(mean_interval(known(1, 0))).all()

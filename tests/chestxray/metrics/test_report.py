@@ -150,6 +150,17 @@ def test_where_no_finding_has_enough_patients_there_are_points_alone():
     assert np.isnan(table.loc["macro", "auroc"]) and np.isfinite(table.loc["micro", "f1"])
 
 
+def test_a_perfect_model_has_intervals_by_finding_and_none_of_the_mean():
+    labels, _, _, people = sample(3)
+    result = evaluate(masks(labels), labels.astype(float), labels, people, min_positives=10)
+    assert result["mean_auroc"] == 1 and "mean_auroc_ci_low" not in result
+    assert headline(result, "mean_auroc").endswith("1.000 (no interval: nothing varies)")
+    for name in ("auroc", "average_precision", "f1", "recall", "specificity", "precision"):
+        assert result[f"{name}_ci_low"]
+        for finding, low in result[f"{name}_ci_low"].items():
+            assert 0.5 < low < 1 == result[f"{name}_ci_high"][finding]
+
+
 def test_a_rate_has_an_interval_only_over_enough_patients_of_its_own():
     labels, scores, decisions, people = sample(3)
     decisions[:, 13] = False

@@ -47,6 +47,21 @@ def test_transfer_and_forgetting(test_side: Dataset) -> None:
     assert np.isnan(b["backward_transfer"].iloc[:2]).all() and b["backward_transfer"].iloc[2] == 0
 
 
+def test_means_are_over_findings_of_enough_patients_with_their_intervals(test_side: Dataset) -> None:
+    noisy = np.clip(TRUTH * 0.3 + np.random.default_rng(0).random(TRUTH.shape) * 0.7, 0, 1)
+    version = VersionPredictions(1, ("a",), True, Predictions(FINDINGS, noisy, noisy > 0.5))
+    table = version_history(test_side, [version], None, 2)
+    assert (table["findings_averaged"] == 14).all() and (table["mean_auroc"] == table["mean_auroc_of_all"]).all()
+    for name in ("mean_auroc", "macro_f1"):
+        assert (table[f"{name}_ci_low"] < table[name]).all() and (table[name] < table[f"{name}_ci_high"]).all()
+    few = version_history(test_side, [version], None, 500)
+    assert (few["findings_averaged"] == 0).all() and few["mean_auroc"].isna().all()
+    assert (few["mean_auroc_of_all"] == table["mean_auroc_of_all"]).all()
+    assert (few["forgetting"].isna() == table["forgetting"].isna()).all()
+    history_figure(table, "synthetic phantoms")
+    history_figure(few, "synthetic phantoms")
+
+
 def test_a_batch_that_cannot_be_scored_is_empty(test_side: Dataset) -> None:
     test_side.studies.loc[test_side.studies["batch"] == "b", list(FINDINGS)] = 0
     table = version_history(test_side, [predictions(1, ("a",), "a")], None, 2)
