@@ -90,7 +90,8 @@ fuzz: .venv/installed-tests ## 100,000 mutated files into the decoder (about 5 m
 	python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove the environment, the MLflow store, prepared data and models; raw data, reports and the DVC cache stay
-	rm -rf .venv .mlflow .cache data/prepared/* data/features/* models/bundle/* models/champion models/start models/*.h5 \
+	rm -rf .venv .mlflow .cache data/decoded/* data/prepared/* data/splits/* data/features/* \
+		data/*.json models/bundle/* models/champion models/start models/*.h5 \
 		models/*.parquet
 
 .venv/installed: requirements.txt

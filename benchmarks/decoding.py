@@ -1,4 +1,4 @@
-"""Time how fast `prepare` decodes: on all cores, on one core, and against a bare OpenCV loop on one core.
+"""Time how fast the stage `decode` works: on all cores, on one core, and against a bare OpenCV loop on one core.
 
 `python -m benchmarks.decoding --before CHECKOUT` times the codecs of DICOM against those of another checkout and of
 pydicom.
@@ -22,7 +22,8 @@ from benchmarks.machine import machine
 from benchmarks.table import publish
 from chestxray.batch_layout import HEADER, TABLE
 from chestxray.datasets.batch import read_batch
-from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.decode import decode_batch
+from chestxray.findings import NIH_VOCABULARY
 from chestxray.params import PrepareParams
 from chestxray.system.parallel import thread_pool
 
@@ -36,13 +37,13 @@ def compare_decoding(root: Path, params: PrepareParams, scratch: Path) -> dict[s
 
     Returns:
         "all cores", "one core" (the process is bound to it), "bare" (`imread` and `resize`, bound to one core, in a
-        process of its own: in ours it would gain from the memory that `prepare` keeps); and "images", how many there
+        process of its own: in ours it would gain from the memory that `decode` keeps); and "images", how many there
         are.
     """
-    files = list(read_batch(root).paths.values())
+    files = list(read_batch(root, NIH_VOCABULARY).paths.values())
 
     def prepare() -> None:
-        prepare_batch(root, scratch / "decoded", params)
+        decode_batch(root, scratch / "decoded", params.size)
 
     def prepare_on_one_core() -> None:
         with _one_core():
@@ -78,7 +79,7 @@ def write_originals(source: Path, root: Path, count: int) -> None:
         root: the folder to make.
         count: how many images.
     """
-    batch = read_batch(source)
+    batch = read_batch(source, NIH_VOCABULARY)
     patients = batch.studies.set_index("image")["patient"]
     names = list(batch.paths)
     (root / "images").mkdir(parents=True)

@@ -18,21 +18,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
-from scipy.stats import binomtest
 
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.findings import FINDINGS
 from chestxray.labels import LabelMasks, label_masks
 from chestxray.metrics.comparison import compare
-from chestxray.metrics.table import BY_FINDING, Predictions
-from chestxray.params import GateParams, load_params
+from chestxray.metrics.proportion import estimate_share
+from chestxray.metrics.table import COMPARED, Predictions
+from chestxray.params import GateParams, Params, load_params
 from chestxray.phantom.site import PREVALENCE
 from chestxray.registry.gate import reach_verdict
 
 IMAGES = (300, 1200)
 DIFFERENCES = (-0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
-LEAST_POSITIVES = (20, 10)
+LEVELS = (0.04, 0.05)
 IMAGES_OF_A_PATIENT = (0.5, 0.25, 0.15, 0.1)
 """Share of patients with 1, 2, 3, 4 images."""
 CHAMPION = np.linspace(0.70, 0.90, len(FINDINGS))
@@ -46,12 +46,19 @@ SAME_MODEL = 0.9
 RUNS_AT_ONCE = 20
 
 
+class Rule(NamedTuple):
+    """A policy, and the patients that a finding needs to vote."""
+
+    policy: GateParams
+    min_positives: int
+
+
 class Cell(NamedTuple):
-    """Runs of one size and true difference, judged by each of `policies`."""
+    """Runs of one size and true difference, judged by each of `rules`."""
 
     images: int
     difference: float
-    policies: tuple[GateParams, ...]
+    rules: tuple[Rule, ...]
     first: int
     runs: int
 
@@ -85,15 +92,14 @@ def retraining(
 
 
 def simulate(cell: Cell) -> npt.NDArray[np.intp]:
-    """Count by policy, `(policies, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
-    counts = np.zeros((len(cell.policies), 5), np.intp)
+    """Count by rule, `(rules, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
+    counts = np.zeros((len(cell.rules), 5), np.intp)
     for seed in range(cell.first, cell.first + cell.runs):
-        resamples = cell.policies[0].resamples
         simulated = retraining(seed, cell.images, cell.difference)
-        with redirect_stderr(io.StringIO()):  # thousands of bootstraps, each with a line of progress
-            sampled = compare(*simulated, resamples=resamples, seed=seed, metrics=BY_FINDING[:2])
-        for place, policy in enumerate(cell.policies):
-            verdict = reach_verdict(sampled, policy)
+        with redirect_stderr(io.StringIO()):  # thousands of jackknives, each with a line of progress
+            sampled = compare(*simulated, metrics=COMPARED[:2])
+        for place, rule in enumerate(cell.rules):
+            verdict = reach_verdict(sampled, rule.policy, rule.min_positives)
             decisions = [verdict.decision == name for name in ("promote", "keep", "underpowered")]
             voters = len(FINDINGS) - verdict.standings.count("does not vote")
             counts[place] += [*decisions, "veto" in verdict.standings, voters]
@@ -102,28 +108,29 @@ def simulate(cell: Cell) -> npt.NDArray[np.intp]:
 
 def share(count: int, runs: int) -> str:
     """Format a percentage with its 95 % Monte-Carlo interval (Wilson)."""
-    interval = binomtest(count, runs).proportion_ci(method="wilson")
-    return f"{100 * count / runs:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+    value, low, high = estimate_share(count, runs)
+    return f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def gate_policies(policy: GateParams, resamples: int) -> tuple[GateParams, ...]:
-    """Return non-inferiority and superiority with each number of least positives."""
+def gate_rules(params: Params) -> tuple[Rule, ...]:
+    """Return non-inferiority and superiority at each level."""
+    policy = params.register_.gate
     return tuple(
-        policy.model_copy(update={"resamples": resamples, "superiority": superiority, "min_positives": least})
-        for least, superiority in product(LEAST_POSITIVES, (False, True))
+        Rule(policy.model_copy(update={"level": level, "superiority": superiority}), params.evaluate.min_positives)
+        for level, superiority in product(LEVELS, (False, True))
     )
 
 
 def table_rows(
-    images: int, difference: float, policies: tuple[GateParams, ...], counts: npt.NDArray[np.intp], runs: int
+    images: int, difference: float, rules: tuple[Rule, ...], counts: npt.NDArray[np.intp], runs: int
 ) -> Iterator[Row]:
     """Yield the rows of the table for one size and true difference."""
-    for policy, (promoted, _, underpowered, vetoed, voters) in zip(policies, counts.tolist(), strict=True):
+    for rule, (promoted, _, underpowered, vetoed, voters) in zip(rules, counts.tolist(), strict=True):
         yield {
             "test images": str(images),
             "true difference": f"{difference:+.2f}",
-            "policy": "superiority" if policy.superiority else "non-inferiority",
-            "min_positives": str(policy.min_positives),
+            "policy": "superiority" if rule.policy.superiority else "non-inferiority",
+            "level": f"{rule.policy.level:g}",
             "voting findings": f"{voters / runs:.1f}",
             "promoted %": share(promoted, runs),
             "underpowered %": share(underpowered, runs),
@@ -135,29 +142,26 @@ def main() -> None:
     """Simulate, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="of each size and true difference")
-    parser.add_argument("--resamples", type=int, default=200, help="of patients in each run")
     parser.add_argument("--out", type=Path, help="folder for gate.md and gate.json; printed without")
     args = parser.parse_args()
-    policies = gate_policies(load_params().register_.gate, args.resamples)
+    rules = gate_rules(load_params())
     starts = range(0, args.runs, RUNS_AT_ONCE)
     setups = list(product(IMAGES, DIFFERENCES))
     cells = [
-        Cell(images, difference, policies, first, min(RUNS_AT_ONCE, args.runs - first))
+        Cell(images, difference, rules, first, min(RUNS_AT_ONCE, args.runs - first))
         for images, difference in setups
         for first in starts
     ]
     with ProcessPoolExecutor() as pool:
-        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(policies), 5).sum(1)
+        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(rules), 5).sum(1)
     rows = [
-        row
-        for setup, count in zip(setups, counts, strict=True)
-        for row in table_rows(*setup, policies, count, args.runs)
+        row for setup, count in zip(setups, counts, strict=True) for row in table_rows(*setup, rules, count, args.runs)
     ]
     heading = (
-        f"The gate on simulated retrainings: {args.runs} runs a line, {args.resamples} resamples of patients in each, "
-        f"95 % Monte-Carlo intervals; policy otherwise that of params.yaml. {machine()}"
+        f"The gate on simulated retrainings: {args.runs} runs a line, 95 % Monte-Carlo "
+        f" intervals; policy otherwise that of params.yaml. {machine()}"
     )
-    publish("gate", heading, rows, {"runs": args.runs, "resamples": args.resamples}, args.out)
+    publish("gate", heading, rows, {"runs": args.runs}, args.out)
 
 
 if __name__ == "__main__":

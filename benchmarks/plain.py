@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from chestxray.findings import FINDINGS
 from chestxray.models.keras_model import backbone, set_weights
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.pretrained_config import PretrainedConfig
@@ -32,25 +31,28 @@ class Plain:
     Args:
         weights: of the backbone.
         config: of these weights.
+        findings: what it learns, k names.
     """
 
-    def __init__(self, weights: LayerWeights, config: PretrainedConfig) -> None:
+    def __init__(self, weights: LayerWeights, config: PretrainedConfig, findings: Sequence[str]) -> None:
         keras.utils.set_random_seed(0)
         self._size = config.input_size
+        self._findings = findings
         self._body = backbone(config)
         set_weights(self._body, weights)
         pooled = keras.layers.GlobalAveragePooling2D()(self._body.output)
-        self._model = keras.Model(self._body.input, keras.layers.Dense(len(FINDINGS))(pooled))
+        self._model = keras.Model(self._body.input, keras.layers.Dense(len(findings))(pooled))
 
     def fit(self, files: Sequence[Path], labels: npt.NDArray[np.int8]) -> None:
         """Train the head, then the deeper layers.
 
         Args:
             files: N images.
-            labels: int8, N × 14.
+            labels: int8, N × k.
         """
         full = ClassWeightingParams(power=1.0, cap=1e6)
-        positive_weight = tf.constant(weight_array(class_weights(labels, full)), tf.float32)
+        weights = weight_array(class_weights(labels, self._findings, full), self._findings)
+        positive_weight = tf.constant(weights, tf.float32)
 
         def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             return tf.nn.weighted_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits, positive_weight)
@@ -64,8 +66,8 @@ class Plain:
             self._model.fit(data, epochs=EPOCHS, verbose=2)
 
     def logits(self, files: Sequence[Path]) -> npt.NDArray[np.float32]:
-        """Compute the logits of N files, float32 N × 14."""
-        blank = np.zeros((len(files), len(FINDINGS)), np.int8)
+        """Compute the logits of N files, float32 N × k."""
+        blank = np.zeros((len(files), len(self._findings)), np.int8)
         return np.asarray(self._model.predict(self._images(files, blank, shuffled=False).batch(BATCH), verbose=0))
 
     def _images(self, files: Sequence[Path], labels: npt.NDArray[np.int8], shuffled: bool) -> tf.data.Dataset:

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from benchmarks.recipes import Bench
 from chestxray.datasets.dataset import Dataset
-from chestxray.findings import FINDINGS
 from chestxray.models.keras_model import backbone, set_weights, trainable_part
 from chestxray.models.weights import HEAD
 from chestxray.training.features import Features
@@ -35,9 +34,10 @@ def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
     what = "prefix: features"
     features, _ = bench.features(dataset, 2, start, what)
     prefix = backbone(bench.config, stop=start)
-    rest = trainable_part(bench.config, start)
+    findings = len(dataset.findings)
+    rest = trainable_part(bench.config, start, findings)
     set_weights(prefix, bench.weights)
-    head = [np.zeros((features.pooled[0].shape[-1], len(FINDINGS)), np.float32), np.zeros(len(FINDINGS), np.float32)]
+    head = [np.zeros((features.pooled[0].shape[-1], findings), np.float32), np.zeros(findings, np.float32)]
     set_weights(rest, bench.weights | {HEAD: head})
     prefix.trainable = False
     whole = keras.Model(prefix.input, rest(prefix.output))
@@ -77,7 +77,7 @@ def _epoch(bench: Bench, model: keras.Model, load: Load, labels: npt.NDArray[np.
             yield load(part), labels[part]
 
     inputs = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-    signature = (inputs, tf.TensorSpec((None, len(FINDINGS)), tf.float32))
+    signature = (inputs, tf.TensorSpec((None, labels.shape[1]), tf.float32))
     steps = -(-len(labels) // params.batch_size)
     data = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
     data = data.apply(tf.data.experimental.assert_cardinality(steps))

@@ -11,6 +11,7 @@ from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.batch_layout import TABLE
 from chestxray.datasets.batch import read_batch
+from chestxray.findings import NIH_VOCABULARY
 from chestxray.imaging.decode import decode
 
 ROUNDS = 5
@@ -23,12 +24,24 @@ from pathlib import Path
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1]) or None])
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.params import load_params
+try:
+    from chestxray.datasets.dataset import BatchFolders
+    from chestxray.datasets.decode import decode_batch
+except ImportError:  # a checkout in which one function does both
+    def prepare(root, out):
+        prepare_batch(root, out / "batch", params)
+else:
+    from chestxray.findings import NIH_VOCABULARY
+    def prepare(root, out):
+        folders = BatchFolders("batch", out)
+        decode_batch(root, folders.decoded, params.size)
+        prepare_batch(root, folders, params, NIH_VOCABULARY)
 params = load_params().prepare.model_copy(update={"max_rejected": 0.99, "test": 0.15, "validation": 0.15})
 for line in sys.stdin:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         with contextlib.redirect_stdout(sys.stderr):
-            prepare_batch(Path(line.strip()), Path(folder, "batch"), params)
+            prepare(Path(line.strip()), Path(folder))
         print(time.perf_counter() - started, flush=True)
 """
 """Prepares each batch of the standard input on so many cores, all if 0, and prints the seconds."""
@@ -50,7 +63,7 @@ def write_copies(source: Path, root: Path, grey: bool) -> int:
     copied = [header]
     for row in rows:
         name, _, rest = row.partition(",")
-        path = read_batch(source).paths.get(name)
+        path = read_batch(source, NIH_VOCABULARY).paths.get(name)
         data = path.read_bytes() if path else b""
         if data[:4] == b"\x89PNG" and (data[25] == 0 or not grey):
             for copy in range(COPIES):
@@ -66,7 +79,7 @@ def compare_preparing(source: Path, before: Path | None, scratch: Path) -> list[
     for images, grey in (("stored as grey", True), ("all", False)):
         root = scratch / images
         count = write_copies(source, root, grey)
-        side = decode(next(iter(read_batch(root).paths.values())).read_bytes()).pixels.shape[1]
+        side = decode(next(iter(read_batch(root, NIH_VOCABULARY).paths.values())).read_bytes()).pixels.shape[1]
         for cores in (0, 1):
             ways = {"ours": Decoder(PREPARE, str(cores))}
             if before is not None:

@@ -80,21 +80,22 @@ class Bench:
     def head(self, train: Features, what: str) -> LayerWeights:
         """Train a head, timed; return its weights and those of the backbone."""
         with self.watch(what):
-            rows = class_weights(train.labels, self.params.class_weighting)
-            head = fit_head(train, weight_array(rows), self.params.train)
+            rows = class_weights(train.labels, train.findings, self.params.class_weighting)
+            head = fit_head(train, weight_array(rows, train.findings), self.params.train)
         return self.weights | {HEAD: [head.weights[:-1], head.weights[-1]]}
 
     def tune(self, train: Features, validation: Features, start: LayerWeights, what: str) -> LayerWeights:
         """Fine-tune on cached activations, timed; return the weights of the network."""
-        weights = weight_array(class_weights(train.labels, self.params.class_weighting))
+        rows = class_weights(train.labels, train.findings, self.params.class_weighting)
+        weights = weight_array(rows, train.findings)
         images = (cached_images(train), cached_images(validation))
         with self.watch(what):
             tuned = fine_tune(*images, start, weights, self.config, self.params.fine_tune)
         return start | tuned.weights
 
     def logits(self, weights: LayerWeights, images: Dataset) -> Single:
-        """Compute the logits of the finished model, float32 N × 14."""
-        graph = classifier_graph(weights, self.config, self.params.prepare.size)
+        """Compute the logits of the finished model, float32 N × k."""
+        graph = classifier_graph(weights, self.config, self.params.prepare.size, images.findings)
         return predict_logits(OnnxModel(graph.SerializeToString()), images, "predicting")
 
 
@@ -120,7 +121,7 @@ def compare_recipes(bench: Bench, folds: list[Dataset]) -> dict[str, Scores]:
     """Train the three ways on every fold.
 
     Returns:
-        By way, the scores of the test studies of all folds one after the other, N × 14: ranks within their fold, since
+        By way, the scores of the test studies of all folds one after the other, N × k: ranks within their fold, since
         logits of different models can't be compared.
     """
     # Plain first: `fine_tune` switches TensorFlow to deterministic operators for the rest of the process, and in that
@@ -135,7 +136,7 @@ def compare_recipes(bench: Bench, folds: list[Dataset]) -> dict[str, Scores]:
 def _plain(bench: Bench, fold: Dataset) -> Single:
     train = fold.split("train")
     test = fold.split("test")
-    plain = Plain(bench.weights, bench.config)
+    plain = Plain(bench.weights, bench.config, fold.findings)
     with bench.watch("plain"):
         plain.fit([bench.files[image] for image in train.studies["image"]], train.labels)
     return plain.logits([bench.files[image] for image in test.studies["image"]])

@@ -15,16 +15,16 @@ from benchmarks.prefix import compare_prefix
 from benchmarks.recipes import Bench, Scores, Stopwatch, compare_recipes, deal, sample
 from benchmarks.table import Row, publish
 from chestxray.datasets.batch import read_batch
-from chestxray.datasets.dataset import Dataset, load_dataset
+from chestxray.datasets.dataset import BatchFolders, Dataset, load_dataset
+from chestxray.datasets.decode import decode_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.labels import label_masks
-from chestxray.metrics.bootstrap import paired_bootstrap
+from chestxray.metrics.comparison import compare_mean_auroc
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.pretrained import load_weights
 from chestxray.params import load_params
 
-RESAMPLES = 2000
 ORIGINALS = 192
 WAYS = {"two views": "two views, head alone", "default": "default recipe"}
 
@@ -42,7 +42,7 @@ def recipe_rows(seconds: dict[str, float], ranks: dict[str, Scores], tested: Dat
     rows = []
     for way, name in WAYS.items():
         ours = seconds["prepare"] + sum(spent for what, spent in seconds.items() if what.startswith(way))
-        gain = paired_bootstrap(labels, ranks[way], ranks["plain"], tested.patients, resamples=RESAMPLES, seed=0)
+        gain = compare_mean_auroc(labels, ranks[way], ranks["plain"], tested.patients)
         scores = [f"{mean_auroc(labels, ranks[which]):.3f}" for which in (way, "plain")]
         rows.append(
             {
@@ -85,11 +85,15 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     if params.fine_tune.from_layer == "input":
         raise SystemExit("fine_tune.from_layer is input: nothing is cached that could be compared; name a block")
     with watch("prepare"):
-        prepare_batch(options.data, scratch / "batch", params.prepare)
-    whole = load_dataset([scratch / "batch"])
+        folders = BatchFolders("batch", scratch)
+        decode_batch(options.data, folders.decoded, params.prepare.size)
+        prepare_batch(options.data, folders, params.prepare, params.vocabulary)
+    whole = load_dataset([folders])
     dataset = sample(whole, options.studies)
     watch.seconds["prepare"] *= len(dataset.studies) / len(whole.studies)
-    bench = Bench(params, load_weights(params.backbone), read_batch(options.data).paths, scratch, watch)
+    bench = Bench(
+        params, load_weights(params.backbone), read_batch(options.data, params.vocabulary).paths, scratch, watch
+    )
     folds = [deal(dataset, fold, options.folds) for fold in range(options.folds)]
     ranks = compare_recipes(bench, folds)
     tested = Dataset(pd.concat([fold.split("test").studies for fold in folds], ignore_index=True), whole.images)

@@ -6,7 +6,7 @@ extended to 14 findings by the authors with the release of ChestX-ray14.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 FINDINGS: tuple[str, ...] = (
@@ -25,7 +25,7 @@ FINDINGS: tuple[str, ...] = (
     "Pleural_Thickening",
     "Hernia",
 )
-"""Names and order of the 14 columns of every label, logit, probability and map array."""
+"""What the lists of NIH name, and what phantoms draw; the findings that a model learns are those of `params.yaml`."""
 
 UNLABELLED = -1
 """The label of a finding that nobody looked for in an image; the others are 1, present, and 0, absent."""
@@ -74,12 +74,14 @@ MAX_FINDINGS = 200
 """The most that a model may have."""
 MAX_NAME = 100
 """Characters of a finding's name."""
-RESERVED = (
-    "mean", "micro", "macro", "weighted",
-    "batch", "image", "patient", "age", "sex", "view", "split", "side", "content_hash", "width",
-    "height", "synthetic", "row",
+STUDY_COLUMNS = (
+    "batch", "image", "patient", "age", "sex", "view", "split", "content_hash", "width", "height",
+    "synthetic", "patient_known",
+    "row",
 )  # fmt: skip
-"""What tables call averages over findings, and their columns about a study."""
+"""Columns about a study in prepared tables, in any of their forms; every other column is a finding."""
+RESERVED = ("mean", "micro", "macro", "weighted", *STUDY_COLUMNS)
+"""Names that no finding can have: what tables call averages over findings, and their columns about a study."""
 
 
 def check_findings(names: Sequence[str]) -> tuple[str, ...]:
@@ -119,9 +121,11 @@ class Vocabulary:
 
     Attributes:
         synonyms: other names of each finding; its keys are the findings, in the order of every array.
+        signs: the finding that each of NIH's draws in phantoms; what the others draw there has no label.
     """
 
     synonyms: Mapping[str, tuple[str, ...]]
+    signs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that no name stands for two findings.
@@ -149,5 +153,5 @@ class Vocabulary:
         return self._meant.get(fold(name))
 
 
-NIH_VOCABULARY = Vocabulary(SYNONYMS)
+NIH_VOCABULARY = Vocabulary(SYNONYMS, {finding: finding for finding in FINDINGS})
 """The 14 findings, as the data sets of the field call them."""

@@ -51,6 +51,11 @@ class LabelMasks:
         """Return the labels of some of the images, `(n,)` bool."""
         return type(self)(self.findings, self.present[images], self.absent[images])
 
+    def hide(self, findings: Sequence[str]) -> Self:
+        """Return the labels as if no image labelled these findings."""
+        kept = np.array([name not in findings for name in self.findings], bool)
+        return type(self)(self.findings, self.present & kept, self.absent & kept)
+
     def of(self, findings: Sequence[str]) -> Self:
         """Return the labels of some of the findings, in the order given.
 
@@ -172,6 +177,25 @@ def drawn_once(images: int) -> Weights:
 def has_both_classes(labels: LabelMasks) -> Booleans:
     """Return which findings can be ranked: `(k,)`, true where some images have it and some lack it."""
     return np.asarray(labels.present.any(axis=0) & labels.absent.any(axis=0))
+
+
+def patients_by_class(labels: LabelMasks, patients: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Count the patients who have at least one image with a finding, and at least one that is labelled without it.
+
+    Args:
+        labels: of n images and k findings.
+        patients: `(n,)` ids.
+
+    Returns:
+        `(2, k)`: with it, without it; a patient may count in both.
+
+    Example:
+        >>> labels = label_masks([[1], [0], [0], [-1]], ["Tuberculosis"])
+        >>> patients_by_class(labels, np.array(["a", "a", "b", "c"])).ravel().tolist()
+        [1, 2]
+    """
+    classes = (labels.present, labels.absent)
+    return np.array([[len(np.unique(patients[images])) for images in columns.T] for columns in classes], np.intp)
 
 
 def check_scorable(labels: LabelMasks) -> Booleans:

@@ -142,7 +142,10 @@ def _findings_apart(findings: dict[str, FindingParams]) -> dict[str, FindingPara
     check_findings(list(findings))
     Vocabulary({name: finding.synonyms for name, finding in findings.items()})
     signs: dict[str, str] = {}
+    titles: dict[str, str] = {}
     for name, finding in findings.items():
+        if titles.setdefault(finding.title.casefold(), name) != name:
+            raise ValueError(f"{titles[finding.title.casefold()]} and {name} have one title: give each its own")
         if fold(name) == fold(NO_FINDING):
             raise ValueError(f"{name} is what tables say of a radiograph without findings: take another name")
         if finding.sign is not None and signs.setdefault(finding.sign, name) != name:
@@ -304,12 +307,12 @@ class InputGateParams(Section):
 
 
 class EvaluateParams(Section):
-    """Operating points, and the bootstrap of the intervals."""
+    """Operating points, and from how many patients of each class on a finding is more than a score."""
 
     threshold_policy: Annotated[str, _matching(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9][0-9]*)", POLICIES)]
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
-    resamples: Annotated[int, Field(ge=100)]
+    min_positives: Annotated[int, Field(ge=2)]
     seed: Seed
 
 
@@ -327,11 +330,8 @@ class GateParams(Section):
 
     margin: Annotated[float, Field(gt=0.0, lt=0.5)]
     finding_margin: Annotated[float, Field(gt=0.0, lt=0.5)]
-    min_positives: Annotated[int, Field(ge=2)]
     superiority: bool
     level: Annotated[float, Field(gt=0.0, lt=0.5)]
-    resamples: Annotated[int, Field(ge=100)]
-    seed: Seed
 
 
 class RegisterParams(Section):
@@ -361,7 +361,8 @@ class Params(Section):
     @property
     def vocabulary(self) -> Vocabulary:
         """The findings, and by what names tables call them."""
-        return Vocabulary({name: finding.synonyms for name, finding in self.findings.items()})
+        signs = {finding.sign: name for name, finding in self.findings.items() if finding.sign}
+        return Vocabulary({name: finding.synonyms for name, finding in self.findings.items()}, signs)
 
     def batch(self, name: str) -> BatchParams:
         """Return one of the batches; a name that is not listed is a ParamsError."""

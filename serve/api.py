@@ -27,7 +27,7 @@ from serve.middleware.security_headers import SecurityHeaders
 from serve.middleware.transfer_time import TransferTime
 from serve.model_holder import ModelHolder
 from serve.problems import ProblemError, problem_responses
-from serve.schemas import BatchPrediction, ProblemDetails, Readiness
+from serve.schemas import BatchPrediction, IndexedPrediction, IndexedProblem, Readiness
 from serve.service import HEATMAP_PATH, Service
 from serve.settings import Settings
 
@@ -120,7 +120,7 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
     async def predict(
         request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
     ) -> Prediction:
-        """The 14 findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
+        """The findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
         return await service.predict(file, options, request.state.request_id)
 
     @router.post(
@@ -142,7 +142,7 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
     return router
 
 
-async def _batch_json(answers: AsyncIterator[Prediction | ProblemDetails]) -> AsyncIterator[str]:
+async def _batch_json(answers: AsyncIterator[IndexedPrediction | IndexedProblem]) -> AsyncIterator[str]:
     """Write a `BatchPrediction` part by part, so that no more than one answer is in memory."""
     separator = '{"answers":['
     async for answer in answers:

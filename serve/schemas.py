@@ -19,10 +19,26 @@ class ProblemDetails(BaseModel):
     """What the checks found in a file that they refuse."""
 
 
+Index = Annotated[int, Field(ge=0, examples=[0])]
+"""Place of the file in the request, from 0 on."""
+
+
+class IndexedPrediction(Prediction):
+    """Answer about one of several files."""
+
+    index: Index
+
+
+class IndexedProblem(ProblemDetails):
+    """What was wrong with one of several files."""
+
+    index: Index
+
+
 class BatchPrediction(BaseModel):
     """Answer of `/predict/batch`: one for each file, in order."""
 
-    answers: list[Prediction | ProblemDetails]
+    answers: list[IndexedPrediction | IndexedProblem]
 
 
 class Readiness(BaseModel):

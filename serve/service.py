@@ -14,7 +14,7 @@ from serve.metrics import Metrics
 from serve.model_holder import ModelHolder
 from serve.pool import Pool
 from serve.problems import ProblemError, to_problem
-from serve.schemas import ProblemDetails, Readiness
+from serve.schemas import IndexedPrediction, IndexedProblem, Readiness
 from serve.settings import Settings
 
 HEATMAP_PATH = "/static/gradcam/"
@@ -94,11 +94,11 @@ class Service:
 
     def predict_batch(
         self, files: Sequence[UploadFile], options: Options, request_id: str
-    ) -> AsyncIterator[Prediction | ProblemDetails]:
+    ) -> AsyncIterator[IndexedPrediction | IndexedProblem]:
         """Predict the findings of several files, each when its turn has come, if there is room in the queue now.
 
         Returns:
-            For each file, in order, its answer, or what was wrong with it.
+            For each file, in order, its answer, or what was wrong with it, with its place in the request.
 
         Raises:
             ProblemError: there is no model, or no room.
@@ -108,12 +108,14 @@ class Service:
 
     async def _predict_each(
         self, files: Sequence[UploadFile], options: Options, request_id: str
-    ) -> AsyncIterator[Prediction | ProblemDetails]:
-        for file in files:
+    ) -> AsyncIterator[IndexedPrediction | IndexedProblem]:
+        for index, file in enumerate(files):
             try:
-                yield await self._predict(file, options, request_id)
+                prediction = await self._predict(file, options, request_id)
+                yield IndexedPrediction(index=index, **dict(prediction))
             except Exception as error:  # the others get their answers whatever happens to this one
-                yield self._problem(error, request_id).details(request_id)
+                problem = self._problem(error, request_id).details(request_id)
+                yield IndexedProblem(index=index, **dict(problem))
 
     async def _predict(self, file: UploadFile, options: Options, request_id: str) -> Prediction:
         model = self.holder.serving()

@@ -16,15 +16,17 @@ from chestxray.imaging.decode import decode
 from chestxray.inference.heatmap import overlay, upscale_maps
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction, Quality, RawHeatmap
 from serve.ui_client import REFUSED, ServiceError, ask
-from serve.ui_html import STYLE, display_name, findings_table, legend
+from serve.ui_html import NOT_LEARNED, SCORE_ONLY, STYLE, findings_table, legend, plain, result
 
 PHANTOMS = Path(__file__).resolve().parents[1] / "data" / "raw" / "phantom"
 """The batch that `make reproduce` draws."""
+LISTED = 6
+"""Findings that are named in a line about those without a result; the table has all."""
 SIDE = 1024
 """Longer side of the radiograph on the page, in pixels."""
 WELCOME = """Upload a radiograph or pick an example. You will see
 
-- which of the 14 findings are **detected**: those whose probability reaches their operating point;
+- which findings are **detected**: those whose probability reaches their operating point;
 - **where** the model saw each of them, as a Grad-CAM heatmap on the radiograph, with sliders for threshold and opacity;
 - all probabilities beside their operating points."""
 Pixels = npt.NDArray[np.uint8]
@@ -58,12 +60,12 @@ def example_files() -> dict[str, str]:
         rows = [(row["Finding Labels"], row["Image Index"]) for row in csv.DictReader(table)]
     alone = {labels: files[name] for labels, name in reversed(rows) if "|" not in labels and name in files}
     order = sorted(alone, key=lambda labels: (labels != NO_FINDING, labels))
-    return {f"Synthetic phantom labelled: {display_name(labels).lower()}": alone[labels] for labels in order}
+    return {f"Synthetic phantom labelled: {labels.replace('_', ' ').lower()}": alone[labels] for labels in order}
 
 
-def name_with_result(finding: Finding) -> str:
-    """Return the name of a finding and whether it is detected."""
-    return f"{display_name(finding.name)} ({'detected' if finding.positive else 'not detected'})"
+def title_with_result(finding: Finding) -> str:
+    """Return the title of a finding and whether it is detected."""
+    return f"{finding.title} ({result(finding)})"
 
 
 def choose_file() -> bytes | None:
@@ -132,21 +134,41 @@ def show_result(data: bytes, answer: Prediction, test: dict[str, Any]) -> None:
         show_detected(answer)
         finding, shown = show_controls(data, answer, test)
         st.html(findings_table(answer.findings))
+        explain_missing_results(answer.findings)
     _, png = cv2.imencode(".png", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    label = f"Radiograph with the Grad-CAM heat of {name_with_result(finding)}"
+    label = f"Radiograph with the Grad-CAM heat of {title_with_result(finding)}"
     scale = "The colours of this and of the detected findings have one scale."
-    caption = f"{label}. {scale} {answer.disclaimer}"
+    caption = f"{plain(label)}. {scale} {answer.disclaimer}"
     picture.image(png.tobytes(), caption, width="stretch", output_format="PNG", alt=label)
 
 
 def show_detected(answer: Prediction) -> None:
-    """Say in words what is detected."""
-    count = len(answer.predicted_labels)
-    st.header(f"Detected: {count} of {len(answer.findings)} findings" if count else "Nothing detected", anchor=False)
-    if count:
-        st.markdown(", ".join(f"**{display_name(name)}**" for name in answer.predicted_labels))
+    """Say in words what is detected, of the findings that are decided on."""
+    detected = [finding for finding in answer.findings if finding.positive]
+    decided = sum(finding.positive is not None for finding in answer.findings)
+    findings = "finding" if decided == 1 else "findings"
+    if detected:
+        st.header(f"Detected: {len(detected)} of {decided} {findings}", anchor=False)
+        st.markdown(", ".join(f"**{plain(finding.title)}**" for finding in detected))
+    elif decided:
+        st.header("Nothing detected", anchor=False)
+        reached = f"None of {decided} findings reaches" if decided > 1 else "The one finding does not reach"
+        st.markdown(f"{reached} its operating point. That does **not** mean that the chest is healthy.")
     else:
-        st.markdown("No finding reaches its operating point. That does **not** mean that the chest is healthy.")
+        st.header("Nothing is decided", anchor=False)
+        st.markdown("No finding was learned from enough patients. That does **not** mean that the chest is healthy.")
+
+
+def explain_missing_results(findings: list[Finding]) -> None:
+    """Say under the table why some findings have a score only, or nothing."""
+    for word, why in (
+        (SCORE_ONLY, "too few patients to learn it or to check it, therefore no probability and no decision"),
+        (NOT_LEARNED, "the model never saw images both with and without it"),
+    ):
+        titles = [plain(finding.title) for finding in findings if result(finding) == word]
+        if titles:
+            listed = ", ".join(titles[:LISTED]) + (f" and {len(titles) - LISTED} more" if len(titles) > LISTED else "")
+            st.caption(f"{word[0].upper()}{word[1:]} – {why}: {listed}.")
 
 
 def show_quality(quality: Quality) -> None:
@@ -179,10 +201,11 @@ def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tupl
     Returns:
         The finding to explain, and the radiograph with its heat.
     """
-    detected_first = sorted(answer.findings, key=lambda finding: not finding.positive)
+    explained = [finding for finding in answer.findings if finding.heatmap is not None]
+    detected_first = sorted(explained, key=lambda finding: not finding.positive)
     # Another image begins with its own first finding again.
     key = f"finding {answer.image.sha256}"
-    finding = st.selectbox("Explain the finding", detected_first, key=key, format_func=name_with_result)
+    finding = st.selectbox("Explain the finding", detected_first, key=key, format_func=title_with_result)
     left, right = st.columns(2)
     least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least") / 100
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity") / 100
@@ -190,18 +213,20 @@ def show_controls(data: bytes, answer: Prediction, test: dict[str, Any]) -> tupl
     hottest = max(float(np.max(heatmap.values)) for heatmap in compared if isinstance(heatmap, RawHeatmap))
     st.html(legend(finding, least, opacity))
     if finding.name in test.get("auroc", {}):
-        st.caption(test_result(finding.name, test))
+        st.caption(test_result(finding, test))
     return finding, add_heat(shown_pixels(data), finding, max(hottest, 1e-6), least, opacity)
 
 
-def test_result(name: str, test: dict[str, Any]) -> str:
+def test_result(finding: Finding, test: dict[str, Any]) -> str:
     """Say how well a finding is ranked on the test set."""
+    name = finding.name
+    labelled = test.get("labelled", {}).get(name, test["n"])
     auroc = test["auroc"][name]
-    low = test["auroc_ci_low"][name]
-    high = test["auroc_ci_high"][name]
+    low, high = (test[f"auroc_ci_{end}"].get(name) for end in ("low", "high"))
+    said = "too few patients for an interval" if low is None else f"95 % interval {low:.2f}–{high:.2f}"
     return (
-        f"{display_name(name)} on the test set: AUROC {auroc:.2f} (95 % interval {low:.2f}–{high:.2f}), "
-        f"{test['positives'][name]} of {test['n']} images have it."
+        f"{plain(finding.title)} on the test set: AUROC {auroc:.2f} ({said}), "
+        f"{test['positives'][name]} of {labelled} images have it."
     )
 
 
@@ -212,21 +237,32 @@ def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
     version = f" version {info.version}" if info.version else ""
     alias = f" ({info.alias})" if info.alias else ""
     shown = headlines(card)
-    first = next(iter(shown))
-    title = f"Model {info.name}{version}{alias}: {shown[first]} {test[first]:.3f} on {test['n']} {kind}"
+    first = next((f"{title} {test[name]:.3f}" for name, title in shown.items()), "measured")
+    title = f"Model {info.name}{version}{alias}: {first} on {test['n']} {kind}"
     with st.expander(title, expanded=expanded):
-        for column, (metric, name) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        for column, (metric, name) in zip(st.columns(max(1, len(shown))), shown.items(), strict=False):
             column.metric(f"{name[0].upper()}{name[1:]}", f"{test[metric]:.3f}")
             column.caption(f"95 % interval {test[f'{metric}_ci_low']:.3f}–{test[f'{metric}_ci_high']:.3f}")
-        st.markdown(f"Measured on {test['n']} {kind} of {test['patients']} patients that it never saw in training.")
+        st.markdown(measured_on(test, kind, card["patients_known"]))
         st.markdown(f"{card['intended_use']}  \nSHA-256 of the bundle: `{info.sha256}`")
+
+
+def measured_on(test: dict[str, Any], kind: str, patients_known: bool) -> str:
+    """Say what the test set is, and whether its patients are apart from those of training."""
+    if patients_known:
+        return f"Measured on {test['n']} {kind} of {test['patients']} patients that it never saw in training."
+    return (
+        f"Measured on {test['n']} {kind} that it never saw in training. **Patients are unknown**: each image counted "
+        "as one, so it may have seen other images of the same people, and be worse with those of others."
+    )
 
 
 def headlines(card: dict[str, Any]) -> dict[str, str]:
     """Return the metrics that stand out and their titles: those that the card names, else those with one interval."""
     test = card["metrics"]["test"]
     with_interval = [name for name in test if isinstance(test.get(f"{name}_ci_low"), int | float)]
-    return card.get("headlines") or {name: name.replace("_", " ") for name in with_interval}
+    titles = card.get("headlines") or {name: name.replace("_", " ") for name in with_interval}
+    return {name: title for name, title in titles.items() if name in with_interval}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Write the parts of the page that are HTML: its style, the table of findings and the legend of the colours."""
 
+import re
 from html import escape
 
 import numpy as np
@@ -17,15 +18,29 @@ h1 { font-size: 1.7rem!important; padding: .6rem 0!important } h2 { font-size: 1
 .findings .bar { width: 26% } .findings td:last-child { white-space: nowrap }
 .track { position: relative; height: .8rem; background: #2a323d }
 .track > div { height: 100%; background: #8492a3 } .detected .track > div { background: #f0a030 }
+.findings .unsure th, .findings .unsure td { color: #9aa7b5 } .unsure .track > div { background: #56606c }
 .track > i { position: absolute; top: -.2rem; height: 1.2rem; width: 3px; margin-left: -1px; background: #fff }
 .legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem } .legend > div { flex: 1; height: .8rem }
 @media (max-width: 640px) { .stMainBlockContainer { padding: .75rem 1rem } .findings { font-size: .8rem } }
 </style>"""
 
 
-def display_name(name: str) -> str:
-    """Return the name of a finding as a person writes it."""
-    return name.replace("_", " ")
+SCORE_ONLY = "score only"
+NOT_LEARNED = "not learned"
+
+
+def result(finding: Finding) -> str:
+    """Say in a word or two what is decided on a finding, or why nothing is."""
+    if finding.status == "not learned":
+        return NOT_LEARNED
+    if finding.positive is None:
+        return SCORE_ONLY
+    return "detected" if finding.positive else "not detected"
+
+
+def plain(text: str) -> str:
+    """Return Markdown that shows a text as it is: titles may come from a stranger's bundle."""
+    return re.sub(r"([\\`*_\[\]<>$:#~|!])", r"\\\1", text)
 
 
 def legend(finding: Finding, least: float, opacity: float) -> str:
@@ -44,25 +59,31 @@ def legend(finding: Finding, least: float, opacity: float) -> str:
     colours = overlay(np.full((1, 21), 128, np.uint8), heat, 1.0, opacity)[0]
     stops = ",".join(f"rgb({red},{green},{blue})" for red, green, blue in colours)
     bar = f"<div style='background:linear-gradient(to right,{stops})'></div>"
-    return f"<div class=legend>Speaks for {escape(display_name(finding.name))}: little {bar} much</div>"
+    return f"<div class=legend>Speaks for {escape(finding.title)}: little {bar} much</div>"
 
 
 def findings_table(findings: list[Finding]) -> str:
-    """Return all findings with their operating points as HTML: a bar, a mark, and both in figures and words."""
-    rows = "".join(
-        f"<tr class='{'detected' if finding.positive else ''}'><th scope=row>{escape(display_name(finding.name))}</th>"
-        f"<td class=bar><div class=track><div style='width:{finding.probability:.1%}'></div>"
-        f"<i style='left:{finding.threshold:.1%}'></i></div></td>"
-        f"<td>{finding.probability:.2f}</td><td>{finding.threshold:.2f}</td>"
-        f"<td>{'detected' if finding.positive else 'not detected'}</td></tr>"
-        for finding in findings
-    )
+    """Return all findings as HTML: a bar, a mark at the operating point, both in figures, and the result in words."""
     heads = (
         "Finding",
-        "Bar: probability; white mark: operating point",
-        "Proba&shy;bility",
+        "Bar: probability or score; white mark: operating point",
+        "Proba&shy;bility or score",
         "Operating point",
         "Result",
     )
     titles = "".join(f"<th scope=col>{head}</th>" for head in heads)
+    rows = "".join(map(_row, findings))
     return f"<table class=findings><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(finding: Finding) -> str:
+    kind = "unsure" if finding.positive is None else "detected" if finding.positive else ""
+    bar = ""
+    if finding.number is not None:
+        mark = "" if finding.threshold is None else f"<i style='left:{finding.threshold:.1%}'></i>"
+        bar = f"<div class=track><div style='width:{finding.number:.1%}'></div>{mark}</div>"
+    number, threshold = ("–" if value is None else f"{value:.2f}" for value in (finding.number, finding.threshold))
+    return (
+        f"<tr class='{kind}'><th scope=row>{escape(finding.title)}</th><td class=bar>{bar}</td>"
+        f"<td>{number}</td><td>{threshold}</td><td>{result(finding)}</td></tr>"
+    )

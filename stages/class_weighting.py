@@ -10,7 +10,7 @@ from chestxray.datasets.dataset import REJECTED, load_dataset, prepared_folders
 from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
-from chestxray.training.class_weights import class_weights
+from chestxray.training.class_weights import check_ranked, class_weights, learned
 from stages import run_stage
 
 
@@ -25,9 +25,10 @@ def main() -> None:
         write_json(Path("reports/benchmark.json"), {"benchmark_set": benchmark})
         for batch, findings in dataset.unlabelled.items():
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
-        weights = class_weights(dataset.split("train").labels, params.class_weighting)
+        weights = class_weights(dataset.split("train").labels, dataset.findings, params.class_weighting)
+        check_ranked(dataset, learned(weights))
         write_json(Path("reports/class_weights.json"), weights)
-        rejected = pd.concat([*(pd.read_csv(folder / REJECTED, dtype=str) for folder in prepared), dataset.known])
+        rejected = pd.concat([*(pd.read_csv(each.prepared / REJECTED, dtype=str) for each in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)
         run.log_metrics(weights)
 

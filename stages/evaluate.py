@@ -7,13 +7,10 @@ import pandas as pd
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
-from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card
+from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card, test_note
 from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.metrics.confusion import confusion_matrices
-from chestxray.metrics.ranking import curves
-from chestxray.metrics.report import classification_report
 from chestxray.params import load_params
 from chestxray.system.files import read_json, write_csv, write_json, write_parquet
 from chestxray.tracking.mlflow_runs import stage_run
@@ -31,14 +28,16 @@ def main() -> None:
         result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
         labels, test = result.labels, result.metrics["test"]
         note = evaluation_note(dataset, params.evaluate)
-        confusion = confusion_matrices(labels, result.decisions)
-        roc, precision_recall = curves(labels, result.probabilities)
+        confusion = result.confusion()
+        roc, precision_recall = result.curves()
         refused = gate_table(model, result.test, result.gate, params.evaluate.seed)
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
+        card = make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes(), gate)
+        panels = figures.panels_of(card)
         write_json(REPORTS / "metrics.json", result.metrics)
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         for name, table in {
-            "classification_report": classification_report(labels, result.decisions, result.thresholds, test),
+            "classification_report": result.report(),
             "confusion_matrices": confusion,
             "predictions": result.predictions(),
             "input_gate": refused,
@@ -49,14 +48,14 @@ def main() -> None:
         curve = pd.read_csv(REPORTS / "curves/fine_tune.csv")
         for name, figure in {
             "training_curves": figures.training_curves_figure(curve, f"fine-tuning on {result.test.kind}"),
-            "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), note),
-            "roc": figures.roc_figure(roc, test, note),
-            "precision_recall": figures.precision_recall_figure(precision_recall, test, note),
-            "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, note),
-            "input_gate": figures.input_gate_figure(refused, f"{result.test.kind}, test side"),
+            "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), panels, note),
+            "roc": figures.roc_figure(roc, test, panels, note),
+            "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),
+            "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, panels, note),
+            "input_gate": figures.input_gate_figure(refused, test_note(dataset)),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
-        write_card(make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes(), gate), BUNDLE)
+        write_card(card, BUNDLE)
         run.log_metrics(result.metrics)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import PREPARED, load_dataset
+from chestxray.datasets.dataset import BatchFolders, load_images
 from chestxray.models.onnx_graph import features_graph
 from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights
@@ -21,7 +21,7 @@ def main(batch: str) -> None:
         start = params.fine_tune.from_layer
         graph = features_graph(weights, config, None if start == "input" else start)
         write_features(
-            load_dataset([PREPARED / batch]),
+            load_images(BatchFolders(batch)),
             graph.SerializeToString(deterministic=True),
             config.input_size,
             params.features,

@@ -24,14 +24,14 @@ def main() -> None:
     with stage_run("fine_tune", params) as run:
         dataset = load_dataset(prepared_folders(params.batches))
         config = pretrained_config(params.backbone)
-        start = read_weights(START / "network.weights.h5", config.alpha, head=True)
+        start = read_weights(START / "network.weights.h5", config.alpha, len(dataset.findings))
         train = _images(dataset, "train", params)
         validation = _images(dataset, "validation", params)
         seen = read_json(START / "seen_batches.json")
         rows = replay_rows(dataset.split("train").studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         if not len(rows):
             raise UserError("no new training image and fine_tune.replay 0: nothing to train on; raise fine_tune.replay")
-        weights = weight_array(read_json(Path("reports/class_weights.json")))
+        weights = weight_array(read_json(Path("reports/class_weights.json")), dataset.findings)
         tuned = fine_tune(train.at(rows), validation, start, weights, config, params.fine_tune)
         write_weights(start | tuned.weights, Path("models/final.weights.h5"))
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)

@@ -7,7 +7,6 @@ from PIL import Image
 
 from chestxray.datasets.dataset import load_boxes, load_dataset, prepared_folders
 from chestxray.evaluation.overlays import choose_studies, write_overlays
-from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import Bundle
 from chestxray.params import load_params
 from chestxray.system.files import atomic_write, write_csv
@@ -23,7 +22,9 @@ def main() -> None:
         prepared = prepared_folders(params.batches)
         test = load_dataset(prepared).split("test")
         predictions = pd.read_csv("reports/predictions.csv")
-        decisions = predictions[[f"{finding}_decision" for finding in FINDINGS]].to_numpy(bool)
+        # Of findings that are decided on; an empty cell is no decision.
+        columns = [column for column in (f"{finding}_decision" for finding in test.findings) if column in predictions]
+        decisions = predictions[columns].eq(1).to_numpy()
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)
         bundle = Bundle(Path("models/bundle"))
         boxes = load_boxes(prepared)

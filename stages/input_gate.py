@@ -20,7 +20,7 @@ def main() -> None:
         prepared = prepared_folders(params.batches)
         dataset = load_dataset(prepared)
         config = pretrained_config(params.backbone)
-        weights = read_weights(Path("models/final.weights.h5"), config.alpha, head=True)
+        weights = read_weights(Path("models/final.weights.h5"), config.alpha, len(dataset.findings))
         graph = features_graph(weights, config, None).SerializeToString(deterministic=True)
         features = gate_features(dataset, graph, config.input_size, params.input_gate)
         fitted = fit_gate(features, load_refused(prepared), params.input_gate)

@@ -1,8 +1,8 @@
-"""Decode one batch: `python -m stages.prepare <batch>`."""
+"""Join the table of one batch with its decoded images and split it by patient: `python -m stages.prepare <batch>`."""
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import PREPARED, load_dataset
+from chestxray.datasets.dataset import BatchFolders, load_dataset
 from chestxray.datasets.prepare import BatchError, prepare_batch
 from chestxray.errors import UserError
 from chestxray.params import load_params
@@ -16,15 +16,15 @@ REJECTED = Path("reports/rejected.csv")
 def main(batch: str) -> None:
     params = load_params()
     reading = params.batch(batch)
-    out = PREPARED / batch
+    folders = BatchFolders(batch)
     with stage_run("prepare", params, batch) as run:
         try:
-            rejected = prepare_batch(Path(reading.root), out, params.prepare, reading)
+            rejected = prepare_batch(Path(reading.root), folders, params.prepare, params.vocabulary, reading)
         except BatchError as error:
             write_csv(REJECTED, error.rejected)
             raise UserError(f"batch {batch}: {error}. The list: {REJECTED}") from error
         run.log_metrics({"rejected": len(rejected)})
-        run.log_tags({"data_sha256": load_dataset([out]).digest})
+        run.log_tags({"data_sha256": load_dataset([folders]).digest})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pandas as pd
 
 from chestxray.datasets.dataset import load_dataset, prepared_folders
 from chestxray.evaluation import figures
+from chestxray.evaluation.evaluate import test_note
 from chestxray.inference.bundle import CARD
 from chestxray.params import load_params
 from chestxray.registry.promote import apply_verdict, decide_promotion
@@ -37,7 +38,7 @@ def main() -> None:
         write_text(REPORTS / "promotion.md", report(promotion.verdict))
         write_csv(REPORTS / FLIPS_FILE, promotion.flips)
         write_csv(REPORTS / "updates.csv", promotion.history)
-        figures.save(figures.history_figure(promotion.history, test.kind), REPORTS / "updates.png")
+        figures.save(figures.history_figure(promotion.history, test_note(test)), REPORTS / "updates.png")
         log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / CARD))
         apply_verdict(registry, version, promotion.verdict, REPORTS)
         verdict = promotion.verdict

@@ -132,10 +132,10 @@ def test_the_picture_shows_the_stages_in_their_order() -> None:
 
 def arrows() -> set[tuple[str, str]]:
     """Pairs of stages of dvc.yaml, the second of which reads what the first writes."""
-    stages = {name: stage.get("do", stage) for name, stage in read_yaml(TOP / "dvc.yaml")["stages"].items()}
-    written = {name: [re.sub(r"/\$.*", "", path) for path in outputs(stage)] for name, stage in stages.items()}
-    read = {name: [re.sub(r"/\$.*", "", dep) for dep in stage["deps"]] for name, stage in stages.items()}
-    read["prepare"] += written["phantom"]  # the folders of `batches`, where phantoms are listed
+    stages = read_yaml(TOP / "dvc.yaml")["stages"]
+    written = {name: paths(stage, outputs(stage.get("do", stage))) for name, stage in stages.items()}
+    read = {name: paths(stage, stage.get("do", stage)["deps"]) for name, stage in stages.items()}
+    read["decode"] += written["phantom"]  # the folders of `batches`, where phantoms are listed
     return {
         (first, second)
         for first in stages
@@ -143,6 +143,14 @@ def arrows() -> set[tuple[str, str]]:
         if first != second
         if any(f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/") for a in written[first] for b in read[second])
     }
+
+
+def paths(stage: dict[str, object], listed: list[str]) -> list[str]:
+    """Of a stage for each of several items the paths of all of them, of one for each batch the folders of batches."""
+    each = stage.get("foreach")
+    items = each.items() if isinstance(each, dict) else [("${key}", "${item}")]
+    texts = [path.replace("${key}", key).replace("${item}", item) for key, item in items for path in listed]
+    return [re.sub(r"/\$.*", "", path) for path in texts]
 
 
 def outputs(stage: dict[str, list[str | dict[str, object]]]) -> list[str]:
@@ -192,7 +200,7 @@ def test_params_in_the_documents_are_valid() -> None:
 def clone(make_clone: Callable[[], Clone]) -> Clone:  # noqa: F811
     """A clone after `make reproduce`, with this environment as its `.venv`, and a gate that lets the update pass."""
     clone = make_clone()
-    clone.turn(**{"register.gate": {"margin": 0.49, "finding_margin": 0.49, "min_positives": 2}})
+    clone.turn(**{"register.gate": {"margin": 0.49, "finding_margin": 0.49}})
     environment = clone.top / ".venv"
     environment.mkdir()
     for path in Path(sys.prefix).iterdir():

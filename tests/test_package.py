@@ -120,6 +120,10 @@ def test_a_plain_install_predicts_in_a_folder_of_its_own(wheel: Path, tmp_path: 
     done = run(commands / "chestxray", "predict", "--model", "models/bundle", "image.png")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["findings"]) == 14
+    done = run(commands / "chestxray", "predict", "--model", "models/bundle", "image.png", "--output", "scores.csv")
+    assert (done.returncode, (tmp_path / "scores.csv").exists()) == (0, True), done.stderr
+    done = run(commands / "chestxray", "predict", "--model", "models/bundle", "image.png", "--output", "scores.parquet")
+    assert done.returncode == 2 and "pyarrow" in done.stderr
 
     assert run(commands / "chestxray", "--help").returncode == 0
     assert "FILE" in run(commands / "chestxray", "predict", "--help").stdout

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from chestxray.cli.reading_options import add_reading_options, reading_params
 from chestxray.datasets.batch import read_batch
+from chestxray.datasets.decode import decode_files
 from chestxray.datasets.description import describe_reading, describe_refused, describe_rejected, describe_studies
 from chestxray.datasets.prepare import BatchError, examine_batch
 from chestxray.errors import UserError, one_line
-from chestxray.findings import NIH_VOCABULARY
 from chestxray.params import load_params
 
 REFUSED = 2
@@ -33,11 +33,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    params = load_params().prepare
-    batch = read_batch(options.folder, reading_params(options), NIH_VOCABULARY, params.views)
+    params = load_params()
+    batch = read_batch(options.folder, params.vocabulary, reading_params(options), params.prepare.views)
     print(*describe_reading(batch), sep="\n")
     try:
-        studies, refused, rejected = examine_batch(batch, options.folder.name, params, lambda _: None)
+        decoded = decode_files(options.folder, options.folder.name, params.prepare.size, lambda _: None)
+        studies, refused, rejected = examine_batch(batch, options.folder.name, params.prepare, decoded)
     except BatchError as error:
         print(*describe_rejected(error.rejected), sep="\n")
         raise

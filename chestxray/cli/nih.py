@@ -7,7 +7,7 @@ from chestxray.datasets.batch import read_batch
 from chestxray.datasets.download.catalog import NIH, SITE, TERMS
 from chestxray.datasets.download.nih_batch import bring_nih
 from chestxray.errors import UserError
-from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.findings import NIH_VOCABULARY, RESEARCH_USE_ONLY
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         bring_nih(options.root, options.images, seed=options.seed, release=release, tables=options.tables)
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on from here") from None
-    batch = read_batch(options.root)
+    batch = read_batch(options.root, NIH_VOCABULARY)
     patients = batch.studies["patient"]
     test = patients[patients.isin(batch.official_test or ())].nunique()
     print(

@@ -8,9 +8,20 @@ import pandas as pd
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Bundle
+from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES
 from chestxray.metrics.table import HEADLINES
 
-COLUMNS = ["finding", "positives", "auroc", "auroc_ci_low", "auroc_ci_high", "average_precision", "f1", "threshold"]
+COLUMNS = [
+    "finding",
+    "status",
+    "positives",
+    "auroc",
+    "auroc_ci_low",
+    "auroc_ci_high",
+    "average_precision",
+    "f1",
+    "threshold",
+]
 
 WHERE_NEXT = """Where to look next
   reports/                           tables and figures; start with confusion_matrix.png and gradcam/overview.png
@@ -30,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summary(bundle: Path, report: Path) -> str:
-    """Say the headline metrics with their intervals, the table by finding, and where to look next.
+    """Say the headline metrics with their intervals, the table by finding with its status, and where to look next.
 
     Args:
         bundle: folder of the bundle.
@@ -39,11 +50,14 @@ def summary(bundle: Path, report: Path) -> str:
     card = Bundle(bundle).card
     test: dict[str, Any] = card.metrics["test"]
     kind = "SYNTHETIC phantoms, no clinical meaning" if card.synthetic else "radiographs"
-    lines = [f"Test split: {test['n']} images of {test['patients']} patients ({kind}). {RESEARCH_USE_ONLY}", ""]
-    for metric in HEADLINES:
+    people = f"of {test['patients']} patients" if card.patients_known else f"({PATIENTS_UNKNOWN})"
+    lines = [f"Test split: {test['n']} images {people} ({kind}). {RESEARCH_USE_ONLY}", ""]
+    for metric in (metric for metric in HEADLINES if f"{metric.name}_ci_low" in test):
         low = test[f"{metric.name}_ci_low"]
         high = test[f"{metric.name}_ci_high"]
         lines.append(f"  {metric.title:<24}{test[metric.name]:.3f}   95 % interval {low:.3f} – {high:.3f}")
-    table = pd.read_csv(report)[COLUMNS].dropna(subset="threshold")
+    table = pd.read_csv(report)[COLUMNS].set_index("finding").loc[list(card.findings)]
+    table.insert(0, "finding", list(card.titles))
     rows = table.to_string(index=False, float_format="{:.3f}".format, na_rep="–")
-    return "\n".join([*lines, "", rows, "", WHERE_NEXT])
+    counts = ", ".join(f"{card.status.count(status)} {status}" for status in STATUSES if status in card.status)
+    return "\n".join([*lines, "", f"Findings: {counts}.", rows, "", WHERE_NEXT])

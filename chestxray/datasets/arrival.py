@@ -8,12 +8,12 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
-from chestxray.datasets.dataset import PREPARED, STUDIES, read_studies
+from chestxray.datasets.dataset import DATA, STUDIES, BatchFolders, read_studies
+from chestxray.datasets.decode import decode_files
 from chestxray.datasets.description import describe_reading, describe_refused, describe_rejected, describe_studies
 from chestxray.datasets.prepare import examine_batch
 from chestxray.datasets.split import SPLITS, check_split
 from chestxray.errors import UserError
-from chestxray.findings import NIH_VOCABULARY
 from chestxray.params import BatchName, Params, ReadingParams
 
 MIXED = "WARNING   phantoms and radiographs together: a model of both means nothing; list the new batch alone"
@@ -74,9 +74,7 @@ class Arrival:
         )
 
 
-def examine(
-    name: str, root: Path, params: Params, reading: ReadingParams = AS_SAID, prepared: Path = PREPARED
-) -> Arrival:
+def examine(name: str, root: Path, params: Params, reading: ReadingParams = AS_SAID, data: Path = DATA) -> Arrival:
     """Check a folder as the pipeline will, image by image, and against the batches that are there.
 
     Args:
@@ -84,7 +82,7 @@ def examine(
         root: its folder.
         params: the batches that are there, and how to prepare.
         reading: what a person says of the table.
-        prepared: the folder with a prepared folder for each.
+        data: the folder in which they are prepared.
 
     Raises:
         ArrivalError: a bad name, a name or folder in use, an earlier batch that is not prepared, nothing new.
@@ -92,9 +90,10 @@ def examine(
     """
     _check_name(name, params)
     stored = _check_root(root, params)
-    known = _read_known_studies(params, prepared)
-    batch = read_batch(root, reading, NIH_VOCABULARY, params.prepare.views)
-    studies, refused, rejected = examine_batch(batch, name, params.prepare, lambda _: None)
+    known = _read_known_studies(params, data)
+    batch = read_batch(root, params.vocabulary, reading, params.prepare.views)
+    decoded = decode_files(root, name, params.prepare.size, lambda _: None)
+    studies, refused, rejected = examine_batch(batch, name, params.prepare, decoded)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
     first = known.drop_duplicates("content_hash").set_index("content_hash")
     again = studies["content_hash"].isin(first.index)
@@ -137,12 +136,12 @@ def _check_root(root: Path, params: Params) -> str:
     return stored
 
 
-def _read_known_studies(params: Params, prepared: Path) -> pd.DataFrame:
+def _read_known_studies(params: Params, data: Path) -> pd.DataFrame:
     """Read what the checks need of the studies of all listed batches."""
     columns = ["patient", "split", "content_hash", "image", "synthetic"]
     tables = []
     for name in params.batches:
-        folder = prepared / name
+        folder = BatchFolders(name, data).prepared
         if not (folder / STUDIES).is_file():
             raise ArrivalError(f"batch {name} is listed but not prepared: run dvc repro, then add this one")
         tables.append(read_studies(folder)[columns].assign(batch=name))

@@ -21,7 +21,7 @@ from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TEST_LIST, UNLABELLE
 from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
 from chestxray.datasets.tables.boxes import read_box_table, type_boxes
 from chestxray.datasets.tables.entries import Entries
-from chestxray.datasets.tables.image_files import ImageFiles, check_inside, find_images, stem
+from chestxray.datasets.tables.image_files import ImageFiles, check_folder, check_inside, find_images, stem
 from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.notices import read_image_list, read_unlabelled
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, rejection_table, shown
@@ -35,7 +35,7 @@ from chestxray.datasets.tables.rows import (
 )
 from chestxray.datasets.tables.shapes import find_table
 from chestxray.errors import UserError
-from chestxray.findings import NIH_VOCABULARY, UNLABELLED, Vocabulary
+from chestxray.findings import UNLABELLED, Vocabulary
 from chestxray.params import ReadingParams, Views
 
 AS_SAID = ReadingParams()
@@ -80,12 +80,7 @@ class Batch:
     left_out: pd.DataFrame
 
 
-def read_batch(
-    root: Path,
-    reading: ReadingParams = AS_SAID,
-    vocabulary: Vocabulary = NIH_VOCABULARY,
-    views: Views = "frontal",
-) -> Batch:
+def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_SAID, views: Views = "frontal") -> Batch:
     """Read the tables of a batch and find its images.
 
     A row is rejected when it has a wrong number of fields, an image that is missing, not unique or outside of the
@@ -95,8 +90,8 @@ def read_batch(
 
     Args:
         root: the folder.
-        reading: what a person says of the table; `BatchParams` is one.
         vocabulary: the findings, and by what names tables call them.
+        reading: what a person says of the table; `BatchParams` is one.
         views: whether images that the table says are not frontal are left out.
 
     Returns:
@@ -107,16 +102,14 @@ def read_batch(
             that nobody knows; all is left out; `UNLABELLED.txt` names an unknown finding or all of them, or is not a
             list at all; `test_list.txt` holds something else than names of images.
     """
-    if not root.is_dir():
-        raise UserError(f"no such batch folder: {root}. Give the folder that holds a table and the images.")
-    names = LabelNames(vocabulary, reading.labels)
+    check_folder(root)
+    synthetic = (root / SYNTHETIC_NOTICE).is_file()
+    names = LabelNames(vocabulary, reading.labels, phantoms=synthetic)
     unlabelled = read_unlabelled(root / UNLABELLED_NOTICE, names.findings)
     excluded = read_image_list(root, reading.exclude) if reading.exclude else ()
     table = find_table(root, reading.table, names)
     entries = table.shape.read(table.columns)
     files = find_images(root)
-    if not files.by_name:
-        raise UserError(f"no image in {root}: put the images there, in any folders")
     rows, row_notes = type_rows(entries.rows, files, reading.patients, table.path)
     labels, label_faults, label_notes = _read_labels(entries, names.findings, unlabelled, reading.uncertain)
     named = NamedRows(rows, files)
@@ -144,7 +137,7 @@ def read_batch(
         paths={image: root / path for image, path in zip(rows.loc[good, "image"], rows.loc[good, "path"], strict=True)},
         boxes=boxes,
         official_test=_read_official_test(root, named),
-        synthetic=(root / SYNTHETIC_NOTICE).is_file(),
+        synthetic=synthetic,
         patients_by="image" if reading.patients == IMAGE_IS_PATIENT else "table",
         rejected=rejection_table(rejected),
         left_out=rejection_table([*_rejections(rows, "left_out"), *(unnamed if table.others else [])]),

@@ -1,7 +1,7 @@
 """Open prepared batches as one data set: images as memory-mapped arrays, labels and patients as a table."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,17 +11,49 @@ import pandas as pd
 
 from chestxray.datasets.split import Split, check_split
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.findings import FINDINGS, STUDY_COLUMNS, UNLABELLED
+from chestxray.system.files import atomic_write
 
-PREPARED = Path("data/prepared")
-"""Where the stage `prepare` puts a folder for each batch."""
+DATA = Path("data")
+"""Where the stages put the folders of each batch."""
 IMAGES = "images.npy"
 STUDIES = "studies.parquet"
 BOXES = "boxes.parquet"
 REFUSED = "refused.csv"
 REJECTED = "rejected.csv"
-FILE_COLUMNS = {"split": "side"}
-"""Columns that have another name in the file; see docs/decisions/split.md."""
+
+
+@dataclass(frozen=True)
+class BatchFolders:
+    """Where the stages keep what they made of a batch.
+
+    Attributes:
+        name: of the batch.
+        data: the folder with a folder for each stage.
+    """
+
+    name: str
+    data: Path = DATA
+
+    @property
+    def decoded(self) -> Path:
+        """Pixels of all its files, and facts of each: what `decode_batch` writes."""
+        return self.data / "decoded" / self.name
+
+    @property
+    def prepared(self) -> Path:
+        """Studies and boxes: what `prepare_batch` writes."""
+        return self.data / "prepared" / self.name
+
+    @property
+    def features(self) -> Path:
+        """What the frozen part of the network makes of the images."""
+        return self.data / "features" / self.name
+
+    @property
+    def split(self) -> Path:
+        """Row, content hash and split of each study: all that features depend on, besides the pixels."""
+        return self.data / "splits" / f"{self.name}.parquet"
 
 
 @dataclass(frozen=True)
@@ -29,9 +61,9 @@ class Dataset:
     """One or more prepared batches.
 
     Attributes:
-        studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the 14 findings (int8),
-            `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `synthetic`,
-            and `row`, its place in the array of its batch.
+        studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the findings (int8 each),
+            `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `row` (its place in
+            the array of its batch), `synthetic`, and `patient_known`, whether the table of its batch knows patients.
         images: for each batch `(N, S, S)` uint8, memory-mapped.
         known: `batch`, `image` and `reason` of what was left out, since an earlier batch has the same image.
     """
@@ -55,9 +87,14 @@ class Dataset:
         return "synthetic phantoms" if self.synthetic else "radiographs"
 
     @property
+    def patients_known(self) -> bool:
+        """Whether the tables of all batches know the patients; else an image counts as a patient's only one."""
+        return bool(self.studies["patient_known"].all())
+
+    @property
     def findings(self) -> tuple[str, ...]:
-        """Names of the columns of labels."""
-        return FINDINGS
+        """Names of the k columns of labels, in their order."""
+        return findings_of(self.studies)
 
     @property
     def labels(self) -> npt.NDArray[np.int8]:
@@ -77,9 +114,13 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the labels and decoded pixels of the images, in their order."""
-        rows = self.studies["content_hash"] + self.studies[list(FINDINGS)].astype(str).agg("".join, axis=1)
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        """SHA-256 of the labels and decoded pixels of the images, in their order, and of the findings' names.
+
+        NIH's 14 go unnamed: a benchmark that a `params.yaml` pins keeps the digest that it has always had.
+        """
+        names = [] if self.findings == FINDINGS else list(self.findings)
+        rows = self.studies["content_hash"] + self.studies[list(self.findings)].astype(str).agg("".join, axis=1)
+        return hashlib.sha256("\n".join([*names, *rows]).encode()).hexdigest()
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """Return one image, `(S, S)` uint8."""
@@ -94,9 +135,14 @@ class Dataset:
             yield np.stack([self.pixels(index) for index in range(start, stop)])[..., None]
 
 
+def findings_of(studies: pd.DataFrame) -> tuple[str, ...]:
+    """Return the findings of a table of studies: its columns that say nothing else about a study, in their order."""
+    return tuple(column for column in studies.columns if column not in STUDY_COLUMNS)
+
+
 def unlabelled_in(studies: pd.DataFrame) -> tuple[str, ...]:
     """Return the findings that none of the studies labels."""
-    return tuple(finding for finding in FINDINGS if (studies[finding] == UNLABELLED).all())
+    return tuple(finding for finding in findings_of(studies) if (studies[finding] == UNLABELLED).all())
 
 
 def label_cells(labels: "pd.Series[int]") -> "pd.Series[int]":
@@ -104,41 +150,75 @@ def label_cells(labels: "pd.Series[int]") -> "pd.Series[int]":
     return labels.astype("Int8").mask(labels == UNLABELLED)
 
 
-def prepared_folders(batches: Iterable[str]) -> list[Path]:
-    """Return the folder of each prepared batch."""
-    return [PREPARED / batch for batch in batches]
+def prepared_folders(batches: Iterable[str]) -> list[BatchFolders]:
+    """Return the folders of each batch."""
+    return [BatchFolders(batch) for batch in batches]
 
 
 def write_studies(studies: pd.DataFrame, folder: Path) -> None:
     """Write the table of a prepared batch."""
-    studies.rename(columns=FILE_COLUMNS).to_parquet(folder / STUDIES, index=False)
+    studies.to_parquet(folder / STUDIES, index=False)
 
 
 def read_studies(folder: Path) -> pd.DataFrame:
-    """Read the table of a prepared batch, as `Dataset.studies` has it, but for `batch` and `row`."""
-    if not (folder / STUDIES).is_file():
-        raise UserError(f"batch {folder.name} is not prepared, there is no {folder / STUDIES}: run dvc repro")
-    return pd.read_parquet(folder / STUDIES).rename(columns={new: old for old, new in FILE_COLUMNS.items()})
+    """Read the table of a prepared batch, as `Dataset.studies` has it, but for `batch`."""
+    return _read_prepared(folder / STUDIES, folder.name)
 
 
-def load_dataset(prepared: Iterable[Path]) -> Dataset:
+def write_split(studies: pd.DataFrame, folders: BatchFolders) -> None:
+    """Write what the features of a batch depend on, besides its pixels."""
+    with atomic_write(folders.split) as partial:
+        studies[["row", "content_hash", "split"]].to_parquet(partial, index=False)
+
+
+def load_images(folders: BatchFolders) -> Dataset:
+    """Open the images of one prepared batch, with `batch`, `row`, `content_hash` and `split` alone."""
+    studies = _read_prepared(folders.split, folders.name).assign(batch=folders.name)
+    return Dataset(studies, {folders.name: np.load(folders.decoded / IMAGES, mmap_mode="r")})
+
+
+def _read_prepared(file: Path, batch: str) -> pd.DataFrame:
+    if not file.is_file():
+        raise UserError(f"batch {batch} is not prepared, there is no {file}: run dvc repro")
+    return pd.read_parquet(file)
+
+
+def load_dataset(batches: Iterable[BatchFolders]) -> Dataset:
     """Open prepared batches, in the order given, as one data set.
 
     An image found in several batches is kept from the first.
 
     Raises:
+        UserError: a batch is not prepared, or for other findings than the first one.
         SplitError: a patient or an identical image is in two splits.
     """
-    tables = []
+    tables = {}
     images = {}
-    for folder in prepared:
-        table = read_studies(folder)
-        tables.append(table.assign(batch=folder.name, row=np.arange(len(table))))
-        images[folder.name] = np.load(folder / IMAGES, mmap_mode="r")
-    studies = pd.concat(tables, ignore_index=True)
+    for folders in batches:
+        tables[folders.name] = read_studies(folders.prepared).assign(batch=folders.name)
+        images[folders.name] = np.load(folders.decoded / IMAGES, mmap_mode="r")
+    _check_findings(tables)
+    studies = pd.concat(tables.values(), ignore_index=True)
     check_split(studies)
     again = studies["content_hash"].duplicated()
     return Dataset(studies[~again].reset_index(drop=True), images, _list_known(studies, again))
+
+
+def _check_findings(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Check that prepared batches, each by its name, label the same findings in the same order."""
+    first, expected = next((batch, findings_of(table)) for batch, table in tables.items())
+    for batch, table in tables.items():
+        findings = findings_of(table)
+        strange = [place + 1 for place, finding in enumerate(findings) if table[finding].dtype != np.int8]
+        if strange or not findings:
+            what = f"no labels (int8) in column {strange[0]} of {len(findings)}" if strange else "no findings"
+            raise UserError(f"batch {batch} is prepared with {what}, as another version does it: run dvc repro")
+        if findings != expected:
+            differing = ", ".join(sorted(set(findings).symmetric_difference(expected)))
+            raise UserError(
+                f"batch {batch} is prepared for {len(findings)} findings, batch {first} for {len(expected)}, "
+                f"{f'not of both: {differing}' if differing else 'in another order'}: run dvc repro"
+            )
 
 
 def _list_known(studies: pd.DataFrame, again: "pd.Series[bool]") -> pd.DataFrame:
@@ -151,22 +231,22 @@ def _list_known(studies: pd.DataFrame, again: "pd.Series[bool]") -> pd.DataFrame
     return known.astype("str")
 
 
-def load_boxes(prepared: Iterable[Path]) -> pd.DataFrame:
+def load_boxes(batches: Iterable[BatchFolders]) -> pd.DataFrame:
     """Read the boxes of prepared batches.
 
     Returns:
         `batch`, `image`, `finding`, and `x`, `y`, `w`, `h` in pixels of the prepared images.
     """
-    tables = [pd.read_parquet(folder / BOXES).assign(batch=folder.name) for folder in prepared]
+    tables = [pd.read_parquet(each.prepared / BOXES).assign(batch=each.name) for each in batches]
     return pd.concat(tables, ignore_index=True)
 
 
-def load_refused(prepared: Sequence[Path]) -> pd.DataFrame:
+def load_refused(batches: Iterable[BatchFolders]) -> pd.DataFrame:
     """Read which studies of prepared batches the service would refuse by their pixels.
 
     Returns:
         `batch`, `image`, `check`, `value`, `limit`.
     """
-    tables = [pd.read_csv(folder / REFUSED, dtype={"image": "str", "check": "str"}) for folder in prepared]
-    batches = [table.assign(batch=folder.name) for table, folder in zip(tables, prepared, strict=True)]
-    return pd.concat(batches, ignore_index=True)[["batch", "image", "check", "value", "limit"]]
+    types = {"image": "str", "check": "str"}
+    tables = [pd.read_csv(each.prepared / REFUSED, dtype=types).assign(batch=each.name) for each in batches]
+    return pd.concat(tables, ignore_index=True)[["batch", "image", "check", "value", "limit"]]

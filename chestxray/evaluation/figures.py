@@ -1,22 +1,28 @@
 """Draw the figures of an evaluation and of a training, 1600 pixels wide, the same bytes for the same numbers.
 
 Every figure takes a `note` for its title: what the images are ("synthetic phantoms, test side"), and which thresholds.
+Those with a panel for each finding take the `panels`, any number of them: what each is called, and its status.
 Figures are made as objects, without pyplot: nothing global, no display, safe in any thread.
 """
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference.bundle import Card
+from chestxray.inference.status import Status
 from chestxray.labels import LabelMasks, check_scores, has_both_classes
 from chestxray.metrics.calibration_error import calibration_error, reliability
 from chestxray.metrics.table import headline
@@ -24,9 +30,13 @@ from chestxray.system.files import atomic_write
 
 DOTS_PER_INCH = 100
 WIDTH = 16.0
-ROWS = 3
 COLUMNS = 5
-"""14 findings, and a cell for the key."""
+"""Panels side by side, at most."""
+ROW_HEIGHT = 3.2
+"""Of panels, in inches."""
+TITLE_LETTERS = 26
+TITLE_LINES = 3
+"""What fits above a panel of the narrowest kind."""
 BLUE = "#0072b2"
 ORANGE = "#d55e00"
 GREY = "#777777"
@@ -41,16 +51,47 @@ def _figure(height: float, title: str, note: str) -> Figure:
     return figure
 
 
-def _panels(height: float, title: str, note: str, title_pad: float = 20) -> tuple[Figure, dict[str, Axes], Axes]:
-    """Make a figure with a named panel for each finding, and the empty last cell."""
-    figure = _figure(height, title, note)
-    cells = figure.subplots(ROWS, COLUMNS).ravel()
-    panels = dict(zip(FINDINGS, cells, strict=False))
-    for finding, axes in panels.items():
-        axes.set_title(finding.replace("_", " "), fontsize=12, fontweight="bold", pad=title_pad)
-    key: Axes = cells[-1]
-    key.set_axis_off()
-    return figure, panels, key
+class Panel(NamedTuple):
+    """What stands over the panel of a finding, and what may be shown in it."""
+
+    title: str
+    status: Status
+
+
+Panels = Mapping[str, Panel]
+"""By finding, in the order of the model."""
+
+
+def panels_of(card: Card) -> dict[str, Panel]:
+    """Return the panels of a bundle's findings."""
+    columns = zip(card.findings, card.titles, card.status, strict=True)
+    return {name: Panel(title, status) for name, title, status in columns}
+
+
+def _grid(panels: Panels, title: str, note: str, title_pad: float = 20) -> tuple[Figure, dict[str, Axes], Axes]:
+    """Make a figure with a named panel for each finding, and the cell after them, for the key."""
+    cells = len(panels) + 1
+    rows = -(-cells // COLUMNS)
+    columns = -(-cells // rows)
+    figure = _figure(1 + ROW_HEIGHT * rows, title, note)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for cell in axes[len(panels) :]:
+        cell.set_axis_off()
+    for cell, panel in zip(axes, panels.values(), strict=False):
+        said = textwrap.fill(panel.title, TITLE_LETTERS, max_lines=TITLE_LINES, placeholder=" …")
+        cell.set_title(said, fontsize=12, fontweight="bold", pad=title_pad, parse_math=False)
+    return figure, dict(zip(panels, axes, strict=False)), axes[len(panels)]
+
+
+def _say(axes: Axes, text: str) -> None:
+    """Write in the middle of a panel why it is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def _show_score(axes: Axes, panel: Panel) -> None:
+    """Mark the panel of a finding whose number is only a score."""
+    if panel.status == "insufficient":
+        axes.text(0.98, 0.14, "insufficient: a score", ha="right", va="bottom", fontsize=10, color=ORANGE)
 
 
 def _unit_square(axes: Axes, x: str, y: str) -> None:
@@ -65,8 +106,7 @@ def _write_numbers(axes: Axes, text: str) -> None:
 
 
 def _not_scored(axes: Axes, labelled: int) -> None:
-    reason = "only one class present" if labelled else "no image labels it"
-    axes.text(0.5, 0.5, f"not scored:\n{reason}", ha="center", va="center", color=GREY)
+    _say(axes, "not scored:\n" + ("only one class present" if labelled else "no image labels it"))
 
 
 def _check_columns(frame: pd.DataFrame, columns: set[str], what: str) -> None:
@@ -77,12 +117,12 @@ def _check_columns(frame: pd.DataFrame, columns: set[str], what: str) -> None:
         )
 
 
-def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
+def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> None:
     """Draw one 2x2 table, rows the truth: `counts` is `[[tn, fp], [fn, tp]]`, colours are fractions of a row."""
     images = counts.sum(axis=1, keepdims=True)
     share = np.where(images > 0, counts / np.maximum(images, 1), np.nan)
     axes.set_facecolor("#eeeeee")  # shows where a row has no images, thus no fractions
-    image = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
     for row, column in np.ndindex(2, 2):
         part = share[row, column]
         said = f"{counts[row, column]:,}\n" + ("no images" if np.isnan(part) else f"{part:.1%}")
@@ -92,43 +132,53 @@ def _confusion_panel(axes: Axes, counts: npt.NDArray[np.int64]) -> Any:
     axes.set_yticks((0, 1), ("absent", "present"), rotation=90, va="center")
     axes.set(xlabel="prediction", ylabel="truth")
     axes.tick_params(length=0)
-    return image
 
 
-def confusion_matrix_figure(confusion: pd.DataFrame, n: int, note: str) -> Figure:
-    """Draw 14 captioned 2x2 tables: counts and percentages of each row (of the images with that truth).
+def confusion_matrix_figure(confusion: pd.DataFrame, n: int, panels: Panels, note: str) -> Figure:
+    """Draw a captioned 2x2 table for each finding: counts and percentages of each row (of the images with that truth).
 
     Args:
-        confusion: `finding, tn, fp, fn, tp`, as `confusion.confusion_matrices` gives.
+        confusion: `finding, tn, fp, fn, tp`, as `confusion.confusion_matrices` gives, of the findings that are learned.
         n: images; a row adds up to those of them that label its finding.
+        panels: of all findings.
         note: what the images are and how thresholds were chosen; says "synthetic" when they are.
 
     Raises:
         ValueError: missing columns or findings, or counts that add up to more than n.
     """
-    _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
+    learned = [finding for finding, panel in panels.items() if panel.status == "learned"]
+    if learned:
+        _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
     cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
     labelled = cells.sum(axis=1)
-    if sorted(cells.index) != sorted(FINDINGS) or (labelled > n).any():
+    if sorted(cells.index) != sorted(learned) or (labelled > n).any():
         raise ValueError(
-            f"confusion needs each of the 14 findings once, each adding up to at most {n}; got\n{labelled}"
+            f"confusion needs each of the {len(learned)} learned findings once, each adding up to at most {n}; "
+            f"got\n{labelled}"
         )
-    figure, panels, key = _panels(11, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
-    for finding, axes in panels.items():
-        image = _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))
+    figure, grid, key = _grid(panels, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
+    for finding, axes in grid.items():
+        if finding not in learned:
+            status = panels[finding].status
+            _say(axes, status if status == "not learned" else f"{status}:\nno decisions")
+            axes.set(xticks=(), yticks=(), aspect="equal")
+            continue
+        _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))
         if labelled[finding] < n:
             axes.set_xlabel(f"prediction ({labelled[finding]:,} images have a label)")
-    bar = figure.colorbar(image, cax=key.inset_axes((0.05, 0.5, 0.9, 0.08)), orientation="horizontal")
+    scale = ScalarMappable(Normalize(0, 1), "cividis")
+    bar = figure.colorbar(scale, cax=key.inset_axes((0.05, 0.5, 0.9, 0.08)), orientation="horizontal")
     bar.set_label("fraction of the row\n(of images with that truth)", fontsize=11)
     return figure
 
 
-def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], panels: Panels, note: str) -> Figure:
     """Draw the ROC curve of each finding, with its AUROC and 95 % interval.
 
     Args:
         roc: `finding, fpr, tpr`, as `ranking.curves` gives.
         metrics: what `report.evaluate` gave for the same images.
+        panels: of all findings.
         note: what the images are; says "synthetic" when they are.
 
     Raises:
@@ -136,31 +186,39 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figu
     """
     _check_columns(roc, {"finding", "fpr", "tpr"}, "an ROC figure")
     title = f"ROC curves, n = {metrics['n']:,} images, {headline(metrics, 'mean_auroc')}"
-    figure, panels, key = _panels(10.5, title, note)
+    figure, grid, key = _grid(panels, title, note)
     curves, labelled = dict(iter(roc.groupby("finding"))), metrics["labelled"]
-    for finding, axes in panels.items():
+    for finding, axes in grid.items():
         _unit_square(axes, "1 - specificity", "sensitivity")
+        if panels[finding].status == "not learned":
+            _say(axes, "not learned")
+            continue
         if finding not in curves:
             _not_scored(axes, labelled[finding])
             continue
+        _show_score(axes, panels[finding])
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
         axes.plot(curves[finding]["fpr"], curves[finding]["tpr"], color=BLUE, linewidth=2)
         area = metrics["auroc"][finding]
-        bounds = [metrics[f"auroc_ci_{end}"].get(finding, np.nan) for end in ("low", "high")]
-        _write_numbers(axes, f"AUROC {area:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})")
+        bounds = [metrics[f"auroc_ci_{end}"].get(finding) for end in ("low", "high")]
+        said = "too few patients" if None in bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+        _write_numbers(axes, f"AUROC {area:.3f} ({said})")
         axes.text(0.98, 0.04, f"{metrics['positives'][finding]:,} positives", ha="right", va="bottom", fontsize=11)
     key.plot([], [], color=BLUE, linewidth=2, label="model")
     key.plot([], [], color=GREY, linestyle="--", label="chance")
-    key.legend(loc="center", fontsize=12, frameon=False, title="95 % intervals:\npatients resampled")
+    key.legend(loc="center", fontsize=12, frameon=False, title="95 % intervals\nover patients")
     return figure
 
 
-def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str, Any], note: str) -> Figure:
+def precision_recall_figure(
+    precision_recall: pd.DataFrame, metrics: Mapping[str, Any], panels: Panels, note: str
+) -> Figure:
     """Draw the precision-recall curve of each finding, with its average precision and the prevalence (chance).
 
     Args:
         precision_recall: `finding, recall, precision`, as `ranking.curves` gives.
         metrics: what `report.evaluate` gave for the same images.
+        panels: of all findings.
         note: what the images are; says "synthetic" when they are.
 
     Raises:
@@ -168,13 +226,17 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
     """
     _check_columns(precision_recall, {"finding", "recall", "precision"}, "a precision-recall figure")
     title = f"Precision-recall curves, n = {metrics['n']:,} images, {headline(metrics, 'mean_average_precision')}"
-    figure, panels, key = _panels(10.5, title, note)
+    figure, grid, key = _grid(panels, title, note)
     curves, labelled = dict(iter(precision_recall.groupby("finding"))), metrics["labelled"]
-    for finding, axes in panels.items():
+    for finding, axes in grid.items():
         _unit_square(axes, "recall", "precision")
+        if panels[finding].status == "not learned":
+            _say(axes, "not learned")
+            continue
         if finding not in curves:
             _not_scored(axes, labelled[finding])
             continue
+        _show_score(axes, panels[finding])
         positives = metrics["positives"][finding]
         axes.axhline(positives / labelled[finding], color=GREY, linestyle="--", linewidth=1)
         axes.step(curves[finding]["recall"], curves[finding]["precision"], where="pre", color=BLUE, linewidth=2)
@@ -185,27 +247,38 @@ def precision_recall_figure(precision_recall: pd.DataFrame, metrics: Mapping[str
     return figure
 
 
-def reliability_figure(labels: LabelMasks, before: npt.ArrayLike, after: npt.ArrayLike, note: str) -> Figure:
-    """Draw how often a finding was there against how probable it was called, before and after calibration.
+def reliability_figure(
+    labels: LabelMasks, before: npt.ArrayLike, after: npt.ArrayLike, panels: Panels, note: str
+) -> Figure:
+    """Draw how often a learned finding was there against how probable it was called, before and after calibration.
 
     Args:
-        labels: of n images.
+        labels: of n images and the k findings.
         before: `(n, k)` in 0..1, the plain sigmoid of the logits.
         after: `(n, k)` in 0..1, calibrated.
+        panels: of the k findings.
         note: what the images are; says "synthetic" when they are.
 
     Raises:
-        ValueError: wrong shapes or values, or no finding with both classes.
+        ValueError: wrong shapes or values.
     """
-    both = dict(zip(labels.findings, has_both_classes(labels), strict=True))
+    shown = labels.hide([finding for finding, panel in panels.items() if panel.status != "learned"])
+    both = has_both_classes(shown)
     series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
-    errors = [calibration_error(labels, scores) for scores, _, _ in series.values()]
-    said = "mean calibration error {:.3f} before, {:.3f} after calibration".format(*(error["mean"] for error in errors))
-    figure, panels, key = _panels(10.5, f"Reliability, n = {len(labels):,} images, {said}", note)
-    for column, (finding, axes) in enumerate(panels.items()):
+    errors = [calibration_error(shown, scores) if both.any() else {} for scores, _, _ in series.values()]
+    said = "no finding can be scored"
+    if both.any():
+        said = "mean calibration error {mean:.3f} before, ".format(**errors[0])
+        said += "{mean:.3f} after calibration".format(**errors[1])
+    figure, grid, key = _grid(panels, f"Reliability, n = {len(labels):,} images, {said}", note)
+    for column, (finding, axes) in enumerate(grid.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
         rows, positive = labels.labelled_rows(column)
-        if not both[finding]:
+        status = panels[finding].status
+        if status != "learned":
+            _say(axes, status if status == "not learned" else f"{status}: a score,\nno probability")
+            continue
+        if not both[column]:
             _not_scored(axes, len(rows))
             continue
         _write_numbers(axes, "error {:.3f}, then {:.3f}".format(*(error[finding] for error in errors)))
@@ -277,9 +350,10 @@ def input_gate_figure(table: pd.DataFrame, note: str) -> Figure:
 
 
 def history_figure(history: pd.DataFrame, note: str) -> Figure:
-    """Draw the mean AUROC of every registered version on every batch's test images.
+    """Draw the mean AUROC of every registered version on every batch's test images, with its 95 % interval.
 
-    A filled marker: the version was trained on that batch. A vertical line: the champion.
+    A filled marker: the version was trained on that batch. A vertical line: the champion. Without an interval, since no
+    finding has enough patients there, it is the mean of all findings.
 
     Args:
         history: as `history.version_history` gives it.
@@ -296,14 +370,15 @@ def history_figure(history: pd.DataFrame, note: str) -> Figure:
             "marker": MARKERS[place % len(MARKERS)],
             "markersize": 10,
         }
-        axes.plot(
-            rows["version"], rows["mean_auroc"], **style, fillstyle="none", label=f"{batch} (n {rows['n'].iloc[0]})"
-        )
-        seen = rows[rows["trained_on"] == 1]
-        axes.plot(seen["version"], seen["mean_auroc"], **style, linestyle="none")
+        mean = rows["mean_auroc"].fillna(rows["mean_auroc_of_all"])
+        axes.plot(rows["version"], mean, **style, fillstyle="none", label=f"{batch} (n {rows['n'].iloc[0]})")
+        seen = rows["trained_on"] == 1
+        axes.plot(rows.loc[seen, "version"], mean[seen], **style, linestyle="none")
+        ends = [rows["mean_auroc"] - rows["mean_auroc_ci_low"], rows["mean_auroc_ci_high"] - rows["mean_auroc"]]
+        axes.errorbar(rows["version"], mean, yerr=np.nan_to_num(ends), fmt="none", color=style["color"], capsize=4)
     for version in history.loc[history["champion"] == 1, "version"].unique():
         axes.axvline(version, color=GREY, linestyle=":", label=f"champion before this run: version {version}")
-    axes.legend(title="batch; filled: trained on it", fontsize=11)
+    axes.legend(title="batch; filled: trained on it\nbars: 95 % intervals; none: too few patients", fontsize=11)
     return figure
 
 

@@ -1,5 +1,6 @@
 """Draw overlays for test studies: which places speak for the positive findings."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from chestxray.datasets.dataset import Dataset, label_cells
-from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY, UNLABELLED
+from chestxray.findings import RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.decisions import decide
 from chestxray.inference.heatmap import encode_png, overlay, upscale_maps
@@ -24,6 +25,8 @@ INDEX = ("batch", "image", "finding", "probability", "threshold", "truth", "peak
 """Columns of the index; peaks in pixels of the prepared image; `truth` is empty where the image does not label the
 finding, `peak_in_box` where no true box is known."""
 TRUTH_SAID = {1: "present", 0: "absent", UNLABELLED: "not labelled"}
+NAME_LENGTH = 80
+"""Characters of an overlay's file name that say what it shows."""
 SHEET_COLUMNS = 4
 SHEET_WIDTH = 290
 SHEET_PICTURES = 12
@@ -33,7 +36,7 @@ def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> l
     """Draw studies with a positive finding, going round the findings so that rare ones are shown too.
 
     Args:
-        decisions: bool, N × 14.
+        decisions: bool, N × k.
         count: how many studies at most.
         seed: of the draw.
 
@@ -72,11 +75,17 @@ def write_overlays(
     for index in progress(chosen, "Grad-CAM", len(chosen), "overlay"):
         overlays = list(_overlays(bundle, test, index, boxes, params))
         for row, picture in overlays:
+            row["file"] = _file_name(len(rows), f"{row['batch']}_{row['image']}_{row['finding']}")
             (out / row["file"]).write_bytes(encode_png(picture))
-        rows += [row for row, _ in overlays]
+            rows.append(row)
         shown += [picture for _, picture in overlays[:1]]
     table = pd.DataFrame(rows, columns=list(INDEX))
     return table.assign(truth=label_cells(table["truth"])), _sheet(shown, bundle.card.synthetic)
+
+
+def _file_name(number: int, shown: str) -> str:
+    """Return a name that every file system takes, which the number makes unlike any other; images may be paths."""
+    return f"{number:05d}_{re.sub(r'[^A-Za-z0-9-]+', '_', shown)[:NAME_LENGTH]}.png"
 
 
 def _overlays(
@@ -95,16 +104,16 @@ def _overlays(
     large = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_CUBIC)
     known = boxes[(boxes["batch"] == study["batch"]) & (boxes["image"] == study["image"])]
     for place in positive:
+        finding = card.findings[place]
         row = {
             "batch": study["batch"],
             "image": study["image"],
-            "finding": FINDINGS[place],
+            "finding": finding,
             "probability": float(probabilities[0, place]),
             "threshold": float(bundle.thresholds[place]),
-            "truth": int(study[FINDINGS[place]]),
-            "file": f"{study['batch']}_{Path(study['image']).stem}_{FINDINGS[place]}.png",
+            "truth": int(study[finding]),
         }
-        mine = known.loc[known["finding"] == FINDINGS[place], ["x", "y", "w", "h"]].to_numpy()
+        mine = known.loc[known["finding"] == finding, ["x", "y", "w", "h"]].to_numpy()
         row |= _peak(heat[..., place], mine)
         hot = cv2.resize(heat[..., place], (params.size, params.size), interpolation=cv2.INTER_LINEAR)
         picture = overlay(large, hot, full_scale, params.opacity)
@@ -142,7 +151,7 @@ def _sheet(pictures: list[Pixels], synthetic: bool) -> Pixels:
 def captioned(
     picture: Pixels, lines: list[str], boxes: Iterable[tuple[float, float, float, float]] = (), scale: int = 1
 ) -> Pixels:
-    """Put lines of text above a picture and boxes into it.
+    """Put lines of text, broken where they are too long, above a picture and boxes into it.
 
     Args:
         picture: uint8 H × W × 3.
@@ -154,16 +163,28 @@ def captioned(
         uint8 (H + caption) × W × 3.
     """
     letters = picture.shape[1] // (27 * scale)
+    font = ImageFont.load_default(size=letters)
+    lines = [part for line in lines for part in _broken(line, font, picture.shape[1] - letters)]
     top = int(1.4 * letters * len(lines)) + letters
     canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + top), "white")
     canvas.paste(Image.fromarray(picture), (0, top))
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=letters)
     for place, line in enumerate(lines):
         draw.text((letters // 2, letters // 3 + int(1.4 * letters * place)), line, fill="black", font=font)
     for x, y, width, height in boxes:
         draw.rectangle((x, y + top, x + width, y + height + top), outline=(0, 255, 255), width=2)
     return np.asarray(canvas)
+
+
+def _broken(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
+    """Break a line where its letters fill a width in pixels; what can't be printed shows as a question mark."""
+    part = ""
+    for letter in (letter if letter.isprintable() else "?" for letter in line):
+        if part and font.getlength(part + letter) > width:
+            yield part
+            part = ""
+        part += letter
+    yield part
 
 
 def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:

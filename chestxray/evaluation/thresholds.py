@@ -5,10 +5,8 @@ import numpy.typing as npt
 
 from chestxray.labels import Booleans, Floats, LabelMasks, check_scores, has_both_classes
 
-UNFITTED_THRESHOLD = 0.5
-"""For a finding whose validation lacks positives or negatives."""
 NEVER = 1.0
-"""For a finding that validation does not label: no probability reaches it, for calibration never gives 1."""
+"""For a finding without an operating point: no probability reaches it, for calibration never gives 1."""
 
 
 def wanted_sensitivity(policy: str) -> float | None:
@@ -72,15 +70,15 @@ def fit_thresholds(labels: LabelMasks, probabilities: npt.ArrayLike, policy: str
         policy: `f1`, `youden` or `sensitivity@0.9`.
 
     Returns:
-        `(k,)` float64 in 0..1; 0.5 for a finding that lacks positives or negatives, 1 for one without any label, which
-        is never positive then. Store them unrounded.
+        `(k,)` float64 in 0..1; 1 for a finding that lacks positives or negatives, which is never positive then. Store
+        them unrounded.
 
     Raises:
         ValueError: wrong shapes, values or policy.
     """
     wanted_sensitivity(policy)
     scores = check_scores(probabilities, "probabilities", labels.findings, len(labels), low=0, high=1)
-    thresholds = np.where(labels.labelled.any(axis=0), UNFITTED_THRESHOLD, NEVER)
+    thresholds = np.full(len(labels.findings), NEVER)
     for finding in np.flatnonzero(has_both_classes(labels)).tolist():
         rows, positive = labels.labelled_rows(finding)
         thresholds[finding] = _threshold(positive, scores[rows, finding], policy)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.imaging.radiograph import resize
+from chestxray.imaging.radiograph import Pixels, resize
 from chestxray.inference.bundle import Bundle, Card
 from chestxray.inference.heatmap import overlay_pngs
 from chestxray.inference.predict import FilePrediction, predict_file
@@ -28,6 +28,7 @@ from chestxray.inference.predictions import (
     Rectangle,
     Timing,
 )
+from chestxray.inference.status import STATUSES, has_number
 
 OVERLAY_SIZE = 512
 """Longer side of an overlay, in pixels."""
@@ -68,11 +69,12 @@ def answer(
     start = time.perf_counter()
     findings = _findings(prediction, card)
     if options.heatmaps != "none":
-        explained = np.flatnonzero(prediction.decisions | (options.heatmaps_for == "all"))
+        wanted = has_number(card.status) if options.heatmaps_for == "all" else prediction.decisions
+        explained = np.flatnonzero(wanted)
         for place, heatmap in zip(explained, _heatmaps(prediction, explained, options, card, publish), strict=True):
             findings[place].heatmap = heatmap
     heatmap_seconds = time.perf_counter() - start
-    findings.sort(key=lambda finding: -finding.probability)
+    findings.sort(key=lambda finding: (STATUSES.index(finding.status), -(finding.number or 0.0)))
     return Prediction(
         request_id=request_id,
         model=model.info,
@@ -95,12 +97,23 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _findings(prediction: FilePrediction, card: Card) -> list[Finding]:
-    """Put the numbers of each finding together, in the order of the model."""
-    columns = zip(card.findings, prediction.probabilities, prediction.thresholds, prediction.decisions, strict=True)
-    return [
-        Finding(name=name, probability=float(probability), threshold=float(threshold), positive=bool(positive))
-        for name, probability, threshold, positive in columns
-    ]
+    """Put together what may be said of each finding by its status, in the order of the model."""
+    findings = []
+    for place, (name, title, status) in enumerate(zip(card.findings, card.titles, card.status, strict=True)):
+        number = float(prediction.probabilities[place])
+        decided = bool(prediction.decided[place])
+        findings.append(
+            Finding(
+                name=name,
+                title=title,
+                status=status,
+                probability=number if status == "learned" else None,
+                score=number if status == "insufficient" else None,
+                threshold=float(prediction.thresholds[place]) if decided else None,
+                positive=bool(prediction.decisions[place]) if decided else None,
+            )
+        )
+    return findings
 
 
 def _heatmaps(
@@ -111,16 +124,29 @@ def _heatmaps(
     if options.heatmaps == "raw":
         yield from _raw_heatmaps(maps, card)
         return
-    pixels = prediction.radiograph.pixels
-    covered = OVERLAY_SIZE * card.input_size // card.size
-    height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
-    pngs = overlay_pngs(resize(pixels, OVERLAY_SIZE), maps, covered, OPACITY, (height, width))
+    pixels, covered, shape = overlay_frame(prediction.radiograph.pixels, card)
+    pngs = overlay_pngs(pixels, maps, covered, OPACITY, shape)
     if options.heatmaps == "link":
         if publish is None:
             raise ValueError("linked heatmaps need a service that keeps them; ask for inline or raw ones")
         yield from publish(pngs)
     else:
         yield from (InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
+
+
+def overlay_frame(pixels: Pixels, card: Card) -> tuple[Pixels, int, tuple[int, int]]:
+    """Return what overlays are drawn on, and how large.
+
+    Args:
+        pixels: of the radiograph, uint8, height × width.
+        card: of the model.
+
+    Returns:
+        The radiograph squeezed into a square, uint8, S × S; the side of its central square that the maps cover; height
+        and width of the pictures. All in pixels.
+    """
+    height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
+    return resize(pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size, (height, width)
 
 
 def _raw_heatmaps(maps: npt.NDArray[np.float32], card: Card) -> Iterator[RawHeatmap]:

@@ -1,6 +1,7 @@
 """Open a bundle, `model.onnx` and `bundle.json`, and predict with it: no TensorFlow is needed."""
 
 import hashlib
+from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -9,9 +10,10 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from chestxray.errors import UserError
-from chestxray.findings import check_findings
+from chestxray.findings import MAX_NAME, check_findings
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
+from chestxray.inference.status import Evidence, Status
 from chestxray.system.files import write_json
 from chestxray.system.regular_file import read_regular
 
@@ -23,19 +25,31 @@ class BundleError(UserError):
     """The bundle is incomplete, damaged or of another kind; the message says which."""
 
 
+def _check_title(title: str) -> str:
+    if not 0 < len(title) <= MAX_NAME or not title.isprintable():
+        raise ValueError(f"a title must be 1 to {MAX_NAME} printable characters, got {len(title)} characters")
+    return title
+
+
 class Card(BaseModel):
     """`bundle.json`: what the numbers of the model mean, and where they come from.
 
     Attributes:
         findings: names of the columns.
+        titles: of the findings, for people; older bundles have none, and their names are shown.
+        status: of the findings, what can be said of each; all are learned in older bundles.
+        evidence: of the findings, the patients of each class behind its status; empty in older bundles.
         size: side of the image that the model takes, in pixels.
         input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
         calibration: Platt's slope and intercept per finding, fitted on validation.
-        thresholds: operating point per finding, on calibrated probabilities, fitted on validation.
+        thresholds: operating point per finding, on calibrated probabilities, fitted on validation; 1, which none
+            reaches, where there is none to be had.
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
+        patients_known: false if the images of a batch counted as a patient each, since its table names none: one person
+            may then be in training and in test.
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images, as in `reports/metrics.json`.
@@ -49,6 +63,9 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     findings: Annotated[tuple[str, ...], AfterValidator(check_findings)]
+    titles: tuple[Annotated[str, AfterValidator(_check_title)], ...]
+    status: tuple[Status, ...]
+    evidence: tuple[Evidence, ...] = ()
     size: int
     input_size: int
     bias: tuple[float, ...]
@@ -57,6 +74,7 @@ class Card(BaseModel):
     model_sha256: str
     data_sha256: str
     synthetic: bool
+    patients_known: bool = True
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
@@ -65,9 +83,26 @@ class Card(BaseModel):
     intended_use: str
     licences: tuple[str, ...]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, content: Any) -> Any:
+        """Give the findings of an older bundle the titles and the status that they had."""
+        if not isinstance(content, dict) or not isinstance(content.get("findings"), list | tuple):
+            return content
+        names = content["findings"]
+        usual = {"titles": [str(name).replace("_", " ") for name in names], "status": ["learned"] * len(names)}
+        return usual | content
+
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
-        for name, values in (("thresholds", self.thresholds), ("bias", self.bias)):
+        columns: dict[str, Sized] = {
+            "titles": self.titles,
+            "status": self.status,
+            "evidence": self.evidence or self.findings,
+            "thresholds": self.thresholds,
+            "bias": self.bias,
+        }
+        for name, values in columns.items():
             if len(values) != len(self.findings):
                 raise ValueError(f"{name} must be one for each of the {len(self.findings)} findings, got {len(values)}")
         return self
@@ -151,7 +186,8 @@ class Bundle:
             images: uint8 N × S × S × 1.
 
         Returns:
-            float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration).
+            float32 N × k in 0–1, and float32 N × h × w × k (parts of the logit, before calibration). All columns are
+            filled: what may be shown of a finding is said by `card.status`.
         """
         probabilities, maps, _ = self.predict_with_gate(images)
         return probabilities, maps

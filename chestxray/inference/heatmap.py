@@ -91,11 +91,27 @@ def overlay_pngs(
     full_scale = float(maps.max(initial=0.0))
 
     def draw(place: int) -> bytes:
-        heat = upscale_maps(maps[..., [place]], len(pixels), input_size)[..., 0]
-        picture = overlay(pixels, heat, full_scale, opacity)
-        return encode_png(np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8))
+        return overlay_png(pixels, maps[..., place], input_size, opacity, shape, full_scale)
 
     yield from parallel_map(draw, range(maps.shape[-1]), in_flight=2 * (os.cpu_count() or 1))
+
+
+def overlay_png(
+    pixels: Pixels, map: Single, input_size: int, opacity: float, shape: tuple[int, int], full_scale: float
+) -> bytes:
+    """Draw the PNG of one map, h × w, in the calling thread; the other arguments are those of `overlay_pngs`.
+
+    Args:
+        pixels: as there.
+        map: parts of the logit.
+        input_size: as there.
+        opacity: as there.
+        shape: as there.
+        full_scale: the heat of the brightest colour.
+    """
+    heat = upscale_maps(map[..., None], len(pixels), input_size)[..., 0]
+    picture = overlay(pixels, heat, full_scale, opacity)
+    return encode_png(np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8))
 
 
 def encode_png(picture: Pixels) -> bytes:

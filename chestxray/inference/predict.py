@@ -12,6 +12,7 @@ from chestxray.imaging.radiograph import Check, Radiograph, resize
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.decisions import decide
 from chestxray.inference.gate_checks import gate_checks
+from chestxray.inference.status import has_decision
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class FilePrediction:
     Attributes:
         radiograph: that was in it.
         checks: what makes the answer doubtful, or pointless.
-        probabilities: of the findings, calibrated, float32, 14.
-        thresholds: from which on each is positive, float64, 14.
-        decisions: whether it is, bool, 14.
-        maps: parts of the logits, float32, h × w × 14.
+        probabilities: of the findings, calibrated, float32, k; what each may be called is said by its status.
+        thresholds: from which on each is positive, float64, k.
+        decided: whether its status allows a decision, bool, k.
+        decisions: whether it is positive, bool, k; false where nothing is decided.
+        maps: parts of the logits, float32, h × w × k.
         decode_seconds: that decoding took.
         inference_seconds: that the model took.
     """
@@ -33,6 +35,7 @@ class FilePrediction:
     checks: list[Check]
     probabilities: npt.NDArray[np.float32]
     thresholds: npt.NDArray[np.float64]
+    decided: npt.NDArray[np.bool_]
     decisions: npt.NDArray[np.bool_]
     maps: npt.NDArray[np.float32]
     decode_seconds: float
@@ -48,7 +51,7 @@ def predict_file(
         bundle: the model.
         data: the whole file.
         max_pixels: the most to accept.
-        threshold: instead of the operating point of every finding, 0–1.
+        threshold: instead of the operating point of every finding, 0–1; insufficient ones are decided by it too.
         accept_anyway: predict even if a check refuses the image.
 
     Raises:
@@ -67,12 +70,14 @@ def predict_file(
         check_accepted(checks)
     predicted = time.perf_counter()
     thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
+    decided = has_decision(bundle.card.status, asked=threshold is not None)
     return FilePrediction(
         radiograph=radiograph,
         checks=checks,
         probabilities=probabilities[0],
         thresholds=thresholds,
-        decisions=decide(probabilities, thresholds)[0],
+        decided=decided,
+        decisions=decide(probabilities, thresholds)[0] & decided,
         maps=maps[0],
         decode_seconds=decoded - start,
         inference_seconds=predicted - decoded,

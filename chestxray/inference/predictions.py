@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.quality import Verdict, overall_verdict
 from chestxray.imaging.radiograph import Check
+from chestxray.inference.status import Status
 
 Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
@@ -26,9 +27,9 @@ class Options(BaseModel):
     heatmaps: Literal["none", "inline", "link", "raw"] = "none"
     """Grad-CAM: none, overlays as base64 PNG, links to overlays that expire, or the maps as numbers."""
     heatmaps_for: Literal["positive", "all"] = "positive"
-    """Which findings get one."""
+    """Which findings get one; those that are not learned never do."""
     threshold: Annotated[float | None, Field(ge=0, le=1)] = None
-    """Instead of the operating point of every finding."""
+    """Instead of the operating point of every finding; decides on insufficient ones too."""
     accept_anyway: bool = False
     """Answer about an image that the checks refuse, such as a lateral view; `quality` says what they found."""
 
@@ -126,13 +127,31 @@ Heatmap = InlineHeatmap | LinkedHeatmap | RawHeatmap
 
 
 class Finding(BaseModel):
-    """One of the 14 findings."""
+    """One of the findings of the model, with a number and a decision as far as its status allows them."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Annotated[str, Field(examples=["Cardiomegaly"])]
-    probability: Probability
-    threshold: Annotated[float, Field(examples=[0.19])]
-    positive: bool
+    title: Annotated[str, Field(examples=["Cardiomegaly"])]
+    """What a person calls it."""
+    status: Status
+    """learned: it has a probability and a decision. insufficient: too few patients had or lacked it in training or
+    validation, so it has a score, and a decision only if the request names a threshold. not learned: training had no
+    images both with and without it, so there is neither number, decision nor heatmap."""
+    probability: Probability | None
+    """Calibrated; null unless the finding is learned."""
+    score: Probability | None = None
+    """Of an insufficient finding, else null: the higher, the more speaks for it, but it is no probability."""
+    threshold: Annotated[float | None, Field(examples=[0.19])]
+    """From which on it is positive; null where there is no decision."""
+    positive: bool | None
+    """Whether its number reaches the threshold; null where there is no decision."""
     heatmap: Annotated[Heatmap, Field(discriminator="kind")] | None = None
+
+    @property
+    def number(self) -> float | None:
+        """Its probability or its score; None of what is not learned."""
+        return self.score if self.probability is None else self.probability
 
 
 class Timing(BaseModel):
@@ -152,8 +171,9 @@ class Prediction(BaseModel):
     image: ImageInfo
     quality: Quality
     findings: list[Finding]
-    """All 14, the most probable first."""
+    """All of the model: those learned, the most probable first, then the insufficient ones by score, then those that
+    are not learned."""
     predicted_labels: Annotated[list[str], Field(examples=[["Cardiomegaly", "Effusion"]])]
-    """Findings at or above their threshold; none does not mean that the chest is healthy."""
+    """Names of the findings that are positive; none does not mean that the chest is healthy."""
     timing_ms: Timing
     disclaimer: Annotated[str, Field(examples=[RESEARCH_USE_ONLY])]

@@ -1,4 +1,4 @@
-"""Compare two models on the same images: how far they differ, and how sure that is, by resampling whole patients."""
+"""Compare two models on the same images: how far they differ, and how far that would vary with other patients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, LabelMasks, Weights, check_scorable
-from chestxray.metrics.bootstrap import check_patients, resample
-from chestxray.metrics.table import BY_FINDING, Metric, Predictions, Sample
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, patients_by_class
+from chestxray.metrics.interval import student
+from chestxray.metrics.jackknife import check_patients, jackknife, leave_out
+from chestxray.metrics.proportion import Estimate
+from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
+from chestxray.metrics.table import COMPARED, Metric, Predictions, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +22,7 @@ class Comparison:
         findings: their names.
         champion: metric → `(k,)`.
         challenger: metric → `(k,)`.
-        drawn: metric → `(resamples, k)`, challenger minus champion on the same resampled patients.
+        without: metric → `(g, k)`, challenger minus champion on the images without a patient, of each in turn.
         positives: `(k,)` images with each finding.
         rarer_patients: `(k,)` patients with it, or patients with an image that is labelled without it, if these are
             fewer.
@@ -30,7 +33,7 @@ class Comparison:
     findings: tuple[str, ...]
     champion: dict[str, Floats]
     challenger: dict[str, Floats]
-    drawn: dict[str, Floats]
+    without: dict[str, Floats]
     positives: npt.NDArray[np.intp]
     rarer_patients: npt.NDArray[np.intp]
     images: int
@@ -43,19 +46,15 @@ def compare(
     challenger: Predictions,
     patients: npt.ArrayLike,
     *,
-    resamples: int,
-    seed: int,
-    metrics: Sequence[Metric] = BY_FINDING,
+    metrics: Sequence[Metric] = COMPARED,
 ) -> Comparison:
-    """Compare two models by a paired bootstrap over patients, on the findings that the labels are of.
+    """Compare two models by a jackknife over patients, on the findings that the labels are of.
 
     Args:
         labels: of n images and findings that both models predict.
         champion: predictions of the model in use.
         challenger: those of the model that would replace it, for the same images in the same order.
         patients: `(n,)` ids.
-        resamples: of patients.
-        seed: of the resampling.
         metrics: some of those by finding; a simulation takes few, which is several times faster.
 
     Raises:
@@ -72,21 +71,43 @@ def compare(
         champions = {f"champion {name}": values for name, values in old.scores(chosen, weights).items()}
         return champions | {f"challenger {name}": values for name, values in new.scores(chosen, weights).items()}
 
-    point, drawn = resample(both, people, resamples, seed)
+    point, without = leave_out(both, people)
     names = [metric.name for metric in chosen]
     return Comparison(
         findings=labels.findings,
         champion={name: point[f"champion {name}"] for name in names},
         challenger={name: point[f"challenger {name}"] for name in names},
-        drawn={name: drawn[f"challenger {name}"] - drawn[f"champion {name}"] for name in names},
+        without={name: without[f"challenger {name}"] - without[f"champion {name}"] for name in names},
         positives=labels.present.sum(axis=0),
-        rarer_patients=_rarer_patients(labels, people),
+        rarer_patients=patients_by_class(labels, people).min(axis=0),
         images=len(labels),
         patients=len(np.unique(people)),
     )
 
 
-def _rarer_patients(labels: LabelMasks, patients: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
-    """Count the patients of the rarer class of each finding."""
-    classes = zip(labels.present.T, labels.absent.T, strict=True)
-    return np.array([min(len(np.unique(patients[images])) for images in pair) for pair in classes])
+def compare_mean_auroc(
+    labels: LabelMasks, scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, patients: npt.ArrayLike
+) -> Estimate:
+    """Compare two models: mean AUROC of a minus that of b, over findings with both classes, and its 95 % interval.
+
+    Args:
+        labels: of n images and k findings.
+        scores_a: `(n, k)`, finite.
+        scores_b: `(n, k)`, finite.
+        patients: `(n,)` ids.
+
+    Raises:
+        ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
+    """
+    people = check_patients(patients, len(labels))
+    check_scorable(labels)
+    rankings_a = rank_findings(labels, check_scores(scores_a, "scores_a", labels.findings, len(labels)))
+    rankings_b = rank_findings(labels, check_scores(scores_b, "scores_b", labels.findings, len(labels)))
+
+    def difference(weights: Weights) -> dict[str, Floats]:
+        a, b = (mean_over_findings(ranking_scores(rankings, weights)[0]) for rankings in (rankings_a, rankings_b))
+        return {"mean_auroc": a - b}
+
+    found = jackknife(difference, people)["mean_auroc"]
+    reach = float(student(found.freedom) * found.error)
+    return Estimate(float(found.value), float(found.value) - reach, float(found.value) + reach)

@@ -49,16 +49,18 @@ def count_decisions(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     return pd.DataFrame({"finding": labels.findings, **{name: cell.sum(axis=0) for name, cell in cells.items()}})
 
 
-def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
+def operating_table(labels: LabelMasks, decisions: Booleans, averaged: Booleans) -> pd.DataFrame:
     """Compute the rates of each finding, then their averages `micro`, `macro` and `weighted`.
 
     Args:
         labels: of n images and k findings.
         decisions: `(n, k)`.
+        averaged: `(k,)` findings that macro averages are over, of those with both classes.
 
     Returns:
         Columns `precision`, `recall`, `specificity` and `f1`, index the findings and `AVERAGES`. A finding without both
-        classes is NaN and left out of macro and weighted (by positives); micro pools every label.
+        classes is NaN and left out of macro and weighted (by positives); micro pools every label. An average of nothing
+        is NaN.
     """
     counts = count_decisions(labels, decisions).set_index("finding")
     counts.loc["micro"] = counts.sum()
@@ -67,8 +69,13 @@ def operating_table(labels: LabelMasks, decisions: Booleans) -> pd.DataFrame:
     table = pd.DataFrame({name: ratio(a, a + b) for name, (a, b) in columns.items()}, index=counts.index)
     scored = has_both_classes(labels)
     table.loc[[name for name, both in zip(labels.findings, scored, strict=True) if not both]] = np.nan
-    by_finding = table.loc[list(labels.findings)].to_numpy()[scored]
-    positives = (tp + fn)[:-1][scored]
-    table.loc["macro"] = by_finding.mean(axis=0)
-    table.loc["weighted"] = positives @ by_finding / positives.sum()
+    if not labels.labelled.any():
+        table.loc["micro"] = np.nan
+    table.loc["macro"] = table.loc["weighted"] = np.nan
+    by_finding = table.loc[list(labels.findings)].to_numpy()
+    positives = (tp + fn)[:-1]
+    if scored.any():
+        table.loc["weighted"] = positives[scored] @ by_finding[scored] / positives[scored].sum()
+    if (scored & averaged).any():
+        table.loc["macro"] = by_finding[scored & averaged].mean(axis=0)
     return table

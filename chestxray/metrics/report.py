@@ -1,17 +1,29 @@
 """Report how good a classifier is on a set of images, and how sure that is."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.labels import Floats, LabelMasks, check_decisions, check_scorable, check_scores, drawn_once
-from chestxray.metrics.bootstrap import check_patients, interval, resample
+from chestxray.labels import (
+    Booleans,
+    Floats,
+    LabelMasks,
+    check_decisions,
+    check_scorable,
+    check_scores,
+    drawn_once,
+    patients_by_class,
+)
 from chestxray.metrics.confusion import AVERAGES, operating_table
+from chestxray.metrics.jackknife import check_patients, jackknife
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.table import BY_FINDING, REPORTED, Metric, Predictions, Sample
+
+ENDS = ("low", "high")
 
 
 def evaluate(
@@ -20,29 +32,35 @@ def evaluate(
     decisions: npt.ArrayLike,
     patients: npt.ArrayLike,
     *,
-    resamples: int,
-    seed: int,
+    min_positives: int,
+    ranked_only: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Compute the metrics of one set of images: finite JSON numbers of 6 decimals, the same keys every time.
 
     A finding is scored on the images that label it. One without both classes there has no AUROC, average precision or
     F1: it is absent from those, left out of the macro and weighted means (micro pools every label), and not among
-    `findings_scored`. A resample in which a finding loses a class leaves that finding out of its own means. Subset
-    accuracy is the share of images whose labels are all decided right, Hamming loss the share of labels decided wrong.
+    `findings_scored`. One that is only ranked has AUROC and average precision; what is said of decisions and
+    probabilities leaves it out, and is absent itself if it leaves out all. One with fewer than `min_positives` patients
+    of a class has no interval and is in no `mean_*`, `macro_*` and mean calibration error; `findings_averaged` says how
+    many are, and `*_of_all` are the means over all that are scored. Subset accuracy is the share of images whose labels
+    are all decided right, Hamming loss the share of labels decided wrong. Which figures have no interval, and why:
+    docs/decisions/intervals.md.
 
     Args:
         labels: of n images and k findings.
         probabilities: `(n, k)` in 0..1.
         decisions: `(n, k)` of 0 and 1.
-        patients: `(n,)` ids; whole patients are resampled.
-        resamples: for the 95 % percentile intervals.
-        seed: of the resampling.
+        patients: `(n,)` ids.
+        min_positives: patients of each class, at least 2, that a finding needs for an interval and a part in means.
+        ranked_only: findings whose numbers are scores, without decisions.
 
     Returns:
-        Counts (`n`, `patients`, `findings_scored`), `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`,
-        `hamming_loss`; with `_ci_low` and `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and
-        `micro_f1`; and dictionaries by finding: `auroc`, `auroc_ci_low`, `auroc_ci_high`, `average_precision`, `f1`,
-        `calibration_error`, and of all k `positives` and `labelled`, the n of the finding.
+        Counts (`n`, `patients`, `findings_scored`, `findings_averaged`),
+        `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`, `hamming_loss`, `calibration_error`,
+        `mean_auroc_of_all`, `mean_average_precision_of_all`, `macro_f1_of_all`; with 95 % intervals in `_ci_low` and
+        `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and `micro_f1`; and dictionaries by
+        finding: with intervals `auroc`, `average_precision`, `f1`, `recall`, `specificity` and `precision`, without
+        `npv`, and of all k `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
@@ -52,46 +70,72 @@ def evaluate(
         >>> labels = label_masks([[0], [0], [1], [1]], ["Tuberculosis"])
         >>> probabilities = np.array([[0.1], [0.4], [0.35], [0.8]])
         >>> patients = ["a", "b", "c", "d"]
-        >>> metrics = evaluate(labels, probabilities, probabilities > 0.3, patients, resamples=100, seed=0)
+        >>> metrics = evaluate(labels, probabilities, probabilities > 0.3, patients, min_positives=2)
         >>> metrics["n"], metrics["mean_auroc"], metrics["macro_f1"]
         (4, 0.75, 0.8)
     """
     people = check_patients(patients, len(labels))
-    sample = Sample(labels, Predictions(labels.findings, probabilities, decisions))
     scored = int(check_scorable(labels).sum())
-    counts = {"n": len(labels), "patients": len(np.unique(people)), "findings_scored": scored}
-    with_interval = tuple(metric for metric in REPORTED if metric.interval)
-    point = {name: values[0] for name, values in sample.scores(REPORTED, drawn_once(len(labels))).items()}
-    drawn = resample(lambda weights: sample.scores(with_interval, weights), people, resamples, seed)[1]
-    values: dict[str, Any] = {}
-    for metric in REPORTED:
-        values |= _reported(metric, point, drawn, labels.findings)
+    averaged = averaged_findings(labels, people, min_positives)
+    sample = Sample(labels, Predictions(labels.findings, probabilities, decisions, ranked_only), averaged=averaged)
+    counts = {
+        "n": len(labels),
+        "patients": len(np.unique(people)),
+        "findings_scored": scored,
+        "findings_averaged": int(averaged.sum()),
+    }
+    by_finding = {metric.name for metric in REPORTED if metric.by_finding}
+    values = {
+        name: dict(zip(labels.findings, each, strict=True)) if _stem(name) in by_finding else float(each)
+        for name, each in estimates(sample, REPORTED, people, min_positives).items()
+    }
     return dict(_finite({**counts, **_at_operating_points(sample), **values}))
 
 
-def _reported(
-    metric: Metric, point: Mapping[str, Floats], drawn: Mapping[str, Floats], findings: tuple[str, ...]
-) -> dict[str, Any]:
-    """Name a metric's value, and the ends of its interval if it has one; by finding if it has a value for each."""
-    name = metric.name
-    values = {name: point[name]}
-    if metric.interval:
-        ends = np.array([interval(column) for column in np.atleast_2d(drawn[name].T)]).T
-        values |= {f"{name}_ci_low": ends[0], f"{name}_ci_high": ends[1]}
-    if metric.by_finding:
-        return {key: dict(zip(findings, value, strict=True)) for key, value in values.items()}
-    return {key: np.ravel(value)[0] for key, value in values.items()}
+def averaged_findings(labels: LabelMasks, patients: npt.NDArray[Any], min_positives: int) -> Booleans:
+    """Return which findings have an interval, and a part in means: `(k,)`, by their patients of either class."""
+    return np.asarray(patients_by_class(labels, patients).min(axis=0) >= min_positives)
+
+
+def estimates(
+    sample: Sample, metrics: Sequence[Metric], patients: npt.NDArray[Any], min_positives: int
+) -> dict[str, Floats]:
+    """Compute metrics, and `<metric>_ci_low` and `_ci_high` of those with an interval: arrays `(k,)`, or one number.
+
+    NaN is what does not exist: a figure without both classes or decisions; an interval of fewer than `min_positives`
+    patients of a class, and any interval where no finding has so many.
+    """
+    with_interval = tuple(metric for metric in metrics if metric.interval is not None)
+    point = sample.scores(tuple(metrics), drawn_once(len(sample.labels)))
+    spreads = jackknife(lambda weights: sample.scores(with_interval, weights), patients) if with_interval else {}
+    values = {}
+    for metric in metrics:
+        values[metric.name] = point[metric.name][0]
+        if metric.interval is not None:
+            known = sample.averaged if metric.by_finding else sample.averaged.any()
+            ends = metric.ends(spreads[metric.name], sample, patients, min_positives)
+            values |= {
+                f"{metric.name}_ci_{end}": np.where(known, at, np.nan) for end, at in zip(ENDS, ends, strict=True)
+            }
+    return values
+
+
+def _stem(name: str) -> str:
+    """Return the metric that a value, or the end of an interval, is of."""
+    return name.removesuffix("_ci_low").removesuffix("_ci_high")
 
 
 def _at_operating_points(sample: Sample) -> dict[str, Any]:
     """Compute what `evaluate` says of the decisions alone, and count by finding."""
-    labels = sample.labels
-    table = operating_table(labels, sample.decisions)
-    wrong = labels.labelled & (labels.present != sample.decisions)
+    labels, decided = sample.labels, sample.decided_labels
+    rates: dict[str, Any] = {}
+    if decided.labelled.any():
+        table = operating_table(decided, sample.decisions, sample.averaged)
+        wrong = decided.labelled & (decided.present != sample.decisions)
+        rates = {f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES}
+        rates |= {"subset_accuracy": np.mean(~wrong.any(axis=1)), "hamming_loss": wrong.sum() / decided.labelled.sum()}
     return {
-        **{f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES},
-        "subset_accuracy": np.mean(~wrong.any(axis=1)),
-        "hamming_loss": wrong.sum() / labels.labelled.sum(),
+        **rates,
         "positives": dict(zip(labels.findings, labels.present.sum(axis=0).tolist(), strict=True)),
         "labelled": dict(zip(labels.findings, labels.labelled.sum(axis=0).tolist(), strict=True)),
     }
@@ -112,7 +156,7 @@ def classification_report(
     Args:
         labels: of n images and k findings.
         decisions: `(n, k)` of 0 and 1.
-        thresholds: `(k,)`, those that made the decisions.
+        thresholds: `(k,)`, those that made the decisions; NaN of a finding without decisions.
         metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
 
     Returns:
@@ -123,14 +167,18 @@ def classification_report(
     Raises:
         ValueError: wrong shapes or values.
     """
-    table = operating_table(labels, check_decisions(decisions, "decisions", labels.findings, len(labels)))
-    for metric in (metric for metric in BY_FINDING if metric.reported and metric.name not in table):
-        for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high"):
-            if name in metrics:
+    cuts = pd.Series(np.asarray(thresholds, float), index=labels.findings)
+    undecided = list(itertools.compress(labels.findings, cuts.isna()))
+    check_scores(cuts.fillna(0).to_numpy()[None], "thresholds", labels.findings, images=1, low=0, high=1)
+    decided = check_decisions(decisions, "decisions", labels.findings, len(labels))
+    averaged = np.array([name in metrics["auroc_ci_low"] for name in labels.findings], bool)
+    table = operating_table(labels.hide(undecided), decided, averaged)
+    for metric in (metric for metric in BY_FINDING if metric.reported):
+        for name in (metric.name, *(f"{metric.name}_ci_{end}" for end in ENDS)):
+            if name in metrics and name not in table:
                 table[name] = pd.Series(metrics[name], dtype=float)
-                table.loc["macro", name] = metrics[f"mean_{name}"]
-    cuts = check_scores(np.asarray(thresholds)[None], "thresholds", labels.findings, images=1, low=0, high=1)[0]
-    table["threshold"] = pd.Series(cuts, index=labels.findings)
+                table.loc["macro", name] = metrics.get(f"mean_{name}", metrics.get(f"macro_{name}", np.nan))
+    table["threshold"] = cuts
     table["n"] = [*labels.labelled.sum(axis=0), *[len(labels)] * len(AVERAGES)]
     positives = labels.present.sum(axis=0)
     table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]

@@ -15,7 +15,16 @@ import numpy.typing as npt
 from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, check_scores, places_of
 from chestxray.metrics.calibration_error import calibration_errors
 from chestxray.metrics.confusion import f1_scores
-from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
+from chestxray.metrics.interval import (
+    Cases,
+    Ends,
+    auroc_interval,
+    f1_interval,
+    mean_interval,
+    share_interval,
+)
+from chestxray.metrics.jackknife import Spread
+from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores, ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +35,18 @@ class Predictions:
         findings: of the model, k names.
         probabilities: `(n, k)` in 0..1.
         decisions: `(n, k)` of 0 and 1.
+        ranked_only: findings whose numbers are scores: they rank images, but are no probabilities and no decisions.
     """
 
     findings: tuple[str, ...]
     probabilities: npt.ArrayLike
     decisions: npt.ArrayLike
+    ranked_only: tuple[str, ...] = ()
 
     def at(self, images: npt.NDArray[np.bool_]) -> Self:
         """Return the predictions for some of the images, `(n,)` bool."""
-        return type(self)(self.findings, np.asarray(self.probabilities)[images], np.asarray(self.decisions)[images])
+        probabilities, decisions = (np.asarray(values)[images] for values in (self.probabilities, self.decisions))
+        return type(self)(self.findings, probabilities, decisions, self.ranked_only)
 
     def of(self, findings: Sequence[str]) -> Self:
         """Return the predictions of some of the findings, in the order given.
@@ -43,8 +55,9 @@ class Predictions:
             ValueError: the model does not predict one.
         """
         places = places_of(findings, self.findings)
-        columns = (np.asarray(values)[:, places] for values in (self.probabilities, self.decisions))
-        return type(self)(tuple(findings), *columns)
+        probabilities, decisions = (np.asarray(values)[:, places] for values in (self.probabilities, self.decisions))
+        ranked_only = tuple(name for name in self.ranked_only if name in findings)
+        return type(self)(tuple(findings), probabilities, decisions, ranked_only)
 
 
 class Sample:
@@ -54,20 +67,27 @@ class Sample:
         labels: of n images and k findings.
         predictions: for the same images, of these findings at least.
         name: of the model in an error.
+        averaged: `(k,)` findings that means are over, of those that have a value; all by default.
 
     Raises:
         ValueError: wrong shapes or values, or a finding that is not predicted.
     """
 
-    def __init__(self, labels: LabelMasks, predictions: Predictions, name: str = "") -> None:
+    def __init__(
+        self, labels: LabelMasks, predictions: Predictions, name: str = "", averaged: Booleans | None = None
+    ) -> None:
         prefix = f"{name} " if name else ""
         names, n = predictions.findings, len(labels)
         places = places_of(labels.findings, names)
         scores = check_scores(predictions.probabilities, f"{prefix}probabilities", names, n, low=0, high=1)
         self.labels = labels
+        self.averaged = np.ones(len(labels.findings), bool) if averaged is None else averaged
         self.probabilities: Floats = scores[:, places]
         self.decisions: Booleans = check_decisions(predictions.decisions, f"{prefix}decisions", names, n)[:, places]
         self.rankings = rank_findings(labels, self.probabilities)
+        self.decided: Booleans = np.array([name not in predictions.ranked_only for name in labels.findings], bool)
+        """`(k,)`: the findings whose numbers are probabilities, and that have decisions."""
+        self.decided_labels = labels.hide(predictions.ranked_only)
 
     @cached_property
     def calibration_errors(self) -> Callable[[Weights], Floats]:
@@ -99,12 +119,18 @@ class Resamples:
 
     @cached_property
     def f1(self) -> tuple[Floats, Floats]:
-        """F1 of each finding, `(b, k)`, and of all pooled, `(b,)`."""
-        return f1_scores(self.sample.labels, self.sample.decisions, self.weights)
+        """F1 of each finding, `(b, k)`, and of all pooled, `(b,)`; NaN without decisions."""
+        each, pooled = f1_scores(self.sample.decided_labels, self.sample.decisions, self.weights)
+        return each, np.where(self.sample.decided.any(), pooled, np.nan)
 
-    def where_scored(self, values: Floats) -> Floats:
-        """Return `values (b, k)`, NaN where a finding lacks a class."""
-        return np.where(np.isfinite(self.ranking[0]), values, np.nan)
+    def rate(self, hits: Booleans, cases: Booleans) -> Floats:
+        """Share of `cases (n, k)` that are `hits`, `(b, k)`; 0 of none, NaN where a finding has no decisions."""
+        drawn = self.weights.astype(float)
+        return self.where_decided(np.asarray(ratio(drawn @ (hits & cases), drawn @ cases)))
+
+    def where_decided(self, values: Floats) -> Floats:
+        """Return `values (b, k)`, NaN where a finding lacks a class or is only ranked."""
+        return np.where(np.isfinite(self.ranking[0]) & self.sample.decided, values, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +140,12 @@ class Metric:
     Attributes:
         name: key in `metrics.json`.
         title: for people.
-        compute: resamples → `(b, k)`, NaN where a finding lacks a class, if `by_finding`; else `(b,)`.
-        by_finding: it has a value for each finding, and is compared by the gate; else one value for all.
-        interval: it is reported with a 95 % interval.
+        compute: resamples → `(b, k)`, NaN where a finding lacks a class or has no decisions, if `by_finding`; else
+            `(b,)`.
+        by_finding: it has a value for each finding; else one value for all.
+        interval: from its spread, and the cases that it is over if it is by finding; None if it has no interval.
+        cases: sample → the images that it is a mean over, arrays `(n, k)`.
+        compared: by the gate.
         reported: `metrics.json` has it.
         higher_is_better: which way is better.
     """
@@ -125,9 +154,20 @@ class Metric:
     title: str
     compute: Callable[[Resamples], Floats]
     by_finding: bool = False
-    interval: bool = False
+    interval: Callable[..., Ends] | None = None
+    cases: Callable[[Sample], tuple[Booleans, ...]] = lambda sample: ()
+    compared: bool = False
     reported: bool = True
     higher_is_better: bool = True
+
+    def ends(self, spread: Spread, sample: Sample, patients: npt.ArrayLike, min_patients: int) -> Ends:
+        """Compute the ends of its intervals: NaN of a finding that has fewer than `min_patients` with such cases."""
+        if self.interval is None:
+            raise ValueError(f"{self.name} has no interval")
+        counted = [Cases.count(images, patients) for images in self.cases(sample)]
+        low, high = self.interval(spread, *counted)
+        few = np.any([cases.patients < min_patients for cases in counted], axis=0)
+        return np.where(few, np.nan, low), np.where(few, np.nan, high)
 
 
 def _auroc(resamples: Resamples) -> Floats:
@@ -139,11 +179,31 @@ def _average_precision(resamples: Resamples) -> Floats:
 
 
 def _f1(resamples: Resamples) -> Floats:
-    return resamples.where_scored(resamples.f1[0])
+    return resamples.where_decided(resamples.f1[0])
+
+
+def _sensitivity(resamples: Resamples) -> Floats:
+    sample = resamples.sample
+    return resamples.rate(sample.decisions, sample.labels.present)
+
+
+def _specificity(resamples: Resamples) -> Floats:
+    sample = resamples.sample
+    return resamples.rate(~sample.decisions, sample.labels.absent)
+
+
+def _positive_predictive_value(resamples: Resamples) -> Floats:
+    sample = resamples.sample
+    return resamples.rate(sample.labels.present, sample.decisions & sample.labels.labelled)
+
+
+def _negative_predictive_value(resamples: Resamples) -> Floats:
+    sample = resamples.sample
+    return resamples.rate(sample.labels.absent, ~sample.decisions & sample.labels.labelled)
 
 
 def _calibration_error(resamples: Resamples) -> Floats:
-    return resamples.where_scored(resamples.sample.calibration_errors(resamples.weights))
+    return resamples.where_decided(resamples.sample.calibration_errors(resamples.weights))
 
 
 def _micro_f1(resamples: Resamples) -> Floats:
@@ -151,25 +211,62 @@ def _micro_f1(resamples: Resamples) -> Floats:
 
 
 def _mean(compute: Callable[[Resamples], Floats]) -> Callable[[Resamples], Floats]:
-    """Return a function that computes the mean over findings."""
+    """Return a function that computes the mean over the findings that are averaged."""
+    return lambda resamples: mean_over_findings(np.where(resamples.sample.averaged, compute(resamples), np.nan))
+
+
+def _mean_of_all(compute: Callable[[Resamples], Floats]) -> Callable[[Resamples], Floats]:
+    """Return a function that computes the mean over all findings that have a value."""
     return lambda resamples: mean_over_findings(compute(resamples))
 
 
+def _present(sample: Sample) -> tuple[Booleans, ...]:
+    return (sample.labels.present,)
+
+
+def _absent(sample: Sample) -> tuple[Booleans, ...]:
+    return (sample.labels.absent,)
+
+
+def _both_classes(sample: Sample) -> tuple[Booleans, ...]:
+    return sample.labels.present, sample.labels.absent
+
+
+def _decided_positive(sample: Sample) -> tuple[Booleans, ...]:
+    return (sample.decisions & sample.labels.labelled,)
+
+
+def _present_or_decided(sample: Sample) -> tuple[Booleans, ...]:
+    return (sample.labels.present | (sample.decisions & sample.labels.labelled),)
+
+
 METRICS = (
-    Metric("mean_auroc", "mean AUROC", _mean(_auroc), interval=True),
-    Metric("mean_average_precision", "mean average precision", _mean(_average_precision), interval=True),
-    Metric("macro_f1", "macro F1", _mean(_f1), interval=True),
-    Metric("micro_f1", "micro F1", _micro_f1, interval=True),
+    Metric("mean_auroc", "mean AUROC", _mean(_auroc), interval=mean_interval),
+    Metric("mean_average_precision", "mean average precision", _mean(_average_precision), interval=mean_interval),
+    Metric("macro_f1", "macro F1", _mean(_f1), interval=mean_interval),
+    Metric("micro_f1", "micro F1", _micro_f1, interval=mean_interval),
+    # No interval: docs/decisions/intervals.md
     Metric("calibration_error", "mean calibration error", _mean(_calibration_error), higher_is_better=False),
-    Metric("auroc", "AUROC", _auroc, by_finding=True, interval=True),
-    Metric("average_precision", "average precision", _average_precision, by_finding=True),
-    Metric("f1", "F1", _f1, by_finding=True),
+    Metric("mean_auroc_of_all", "mean AUROC of all findings", _mean_of_all(_auroc)),
+    Metric("mean_average_precision_of_all", "mean average precision of all findings", _mean_of_all(_average_precision)),
+    Metric("macro_f1_of_all", "macro F1 of all findings", _mean_of_all(_f1)),
+    Metric("auroc", "AUROC", _auroc, True, auroc_interval, _both_classes, compared=True),
+    Metric("average_precision", "average precision", _average_precision, True, share_interval, _present, compared=True),
+    Metric("f1", "F1", _f1, True, f1_interval, _present_or_decided, compared=True),
+    Metric("recall", "sensitivity", _sensitivity, True, share_interval, _present),
+    Metric("specificity", "specificity", _specificity, True, share_interval, _absent),
+    Metric(
+        "precision", "positive predictive value", _positive_predictive_value, True, share_interval, _decided_positive
+    ),
+    # No interval: docs/decisions/intervals.md
+    Metric("npv", "negative predictive value", _negative_predictive_value, by_finding=True),
     # metrics.json uses this name for the mean.
     Metric(
         "calibration_error",
         "calibration error",
         _calibration_error,
         by_finding=True,
+        compared=True,
         reported=False,
         higher_is_better=False,
     ),
@@ -178,19 +275,24 @@ METRICS = (
 
 REPORTED = tuple(metric for metric in METRICS if metric.reported)
 BY_FINDING = tuple(metric for metric in METRICS if metric.by_finding)
-HEADLINES = tuple(metric for metric in METRICS if metric.interval and not metric.by_finding)
+COMPARED = tuple(metric for metric in METRICS if metric.compared)
+HEADLINES = tuple(metric for metric in METRICS if metric.interval is not None and not metric.by_finding)
 """One number for all findings, with its interval."""
 
 
 def headline(metrics: Mapping[str, Any], name: str) -> str:
-    """Say a headline metric as figures and tables do, such as "mean AUROC 0.903 (95 % interval 0.878 to 0.925)".
+    """Say a mean over findings as figures do: "mean AUROC of 12 findings 0.903 (95 % interval 0.878 to 0.925)".
+
+    Without a finding that has enough patients: "mean AUROC of all findings 0.903 (no interval: too few patients)".
 
     Args:
         metrics: as `report.evaluate` gives them.
-        name: of one of `HEADLINES`.
+        name: of one of `HEADLINES` that is a mean.
     """
     (metric,) = (each for each in HEADLINES if each.name == name)
-    value = metrics[name]
-    low = metrics[f"{name}_ci_low"]
-    high = metrics[f"{name}_ci_high"]
-    return f"{metric.title} {value:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    if name not in metrics:
+        return f"{metric.title} of all findings {metrics[f'{name}_of_all']:.3f} (no interval: too few patients)"
+    findings = f"{metrics['findings_averaged']} findings" if metrics["findings_averaged"] > 1 else "1 finding"
+    low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
+    said = "no interval: nothing varies" if low is None else f"95 % interval {low:.3f} to {high:.3f}"
+    return f"{metric.title} of {findings} {metrics[name]:.3f} ({said})"

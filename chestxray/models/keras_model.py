@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from chestxray.findings import FINDINGS
 from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
 from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.weights import HEAD
@@ -40,7 +39,7 @@ def normalise(pixels: Any, config: PretrainedConfig) -> Any:
     return (x - np.array(config.mean, np.float32)) / np.array(config.std, np.float32)
 
 
-def classifier(config: PretrainedConfig, size: int) -> keras.Model:
+def classifier(config: PretrainedConfig, size: int, findings: int) -> keras.Model:
     """Build the whole model: prepared image to logits and maps, both the mean over the image and its mirror image.
 
     The head is linear on globally averaged activations A, so that Grad-CAM is CAM (Selvaraju et al., ICCV 2017,
@@ -49,16 +48,17 @@ def classifier(config: PretrainedConfig, size: int) -> keras.Model:
     Args:
         config: of the backbone.
         size: side of the prepared image; the network sees its central `config.input_size` square.
+        findings: their number k.
 
     Returns:
-        uint8 N × S × S × 1 → {"logits": float32 N × 14, "maps": float32 N × h × w × 14}.
+        uint8 N × S × S × 1 → {"logits": float32 N × k, "maps": float32 N × h × w × k}.
     """
     pixels = keras.Input((size, size, 1), dtype="uint8")
     offset = (size - config.input_size) // 2
     seen = slice(offset, offset + config.input_size)
     crop = pixels[:, seen, seen, :]
     body = backbone(config)
-    head = FindingsHead(len(FINDINGS), name=HEAD)
+    head = FindingsHead(findings, name=HEAD)
     logits, maps = head(body(crop))
     mirror_logits, mirror_maps = head(body(ops.flip(crop, axis=2)))
     means = {"logits": (logits + mirror_logits) / 2.0, "maps": (maps + ops.flip(mirror_maps, axis=2)) / 2.0}
@@ -93,24 +93,25 @@ class FindingsHead(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.findings,), initializer="zeros", name="bias")
 
     def call(self, activations: Any) -> tuple[Any, Any]:
-        """Compute logits N × 14 and maps N × h × w × 14 of activations N × h × w × K."""
+        """Compute logits N × k and maps N × h × w × k of activations N × h × w × K."""
         maps = ops.matmul(activations, self.kernel)
         return ops.mean(maps, axis=(1, 2)) + self.bias, maps
 
 
-def trainable_part(config: PretrainedConfig, start: str) -> keras.Model:
+def trainable_part(config: PretrainedConfig, start: str, findings: int) -> keras.Model:
     """Build the network from the input of block `start` to the logits of a single view, layers named as in `backbone`.
 
     Args:
         config: of the backbone.
         start: a block's name, or "input", as in `backbone`.
+        findings: their number k.
 
     Returns:
-        N × the input shape of `start` → float32 N × 14.
+        N × the input shape of `start` → float32 N × k.
     """
     body = backbone(config, start)
     pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(body.output)
-    return keras.Model(body.input, keras.layers.Dense(len(FINDINGS), name=HEAD, dtype="float32")(pooled))
+    return keras.Model(body.input, keras.layers.Dense(findings, name=HEAD, dtype="float32")(pooled))
 
 
 def get_weights(model: keras.Model) -> LayerWeights:

@@ -4,13 +4,13 @@ Batch normalisation is folded into the convolutions. See docs/decisions/onnx-exp
 """
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from chestxray.findings import FINDINGS
 from chestxray.models.gate_weights import SMALLEST_ENERGY, GateWeights
 from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
 from chestxray.models.pretrained_config import PretrainedConfig
@@ -72,7 +72,11 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
 
 
 def classifier_graph(
-    weights: LayerWeights, config: PretrainedConfig, size: int, gate: GateWeights | None = None
+    weights: LayerWeights,
+    config: PretrainedConfig,
+    size: int,
+    findings: Sequence[str],
+    gate: GateWeights | None = None,
 ) -> onnx.ModelProto:
     """Return the whole model, as `keras_model.classifier` defines it.
 
@@ -80,16 +84,22 @@ def classifier_graph(
         weights: of the backbone and of the head.
         config: of the backbone.
         size: side of the prepared image; the network sees its central `config.input_size` square.
+        findings: names of the k columns of the head.
         gate: on the pooled features; None for a model without one.
 
     Returns:
-        `image` uint8 N × S × S × 1 → `logits` float32 N × 14, `maps` float32 N × h × w × 14; both are the mean over
+        `image` uint8 N × S × S × 1 → `logits` float32 N × k, `maps` float32 N × h × w × k; both are the mean over
         the image and its mirror image, and mean(map) + bias = logit. With a gate also `gate` float32 N × G, its scores
         of the mean features of both. The model's metadata holds, as JSON, `findings`, `input_size`, `bias`, and
         `input_gate`, the names and the thresholds of the scores.
+
+    Raises:
+        ValueError: the head has another number of columns.
     """
     graph = _Graph()
     kernel, bias = weights[HEAD]
+    if (columns := kernel.shape[1]) != len(findings):
+        raise ValueError(f"the head has {columns} columns, for {len(findings)} findings")
     offset = (size - config.input_size) // 2
     rows = graph.slice("image", "rows", 1, offset, offset + config.input_size)
     crop = graph.slice(rows, "crop", 2, offset, offset + config.input_size)
@@ -105,11 +115,11 @@ def classifier_graph(
     graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
     cells = config.input_size // 32
     outputs = [
-        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(FINDINGS)]),
-        helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", cells, cells, len(FINDINGS)]),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", columns]),
+        helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", cells, cells, columns]),
     ]
     facts: dict[str, object] = {
-        "findings": FINDINGS,
+        "findings": list(findings),
         "input_size": config.input_size,
         "bias": bias.astype(float).tolist(),
     }

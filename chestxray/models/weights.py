@@ -7,25 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks, kernels
 from chestxray.system.files import atomic_write
 
 HEAD = "findings"
-"""Name of the Dense(14) layer."""
+"""Name of the last layer, Dense(k) for k findings."""
 
 
 class WeightsError(UserError):
     """The weights can't be fetched or don't fit; the message says what was tried and what to do."""
 
 
-def read_weights(path: Path, alpha: float, head: bool = False) -> LayerWeights:
+def read_weights(path: Path, alpha: float, findings: int = 0) -> LayerWeights:
     """Read a `.weights.h5` file, of this project or of a Keras model whose layers are named as MobileNetV2's.
 
     Args:
         path: the file.
         alpha: width of the architecture.
-        head: whether to read the head too.
+        findings: how many the head has that is to be read too; 0 reads none.
 
     Returns:
         float32 arrays of the layers of the architecture only.
@@ -36,9 +35,9 @@ def read_weights(path: Path, alpha: float, head: bool = False) -> LayerWeights:
     try:
         with h5py.File(path) as file:
             layers = {group["vars"].attrs.get("name"): group["vars"] for group in file["layers"].values()}
-            return {name: _arrays(name, layers[name], shapes) for name, shapes in _shapes(alpha, head).items()}
+            return {name: _arrays(name, layers[name], shapes) for name, shapes in _shapes(alpha, findings).items()}
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # no HDF5, no such layer, another kind
-        what = f"MobileNetV2 at alpha {alpha}{', head included' if head else ''}"
+        what = f"MobileNetV2 at alpha {alpha}{f', with a head of {findings} findings' if findings else ''}"
         raise WeightsError(f"{path} doesn't hold weights of {what}: {error}") from error
 
 
@@ -65,13 +64,13 @@ def write_weights(weights: LayerWeights, path: Path) -> None:
                 group.create_dataset(str(place), data=np.asarray(array, np.float32))
 
 
-def _shapes(alpha: float, head: bool) -> dict[str, list[tuple[int, ...]]]:
+def _shapes(alpha: float, findings: int) -> dict[str, list[tuple[int, ...]]]:
     """Return the shapes of the arrays of each layer, in the order of `LayerWeights`."""
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for convolution, kernel in kernels(alpha):
         shapes[convolution.name] = [kernel]
         shapes[convolution.batch_norm] = [(convolution.filters,)] * 4
-    if head:
+    if findings:
         channels = blocks(alpha)[-1].convolutions[-1].filters
-        shapes[HEAD] = [(channels, len(FINDINGS)), (len(FINDINGS),)]
+        shapes[HEAD] = [(channels, findings), (findings,)]
     return shapes

@@ -16,13 +16,15 @@ FLIP_COLUMNS = (
 def flips(test: pd.DataFrame, champion: Predictions, challenger: Predictions) -> pd.DataFrame:
     """List the test studies whose decision the challenger changes, a row a study and finding, right to wrong first.
 
-    Where the truth is not labelled there is no right and wrong, and no row; nor of a finding that only one predicts.
+    Where the truth is not labelled there is no right and wrong, and no row; nor of a finding that only one decides on.
 
     Args:
         test: `batch`, `image`, `patient` and a column of labels for each finding, N rows.
         champion, challenger: of the same N images.
     """
-    findings = [f for f in shared_findings(champion.findings, challenger.findings).shared if f in test]
+    undecided = (*champion.ranked_only, *challenger.ranked_only)
+    shared = shared_findings(champion.findings, challenger.findings).shared
+    findings = [finding for finding in shared if finding in test and finding not in undecided]
     champion, challenger = champion.of(findings), challenger.of(findings)
     rows = []
     for place, finding in enumerate(findings):

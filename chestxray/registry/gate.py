@@ -2,7 +2,8 @@
 
 The mean AUROC over the voting findings decides: non-inferiority within a margin (Piaggio et al., CONSORT for
 non-inferiority trials, JAMA 308, 2012), or superiority. Bounds are the estimate plus or minus a Student quantile times
-the standard error of the paired bootstrap over patients (Efron and Tibshirani, 1993, chapters 6 and 12).
+the standard error of the jackknife over patients, both models without the same patient (Efron and Tibshirani, 1993,
+chapter 11).
 
 A finding *vetoes* when it is shown to be worse, at the level divided by the number of voting findings (Bonferroni), and
 its estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
@@ -18,8 +19,9 @@ from scipy.special import stdtrit
 
 from chestxray.labels import Booleans, Floats, LabelMasks
 from chestxray.metrics.comparison import Comparison, compare
+from chestxray.metrics.jackknife import spread
 from chestxray.metrics.ranking import DECIMALS, mean_over_findings
-from chestxray.metrics.table import BY_FINDING, Predictions
+from chestxray.metrics.table import COMPARED, Predictions
 from chestxray.params import GateParams
 from chestxray.registry.compatibility import shared_findings
 
@@ -29,7 +31,10 @@ Standing = Literal["not inferior", "inconclusive", "veto", "does not vote"]
 
 
 class Difference(NamedTuple):
-    """A metric of both models and challenger minus champion, with the one-sided bounds of the policy's level."""
+    """A metric of both models and challenger minus champion, with the one-sided bounds of the policy's level.
+
+    The standard error is known to so many degrees of freedom.
+    """
 
     champion: float
     challenger: float
@@ -37,6 +42,7 @@ class Difference(NamedTuple):
     standard_error: float
     low: float
     high: float
+    freedom: float
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Verdict:
         decision: `promote`, `keep` or `underpowered`.
         reason: in a sentence.
         policy: by which it was decided.
+        min_positives: patients of each class that a finding needs to vote.
         images: of the benchmark.
         patients: of the benchmark.
         means: metric → difference of the mean over voting findings; empty where none votes.
@@ -63,6 +70,7 @@ class Verdict:
     decision: Decision
     reason: str
     policy: GateParams
+    min_positives: int
     images: int
     patients: int
     means: dict[str, Difference]
@@ -81,11 +89,11 @@ class Verdict:
             name: {
                 "positives": self.positives[place],
                 "standing": self.standings[place],
-                **{metric.name: _finite(self.differences[metric.name][place]) for metric in BY_FINDING},
+                **{metric.name: _finite(self.differences[metric.name][place]) for metric in COMPARED},
             }
             for place, name in enumerate(self.findings)
         }
-        nothing = Difference(*[np.nan] * 6)
+        nothing = Difference(*[np.nan] * len(Difference._fields))
         return {
             "decision": self.decision,
             "reason": self.reason,
@@ -93,8 +101,8 @@ class Verdict:
             "patients": self.patients,
             "detectable": None if self.detectable is None else round(self.detectable, DECIMALS),
             "patients_needed": self.patients_needed,
-            "policy": self.policy.model_dump(mode="json"),
-            "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in BY_FINDING},
+            "policy": self.policy.model_dump(mode="json") | {"min_positives": self.min_positives},
+            "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in COMPARED},
             "findings": findings,
             "not_compared": {"champion": list(self.champion_only), "challenger": list(self.challenger_only)},
         }
@@ -104,16 +112,17 @@ def _finite(difference: Difference) -> dict[str, float | None]:
     return {k: round(v, DECIMALS) if np.isfinite(v) else None for k, v in difference._asdict().items()}
 
 
-def _difference(old: Any, new: Any, drawn: Floats, freedom: int, level: float) -> Difference:
-    known = drawn[np.isfinite(drawn)]
-    error = float(known.std(ddof=1)) if known.size > 1 and freedom > 0 else np.nan
-    reach = float(stdtrit(max(freedom, 1), 1 - level)) * error
+def _difference(old: Any, new: Any, without: Floats, freedom: int, level: float) -> Difference:
+    found = spread(np.asarray(new - old), without)
+    error = float(found.error) if freedom > 0 else np.nan
+    degrees = max(1.0, min(freedom, float(found.freedom)))
+    reach = float(stdtrit(degrees, 1 - level)) * error
     gain = float(new - old)
-    return Difference(float(old), float(new), gain, error, gain - reach, gain + reach)
+    return Difference(float(old), float(new), gain, error, gain - reach, gain + reach, degrees)
 
 
-def _standing(auroc: Difference, freedom: int, voters: int, policy: GateParams) -> Standing:
-    strict = float(stdtrit(freedom, 1 - policy.level / voters)) * auroc.standard_error
+def _standing(auroc: Difference, voters: int, policy: GateParams) -> Standing:
+    strict = float(stdtrit(auroc.freedom, 1 - policy.level / voters)) * auroc.standard_error
     if auroc.difference < -policy.finding_margin and auroc.difference + strict < 0:
         return "veto"
     return "not inferior" if auroc.low > -policy.finding_margin else "inconclusive"
@@ -139,34 +148,37 @@ def _decide(
     )
 
 
-def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
+def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int) -> Verdict:
     """Judge a comparison by a policy; see `judge`."""
     c = comparison
     patients = comparison.patients
     known = np.isfinite(c.champion["auroc"])
-    votes: Booleans = known & (c.rarer_patients >= policy.min_positives)
+    votes: Booleans = known & (c.rarer_patients >= min_positives)
     freedom = c.rarer_patients - 1
     differences = {
         name: tuple(
-            _difference(c.champion[name][f], c.challenger[name][f], c.drawn[name][:, f], int(freedom[f]), policy.level)
+            _difference(
+                c.champion[name][f], c.challenger[name][f], c.without[name][:, f], int(freedom[f]), policy.level
+            )
             for f in range(len(c.findings))
         )
-        for name in c.drawn
+        for name in c.without
     }
     standings: list[Standing] = [
-        _standing(differences["auroc"][f], int(freedom[f]), int(votes.sum()), policy) if votes[f] else "does not vote"
+        _standing(differences["auroc"][f], int(votes.sum()), policy) if votes[f] else "does not vote"
         for f in range(len(c.findings))
     ]
     means: dict[str, Difference] = {}
     detectable = needed = None
     decision: Decision = "underpowered"
-    reason = f"No finding has {policy.min_positives} patients in the benchmark, so none votes; add patients."
+    reason = f"No finding has {min_positives} patients in the benchmark, so none votes; add patients."
     if votes.any():
-        for name in c.drawn:
-            drawn = mean_over_findings(c.drawn[name][:, votes])
-            old, new = c.champion[name][votes].mean(), c.challenger[name][votes].mean()
-            means[name] = _difference(old, new, drawn, patients - 1, policy.level)
-        quantiles = sum(float(stdtrit(patients - 1, share)) for share in (1 - policy.level, POWER))
+        for name in c.without:
+            both = votes & np.isfinite(c.champion[name] - c.challenger[name])
+            old, new = (mean_over_findings(values[name][both]) for values in (c.champion, c.challenger))
+            without = mean_over_findings(c.without[name][:, both])
+            means[name] = _difference(old, new, without, patients - 1, policy.level)
+        quantiles = sum(float(stdtrit(means["auroc"].freedom, share)) for share in (1 - policy.level, POWER))
         detectable = quantiles * means["auroc"].standard_error
         needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
         vetoes = [name for name, standing in zip(c.findings, standings, strict=True) if standing == "veto"]
@@ -175,6 +187,7 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
         decision=decision,
         reason=reason,
         policy=policy,
+        min_positives=min_positives,
         images=c.images,
         patients=patients,
         means=means,
@@ -188,7 +201,12 @@ def reach_verdict(comparison: Comparison, policy: GateParams) -> Verdict:
 
 
 def judge(
-    labels: LabelMasks, champion: Predictions, challenger: Predictions, patients: npt.ArrayLike, policy: GateParams
+    labels: LabelMasks,
+    champion: Predictions,
+    challenger: Predictions,
+    patients: npt.ArrayLike,
+    policy: GateParams,
+    min_positives: int,
 ) -> Verdict:
     """Decide whether the challenger replaces the champion, on the findings of both that the images label.
 
@@ -197,15 +215,16 @@ def judge(
         champion: the model in use.
         challenger: on the same images in the same order.
         patients: `(n,)` ids.
-        policy: margins, level and bootstrap.
+        policy: margins and level.
+        min_positives: patients of each class in these images that a finding needs to vote.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
     """
     found = shared_findings(champion.findings, challenger.findings)
     common = labels.of([name for name in found.shared if name in labels.findings])
-    sampled = compare(common, champion, challenger, patients, resamples=policy.resamples, seed=policy.seed)
-    verdict = reach_verdict(sampled, policy)
+    sampled = compare(common, champion, challenger, patients)
+    verdict = reach_verdict(sampled, policy, min_positives)
     return replace(
         verdict,
         reason=" ".join(filter(None, [verdict.reason, found.sentence()])),

@@ -26,7 +26,8 @@ class Promotion:
 
     Attributes:
         verdict: content of `promotion.json`: `version`, `champion` (the number of the one before, or null), `decision`,
-            `reason`, `synthetic`, and what `gate.Verdict.to_dict` gives, if there were two versions to compare.
+            `reason`, `synthetic`, `patients_known`, `titles` and `status` of the version's findings, and what
+            `gate.Verdict.to_dict` gives, if there were two versions to compare.
         flips: test studies whose decision changed, as `flips` lists them.
         history: every version on every batch, as `history.version_history` gives it.
     """
@@ -57,8 +58,15 @@ def decide_promotion(registry: Registry, version: RegisteredVersion, test: Datas
         raise RegistryError(
             f"version {version.number} can't be opened; delete it from the registry and run dvc repro again"
         )
-    history = version_history(test, list(predictions.values()), champion_number)
-    verdict = {"version": version.number, "champion": champion_number, "synthetic": test.synthetic}
+    history = version_history(test, list(predictions.values()), champion_number, params.evaluate.min_positives)
+    verdict = {
+        "version": version.number,
+        "champion": champion_number,
+        "synthetic": test.synthetic,
+        "patients_known": test.patients_known,
+        "titles": dict(predictions[version.number].titles),
+        "status": dict(predictions[version.number].status),
+    }
     no_flips = pd.DataFrame(columns=FLIP_COLUMNS)
     if version.number == champion_number:
         unknown = {"decision": "promote", "reason": "It is champion already; its verdict is not on record."}
@@ -118,6 +126,7 @@ def _ask_gate(
             challenger.predictions.at(part),
             test.patients[part],
             params.register_.gate,
+            params.evaluate.min_positives,
         ).to_dict()
     except UserError as error:
         return {"decision": "underpowered", "reason": f"The benchmark can't tell models apart: {error}."}

@@ -3,7 +3,8 @@
 from typing import Any
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.metrics.table import BY_FINDING, Metric
+from chestxray.inference.status import PATIENTS_UNKNOWN
+from chestxray.metrics.table import COMPARED, Metric
 
 
 def report(verdict: dict[str, Any]) -> str:
@@ -11,26 +12,45 @@ def report(verdict: dict[str, Any]) -> str:
     lines = [f"# Version {verdict['version']}: {verdict['decision']}", "", verdict["reason"], ""]
     if "mean" in verdict:
         kind = "**synthetic** phantoms, no clinical meaning" if verdict["synthetic"] else "radiographs"
+        # Verdicts of older versions name neither patients nor titles.
+        kind += "" if verdict.get("patients_known", True) else f", {PATIENTS_UNKNOWN}"
         lines += [
             f"Challenger version {verdict['version']} against champion version {verdict['champion']}, on the same "
             f"{verdict['images']} benchmark images of {verdict['patients']} patients ({kind}). Differences are "
-            "challenger minus champion; bounds are one-sided at the policy's level, by paired bootstrap over patients.",
+            "challenger minus champion; bounds are one-sided at the policy's level, by jackknife over patients.",
             "",
             "| mean over voting findings | champion | challenger | difference | bounds |",
             "|---|---|---|---|---|",
-            *(f"| {_title(metric)} {_cells(verdict['mean'][metric.name])}" for metric in BY_FINDING),
+            *(f"| {_title(metric)} {_cells(verdict['mean'][metric.name])}" for metric in COMPARED),
             "",
             "| AUROC | positives | standing | champion | challenger | difference | bounds |",
             "|---|---|---|---|---|---|---|",
             *(
-                f"| {name.replace('_', ' ')} | {row['positives']} | {row['standing']} {_cells(row['auroc'])}"
+                f"| {_name(verdict, name)} | {row['positives']} | {row['standing']} {_cells(row['auroc'])}"
                 for name, row in verdict["findings"].items()
             ),
             "",
             "Policy: " + ", ".join(f"{key} {value}" for key, value in verdict["policy"].items()) + ".",
             "",
         ]
+    lines += _without_result(verdict)
     return "\n".join([*lines, RESEARCH_USE_ONLY, ""])
+
+
+def _name(verdict: dict[str, Any], finding: str) -> str:
+    title: str = verdict.get("titles", {}).get(finding, finding.replace("_", " "))
+    return title
+
+
+def _without_result(verdict: dict[str, Any]) -> list[str]:
+    """Name the version's findings that are not learned or insufficient, a paragraph each."""
+    status = verdict.get("status", {})
+    lines = []
+    for kind, meaning in (("insufficient", "a score without decisions"), ("not learned", "no number, not compared")):
+        names = [_name(verdict, finding) for finding in status if status[finding] == kind]
+        if names:
+            lines += [f"{kind.capitalize()} ({meaning}): {', '.join(names)}.", ""]
+    return lines
 
 
 def _cells(row: dict[str, float | None]) -> str:

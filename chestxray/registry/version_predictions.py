@@ -2,17 +2,20 @@
 
 import logging
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.evaluation.evaluate import predictions_of_numbered
 from chestxray.evaluation.logits import IMAGES_AT_ONCE, logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import BundleError
 from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.status import Status
 from chestxray.metrics.table import Predictions
 from chestxray.params import Params
 from chestxray.registry.compatibility import shared_facts
@@ -28,13 +31,18 @@ class VersionPredictions:
         version: its number.
         batches: that it was trained on.
         synthetic: whether these were phantoms.
-        predictions: for all test images and its own findings, N × k, by its own calibration and operating points.
+        predictions: for all test images and its own findings, less those that it has not learned, N × k, by its own
+            calibration and operating points.
+        titles: of all its findings, by name.
+        status: of all its findings, by name.
     """
 
     version: int
     batches: tuple[str, ...]
     synthetic: bool
     predictions: Predictions
+    titles: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, Status] = field(default_factory=dict)
 
 
 def predict_versions(registry: Registry, test: Dataset, params: Params) -> dict[int, VersionPredictions]:
@@ -73,8 +81,16 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
             if theirs != ours:
                 raise RegistryError(f"it was made with {name} {theirs}, this run has {ours}")
         probabilities = bundle.platt.probabilities(_logits(version, bundle.model, test, hashes))
-    predictions = Predictions(card.findings, probabilities, decide(probabilities, bundle.thresholds))
-    return VersionPredictions(version.number, trained_on, card.synthetic, predictions)
+    decisions = decide(probabilities, bundle.thresholds)
+    predictions = predictions_of_numbered(card.findings, probabilities, decisions, card.status)
+    return VersionPredictions(
+        version.number,
+        trained_on,
+        card.synthetic,
+        predictions,
+        titles=dict(zip(card.findings, card.titles, strict=True)),
+        status=dict(zip(card.findings, card.status, strict=True)),
+    )
 
 
 def _logits(version: RegisteredVersion, model: OnnxModel, test: Dataset, hashes: pd.Index) -> npt.NDArray[np.float32]:

@@ -4,9 +4,11 @@ The version is named by its number in `params.yaml`, so the run stays a function
 """
 
 import tempfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -15,9 +17,9 @@ from chestxray.errors import UserError
 from chestxray.inference.bundle import BundleError, Card
 from chestxray.inference.model_uri import ModelURI
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between
-from chestxray.models.weights import WeightsError, read_weights
+from chestxray.models.weights import HEAD, WeightsError, read_weights
 from chestxray.params import Params
-from chestxray.registry.compatibility import shared_facts
+from chestxray.registry.compatibility import shared_facts, shared_findings
 from chestxray.registry.versions import Registry
 
 
@@ -31,12 +33,30 @@ class Parent(NamedTuple):
     Attributes:
         address: `models:/<name>/<version>`.
         batches: that it was trained on.
+        findings: that it knows, in the order of its head.
         weights: of its whole network, head included.
     """
 
     address: str
     batches: tuple[str, ...]
+    findings: tuple[str, ...]
     weights: LayerWeights
+
+    @property
+    def head(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The column of each of its findings: the weights of the features, then the bias."""
+        kernel, bias = self.weights[HEAD]
+        return dict(zip(self.findings, np.vstack([kernel, bias]).T, strict=True))
+
+    def sentence(self, findings: Sequence[str]) -> str:
+        """Say which findings of a run start from this version, and which don't."""
+        known = [name for name in findings if name in self.findings]
+        cold = [name for name in findings if name not in self.findings]
+        gone = [name for name in self.findings if name not in findings]
+        said = [f"{len(known)} of {len(findings)} findings start from {self.address}"]
+        said += [f"cold: {', '.join(cold)}"] if cold else []
+        said += [f"not of this run: {', '.join(gone)}"] if gone else []
+        return "; ".join(said)
 
 
 def load_parent(client: MlflowClient, address: str, params: Params, test: Dataset, backbone: LayerWeights) -> Parent:
@@ -50,8 +70,8 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
         backbone: the frozen weights of this run.
 
     Raises:
-        WarmStartError: there is no such version, its files are damaged, its findings, sizes or architecture differ, or
-            its frozen layers are not those whose activations this run has cached.
+        WarmStartError: there is no such version, its files are damaged, it has none of the findings of this run,
+            its sizes or architecture differ, or its frozen layers are not those whose activations this run has cached.
     """
     mend = "Name another version, or set train.warm_start to null"
     uri = ModelURI.parse(address)
@@ -67,7 +87,8 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
         try:
             batches = tuple(card.param("batches"))
             _check_card(address, card, params, test)
-            parent = Parent(address, batches, read_weights(file, params.backbone.alpha, head=True))
+            weights = read_weights(file, params.backbone.alpha, len(card.findings))
+            parent = Parent(address, batches, card.findings, weights)
         except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
     _check_frozen(parent, params, backbone)
@@ -75,8 +96,12 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
 
 
 def _check_card(address: str, card: Card, params: Params, test: Dataset) -> None:
+    if not shared_findings(card.findings, test.findings).shared:
+        raise WarmStartError(
+            f"train.warm_start: {address} has the findings {', '.join(card.findings)}, this run has "
+            f"{', '.join(test.findings)}: none is shared. Name another version, or set train.warm_start to null"
+        )
     facts = shared_facts(card, params, test.studies) | {
-        "findings": (", ".join(card.findings), ", ".join(test.findings)),
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
         "backbone.input_size": (card.input_size, params.backbone.input_size),
         "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),

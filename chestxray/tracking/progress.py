@@ -3,26 +3,29 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from importlib.util import find_spec
 from typing import TypeVar
-
-from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], what: str, total: int, unit: str = "image") -> Iterator[T]:
-    """Pass `items` on, and show on standard error how many have gone by.
+def progress(items: Iterable[T], what: str, total: int, unit: str = "image", before: int = 0) -> Iterator[T]:
+    """Pass `items` on, and show on standard error how many have gone by, how fast, and how long the rest will take.
 
     Args:
         items: anything to iterate over.
         what: what is being done, such as "preparing phantom".
-        total: how many items will come.
+        total: how many items there are, with those that were done before.
         unit: what one item is.
+        before: how many an earlier run did, which are not among `items`.
     """
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=what, total=total, unit=f" {unit}")
+    if sys.stderr.isatty() and find_spec("tqdm"):  # a plain install has none
+        from tqdm import tqdm  # noqa: PLC0415
+
+        yield from tqdm(items, desc=what, total=total, unit=f" {unit}", initial=before)
         return
     started = said = time.monotonic()
     done = 0
@@ -30,5 +33,11 @@ def progress(items: Iterable[T], what: str, total: int, unit: str = "image") -> 
         yield item
         if time.monotonic() - said > SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            print(f"{what}: {done} of {total} {unit}s, {said - started:.0f} s", file=sys.stderr, flush=True)
+            rate = done / (said - started)
+            left = timedelta(seconds=round((total - before - done) / rate))
+            print(
+                f"{what}: {before + done} of {total} {unit}s, {said - started:.0f} s, {rate:.1f}/s, {left} left",
+                file=sys.stderr,
+                flush=True,
+            )
     print(f"{what}: {done} {unit}s in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

@@ -41,7 +41,7 @@ def export_classifier(
     Args:
         weights: of the whole network, head included.
         config: of the backbone.
-        images: to compare on, the first 256; random pixels make up for missing ones.
+        images: to compare on, the first 256; random pixels make up for missing ones. Their findings are the head's.
         size: side of the prepared images in pixels.
         out: the file to write.
         gate: to write into it; None for a model without one.
@@ -50,8 +50,8 @@ def export_classifier(
         ParityError: probabilities differ by more than 1e-4, or mean(map) + bias differs from the logit by more than
             1e-4 of the larger of 1 and the logit.
     """
-    content = classifier_graph(weights, config, size, gate).SerializeToString(deterministic=True)
-    keras_model = classifier(config, size)
+    content = classifier_graph(weights, config, size, images.findings, gate).SerializeToString(deterministic=True)
+    keras_model = classifier(config, size, len(images.findings))
     set_weights(keras_model, weights)
     onnx_model = OnnxModel(content)
     for chunk in _parity_chunks(images, size):

@@ -6,9 +6,9 @@ none: only the finished model sees them. See docs/decisions/feature-cache.md.
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pandas as pd
 
-from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.dataset import Dataset, findings_of
 from chestxray.datasets.split import Split
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
 from chestxray.params import FeaturesParams
 from chestxray.system.npy import ArrayFile
 from chestxray.system.parallel import parallel_map
@@ -50,9 +49,19 @@ class Features:
     studies: pd.DataFrame
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of the k columns of the labels."""
+        return findings_of(self.studies)
+
+    @property
     def labels(self) -> npt.NDArray[np.int8]:
-        """The labels, int8, N × 14, as `Dataset.labels` has them."""
-        return self.studies[list(FINDINGS)].to_numpy(np.int8)
+        """The labels, int8, N × k, as `Dataset.labels` has them."""
+        return self.studies[list(self.findings)].to_numpy(np.int8)
+
+    def of(self, findings: Sequence[str]) -> "Features":
+        """Return the same features with the labels of some of the findings, in the order of all."""
+        others = [finding for finding in self.findings if finding not in findings]
+        return replace(self, studies=self.studies.drop(columns=others))
 
     @property
     def patients(self) -> npt.NDArray[np.str_]:

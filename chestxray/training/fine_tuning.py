@@ -6,7 +6,7 @@ See docs/decisions/fine-tuning.md.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ import pandas as pd
 import tensorflow as tf
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.findings import FINDINGS, UNLABELLED
+from chestxray.findings import UNLABELLED
 from chestxray.labels import label_masks
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
@@ -36,17 +36,23 @@ class TrainingImages:
 
     Attributes:
         load: (m images, the view of each) → m × input shape.
-        labels: int8, N × 14, as `Dataset.labels` has them.
+        labels: int8, N × k, as `Dataset.labels` has them.
+        findings: names of the k columns.
         views: how many views an image has.
     """
 
     load: Load
     labels: npt.NDArray[np.int8]
+    findings: tuple[str, ...]
     views: int
 
     def at(self, rows: Indices) -> "TrainingImages":
         """Return some of the images, by their numbers."""
-        return TrainingImages(lambda indices, chosen: self.load(rows[indices], chosen), self.labels[rows], self.views)
+        return replace(self, load=lambda indices, chosen: self.load(rows[indices], chosen), labels=self.labels[rows])
+
+    def without_labels_of(self, findings: npt.NDArray[np.bool_]) -> "TrainingImages":
+        """Return the images as if nobody had labelled some of the findings, k."""
+        return replace(self, labels=np.where(findings, UNLABELLED, self.labels).astype(np.int8))
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class FineTuned:
 
 def cached_images(features: Features) -> TrainingImages:
     """Return images that load as cached activations, float16 m × h × w × c."""
-    return TrainingImages(features.view_activations, features.labels, features.pooled[0].shape[1])
+    return TrainingImages(features.view_activations, features.labels, features.findings, features.pooled[0].shape[1])
 
 
 def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> TrainingImages:
@@ -87,7 +93,7 @@ def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> 
         pairs = zip(indices, chosen, strict=True)
         return np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs])
 
-    return TrainingImages(load, images.labels, params.views)
+    return TrainingImages(load, images.labels, images.findings, params.views)
 
 
 def fine_tune(
@@ -107,7 +113,7 @@ def fine_tune(
         train: images to train on.
         validation: images to choose the epoch by.
         weights: where to start; at least the layers from `params.from_layer` on, head included.
-        class_weights: weight of a positive label, 14.
+        class_weights: weight of a positive label, k. A finding of weight 0 counts as not labelled.
         config: of the backbone.
         params: how to train.
 
@@ -116,9 +122,10 @@ def fine_tune(
     """
     keras.utils.set_random_seed(params.seed)
     tf.config.experimental.enable_op_determinism()
+    train, validation = (images.without_labels_of(class_weights == 0) for images in (train, validation))
     steps = -(-len(train.labels) // params.batch_size)
     with _strategy().scope(), _precision("mixed_float16" if params.mixed_precision else "float32"):
-        model = trainable_part(config, params.from_layer)
+        model = trainable_part(config, params.from_layer, len(train.findings))
         set_weights(model, weights)
         loss = cross_entropy(class_weights)
         model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
@@ -133,10 +140,10 @@ def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor
     """Return the weighted binary cross-entropy over the labels that are given.
 
     Args:
-        class_weights: weight of a positive label, 14.
+        class_weights: weight of a positive label, k.
 
     Returns:
-        A function from labels (N × 14 of 1, 0, and −1 for not labelled) and logits to N × 14 losses: 0 where there is
+        A function from labels (N × k of 1, 0, and −1 for not labelled) and logits to N × k losses: 0 where there is
         no label, the others scaled so that the mean of all is the mean over the labels. Every label weighs the same.
     """
     positive_weight = tf.constant(class_weights, tf.float32)
@@ -185,7 +192,7 @@ def _epochs(train: TrainingImages, shape: tuple[int, ...], params: FineTuneParam
     rng = np.random.default_rng(params.seed)
 
     def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
-        """Yield inputs, float16 b × shape, and labels, int8 b × 14."""
+        """Yield inputs, float16 b × shape, and labels, int8 b × k."""
         while True:
             order = rng.permutation(len(train.labels))
             chosen = rng.integers(train.views, size=len(order))
@@ -194,7 +201,7 @@ def _epochs(train: TrainingImages, shape: tuple[int, ...], params: FineTuneParam
                 part = np.sort(order[start : start + params.batch_size])
                 yield train.load(part, chosen[part]).astype(np.float16), train.labels[part]
 
-    signature = (tf.TensorSpec((None, *shape), tf.float16), tf.TensorSpec((None, len(FINDINGS)), tf.int8))
+    signature = (tf.TensorSpec((None, *shape), tf.float16), tf.TensorSpec((None, len(train.findings)), tf.int8))
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
@@ -222,6 +229,7 @@ class BestWeights(keras.callbacks.Callback):
         self.epoch = 0
         self._best_score = -1.0
         self._validation = validation
+        self._masks = label_masks(validation.labels, validation.findings)
         self._loss = loss
         self._patience = patience
         self._batch_size = batch_size
@@ -237,7 +245,7 @@ class BestWeights(keras.callbacks.Callback):
     def _score_epoch(self, epoch: int, loss: float) -> None:
         logits = self._logits()
         diverged = not np.isfinite(logits).all()
-        score = 0.0 if diverged else mean_auroc(label_masks(self._validation.labels, FINDINGS), logits)
+        score = 0.0 if diverged else mean_auroc(self._masks, logits)
         validation_loss = float(tf.reduce_mean(self._loss(self._validation.labels, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self.rows.append(row)
@@ -248,7 +256,7 @@ class BestWeights(keras.callbacks.Callback):
             self.weights = get_weights(self._network)
 
     def _logits(self) -> npt.NDArray[np.float32]:
-        """Compute the validation logits, N × 14, as the mean over the prediction views."""
+        """Compute the validation logits, N × k, as the mean over the prediction views."""
         count = len(self._validation.labels)
         parts = []
         for start in range(0, count, self._batch_size):

@@ -7,7 +7,7 @@ since they share each pass over the features. See docs/decisions/linear-head.md.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from chestxray.datasets.split import patient_fold
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS, UNLABELLED
-from chestxray.labels import label_masks
-from chestxray.metrics.ranking import mean_auroc
+from chestxray.findings import UNLABELLED
+from chestxray.labels import has_both_classes, label_masks
+from chestxray.metrics.ranking import auroc, mean_auroc
 from chestxray.params import TrainParams
 from chestxray.system.parallel import parallel_map
 from chestxray.training.features import Features, Half
@@ -41,7 +41,7 @@ class Head:
     """The trained head and how it was chosen.
 
     Attributes:
-        weights: float32 1281 × 14, the last row is the bias; for features that are not standardised.
+        weights: float32 1281 × k, the last row is the bias; for features that are not standardised.
         l2: the λ chosen.
         folds: a row per λ: `l2`, `mean_auroc` over held-out folds.
         curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, with the penalty).
@@ -58,19 +58,29 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
 
     Args:
         features: of the training images.
-        class_weights: weight of a positive label, 14.
+        class_weights: weight of a positive label, k. A finding of weight 0 is left out: its column is zero, and the
+            others are what they would be without it.
         params: λ or a grid of them, number of folds.
 
     Raises:
-        UserError: a fold has no patient.
+        UserError: a fold has no patient, or no fold can be scored.
     """
+    learned = class_weights > 0
+    fitted = _fit(features.of(np.array(features.findings)[learned].tolist()), class_weights[learned], params)
+    weights = np.zeros((len(fitted.weights), len(learned)), np.float32)
+    weights[:, learned] = fitted.weights
+    return replace(fitted, weights=weights)
+
+
+def _fit(features: Features, class_weights: Floats, params: TrainParams) -> Head:
+    """Fit the head to findings that all have a weight."""
     folds = np.array([patient_fold(patient, params.folds) for patient in features.patients])
     if len(np.unique(folds)) < params.folds:
         raise UserError(
             f"{len(set(features.patients))} patients are too few for train.folds {params.folds}: none falls on fold "
             f"{min(set(range(params.folds)) - set(folds.tolist()))}. Give more patients, some dozens at least"
         )
-    # One group of 14 columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
+    # One group of columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
     groups = np.column_stack([folds != fold for fold in range(params.folds)] + [np.ones(len(folds), bool)])
     problem = _Problem(features, groups, class_weights)
     weights = problem.start()
@@ -108,18 +118,33 @@ def head_logits(features: Features, weights: Single) -> Single:
     return np.concatenate([chunk @ weights[:-1] + weights[-1] for chunk in pooled])
 
 
-def head_auroc(features: Features, weights: Single) -> float:
-    """Compute the mean AUROC of a head, as `head_logits` takes it, on labelled features."""
-    return mean_auroc(label_masks(features.labels, FINDINGS), head_logits(features, weights))
+def head_auroc(features: Features, weights: Single, findings: npt.NDArray[np.bool_]) -> float:
+    """Compute the mean AUROC of a head, as `head_logits` takes it, over some of its findings; NaN if none is ranked."""
+    scores = auroc(label_masks(features.labels, features.findings), head_logits(features, weights))[findings]
+    return float("nan") if np.isnan(scores).all() else float(np.nanmean(scores))
 
 
 def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
-    """Compute the mean AUROC of the folds, each scored by the fit that left it out."""
+    """Compute the mean AUROC of the folds, each scored by the fit that left it out, if a finding can be ranked there.
+
+    Raises:
+        UserError: no finding can be ranked in any fold.
+    """
     count = weights.shape[1] - 1
     logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
     logits = logits.reshape(len(logits), count + 1, -1)
-    labels = label_masks(features.labels, FINDINGS)
-    scores = [mean_auroc(labels.at(folds == fold), logits[folds == fold, fold]) for fold in range(count)]
+    labels = label_masks(features.labels, features.findings)
+    chosen = [folds == fold for fold in range(count)]
+    scores = [
+        mean_auroc(labels.at(images), logits[images, fold])
+        for fold, images in enumerate(chosen)
+        if has_both_classes(labels.at(images)).any()
+    ]
+    if not scores:
+        raise UserError(
+            f"none of train.folds {count} has patients with and patients without one of the {len(labels.findings)} "
+            f"findings, of {len(set(features.patients))} patients. Give more patients, some dozens at least"
+        )
     return float(np.mean(scores))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.findings import FINDINGS
+from chestxray.datasets.dataset import findings_of
 
 
 def replay_rows(studies: pd.DataFrame, seen_batches: list[str], share: float, seed: int) -> npt.NDArray[np.intp]:
@@ -15,7 +15,7 @@ def replay_rows(studies: pd.DataFrame, seen_batches: list[str], share: float, se
     known of it) is rare (exponential keys of Efraimidis and Spirakis, Information Processing Letters 97, 2006).
 
     Args:
-        studies: of the training images, a row an image: `batch` and the 14 findings.
+        studies: of the training images, a row an image: `batch` and the findings.
         seen_batches: those that the earlier version was trained on; none for a cold start.
         share: of their images, 0–1, rounded up.
         seed: of the draw.
@@ -24,7 +24,8 @@ def replay_rows(studies: pd.DataFrame, seen_batches: list[str], share: float, se
         Row numbers, ascending.
     """
     seen = studies["batch"].isin(seen_batches).to_numpy()
-    labels = studies.loc[seen, list(FINDINGS)].to_numpy() == 1
+    known = studies[list(findings_of(studies))].to_numpy(np.int8)
+    labels = known[:, (known == 0).any(axis=0)][seen] == 1  # a finding that all have tells no image from another
     classes = np.column_stack([labels, ~labels.any(axis=1)])
     weights = (classes / np.maximum(classes.sum(axis=0), 1)).max(axis=1, initial=0.0)
     keys = np.random.default_rng(seed).exponential(size=len(weights)) / weights

@@ -38,7 +38,7 @@ SIZE = 72
 PARAMS = load_params(TOP / "params.yaml")
 NAME = PARAMS.register_.model
 VIEWS = PARAMS.features.model_copy(update={"views": 4})
-EVALUATE = PARAMS.evaluate.model_copy(update={"resamples": 100})
+EVALUATE = PARAMS.evaluate.model_copy(update={"min_positives": 2})
 
 
 def lively_weights(params: BackboneParams) -> LayerWeights:
@@ -70,6 +70,7 @@ def dataset() -> Dataset:
     studies["image"] = [f"{row}.png" for row in range(60)]
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True
+    studies["patient_known"] = True
     return Dataset(studies, {"b": images})
 
 

@@ -29,6 +29,9 @@ def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Pat
     (folder / MODEL).write_bytes(content)
     changes = {
         "findings": tuple(columns),
+        "titles": tuple(card.titles[place] for place in places),
+        "status": tuple(card.status[place] for place in places),
+        "evidence": tuple(card.evidence[place] for place in places) if card.evidence else (),
         "bias": bias,
         "thresholds": tuple(card.thresholds[place] for place in places),
         "calibration": {name: card.calibration[card.findings[place]] for name, place in columns.items()},

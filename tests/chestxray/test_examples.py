@@ -12,7 +12,7 @@ import chestxray
 from tests.nih_batch import noise, png
 
 NEEDED = {
-    "chestxray.metrics.ranking", "chestxray.metrics.bootstrap", "chestxray.metrics.calibration_error",
+    "chestxray.metrics.ranking", "chestxray.metrics.proportion", "chestxray.metrics.calibration_error",
     "chestxray.metrics.confusion", "chestxray.metrics.report", "chestxray.evaluation.calibration",
     "chestxray.training.views", "chestxray.inference.heatmap", "chestxray.inference.bundle",
 }  # fmt: skip

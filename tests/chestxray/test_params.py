@@ -156,6 +156,7 @@ def test_a_finding_without_an_entry_has_the_usual_names_and_its_own_sign(tmp_pat
         ({"Row": None}, "is called row, as a column"),
         ({"A": {"synonyms": ["fluid"]}, "B": {"synonyms": ["Fluid"]}}, "is a name of both A and B"),
         ({"A": {"sign": "Effusion"}, "Effusion": None}, "A and Effusion are both drawn by Effusion"),
+        ({"A": {"title": "TB"}, "B": {"title": "tb"}}, "A and B have one title"),
         ({"A": {"sign": "Tuberculosis"}}, "findings.A.sign: must be null or one of Atelectasis"),
         ({"A": {"syn": []}}, "findings.A.syn: is not known"),
         ({True: None}, "quote it"),

@@ -10,8 +10,7 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 from chestxray.batch_layout import UNLABELLED_NOTICE
-from chestxray.datasets.dataset import Dataset, load_dataset, unlabelled_in
-from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.dataset import BatchFolders, Dataset, load_dataset, unlabelled_in
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.evaluate import evaluate_model
 from chestxray.evaluation.overlays import write_overlays
@@ -39,6 +38,7 @@ from chestxray.training.replay import replay_rows
 from tests.chestxray.conftest import EVALUATE, PARAMS
 from tests.chestxray.sample import masks, sample
 from tests.nih_batch import plain_batch
+from tests.prepared_batch import prepare
 
 MASS, HERNIA = FINDINGS.index("Mass"), FINDINGS.index("Hernia")
 OTHERS = [place for place in range(14) if place != MASS]
@@ -106,7 +106,7 @@ def test_counts_are_of_labels(images: tuple[np.ndarray, ...]) -> None:
     )
     assert counts.loc["Mass"].tolist() == part.loc["Mass"].tolist() and counts.loc["Mass"].sum() == 180
     assert counts.drop(index="Mass").equals(whole.drop(index="Mass"))
-    result = evaluate(masks(partial), scores, decisions, people, resamples=20, seed=0)
+    result = evaluate(masks(partial), scores, decisions, people, min_positives=2)
     known = partial != UNLABELLED
     assert result["n"] == 300 and result["positives"]["Mass"] == labels[~LATE, MASS].sum()
     assert result["labelled"]["Mass"] == (~LATE).sum() and result["labelled"]["Edema"] == 300
@@ -129,9 +129,9 @@ def test_a_finding_that_no_image_labels_is_left_out_and_the_keys_stay(images: tu
     labels, scores, decisions, people = images
     nowhere = masked(labels, np.ones(300, bool))
     with np.errstate(all="raise"):
-        result = evaluate(masks(nowhere), scores, decisions, people, resamples=20, seed=0)
+        result = evaluate(masks(nowhere), scores, decisions, people, min_positives=2)
         errors = calibration_error(masks(nowhere), scores)
-    whole = evaluate(masks(labels), scores, decisions, people, resamples=20, seed=0)
+    whole = evaluate(masks(labels), scores, decisions, people, min_positives=2)
     assert list(result) == list(whole)
     assert (result["findings_scored"], result["positives"]["Mass"]) == (13, 0)
     for name in ("auroc", "auroc_ci_low", "average_precision", "f1"):
@@ -168,16 +168,14 @@ def test_the_gate_judges_a_finding_by_the_images_that_label_it(images: tuple[np.
     labels, scores, decisions, people = images
     old = Predictions(FINDINGS, scores, decisions)
     new = Predictions(FINDINGS, np.clip(scores + 0.1 * labels, 0, 1), decisions)
-    one, whole = (compare(masks(y), old, new, people, resamples=30, seed=0) for y in (masked(labels), labels))
+    one, whole = (compare(masks(y), old, new, people) for y in (masked(labels), labels))
     positive = labels[:, MASS] & ~LATE
     assert one.positives[MASS] == positive.sum() and one.rarer_patients[MASS] == len(set(people[positive]))
     assert one.champion["auroc"][MASS] == auroc(masks(labels[~LATE]), scores[~LATE])[MASS]
-    for name, drawn in one.drawn.items():
-        np.testing.assert_array_equal(drawn[:, OTHERS], whole.drawn[name][:, OTHERS])
-    policy = GateParams(
-        margin=0.01, finding_margin=0.05, min_positives=5, superiority=False, level=0.05, resamples=100, seed=0
-    )
-    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy)
+    for name, without in one.without.items():
+        np.testing.assert_array_equal(without[:, OTHERS], whole.without[name][:, OTHERS])
+    policy = GateParams(margin=0.01, finding_margin=0.05, superiority=False, level=0.05)
+    nowhere = judge(masks(masked(labels, np.ones(300, bool))), old, new, people, policy, 5)
     assert nowhere.standings[MASS] == "does not vote" and nowhere.positives[MASS] == 0
     assert nowhere.decision == "promote"
 
@@ -188,10 +186,10 @@ def test_weights_are_of_the_training_images_that_label_the_finding(caplog: pytes
     labels[60:, MASS] = UNLABELLED
     labels[:, HERNIA] = UNLABELLED
     with caplog.at_level(logging.WARNING):
-        rows = class_weights(labels, ClassWeightingParams(power=1.0, cap=50.0))
+        rows = class_weights(labels, FINDINGS, ClassWeightingParams(power=1.0, cap=50.0))
     assert rows["Mass"] == {"n": 60, "positives": 20, "prevalence": 0.333333, "weight": 2.0}
     assert rows["Edema"] == {"n": 100, "positives": 20, "prevalence": 0.2, "weight": 4.0}
-    assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 1.0}
+    assert rows["Hernia"] == {"n": 0, "positives": 0, "prevalence": 0.0, "weight": 0.0}
     assert "Hernia has no positives among the 0 training images that label it" in caplog.text
 
 
@@ -315,14 +313,15 @@ def test_flips_and_the_history_know_no_right_and_wrong_without_a_label(two: Data
     assert len(table) == 20 * 14 - 10 and set(table["change"]) == {"right to wrong"}
     assert set(table["truth"]) == {0, 1}
     assert not ((table["batch"] == "c") & (table["finding"] == "Mass")).any()
-    rows = version_history(test, [VersionPredictions(1, ("b",), True, old)], None)
+    rows = version_history(test, [VersionPredictions(1, ("b",), True, old)], None, 2)
     assert rows["mean_auroc"].tolist() == rows["macro_f1"].tolist() == [1, 1]
 
 
 def test_the_notice_reaches_the_prepared_studies(tmp_path: Path) -> None:
     root = plain_batch(tmp_path / "root")
     (root / UNLABELLED_NOTICE).write_text("Hernia\n")
-    prepare_batch(root, tmp_path / "b", PARAMS.prepare)
-    dataset = load_dataset([tmp_path / "b"])
+    folders = BatchFolders("b", tmp_path)
+    prepare(root, folders, PARAMS.prepare)
+    dataset = load_dataset([folders])
     assert dataset.unlabelled == {"b": ("Hernia",)} and dataset.studies["Hernia"].dtype == np.int8
     assert (dataset.labels[:, HERNIA] == UNLABELLED).all() and set(dataset.labels[:, MASS]) == {0, 1}

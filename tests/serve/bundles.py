@@ -24,7 +24,7 @@ HEADLINES = {metric.name: metric.title for metric in metrics.HEADLINES}
 METRICS = {"n": 10, "patients": 5} | {f"{name}{end}": 0.5 for name in HEADLINES for end in ("", "_ci_low", "_ci_high")}
 
 
-def random_weights(seed: int) -> LayerWeights:
+def random_weights(seed: int, findings: int = len(FINDINGS)) -> LayerWeights:
     rng, weights, channels = np.random.default_rng(seed), LayerWeights(), 3
     for convolution in (c for block in blocks(ALPHA) for c in block.convolutions):
         inputs, outputs = (channels, 1) if convolution.depthwise else (channels, convolution.filters)
@@ -33,24 +33,27 @@ def random_weights(seed: int) -> LayerWeights:
         weights[convolution.name] = [rng.normal(0, np.sqrt(2 / fan), shape).astype(np.float32)]
         n = channels = convolution.filters
         weights[convolution.batch_norm] = [np.full(n, value, np.float32) for value in (1, 0, 0, 1)]
-    weights[HEAD] = [rng.normal(0, 0.1, (channels, 14)).astype(np.float32), rng.normal(0, 1, 14).astype(np.float32)]
+    head = (rng.normal(0, 0.1, (channels, findings)), rng.normal(0, 1, findings))
+    weights[HEAD] = [array.astype(np.float32) for array in head]
     return weights
 
 
-def make_bundle(folder: Path, seed: int = 0, **changes: Any) -> Path:
+def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDINGS, **changes: Any) -> Path:
     """A bundle whose weights go by `seed`; `changes` are made to its card."""
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(TORCHVISION, alpha=ALPHA, input_size=INPUT_SIZE)
-    model = classifier_graph(random_weights(seed), config, SIZE).SerializeToString()
+    model = classifier_graph(random_weights(seed, len(findings)), config, SIZE, findings).SerializeToString()
     (folder / MODEL).write_bytes(model)
     network = OnnxModel(model)
     card = Card(
-        findings=FINDINGS,
+        findings=findings,
+        titles=tuple(finding.replace("_", " ") for finding in findings),
+        status=("learned",) * len(findings),
         size=SIZE,
         input_size=INPUT_SIZE,
         bias=network.bias,
-        calibration=Platt(FINDINGS, np.full(14, 0.5), np.linspace(-1, 1, 14)).to_dict(),
-        thresholds=tuple(np.linspace(0.2, 0.8, 14).tolist()),
+        calibration=Platt(findings, np.full(len(findings), 0.5), np.linspace(-1, 1, len(findings))).to_dict(),
+        thresholds=tuple(np.linspace(0.2, 0.8, len(findings)).tolist()),
         model_sha256=hashlib.sha256(model).hexdigest(),
         data_sha256="0" * 64,
         test_draws={},

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def client(service: Callable[..., TestClient]) -> TestClient:
     return service()
 
 
-@pytest.fixture(scope="session")
-def url(bundle: Path) -> Iterator[str]:
-    """Address of a service on the loopback."""
+@contextmanager
+def serving(bundle: Path) -> Iterator[str]:
+    """Serve a bundle on the loopback; gives the address."""
     server = uvicorn.Server(uvicorn.Config(ready_app(bundle), port=0, log_level="warning"))
     started = threading.Event()
     startup = server.startup
@@ -64,3 +64,10 @@ def url(bundle: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def url(bundle: Path) -> Iterator[str]:
+    """Address of a service on the loopback."""
+    with serving(bundle) as address:
+        yield address

@@ -146,6 +146,13 @@ def test_a_batch_refuses_or_answers_each_file_alike(client: TestClient) -> None:
     assert anyway["quality"]["verdict"] == "refused" and anyway["findings"]
 
 
+def test_answers_of_a_batch_carry_the_place_of_their_file_also_those_that_failed(client: TestClient) -> None:
+    files = [("file", data) for data in (PNG, b"no image", JPEG, UNIFORM)]
+    answers = client.post("/predict/batch", files=files).json()["answers"]
+    assert [answer["index"] for answer in answers] == [0, 1, 2, 3]
+    assert ["findings" in answer for answer in answers] == [True, False, True, False]
+
+
 def test_damage_is_refused_whatever_is_asked(client: TestClient) -> None:
     damaged = client.post("/predict?accept_anyway=true", files={"file": PNG[: len(PNG) // 2]})
     assert (damaged.status_code, damaged.json()["type"], damaged.json()["quality"]) == (422, "unreadable-image", None)

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from serve.settings import Settings
 from serve.ui import headlines
 from tests.repository import TOP
+from tests.serve.bundles import make_bundle
+from tests.serve.conftest import serving
 from tests.serve.files import PNG, encoded
 
 SECONDS = 60
@@ -102,6 +105,68 @@ def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
     assert page.header[0].value == "Nothing detected"
     assert "not** mean that the chest is healthy" in words(page)
     assert {result for *_, result in rows(page)} == {"not detected"}
+
+
+TITLES = ("Tuberculosis $x$", "*Rare* [sign](javascript:1)", "Lost <b>one</b>")
+
+
+@pytest.fixture(scope="module")
+def mixed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a service whose three findings are learned, insufficient and not learned."""
+    folder = make_bundle(
+        tmp_path_factory.mktemp("mixed"),
+        findings=("Tuberculosis", "Rare", "Lost"),
+        status=("learned", "insufficient", "not learned"),
+        titles=TITLES,
+        thresholds=(0.0, 1.0, 1.0),
+        patients_known=False,
+    )
+    with serving(folder) as address:
+        yield address
+
+
+def test_the_page_shows_no_more_of_a_finding_than_its_status_allows(
+    mixed_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    st.cache_data.clear()
+    monkeypatch.setenv("SERVICE_URL", mixed_url)
+    page = AppTest.from_file(str(Path(TOP, "serve", "ui.py")), default_timeout=SECONDS).run()
+    assert "Patients are unknown" in words(page) and "patients that it never saw" not in words(page)
+    upload(page, PNG)
+    assert not page.exception and not page.error
+    assert page.header[0].value == "Detected: 1 of 1 finding"
+    table = next(html.proto.body for html in page.get("html") if "<table" in html.proto.body)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr class=.*?</tr>", table)]
+    assert [(row[0], row[-1]) for row in cells] == [
+        ("Tuberculosis $x$", "detected"),
+        ("*Rare* [sign](javascript:1)", "score only"),
+        ("Lost &lt;b&gt;one&lt;/b&gt;", "not learned"),
+    ]
+    assert [row[2] == "–" for row in cells] == [False, False, True], "a number where there is none"
+    assert [row[3] == "–" for row in cells] == [False, True, True], "an operating point where there is none"
+    assert ["track" in row[1] for row in cells] == [True, True, False]
+    assert len(page.selectbox[1].options) == 2 and not any("Lost" in option for option in page.selectbox[1].options)
+    for said in (r"**Tuberculosis \$x\$**", r"\*Rare\* \[sign\](javascript\:1).", r"Lost \<b\>one\</b\>."):
+        assert said in words(page)
+
+
+def test_where_nothing_is_learned_well_enough_nothing_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    st.cache_data.clear()
+    with serving(make_bundle(tmp_path, findings=("Rare",), status=("insufficient",))) as address:
+        monkeypatch.setenv("SERVICE_URL", address)
+        page = AppTest.from_file(str(Path(TOP, "serve", "ui.py")), default_timeout=SECONDS).run()
+        upload(page, PNG)
+    assert not page.exception and not page.error
+    assert page.header[0].value == "Nothing is decided"
+    assert "not** mean that the chest is healthy" in words(page)
+
+
+def test_a_metric_that_no_finding_has_is_not_shown() -> None:
+    metrics = {"n": 3, "mean_auroc": 0.5, "mean_auroc_ci_low": 0.4}
+    card = {"metrics": {"test": metrics}, "headlines": {"mean_auroc": "mean AUROC", "macro_f1": "macro F1"}}
+    assert headlines(card) == {"mean_auroc": "mean AUROC"}
 
 
 def only_the_card(method: str, url: str, **_: object) -> object:

@@ -11,6 +11,7 @@ from operator import getitem
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from tests.repository import TOP
@@ -24,7 +25,7 @@ TINY = {
     "train": {"l2": 1.0, "folds": 2},
     "fine_tune": {"epochs": 1, "from_layer": "Conv_1"},
     "input_gate": {"images": 20, "components": 8, "folds": 2},
-    "evaluate": {"resamples": 100},
+    "evaluate": {"min_positives": 2},
     "gradcam": {"studies": 3, "size": 128},
 }
 
@@ -54,6 +55,10 @@ class Clone:
     def repro(self, *arguments: str) -> list[str]:
         """`dvc repro`; returns the stages that ran."""
         return ran(self.run("dvc", "repro", *arguments).stdout)
+
+    def out_of_date(self) -> set[str]:
+        """The stages that `dvc status` names."""
+        return {address.rpartition(":")[2] for address in Repo(str(self.top)).status()}
 
     def turn(self, **sections: dict[str, object]) -> None:
         """Edits params.yaml."""

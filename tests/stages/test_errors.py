@@ -47,11 +47,11 @@ def last_line(folder: Path, *words: str, code: int = 1) -> str:
 
 
 def test_a_batch_that_is_not_listed_is_refused_by_its_name(empty: Path) -> None:
-    data = empty / "data/prepared/phantom/images.npy"
+    data = empty / "data/decoded/phantom/images.npy"
     data.parent.mkdir(parents=True)
     data.write_bytes(b"precious")
-    for stage in ("prepare", "features"):
-        for name in ("nope", "../prepared/phantom"):
+    for stage in ("decode", "prepare", "features"):
+        for name in ("nope", "../decoded/phantom"):
             assert name in last_line(empty, f"stages.{stage}", name)
     assert data.read_bytes() == b"precious"
 
@@ -59,6 +59,7 @@ def test_a_batch_that_is_not_listed_is_refused_by_its_name(empty: Path) -> None:
 def test_a_stage_that_runs_too_early_says_what_to_run(empty: Path) -> None:
     assert "batch phantom is not prepared" in last_line(empty, "stages.class_weighting")
     assert "run dvc repro" in last_line(empty, "stages.evaluate")
+    assert "batch phantom has no data/decoded/phantom: run dvc repro" in last_line(empty, "stages.digests", "prepared")
 
 
 def test_words_that_are_wrong_are_answered_with_the_usage(empty: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from dvc.repo import Repo
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from chestxray.datasets.dataset import read_studies
+from chestxray.datasets.dataset import BatchFolders, read_studies
 from chestxray.findings import FINDINGS
 from chestxray.inference.onnx_model import OnnxModel
 from tests.repository import TOP
@@ -26,7 +26,8 @@ from tests.stages.conftest import Clone, ran
 pytestmark = pytest.mark.slow
 
 ALL = [
-    "phantom", "prepare@phantom", "backbone", "class_weighting", "features@phantom",
+    "phantom", "decode@phantom", "prepare@phantom", "backbone", "features@phantom",
+    "digests@prepared", "digests@features", "class_weighting",
     "train", "fine_tune", "input_gate", "evaluate", "gradcam", "register",
 ]  # fmt: skip
 
@@ -109,7 +110,11 @@ def test_predictions_have_a_row_per_test_image_and_agree_with_the_confusion_matr
     reports = history.clone.top / "reports"
     predictions = pd.read_csv(reports / "predictions.csv")
     confusion = pd.read_csv(reports / "confusion_matrices.csv").set_index("finding")
-    for finding in FINDINGS:
+    status = {finding: predictions[f"{finding}_status"].iloc[0] for finding in FINDINGS}
+    card = json.loads((history.clone.top / "models/bundle/bundle.json").read_text())
+    assert status == dict(zip(card["findings"], card["status"], strict=True))
+    assert list(confusion.index) == [finding for finding in FINDINGS if status[finding] == "learned"] != []
+    for finding in confusion.index:
         labels, decision = predictions[f"{finding}_truth"] == 1, predictions[f"{finding}_decision"] == 1
         assert confusion.loc[finding, "tp"] == (labels & decision).sum()
         assert confusion.loc[finding].sum() == len(predictions)
@@ -215,6 +220,7 @@ def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) 
     victim = sorted((clone.top / "data/raw/phantom/images").iterdir())[0]
     victim.unlink()
     victim.write_bytes(b"not an image")
+    clone.run("python", "-m", "stages.decode", "phantom")
     failed = clone.run("python", "-m", "stages.prepare", "phantom", check=False)
     assert failed.returncode != 0 and "prepare.max_rejected" in failed.stderr
     assert victim.name in (clone.top / "reports/rejected.csv").read_text()
@@ -223,6 +229,7 @@ def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) 
     runs = client.search_runs([client.get_experiment_by_name("chest-xray").experiment_id])
     assert {run.info.run_name: run.info.status for run in runs if "chestxray.stage" in run.data.tags} == {
         "phantom": "FINISHED",
+        "decode@phantom": "FINISHED",
         "prepare@phantom": "FAILED",
     }
     assert [run.info.status for run in runs if "chestxray.stage" not in run.data.tags] == ["FINISHED"]
@@ -245,7 +252,8 @@ def test_of_two_repros_in_one_clone_the_second_says_that_the_first_is_at_work(ma
     assert clone.repro("prepare@phantom") == []
     client = MlflowClient(f"sqlite:///{clone.top / '.mlflow' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("chest-xray").experiment_id])
-    assert sorted(run.data.tags.get("chestxray.stage", "") for run in runs) == ["", "phantom", "prepare@phantom"]
+    stages = sorted(run.data.tags.get("chestxray.stage", "") for run in runs)
+    assert stages == ["", "decode@phantom", "phantom", "prepare@phantom"]
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
@@ -259,23 +267,24 @@ def test_wrong_params_stop_a_stage_before_any_work(make_clone: Callable[[], Clon
 
 
 def test_parquet_and_arrays_agree(history: History) -> None:
-    prepared = history.clone.top / "data/prepared/phantom"
-    images, studies = np.load(prepared / "images.npy", mmap_mode="r"), read_studies(prepared)
+    folders = BatchFolders("phantom", history.clone.top / "data")
+    images, studies = np.load(folders.decoded / "images.npy", mmap_mode="r"), read_studies(folders.prepared)
     assert images.shape == (len(studies), 64, 64) and images.dtype == np.uint8
     assert studies.groupby("patient")["split"].nunique().max() == 1
 
 
 CHANGES: dict[str, set[str]] = {
-    "findings.py": set(ALL),
+    "findings.py": set(ALL) - {"backbone"},
     "labels.py": {"train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"},
-    "batch_layout.py": {"phantom", "prepare@phantom"},
+    "batch_layout.py": {"phantom", "decode@phantom", "prepare@phantom"},
     "errors.py": set(),
     "params.py": set(),
     "tracking/progress.py": set(),
     "cli/main.py": set(),
+    "scoring/table.py": set(),
     "system/files.py": set(ALL),
-    "imaging/quality.py": {"prepare@phantom"},
-    "imaging/dicom/header.py": {"prepare@phantom"},
+    "imaging/quality.py": {"decode@phantom"},
+    "imaging/dicom/header.py": {"decode@phantom"},
     "datasets/split.py": set(ALL) - {"phantom", "backbone"},
     "datasets/download/catalog.py": set(ALL) - {"phantom", "backbone"},
     "phantom/canvas.py": {"phantom"},
@@ -295,11 +304,6 @@ CHANGES: dict[str, set[str]] = {
 """A module that is changed, and the stages that are out of date then."""
 
 
-def out_of_date(clone: Clone) -> set[str]:
-    """The stages that `dvc status` names."""
-    return {address.rpartition(":")[2] for address in Repo(str(clone.top)).status()}
-
-
 @contextmanager
 def changed(path: Path, text: str) -> Iterator[None]:
     """A file with another text, for a while."""
@@ -317,15 +321,29 @@ def test_a_change_in_a_package_is_a_change_for_the_stages_that_import_it(history
     for module, stages in CHANGES.items():
         path = history.clone.top / "chestxray" / module
         with changed(path, f"{path.read_text()}\n# a comment\n"):
-            assert out_of_date(history.clone) == stages, module
+            assert history.clone.out_of_date() == stages, module
 
 
 def test_a_needless_run_ends_where_the_outputs_are_equal(history: History) -> None:
     path = history.clone.top / "chestxray/imaging/quality.py"
     with changed(path, f"{path.read_text()}\n# a comment\n"):
-        assert history.clone.repro() == ["prepare@phantom"]
+        assert history.clone.repro() == ["decode@phantom"]
     history.clone.repro()
-    assert out_of_date(history.clone) == set()
+    assert history.clone.out_of_date() == set()
+
+
+def test_what_is_left_of_a_batch_that_is_listed_no_more_trains_nothing_again(history: History) -> None:
+    data = history.clone.top / "data"
+    for stage in ("decoded", "prepared", "features"):
+        shutil.copytree(data / stage / "phantom", data / stage / "earlier")
+    shutil.copy(data / "splits/phantom.parquet", data / "splits/earlier.parquet")
+    assert history.clone.out_of_date() == {"digests@prepared", "digests@features"}
+    assert sorted(history.clone.repro()) == ["digests@features", "digests@prepared"]
+    for stage in ("decoded", "prepared", "features"):
+        shutil.rmtree(data / stage / "earlier")
+    (data / "splits/earlier.parquet").unlink()
+    history.clone.repro()
+    assert history.clone.out_of_date() == set()
 
 
 def test_what_is_recorded_and_shown_changes_no_output(history: History) -> None:
@@ -343,4 +361,4 @@ def test_what_is_recorded_and_shown_changes_no_output(history: History) -> None:
         for stage in ALL[:-1]:
             name, _, batch = stage.partition("@")
             history.clone.run("python", "-m", f"stages.{name}", *([batch] if batch else []))
-        assert out_of_date(history.clone) == set()
+        assert history.clone.out_of_date() == set()

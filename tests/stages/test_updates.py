@@ -19,7 +19,9 @@ from tests.stages.conftest import Clone, ran
 pytestmark = pytest.mark.slow
 
 LATER = ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
+EACH = ["digests@prepared", "digests@features", "class_weighting", *LATER]
 KILLED_AT = {
+    "decode": ("chestxray.datasets.decode", "resize", "third"),
     "prepare": ("chestxray.datasets.prepare", "check_split", "third"),
     "features": ("chestxray.training.features", "views", "third"),
     "fine_tune": ("chestxray.models.weights", "write_weights", None),
@@ -79,8 +81,10 @@ def updates(make_clone: Callable[[], Clone]) -> Updates:
     third_batch = plain_batch(clone.top / "data" / "raw" / "third", count=40)
     (third_batch / UNLABELLED_NOTICE).write_text("Effusion\nHernia\n")
     clone.run("python", "-m", "chestxray", "add-batch", "third", "data/raw/third", "--warm-start", "1")
-    killed = {"prepare": killed_in(clone, "prepare")}
-    third = clone.repro("prepare@third")
+    killed = {"decode": killed_in(clone, "decode")}
+    third = clone.repro("decode@third")
+    killed["prepare"] = killed_in(clone, "prepare")
+    third += clone.repro("prepare@third")
     killed["features"] = killed_in(clone, "features")
     third += clone.repro("train")
     killed["fine_tune"] = killed_in(clone, "fine_tune")
@@ -98,7 +102,7 @@ def test_adding_says_what_it_adds(updates: Updates) -> None:
 
 
 def test_an_update_prepares_and_embeds_the_new_batch_alone(updates: Updates) -> None:
-    assert set(updates.second) == {"prepare@update", "features@update", "class_weighting", *LATER}
+    assert set(updates.second) == {"decode@update", "prepare@update", "features@update", *EACH}
     assert updates.nothing == []
 
 
@@ -118,9 +122,10 @@ def test_the_benchmark_stays_and_the_difference_is_shown(updates: Updates) -> No
 
 def test_killed_stages_leave_nothing_half_done_and_the_next_run_ends_right(updates: Updates) -> None:
     assert set(updates.killed.values()) == {-signal.SIGKILL}
-    left = {path.name for path in (updates.clone.top / "data/prepared").iterdir()}
-    assert left == {".gitignore", "phantom", "update", "third"}
-    assert sorted(updates.third) == sorted(["prepare@third", "features@third", "class_weighting", *LATER])
+    for stage in ("decoded", "prepared"):
+        left = {path.name for path in (updates.clone.top / "data" / stage).iterdir()}
+        assert left == {".gitignore", "phantom", "update", "third"}
+    assert sorted(updates.third) == sorted(["decode@third", "prepare@third", "features@third", *EACH])
     assert updates.clone.repro() == []
     versions = updates.client.search_model_versions("name = 'chest-xray'")
     assert sorted(int(version.version) for version in versions) == [1, 2, 3]

@@ -56,9 +56,9 @@ class Entries:
 def read_list_table(columns: Columns) -> Entries:
     """Read a table of NIH's kind: findings of each image as a list, all that is not in it is absent.
 
-    A finding that is none of NIH's 14 is unknown unless the table names it somewhere. A label that nobody knows stops
-    the reading: the lists are said to be complete, so it may be a finding in another spelling. One of NIH's that is not
-    asked for is passed over and counted.
+    A finding that none of NIH's 14 means is unknown unless the table names it somewhere. A label that nobody knows
+    stops the reading: the lists are said to be complete, so it may be a finding in another spelling. One of NIH's that
+    is not asked for is passed over and counted.
 
     Raises:
         UserError: labels that nobody knows, with their counts and how to say what they mean.
@@ -69,7 +69,7 @@ def read_list_table(columns: Columns) -> Entries:
     unknown = Counter({label: count for label, count in lists.unknown.items() if not elsewhere(label)})
     if unknown:
         raise _unknown_labels(columns, unknown)
-    return _complete(columns, rows, lists, frozenset(FINDINGS), malformed)
+    return _complete(columns, rows, lists, frozenset(map(columns.names.find, FINDINGS)), malformed)
 
 
 def read_open_list_table(columns: Columns) -> Entries:
@@ -168,7 +168,7 @@ def _read_rows(columns: Columns, *wanted: str) -> tuple[pd.DataFrame, list[Rejec
 
 
 def _complete(
-    columns: Columns, rows: pd.DataFrame, lists: ListAnswers, known: frozenset[str], malformed: list[Rejection]
+    columns: Columns, rows: pd.DataFrame, lists: ListAnswers, known: frozenset[str | None], malformed: list[Rejection]
 ) -> Entries:
     """Make unknown what the table's authors may not have looked for."""
     named = {columns.names.find(label) for label in lists.named}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chestxray.batch_layout import TABLE_SUFFIXES
 from chestxray.datasets.tables.rejections import FORMULA, Rejection, shown
 from chestxray.errors import UserError
 
@@ -34,14 +35,16 @@ class ImageFiles:
 
     Attributes:
         root: the batch; every path is relative to it.
-        images: paths with the suffix of an image, sorted.
-        rejected: files whose names can't stand in a table.
+        paths: all that may be images, sorted: those with the suffix of one, and those with none or an unknown one.
+        images: those with the suffix of an image, sorted.
+        rejected: images whose names can't stand in a table.
         not_followed: how many symbolic links lead out of the batch, or to one of its folders.
-        by_name: all paths by the key of their file's name.
+        by_name: `paths` by the key of their file's name.
         by_stem: those of images by the key of their file's name without suffix.
     """
 
     root: Path
+    paths: tuple[str, ...]
     images: tuple[str, ...]
     rejected: tuple[Rejection, ...]
     not_followed: int
@@ -77,7 +80,11 @@ def find_images(root: Path) -> ImageFiles:
 
     Args:
         root: the batch. No symbolic link is followed out of it.
+
+    Raises:
+        UserError: there is no such folder, or no file in it that may be an image.
     """
+    check_folder(root)
     files: list[str] = []
     not_followed = 0
     real = os.path.realpath(root)
@@ -95,7 +102,16 @@ def find_images(root: Path) -> ImageFiles:
                     not_followed += 1
                 elif entry.is_file():
                     files.append(path)
-    return _index(root, sorted(files), not_followed)
+    found = _index(root, sorted(files), not_followed)
+    if not found.paths and not found.rejected:
+        raise UserError(f"no image in {root}: put the images there, in any folders")
+    return found
+
+
+def check_folder(root: Path) -> None:
+    """Check that there is a folder of a batch; a UserError says what one is."""
+    if not root.is_dir():
+        raise UserError(f"no such batch folder: {root}. Give the folder that holds a table and the images.")
 
 
 def is_inside(root: Path, path: Path) -> bool:
@@ -126,6 +142,7 @@ def _is_file_inside(real_root: str, path: str) -> bool:
 
 
 def _index(root: Path, files: list[str], not_followed: int) -> ImageFiles:
+    paths: list[str] = []
     images: list[str] = []
     rejected: list[Rejection] = []
     by_name: dict[str, list[str]] = {}
@@ -133,15 +150,18 @@ def _index(root: Path, files: list[str], not_followed: int) -> ImageFiles:
     for path in files:
         name = path.rpartition("/")[2]
         cut = stem(name)
-        if cut != name and (not path.isprintable() or path.startswith(FORMULA) or name.startswith(FORMULA)):
-            what = f"unsafe file name: it holds control characters or begins with one of {' '.join(FORMULA)}; rename it"
-            rejected.append(Rejection(name, "", what))
+        if name.lower().endswith(TABLE_SUFFIXES):
             continue
+        if not path.isprintable() or path.startswith(FORMULA) or name.startswith(FORMULA):
+            what = f"unsafe file name: it holds control characters or begins with one of {' '.join(FORMULA)}; rename it"
+            rejected += [Rejection(name, "", what)] if cut != name else []
+            continue
+        paths.append(path)
         by_name.setdefault(key(name), []).append(path)
         if cut != name:
             images.append(path)
             by_stem.setdefault(key(cut), []).append(path)
-    return ImageFiles(root, tuple(images), tuple(rejected), not_followed, by_name, by_stem)
+    return ImageFiles(root, tuple(paths), tuple(images), tuple(rejected), not_followed, by_name, by_stem)
 
 
 def _ending_in(wanted: str, paths: list[str], form: Callable[[str], str] = str) -> list[str]:

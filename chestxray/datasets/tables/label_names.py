@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from chestxray.errors import UserError
-from chestxray.findings import NIH_VOCABULARY, NO_FINDING, Vocabulary, fold
+from chestxray.findings import BOX_FINDING_NAMES, NIH_VOCABULARY, NO_FINDING, Vocabulary, fold
 
 PASSED_OVER: Final = ""
 """What a label means of which a person said that it is none of the findings."""
@@ -17,12 +17,15 @@ class LabelNames:
     Args:
         vocabulary: the findings and their usual names.
         mapping: the finding, or None to pass it over, for labels of this table; it goes before the vocabulary.
+        phantoms: whether the labels are the signs that were drawn; each means the finding that it draws, if any.
 
     Raises:
         UserError: the mapping names an unknown finding, or one label twice.
     """
 
-    def __init__(self, vocabulary: Vocabulary, mapping: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, mapping: Mapping[str, str | None] | None = None, *, phantoms: bool = False
+    ) -> None:
         self.findings = vocabulary.findings
         self.vocabulary = vocabulary
         self.mapping: dict[str, str] = {}
@@ -32,6 +35,8 @@ class LabelNames:
             if self.mapping.setdefault(fold(label), meant) != meant:
                 raise UserError(f"labels: {label[:100]!a} stands there twice, with different findings")
             self.given.setdefault(fold(label), label)
+        for name, sign in BOX_FINDING_NAMES.items() if phantoms else ():
+            self.mapping.setdefault(fold(name), vocabulary.signs.get(sign, PASSED_OVER))
 
     def _finding(self, label: str, finding: str) -> str:
         if finding not in self.findings:

@@ -11,16 +11,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import islice
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chestxray.imaging.codecs import worker
-from chestxray.imaging.codecs.worker import REPLY, REQUEST, TYPES, Codec
+from chestxray.imaging.codecs.worker import KEPT_BLOCK, MOST_BYTES, REPLY, REQUEST, TYPES, Codec
 from chestxray.imaging.radiograph import RadiographError
 
 Values = npt.NDArray[Any]
@@ -28,7 +31,10 @@ Codestream = bytes | Sequence[bytes | memoryview]
 """In one piece or in several, which are not joined here."""
 
 BUFFER = 4 * 2**20
-"""Bytes that wait for the other side at most, if the system allows as many: a film in one go."""
+"""Bytes of a codestream that wait for the process at most, if the system allows as many: a film in one go."""
+
+PARTS = 512
+"""Of a codestream that are sent at a time: systems allow 1024."""
 
 ANSWERS_WITHIN = 60.0
 """Seconds on a machine that is busy; the process limits its own processor time to less."""
@@ -62,6 +68,7 @@ class CodecProcess:
 
     def __init__(self) -> None:
         self._owes = False
+        self._block = _open_block()
         self._socket, theirs = socket.socketpair()
         for end in (self._socket, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
@@ -78,13 +85,13 @@ class CodecProcess:
                 self._process = subprocess.Popen(
                     command,
                     stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
+                    stdout=self._block.fileno(),
                     stderr=subprocess.DEVNULL,
                     env=environment,
                     process_group=0,  # Ctrl-C in a terminal is for this process, which ends that one
                 )
         except OSError:
-            self._socket.close()
+            self.forget()
             raise
         if self._receive(REPLY.size, time.monotonic() + ANSWERS_WITHIN)[:1] != bytes([worker.READY]):
             self.close()
@@ -106,11 +113,10 @@ class CodecProcess:
         ends = time.monotonic() + ANSWERS_WITHIN
         parts = [data] if isinstance(data, bytes) else data
         request = REQUEST.pack(codec.encode(), rows, columns, components, sum(map(len, parts)))
+        self._block.truncate(max(rows * columns * MOST_BYTES, KEPT_BLOCK))  # memory is taken for what is written alone
         try:
             self._socket.settimeout(ANSWERS_WITHIN)
-            self._socket.sendall(request)
-            for part in parts:
-                self._socket.sendall(part)
+            self._send([request, *parts])
         except (BrokenPipeError, ConnectionResetError):
             raise self._died() from None
         except TimeoutError:
@@ -119,15 +125,34 @@ class CodecProcess:
         reply = self._receive(REPLY.size, ends)
         outcome, kind, found = REPLY.unpack(reply) if reply else (None, b"", 0)
         if outcome == worker.DECODED and kind in TYPES and found in (1, 3):
-            shape = (rows, columns) if found == 1 else (rows, columns, found)
-            packed = self._receive(rows * columns * found * np.dtype(TYPES[kind]).itemsize, ends)
-            if packed:
+            values = np.empty((rows, columns) if found == 1 else (rows, columns, found), TYPES[kind])
+            if self._fill(values):
                 self._owes = False
-                return np.frombuffer(packed, TYPES[kind]).reshape(shape)
+                return values
         if outcome not in REFUSALS:
             raise self._died()
         self._owes = False
         raise REFUSALS[outcome]()
+
+    def _send(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send the parts, many at a time: a PNG may have thousands."""
+        waiting = deque([memoryview(part) for part in parts])
+        while waiting:
+            sent = self._socket.sendmsg(islice(waiting, PARTS))
+            while waiting and sent >= len(waiting[0]):
+                sent -= len(waiting.popleft())
+            if sent:
+                waiting[0] = waiting[0][sent:]
+
+    def _fill(self, values: Values) -> bool:
+        """Copy the pixels of the answer out of the block; return whether they are all there.
+
+        They are read, not mapped: if the other process had cut the block, a mapping would crash this one.
+        """
+        count = os.preadv(self._block.fileno(), [values.data], 0)
+        if values.nbytes > KEPT_BLOCK:
+            self._block.truncate(0)
+        return count == values.nbytes
 
     def _receive(self, count: int, ends: float) -> bytearray:
         """Return so many bytes, or none if the process died.
@@ -174,6 +199,17 @@ class CodecProcess:
     def forget(self) -> None:
         """Leave the process to the one that this was forked from."""
         self._socket.close()
+        self._block.close()
+
+
+def _open_block() -> IO[bytes]:
+    """Open a file that has no name, in memory where the system can, to share it with another process."""
+    if hasattr(os, "memfd_create"):
+        file: IO[bytes] = os.fdopen(os.memfd_create("pixels"), "r+b", buffering=0)
+    else:  # macOS
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+    file.truncate(KEPT_BLOCK)
+    return file
 
 
 class CodecPool:

@@ -1,10 +1,12 @@
 """Decode codestreams, one after another, as a process that `chestxray.imaging.codecs.process` starts and feeds.
 
-The standard input is a socket for both ways. A codec may crash the process, and gets no more processor time and memory
-than the pixels that it was asked for are worth.
+The standard input is a socket for both ways, the standard output a file in memory for the pixels. A codec may crash the
+process, and gets no more processor time and memory than the pixels that it was asked for are worth.
 """
 
 import contextlib
+import errno
+import mmap
 import os
 import resource
 import signal
@@ -29,7 +31,7 @@ REQUEST = struct.Struct("<10sLLBQ")
 """Codec, rows, columns and components to expect at most, bytes of the codestream, which follows."""
 
 REPLY = struct.Struct("<B3sB")
-"""Outcome, type of the values, components; the values of `DECODED` follow."""
+"""Outcome, type of the values, components; the values of `DECODED` are in the block."""
 
 READY, DECODED, DAMAGED, ANOTHER_SIZE, NO_MEMORY = range(5)
 """Outcomes; the process says `READY` once, when it can decode."""
@@ -37,42 +39,47 @@ READY, DECODED, DAMAGED, ANOTHER_SIZE, NO_MEMORY = range(5)
 TYPES: dict[bytes, type[np.integer[Any]]] = {b"|u1": np.uint8, b"|i1": np.int8, b"<u2": np.uint16, b"<i2": np.int16}
 """Of values, all that a radiograph needs."""
 
+MOST_BYTES = 6
+"""A pixel in the block: three components of 16 bits."""
+
+KEPT_BLOCK = 2**23
+"""Bytes of the block that stay mapped, and in memory once they are used; it has as many when a request comes."""
+
 SECONDS = 0.1
 SECONDS_PER_VALUE = 5e-7
 """Of processor time: four times what the slowest codec takes, that of JPEG 2000."""
 
 BYTES = 64 * 2**20
-BYTES_PER_VALUE = 10
-"""Of address space, beside what the idle process has: the codecs take 9 bytes a value."""
+BYTES_PER_VALUE = 12
+"""Of address space, beside what the idle process has: the codecs take 9 bytes a value, the block 2."""
 
-SOCKET = 0
+SOCKET, BLOCK = 0, 1
 
 
 def main() -> None:
     """Decode until the other side of the socket is closed."""
     codecs = _codecs()
     _lower_rights()
+    block = mmap.mmap(BLOCK, KEPT_BLOCK)
     idle = _address_space()
-    _send(REPLY.pack(READY, b"", 0))
+    os.write(SOCKET, REPLY.pack(READY, b"", 0))
     while header := _received(REQUEST.size):
-        _answer(codecs, header, idle)
+        _answer(codecs, header, block, idle)
 
 
-def _answer(codecs: dict[str, Decoder], header: bytearray, idle: int) -> None:
-    """Decode the codestream that follows the header of a request, and send the values."""
+def _answer(codecs: dict[str, Decoder], header: bytearray, block: mmap.mmap, idle: int) -> None:
+    """Decode the codestream that follows the header of a request, into the block."""
     name, rows, columns, components, length = REQUEST.unpack(header)
     codestream = _received(length)
     _limit(idle + BYTES + length, rows * columns * components)
     try:
-        reply, pixels = _decode(codecs[name.rstrip(b"\0").decode()], codestream, rows, columns)
-    except MemoryError:
-        reply, pixels = REPLY.pack(NO_MEMORY, b"", 0), b""
-    except Exception:  # each codec has errors of its own
-        reply, pixels = REPLY.pack(DAMAGED, b"", 0), b""
+        reply = _decode(codecs[name.rstrip(b"\0").decode()], codestream, rows, columns, block)
+    except Exception as error:  # each codec has errors of its own
+        no_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        reply = REPLY.pack(NO_MEMORY if no_memory else DAMAGED, b"", 0)
     signal.setitimer(signal.ITIMER_PROF, 0)
     del codestream  # the other side takes memory for the values, of which there may be as many
-    _send(reply)
-    _send(pixels)
+    os.write(SOCKET, reply)
 
 
 def _codecs() -> dict[str, Decoder]:
@@ -138,14 +145,16 @@ def _limit(memory: int, values: int) -> None:
     signal.setitimer(signal.ITIMER_PROF, SECONDS + SECONDS_PER_VALUE * values)
 
 
-def _decode(codec: Decoder, codestream: bytearray, rows: int, columns: int) -> tuple[bytes, bytes | memoryview]:
-    """Return the reply and the values."""
-    pixels = np.ascontiguousarray(codec(codestream))
+def _decode(codec: Decoder, codestream: bytearray, rows: int, columns: int, block: mmap.mmap) -> bytes:
+    """Copy the values into the block, or into a larger mapping of its file, and return the reply."""
+    pixels = codec(codestream)
     components = pixels.shape[2:] or (1,)
     kind = pixels.dtype.str.encode()
     if pixels.shape[:2] != (rows, columns) or components not in ((1,), (3,)) or kind not in TYPES:
-        return REPLY.pack(ANOTHER_SIZE, b"", 0), b""
-    return REPLY.pack(DECODED, kind, *components), pixels.data.cast("B")
+        return REPLY.pack(ANOTHER_SIZE, b"", 0)
+    mapping = block if pixels.nbytes <= len(block) else mmap.mmap(BLOCK, pixels.nbytes)
+    np.copyto(np.frombuffer(mapping, pixels.dtype, pixels.size).reshape(pixels.shape), pixels)
+    return REPLY.pack(DECODED, kind, *components)
 
 
 def _received(length: int) -> bytearray:
@@ -158,12 +167,6 @@ def _received(length: int) -> bytearray:
             return bytearray()
         rest = rest[count:]
     return data
-
-
-def _send(data: bytes | memoryview) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(SOCKET, rest) :]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import re
 import warnings
 import zlib
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pydicom
 from pydicom import Dataset
@@ -182,6 +182,38 @@ def read_file(data: bytes) -> DicomFile:
         RadiographError: no pixels, or more of anything than real files have.
         Exception: of any kind, from pydicom, for a damaged file.
     """
+    opened = open_elements(data)
+    return replace(_read_elements(opened.stream, opened.data, opened.syntax, opened.origin), inflater=opened.inflater)
+
+
+class OpenedElements(NamedTuple):
+    """A DICOM file whose meta header is read.
+
+    Attributes:
+        stream: stands at the first element of the data set.
+        data: what it reads: the whole file, or the header of a deflated one, inflated.
+        syntax: transfer syntax.
+        origin: the SOP class that the meta header names, or empty.
+        inflater: of a deflated file, with the rest of it.
+    """
+
+    stream: BoundedStream
+    data: bytes
+    syntax: UID
+    origin: str
+    inflater: Inflater | None = None
+
+
+def open_elements(data: bytes) -> OpenedElements:
+    """Read the meta header of a file, and inflate the beginning of a deflated one.
+
+    Args:
+        data: the whole file.
+
+    Raises:
+        RadiographError: no DICOM, or no transfer syntax of the standard.
+        Exception: of any kind, from pydicom, for a damaged file.
+    """
     _silence_pydicom()
     start = first_element(data)
     if start is None:
@@ -195,10 +227,10 @@ def read_file(data: bytes) -> DicomFile:
     named = texts(meta.get_item("MediaStorageSOPClassUID")) if "MediaStorageSOPClassUID" in meta else []
     origin = named[0] if named else ""
     if syntax != DeflatedExplicitVRLittleEndian:
-        return _read_elements(stream, data, syntax, origin)
+        return OpenedElements(stream, data, syntax, origin)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     head = inflater.decompress(memoryview(data)[stream.tell() :], MAX_INFLATED_HEADER)
-    return replace(_read_elements(BoundedStream(head), head, syntax, origin), inflater=inflater)
+    return OpenedElements(BoundedStream(head), head, syntax, origin, inflater)
 
 
 def _syntax(meta: Dataset, head: bytes) -> UID:

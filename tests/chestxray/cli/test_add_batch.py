@@ -16,11 +16,12 @@ from mlflow import MlflowClient
 from chestxray.batch_layout import SYNTHETIC_NOTICE, TABLE, UNLABELLED_NOTICE
 from chestxray.cli.main import main
 from chestxray.cli.params_edit import apply_edits
-from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.dataset import BatchFolders
 from chestxray.datasets.split import patient_split
 from chestxray.findings import FINDINGS
 from chestxray.params import ParamsError, load_params
 from tests.nih_batch import noise, plain_batch, png, write_batch
+from tests.prepared_batch import prepare
 from tests.repository import TOP
 
 SHIPPED = (TOP / "params.yaml").read_text()
@@ -33,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     (tmp_path / "params.yaml").write_text(SHIPPED)
-    prepare_batch(plain_batch(Path("data/raw/phantom")), Path("data/prepared/phantom"), load_params().prepare)
+    prepare(plain_batch(Path("data/raw/phantom")), BatchFolders("phantom"), load_params().prepare)
     rows = [("00000001_001.png", "Mass|Hernia", 1), ("00000101_000.png", "No Finding", 101)]
     write_batch(Path("new"), rows, {name: png(noise(90 + place)) for place, (name, _, _) in enumerate(rows)})
     return tmp_path

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from chestxray.cli.main import main
 from tests.nih_batch import noise, plain_batch, png
@@ -40,6 +41,17 @@ def test_it_says_what_it_reads_and_changes_nothing(here: Path, capsys: pytest.Ca
     counts = {words[0]: words[1:] for line in lines if (words := line.split())}
     assert counts["Effusion"] == ["3", "4", "0"] and counts["Mass"] == counts["Hernia"] == ["0", "0", "7"]
     assert lines[-1] == "7 studies of 4 patients"
+
+
+def test_the_findings_are_those_of_params_yaml(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    yaml, path = YAML(), Path("params.yaml")
+    params = yaml.load(path)
+    params["findings"] = {"Fluid": {"synonyms": ["pleural fluid"]}, "Mass": None}
+    yaml.dump(params, path)
+    assert main(["check", "mine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line.split() for line in lines[lines.index("findings  present  absent  unknown") + 1 :]]
+    assert table[:2] == [["Fluid", "3", "4", "0"], ["Mass", "0", "0", "7"]] and table[2][0] == "rejected"
 
 
 def test_what_is_rejected_is_counted_with_an_example(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from chestxray.batch_layout import BOXES, HEADER, TABLE, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.datasets.batch import read_batch
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, NIH_VOCABULARY
 from tests.chestxray.datasets.empty_batch import BOX_HEADER, batch, rejections, row
 from tests.repository import SHARED
 
@@ -20,18 +20,18 @@ def test_archive_folders_and_a_file_that_is_in_two(tmp_path: Path) -> None:
     (tmp_path / "images_012/images").mkdir(parents=True)
     for image in ("a.png", "b.png"):
         (tmp_path / "images_012/images" / image).touch()
-    read = read_batch(tmp_path)
+    read = read_batch(tmp_path, NIH_VOCABULARY)
     assert read.paths == {"b.png": tmp_path / "images_012/images/b.png"}
     assert rejections(read) == [("a.png", "image is not unique")]
     assert "images_001/images/a.png and images_012/images/a.png have that name" in read.rejected["reason"][0]
 
 
 def test_only_regular_files_are_images(tmp_path: Path) -> None:
-    batch(tmp_path, row("folder.png"), row("pipe.png"), row("dangling.png"), images=())
+    batch(tmp_path, row("folder.png"), row("pipe.png"), row("dangling.png"), row("a.png"), images=("a.png",))
     (tmp_path / "images/folder.png").mkdir()
     os.mkfifo(tmp_path / "images/pipe.png")
     (tmp_path / "images/dangling.png").symlink_to(tmp_path / "nowhere")
-    assert {reason for _, reason in rejections(read_batch(tmp_path))} == {"image missing"}
+    assert {reason for _, reason in rejections(read_batch(tmp_path, NIH_VOCABULARY))} == {"image missing"}
 
 
 @pytest.mark.parametrize("text", ["Hernia\nMass\n", "\ufeffMass\r\n\r\n  Hernia  \r\n", "Mass\nHernia\nMass"])
@@ -39,7 +39,7 @@ def test_findings_that_nobody_looked_for_are_neither_present_nor_absent(text: st
     root = batch(tmp_path, row("a.png", "Edema"), row("b.png", patient="2"), row("c.png", "Edema|Hernia", "3"))
     (root / UNLABELLED_NOTICE).write_text(text, encoding="utf-8", newline="")
     (root / BOXES).write_text(f"{BOX_HEADER}\na.png,Edema,1,1,5,5,,,\na.png,Mass,1,1,5,5,,,\n")
-    read = read_batch(root)
+    read = read_batch(root, NIH_VOCABULARY)
     expected = {finding: [0, 0] for finding in FINDINGS} | {"Edema": [1, 0], "Mass": [-1, -1], "Hernia": [-1, -1]}
     assert read.studies[list(FINDINGS)].to_dict("list") == expected
     assert all(read.studies[finding].dtype == np.int8 for finding in FINDINGS)
@@ -58,7 +58,7 @@ def test_official_test_patients_are_those_of_listed_images(tmp_path: Path) -> No
         images=("b.png", "c.png"),
     )
     (tmp_path / TEST_LIST).write_bytes(b"elsewhere.png\r\na.png")
-    assert read_batch(tmp_path).official_test == {"7"}
+    assert read_batch(tmp_path, NIH_VOCABULARY).official_test == {"7"}
 
 
 @pytest.mark.parametrize("line", ["7", "a.txt", "=1+1"])
@@ -67,7 +67,7 @@ def test_a_test_list_of_other_things_than_images_is_refused(tmp_path: Path, line
     batch(tmp_path, row("a.png"), images=("a.png",))
     (tmp_path / TEST_LIST).write_text(f"a.png\n{line}\n")
     with pytest.raises(ValueError, match=r"test_list\.txt names images, one a line, as the table does; it has "):
-        read_batch(tmp_path)
+        read_batch(tmp_path, NIH_VOCABULARY)
 
 
 def _no_folder(root: Path) -> None:
@@ -104,7 +104,7 @@ def test_an_unusable_batch_is_an_error_that_says_why(
     root = batch(tmp_path / "batch", row("a.png"))
     damage(root)
     with pytest.raises(ValueError, match=f"(?s){said}"):
-        read_batch(root)
+        read_batch(root, NIH_VOCABULARY)
 
 
 @pytest.mark.skipif(not (SHARED / "nih-tables").is_dir(), reason="the official tables are not at ../shared/nih-tables")
@@ -115,7 +115,7 @@ def test_the_official_tables(tmp_path: Path) -> None:
     boxed = {line.split(",")[0] for line in (tmp_path / BOXES).read_text().splitlines()[1:]}
     for image in boxed:
         (tmp_path / "images" / image).touch()
-    read = read_batch(tmp_path)
+    read = read_batch(tmp_path, NIH_VOCABULARY)
     assert len(read.studies) + len(read.rejected) == 112_120
     assert {reason for _, reason in rejections(read)} == {"image missing"}
     assert len(read.boxes) == 984
@@ -127,7 +127,7 @@ def test_the_official_tables(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (SHARED / "nih-sample").is_dir(), reason="the real images are not at ../shared/nih-sample")
 def test_the_real_sample() -> None:
-    read = read_batch(SHARED / "nih-sample")
+    read = read_batch(SHARED / "nih-sample", NIH_VOCABULARY)
     assert (len(read.studies), read.studies["patient"].nunique(), len(read.rejected)) == (948, 765, 0)
     assert all(path.is_file() for path in read.paths.values())
     assert set(read.studies["view"]) == {"PA", "AP"}

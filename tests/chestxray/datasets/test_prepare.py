@@ -17,30 +17,36 @@ from PIL import Image
 from pydicom import uid
 
 from chestxray.batch_layout import TABLE
-from chestxray.datasets import prepare as preparation
-from chestxray.datasets.dataset import load_boxes, load_dataset, read_studies
-from chestxray.datasets.prepare import BatchError, prepare_batch
+from chestxray.datasets import decode as decoding
+from chestxray.datasets.dataset import BatchFolders, load_boxes, load_dataset, read_studies
+from chestxray.datasets.prepare import BatchError
 from chestxray.datasets.split import SplitError, patient_split
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.params import PrepareParams, load_params
 from tests.dicom_files import dicom
 from tests.nih_batch import noise, plain_batch, png, write_batch
+from tests.prepared_batch import prepare
 from tests.repository import TOP
 
 PARAMS = PrepareParams(size=32, views="frontal", max_rejected=0.0, test=0.25, validation=0.25, salt="s")
 LENIENT = PARAMS.model_copy(update={"max_rejected": 0.9})
 
 
+@pytest.fixture
+def b(tmp_path: Path) -> BatchFolders:
+    return BatchFolders("b", tmp_path / "data")
+
+
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path) -> None:
+def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path, b: BatchFolders) -> None:
     root = plain_batch(tmp_path / "raw")
-    prepare_batch(root, tmp_path / "out", PARAMS)
-    images = np.load(tmp_path / "out/images.npy", mmap_mode="r")
-    studies = read_studies(tmp_path / "out")
+    prepare(root, b, PARAMS)
+    images = np.load(b.decoded / "images.npy", mmap_mode="r")
+    studies = read_studies(b.prepared)
     assert images.shape == (12, 32, 32) and images.dtype == np.uint8
     for image, row in zip(studies["image"], images, strict=True):
         assert np.array_equal(row, resize(decode((root / "images" / image).read_bytes()).pixels, 32))
@@ -48,7 +54,7 @@ def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path) 
     assert set(studies["split"]) <= {"train", "validation", "test"}
 
 
-def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Path) -> None:
+def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Path, b: BatchFolders) -> None:
     good = png(noise(1))
     names = {
         "good": "00000001_000.png", "text": "00000002_000.png", "truncated": "00000003_000.png",
@@ -60,47 +66,47 @@ def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Pa
     files = dict.fromkeys(names.values(), good) | {names["text"]: b"text", names["truncated"]: good[:-900]}
     del files[names["missing"]]
     root = write_batch(tmp_path / "raw", [*rows, rows[0]], files)
-    rejected = prepare_batch(root, tmp_path / "out", LENIENT).set_index("image")["reason"]
+    rejected = prepare(root, b, LENIENT).set_index("image")["reason"]
     assert "neither PNG, JPEG" in rejected[names["text"]]
     assert "damaged" in rejected[names["truncated"]]
     assert "No Finding beside a finding" in rejected[names["unknown"]]
     assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]
     assert {names["missing"], names["orphan"]} < set(rejected.index)
     assert len(rejected) == 6
-    assert read_studies(tmp_path / "out")["image"].tolist() == [names["good"]]
-    assert len(pd.read_csv(tmp_path / "out/rejected.csv")) == 6
+    assert read_studies(b.prepared)["image"].tolist() == [names["good"]]
+    assert len(pd.read_csv(b.prepared / "rejected.csv")) == 6
 
 
-def test_too_much_bad_input_stops_with_the_share_and_leaves_nothing(tmp_path: Path) -> None:
+def test_too_much_bad_input_stops_with_the_share_and_leaves_nothing(tmp_path: Path, b: BatchFolders) -> None:
     root = plain_batch(tmp_path / "raw")
     (root / "images/00000003_000.png").write_bytes(b"no")
     with pytest.raises(BatchError, match=r"1 of 12 .*prepare.max_rejected \(0.0%\)") as raised:
-        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
+        prepare(root, b, PARAMS)
     assert raised.value.rejected["image"].tolist() == ["00000003_000.png"]
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not b.prepared.parent.exists() and not b.split.parent.exists()
 
 
-def test_nothing_left_is_an_error_however_lenient(tmp_path: Path) -> None:
+def test_nothing_left_is_an_error_however_lenient(tmp_path: Path, b: BatchFolders) -> None:
     root = write_batch(tmp_path / "raw", [("00000001_000.png", "Mass", 1)], {"00000001_000.png": b"no"})
     with pytest.raises(BatchError, match="nothing is left"):
-        prepare_batch(root, tmp_path / "out", LENIENT)
+        prepare(root, b, LENIENT)
 
 
 @pytest.mark.parametrize("text", ["", "Image,Labels\na.png,Mass\n"])
-def test_a_bad_or_empty_table_is_said_before_any_work(tmp_path: Path, text: str) -> None:
+def test_a_bad_or_empty_table_is_said_before_any_work(tmp_path: Path, b: BatchFolders, text: str) -> None:
     root = plain_batch(tmp_path / "raw")
     (root / TABLE).write_text(text)
     with pytest.raises(ValueError, match=TABLE):
-        prepare_batch(root, tmp_path / "out" / "b", LENIENT)
-    assert not (tmp_path / "out").exists()
+        prepare(root, b, LENIENT)
+    assert not b.prepared.parent.exists() and not b.split.parent.exists()
 
 
 def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, b: BatchFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = plain_batch(tmp_path / "raw")
-    prepare_batch(root, tmp_path / "out" / "b", PARAMS)
-    before = digests(tmp_path / "out" / "b")
+    prepare(root, b, PARAMS)
+    before = digests(b.decoded)
     calls = iter(range(100))
 
     def interrupted(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -108,66 +114,70 @@ def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
             raise KeyboardInterrupt
         return resize(pixels, size)
 
-    monkeypatch.setattr(preparation, "resize", interrupted)
+    monkeypatch.setattr(decoding, "resize", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
-    assert digests(tmp_path / "out" / "b") == before
+        prepare(root, b, PARAMS)
+    assert [path.name for path in b.decoded.parent.iterdir()] == ["b"]
+    assert digests(b.decoded) == before
 
 
-def test_dicom_files_prepare_like_any_other(tmp_path: Path) -> None:
+def test_dicom_files_prepare_like_any_other(tmp_path: Path, b: BatchFolders) -> None:
     names = ["00000001_000.dcm", "00000002_000.png", "00000003_000.dcm", "00000004_000.dcm"]
     lateral, broken = dicom(noise(3), ViewPosition="LL"), dicom(noise(4))[:-900]
     contents = (dicom(noise(1), uid.JPEGLosslessSV1, WindowCenter=128, WindowWidth=256), png(noise(1)), lateral, broken)
     files = dict(zip(names, contents, strict=True))
     rows = [(name, "Mass", 1 + place // 2) for place, name in enumerate(names)]
-    rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
+    rejected = prepare(write_batch(tmp_path / "raw", rows, files), b, LENIENT)
     reasons = rejected.set_index("image")["reason"]
     assert reasons[names[1]] == f"identical image: the same pixels as {names[0]}"  # the same pixels
     assert "fewer pixels" in reasons[names[3]] and names[0] not in reasons
-    assert np.array_equal(np.load(tmp_path / "b" / "images.npy")[0], resize(noise(1), 32))
+    assert np.array_equal(np.load(b.decoded / "images.npy")[0], resize(noise(1), 32))
 
 
-def test_same_input_same_bytes_on_any_number_of_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_input_same_bytes_on_any_number_of_cores(
+    tmp_path: Path, b: BatchFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = plain_batch(tmp_path / "raw", 40)
     results = []
     for cores in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        prepare_batch(root, tmp_path / "b", LENIENT)
-        results.append(digests(tmp_path / "b"))
-        shutil.rmtree(tmp_path / "b")
+        prepare(root, b, LENIENT)
+        results.append(digests(b.decoded) | digests(b.prepared) | digests(b.split.parent))
+        shutil.rmtree(b.data)
     assert results[0] == results[1] == results[2]
 
 
-def test_the_memory_of_one_image_serves_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_one_image_serves_the_next(
+    tmp_path: Path, b: BatchFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)  # each of more threads would need its own
     rows = [(f"{place:08d}_000.png", "Mass", place) for place in range(1, 13)]
     root = write_batch(tmp_path / "raw", rows, {row[0]: png(noise(row[2], (1024, 1024))) for row in rows})
-    prepare_batch(root, tmp_path / "b", PARAMS)
+    prepare(root, b, PARAMS)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    prepare_batch(root, tmp_path / "b", PARAMS)
+    prepare(root, b, PARAMS)
     pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     assert pages * resource.getpagesize() < len(rows) * 1024 * 1024  # of which each takes several times as much
 
 
-def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path) -> None:
+def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path, b: BatchFolders) -> None:
     name = "00000001_000.png"
     root = write_batch(tmp_path / "raw", [(name, "Mass", 1)], {name: png(noise(1, (64, 128)))})
     (root / "BBox_List_2017.csv").write_text(f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{name},Mass,32,16,64,8\n")
-    prepare_batch(root, tmp_path / "b", LENIENT)
-    box = load_boxes([tmp_path / "b"]).iloc[0]
+    prepare(root, b, LENIENT)
+    box = load_boxes([b]).iloc[0]
     assert box[["x", "y", "w", "h"]].tolist() == [8.0, 8.0, 16.0, 4.0]
 
 
-def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path) -> None:
+def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path, b: BatchFolders) -> None:
     root = plain_batch(tmp_path / "raw", 30)
     (root / "test_list.txt").write_text("00000003_000.png\n00000007_000.png")
-    prepare_batch(root, tmp_path / "b", PARAMS)
-    studies = load_dataset([tmp_path / "b"]).studies
+    prepare(root, b, PARAMS)
+    studies = load_dataset([b]).studies
     assert set(studies.loc[studies["split"] == "test", "patient"]) == {"3", "7"}
 
 
-def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path) -> None:
+def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path, b: BatchFolders) -> None:
     splits = {str(p): patient_split(str(p), PARAMS, None) for p in range(1, 40)}
     one = next(p for p, split in splits.items() if split == "train")
     other = next(p for p, split in splits.items() if split == "test")
@@ -176,8 +186,8 @@ def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path
     coloured = png(np.dstack([noise(1)] * 3))
     root = write_batch(tmp_path / "raw", rows, {rows[0][0]: png(noise(1)), rows[1][0]: coloured})
     with pytest.raises(SplitError, match=r"00000001_000.png, 00000002_000.png"):
-        prepare_batch(root, tmp_path / "out" / "b", PARAMS)
-    assert list((tmp_path / "out").iterdir()) == []
+        prepare(root, b, PARAMS)
+    assert not b.prepared.parent.exists() and not b.split.parent.exists()
 
 
 def encodings(pixels: np.ndarray) -> dict[str, bytes]:
@@ -189,21 +199,24 @@ def encodings(pixels: np.ndarray) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("encoding", ["stored", "RGBA", "16 bits"])
-def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(tmp_path: Path, encoding: str) -> None:
+def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(
+    tmp_path: Path, b: BatchFolders, encoding: str
+) -> None:
     again = encodings(noise(1))[encoding]
     assert again != png(noise(1))
     rows = [("00000001_000.png", "Mass", 1), ("00000001_001.png", "Mass", 1), ("00000001_002.png", "Hernia", 1)]
     files = {rows[0][0]: png(noise(1)), rows[1][0]: png(noise(2)), rows[2][0]: again}
-    rejected = prepare_batch(write_batch(tmp_path / "raw", rows, files), tmp_path / "b", LENIENT)
+    rejected = prepare(write_batch(tmp_path / "raw", rows, files), b, LENIENT)
     assert rejected[["image", "reason"]].to_numpy().tolist() == [
         [rows[2][0], f"identical image: the same pixels as {rows[0][0]}"]
     ]
-    dataset = load_dataset([tmp_path / "b"])
+    dataset = load_dataset([b])
     assert dataset.studies["image"].tolist() == [rows[0][0], rows[1][0]]
-    assert len(np.load(tmp_path / "b/images.npy", mmap_mode="r")) == 2
+    assert len(np.load(b.decoded / "images.npy", mmap_mode="r")) == 2
     other = write_batch(tmp_path / "raw2", [("00000001_009.png", "Mass", 1)], {"00000001_009.png": again})
-    prepare_batch(other, tmp_path / "b2", PARAMS)
-    both = load_dataset([tmp_path / "b", tmp_path / "b2"])
+    b2 = BatchFolders("b2", b.data)
+    prepare(other, b2, PARAMS)
+    both = load_dataset([b, b2])
     assert both.known.to_numpy().tolist() == [["b2", "00000001_009.png", f"already in batch b as {rows[0][0]}"]]
     assert both.studies.equals(dataset.studies)
 
@@ -215,8 +228,10 @@ def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: 
         for batch, images in enumerate(contents):
             rows = [(f"{image:08d}_00{batch}.png", "Mass", image + 1) for image in sorted(images)]
             files = {row[0]: png(noise(image)) for row, image in zip(rows, sorted(images), strict=True)}
-            prepare_batch(write_batch(Path(folder, f"raw{batch}"), rows, files), Path(folder, f"b{batch}"), PARAMS)
-        dataset = load_dataset([Path(folder, f"b{batch}") for batch in order])
+            prepare(
+                write_batch(Path(folder, f"raw{batch}"), rows, files), BatchFolders(f"b{batch}", Path(folder)), PARAMS
+            )
+        dataset = load_dataset([BatchFolders(f"b{batch}", Path(folder)) for batch in order])
         expected, known = [], 0
         for batch in order:
             new = [image for image in sorted(contents[batch]) if image not in {e[0] for e in expected}]
@@ -228,19 +243,20 @@ def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: 
             assert np.array_equal(dataset.pixels(index), resize(noise(image), 32))
 
 
-def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path) -> None:
-    prepare_batch(plain_batch(tmp_path / "raw1"), tmp_path / "b1", PARAMS)
+def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path, b: BatchFolders) -> None:
+    b2 = BatchFolders("b2", b.data)
+    prepare(plain_batch(tmp_path / "raw1"), b, PARAMS)
     other = write_batch(tmp_path / "raw2", [("00000099_000.png", "Mass", 5)], {"00000099_000.png": png(noise(99))})
     official = "" if patient_split("5", PARAMS, None) == "test" else "00000099_000.png"
     (other / "test_list.txt").write_text(official)
-    prepare_batch(other, tmp_path / "b2", PARAMS)
+    prepare(other, b2, PARAMS)
     with pytest.raises(SplitError, match="patients on two sides of the split: 5"):
-        load_dataset([tmp_path / "b1", tmp_path / "b2"])
+        load_dataset([b, b2])
 
 
-def test_real_radiographs_prepare_without_a_rejection(tmp_path: Path, shared: Path) -> None:
+def test_real_radiographs_prepare_without_a_rejection(tmp_path: Path, b: BatchFolders, shared: Path) -> None:
     params = load_params(TOP / "params.yaml").prepare
-    rejected = prepare_batch(shared / "nih-originals", tmp_path / "b", params)
-    dataset = load_dataset([tmp_path / "b"])
+    rejected = prepare(shared / "nih-originals", b, params)
+    dataset = load_dataset([b])
     assert len(rejected) == 0 and len(dataset.studies) == 24
     assert dataset.studies["width"].eq(1024).all() and not dataset.synthetic

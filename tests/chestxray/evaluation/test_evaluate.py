@@ -10,6 +10,7 @@ import pytest
 
 from chestxray.datasets.benchmark import BenchmarkError, benchmark_images, check_benchmark
 from chestxray.datasets.dataset import Dataset
+from chestxray.errors import UserError
 from chestxray.evaluation.evaluate import (
     Evaluation,
     evaluate_model,
@@ -81,7 +82,10 @@ def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
     bundle_folder: Path, network: OnnxModel, dataset: Dataset, tmp_path: Path
 ) -> None:
     shipped = TOP.joinpath("params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(shipped.replace("_policy: f1 ", "_policy: sensitivity@0.9 "))
+    wanted = shipped.replace("_policy: f1 ", "_policy: sensitivity@0.9 ").replace(
+        "min_positives: 10", "min_positives: 2"
+    )
+    (tmp_path / "params.yaml").write_text(wanted)
     params = load_params(tmp_path / "params.yaml")
     result = evaluate_model(network, dataset, ("b",), params.evaluate)
     write_card(make_card(network, result, dataset, params, (bundle_folder / MODEL).read_bytes()), tmp_path)
@@ -94,19 +98,90 @@ def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
 
 
 def test_calibration_makes_the_error_smaller_where_it_was_fitted(network: OnnxModel, dataset: Dataset) -> None:
-    studies = dataset.studies[dataset.studies["split"] == "validation"]
-    twice = Dataset(pd.concat([studies, studies.assign(split="test")], ignore_index=True), dataset.images)
+    known = dataset.studies[dataset.studies["split"] != "test"]
+    again = known[known["split"] == "validation"].assign(split="test")
+    twice = Dataset(pd.concat([known, again], ignore_index=True), dataset.images)
     metrics = evaluate_model(network, twice, ("b",), EVALUATE).metrics["test"]
     assert metrics["calibration_error"] < metrics["calibration_error_before"]
 
 
 def test_predictions_are_a_row_an_image_in_the_order_of_the_test_side(dataset: Dataset, evaluation: Evaluation) -> None:
     table, test = evaluation.predictions(), dataset.split("test")
-    assert table["image"].tolist() == test.studies["image"].tolist() and table.shape == (20, 3 + 3 * 14)
+    assert table["image"].tolist() == test.studies["image"].tolist() and table.shape == (20, 3 + 5 * 14)
     for place, finding in enumerate(FINDINGS):
         assert np.array_equal(table[f"{finding}_truth"], test.labels[:, place])
         called = table[f"{finding}_probability"].to_numpy() >= evaluation.thresholds[place]
         assert np.array_equal(table[f"{finding}_decision"].astype(bool), called)
+
+
+LOST, RARE = FINDINGS.index("Mass"), FINDINGS.index("Hernia")
+LEARNED = [name for place, name in enumerate(FINDINGS) if place not in (LOST, RARE)]
+
+
+@pytest.fixture(scope="module")
+def by_status(network: OnnxModel, dataset: Dataset) -> Evaluation:
+    """Training has no image with Mass, and one with Hernia; validation and test have many."""
+    studies = dataset.studies.copy()
+    train = studies["split"] == "train"
+    studies.loc[train, [FINDINGS[LOST], FINDINGS[RARE]]] = 0
+    studies.loc[studies.index[train][0], FINDINGS[RARE]] = 1
+    return evaluate_model(network, Dataset(studies, dataset.images), ("b",), EVALUATE)
+
+
+def test_a_finding_is_measured_as_far_as_its_status_allows(by_status: Evaluation, evaluation: Evaluation) -> None:
+    assert set(evaluation.status) == {"learned"}
+    assert (by_status.status[LOST], by_status.status[RARE]) == ("not learned", "insufficient")
+    assert by_status.evidence[RARE].train.model_dump() == {"present": 1, "absent": 19}
+    some, every = by_status.metrics["test"], evaluation.metrics["test"]
+    assert "Mass" not in json.dumps(by_status.metrics)
+    assert some["auroc"] == {name: value for name, value in every["auroc"].items() if name != "Mass"}
+    assert some["mean_auroc"] == pytest.approx(np.mean(list(some["auroc"].values())), abs=1e-6)
+    assert some["f1"] == {name: every["f1"][name] for name in LEARNED}
+    assert some["macro_f1"] == pytest.approx(np.mean(list(some["f1"].values())), abs=1e-6)
+    places = [FINDINGS.index(name) for name in LEARNED]
+    wrong = by_status.test.labels[:, places] != by_status.decisions[:, places]
+    assert some["hamming_loss"] == pytest.approx(wrong.mean(), abs=1e-6)
+    assert json.dumps(by_status.metrics, allow_nan=False) and some["calibration_error_before"] >= 0
+
+
+def test_no_table_says_more_of_a_finding_than_its_status_allows(by_status: Evaluation, evaluation: Evaluation) -> None:
+    table, every = by_status.predictions(), evaluation.predictions()
+    assert list(table) == list(every)
+    for place, finding in enumerate(FINDINGS):
+        filled = {key for key in ("probability", "score", "decision") if table[f"{finding}_{key}"].notna().any()}
+        expected = {LOST: set(), RARE: {"score"}}.get(place, {"probability", "decision"})
+        assert filled == expected and set(table[f"{finding}_status"]) == {by_status.status[place]}
+    assert np.array_equal(table["Hernia_score"], every["Hernia_probability"])
+    assert by_status.thresholds[[LOST, RARE]].tolist() == [1, 1]
+    assert not by_status.decisions[:, [LOST, RARE]].any()
+    report = by_status.report().set_index("finding")
+    assert (
+        report.loc["Mass", "status"] == "not learned" and report.loc["Mass", ["auroc", "f1", "threshold"]].isna().all()
+    )
+    assert report.loc["Hernia", ["f1", "threshold"]].isna().all() and report.loc["Hernia", "auroc"] > 0
+    assert report.loc["Mass", "positives"] == (by_status.test.labels[:, LOST] == 1).sum()
+    assert by_status.confusion()["finding"].tolist() == LEARNED
+    for curve in by_status.curves():
+        assert set(curve["finding"]) == set(FINDINGS) - {"Mass"}
+
+
+def test_with_too_few_patients_everywhere_findings_are_ranked_only(network: OnnxModel, dataset: Dataset) -> None:
+    wanted = EVALUATE.model_copy(update={"min_positives": 500})
+    with np.errstate(all="raise"):
+        result = evaluate_model(network, dataset, ("b",), wanted)
+    test = result.metrics["test"]
+    assert set(result.status) == {"insufficient"} and not result.decisions.any()
+    assert json.dumps(result.metrics, allow_nan=False) and len(test["auroc"]) == 14
+    assert test["mean_auroc_of_all"] > 0 and "mean_auroc" not in test
+    assert not [name for name in test if "f1" in name and test[name]] and "calibration_error" not in test
+    assert result.confusion().empty and result.report()["threshold"].isna().all()
+
+
+def test_training_without_both_kinds_of_any_finding_is_said(network: OnnxModel, dataset: Dataset) -> None:
+    studies = dataset.studies.copy()
+    studies.loc[studies["split"] == "train", list(FINDINGS)] = 0
+    with pytest.raises(UserError, match="none of the 14 findings can be learned"):
+        evaluate_model(network, Dataset(studies, dataset.images), ("b",), EVALUATE)
 
 
 def test_metrics_are_finite_and_figures_say_synthetic(dataset: Dataset, evaluation: Evaluation) -> None:
@@ -148,7 +223,7 @@ def test_a_batch_that_cannot_be_scored_has_counts_alone(network: OnnxModel, data
     both = two_batches(dataset)
     both.studies.loc[both.studies["batch"] == "c", list(FINDINGS)] = 0
     assert evaluate_model(network, both, ("b",), EVALUATE).metrics["batch"]["c"] == {
-        "n": 10, "patients": 10, "findings_scored": 0,
+        "n": 10, "patients": 10, "findings_scored": 0, "findings_averaged": 0,
     }  # fmt: skip
 
 

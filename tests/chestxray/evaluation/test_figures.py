@@ -10,6 +10,7 @@ from PIL import Image
 
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.figures import (
+    Panel,
     confusion_matrix_figure,
     precision_recall_figure,
     reliability_figure,
@@ -22,8 +23,9 @@ from chestxray.inference.platt import Platt
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import curves
 from chestxray.metrics.report import evaluate
-from tests.chestxray.sample import masks
+from tests.chestxray.sample import masks, names, sample
 
+PANELS = {finding: Panel(finding.replace("_", " "), "learned") for finding in FINDINGS}
 NOTE = "synthetic phantoms, thresholds by f1"
 EPOCHS = pd.DataFrame({
     "epoch": [1, 2, 3], "loss": [0.9, 0.5, 0.4], "validation_loss": [0.8, 0.6, 0.7],
@@ -43,14 +45,14 @@ def drawn():
         fit_platt(logits, masks(labels)).probabilities(logits),
     )
     decisions = after > 0.3
-    metrics = evaluate(masks(labels), after, decisions, np.arange(200) // 2, resamples=10, seed=0)
+    metrics = evaluate(masks(labels), after, decisions, np.arange(200) // 2, min_positives=2)
     roc, precision_recall = curves(masks(labels), after)
     counts = confusion_matrices(masks(labels), decisions)
     return {
-        "confusion": confusion_matrix_figure(counts, 200, NOTE),
-        "roc": roc_figure(roc, metrics, NOTE),
-        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
-        "reliability": reliability_figure(masks(labels), before, after, NOTE),
+        "confusion": confusion_matrix_figure(counts, 200, PANELS, NOTE),
+        "roc": roc_figure(roc, metrics, PANELS, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, PANELS, NOTE),
+        "reliability": reliability_figure(masks(labels), before, after, PANELS, NOTE),
         "training": training_curves_figure(EPOCHS, NOTE),
     }, (labels, decisions, metrics)
 
@@ -71,13 +73,13 @@ def partly_labelled():
     labels[:100, 9], labels[:, 13] = -1, -1
     probabilities = 1 / (1 + np.exp(1 - 2 * labels - generator.normal(size=(200, 14))))
     decisions = probabilities > 0.4
-    metrics = evaluate(masks(labels), probabilities, decisions, np.arange(200), resamples=10, seed=0)
+    metrics = evaluate(masks(labels), probabilities, decisions, np.arange(200), min_positives=2)
     (roc, precision_recall), counts = curves(masks(labels), probabilities), confusion_matrices(masks(labels), decisions)
     return {
-        "confusion": confusion_matrix_figure(counts, 200, NOTE),
-        "roc": roc_figure(roc, metrics, NOTE),
-        "precision_recall": precision_recall_figure(precision_recall, metrics, NOTE),
-        "reliability": reliability_figure(masks(labels), probabilities, probabilities, NOTE),
+        "confusion": confusion_matrix_figure(counts, 200, PANELS, NOTE),
+        "roc": roc_figure(roc, metrics, PANELS, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, PANELS, NOTE),
+        "reliability": reliability_figure(masks(labels), probabilities, probabilities, PANELS, NOTE),
     }, metrics
 
 
@@ -133,6 +135,49 @@ def test_no_panel_runs_into_another_and_no_text_into_another(drawn):
             assert not overlaps([text.get_window_extent() for text in (axes.title, *axes.texts)]), (name, finding)
 
 
+LONG = "A finding whose title for people is as long as a title may be and has a $ in it, of the lower left lobe"
+
+
+def of_findings(count):
+    """One of each figure of a test side, of so many findings: every third insufficient, every fourth not learned."""
+    labels, probabilities, decisions, people = sample(2, n=60, patients=60, findings=count)
+    status = ["not learned" if p % 4 == 3 else "insufficient" if p % 3 == 2 else "learned" for p in range(count)]
+    titles = {name: Panel(LONG if p % 5 == 1 else name, status[p]) for p, name in enumerate(names(count))}
+    ranked_only = tuple(name for name, panel in titles.items() if panel.status == "insufficient")
+    numbered = [name for name, panel in titles.items() if panel.status != "not learned"]
+    places = [names(count).index(name) for name in numbered]
+    known = masks(labels).of(numbered)
+    metrics = evaluate(
+        known, probabilities[:, places], decisions[:, places], people, min_positives=2, ranked_only=ranked_only
+    )
+    roc, precision_recall = curves(known, probabilities[:, places])
+    counts = confusion_matrices(masks(labels), decisions)[[each == "learned" for each in status]]
+    return titles, {
+        "confusion": confusion_matrix_figure(counts, 60, titles, NOTE),
+        "roc": roc_figure(roc, metrics, titles, NOTE),
+        "precision_recall": precision_recall_figure(precision_recall, metrics, titles, NOTE),
+        "reliability": reliability_figure(masks(labels), probabilities, probabilities, titles, NOTE),
+    }
+
+
+@pytest.mark.parametrize("count", [1, 5, 20, pytest.param(200, marks=pytest.mark.heavy)])
+def test_any_number_of_findings_has_its_panels_and_none_is_drawn_over(count, tmp_path):
+    shown, figures = of_findings(count)
+    for name, figure in figures.items():
+        save(figure, tmp_path / f"{name}.png")
+        named = [axes for axes in figure.axes if axes.get_title()]
+        assert len(named) == count, name
+        keys = [axes for axes in figure.axes if axes.get_legend()]
+        assert not overlaps([axes.get_tightbbox() for axes in (*named, *keys)]), name
+        width = figure.get_figwidth() * figure.dpi
+        assert width == 1600 and all(b.x0 >= 0 and b.x1 <= width for b in (a.get_tightbbox() for a in named)), name
+        for axes, panel in zip(named, shown.values(), strict=True):
+            assert not overlaps([text.get_window_extent() for text in (axes.title, *axes.texts)]), (name, panel)
+            assert (texts(axes).endswith("\nnot learned")) == (panel.status == "not learned"), (name, panel)
+            assert ("insufficient" in texts(axes)) == (panel.status == "insufficient"), (name, panel)
+            assert panel.status != "not learned" or not axes.lines
+
+
 def test_confusion_panels_hold_counts_row_fractions_and_named_axes(drawn):
     figures, (labels, decisions, _) = drawn
     axes = panels(figures["confusion"])["Mass"]
@@ -179,9 +224,9 @@ def test_counts_that_do_not_add_up_are_refused(drawn):
     labels, decisions, _ = drawn[1]
     counts = confusion_matrices(masks(labels), decisions)
     with pytest.raises(ValueError, match="at most 199"):
-        confusion_matrix_figure(counts, 199, NOTE)
-    with pytest.raises(ValueError, match="14 findings"):
-        confusion_matrix_figure(counts.iloc[1:], 200, NOTE)
+        confusion_matrix_figure(counts, 199, PANELS, NOTE)
+    with pytest.raises(ValueError, match="14 learned findings"):
+        confusion_matrix_figure(counts.iloc[1:], 200, PANELS, NOTE)
 
 
 def test_the_same_numbers_give_the_same_bytes_without_dates_or_versions(tmp_path):

@@ -9,10 +9,9 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from chestxray.findings import FINDINGS
-from chestxray.metrics.bootstrap import bootstrap_weights
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.report import classification_report, evaluate
-from chestxray.metrics.table import BY_FINDING
+from chestxray.metrics.table import BY_FINDING, headline
 from tests.chestxray.sample import columns, masks, names, sample
 
 
@@ -41,7 +40,7 @@ def oracle(score, labels, decisions, average):
 def test_averages_equal_scikit_learn(findings):
     labels, scores, decisions, people = sample(findings, findings=findings)
     decisions[:, 4:5] = False  # precision is nothing of nothing there
-    result = evaluate(masks(labels), scores, decisions, people, resamples=5, seed=0)
+    result = evaluate(masks(labels), scores, decisions, people, min_positives=2)
     for average in ("micro", "macro", "weighted"):
         for name in ("precision", "recall", "f1"):
             score = oracle(getattr(sklearn_metrics, f"{name}_score"), labels, decisions, average)
@@ -56,50 +55,6 @@ def test_averages_equal_scikit_learn(findings):
     np.testing.assert_array_equal(counts, matrices[-findings:].reshape(findings, 4))
 
 
-def explicit(function, weights, labels, scores):
-    """Each resample spelled out, image by image, and scored by scikit-learn; findings that lost a class left out."""
-    values = []
-    for row in weights:
-        y, p = labels.repeat(row, axis=0), scores.repeat(row, axis=0)
-        values.append([
-            function(y[:, finding], p[:, finding]) if 0 < y[:, finding].sum() < len(y) else np.nan
-            for finding in range(14)
-        ])  # fmt: skip
-    return np.array(values)
-
-
-def f1(labels, decisions):
-    return sklearn_metrics.f1_score(labels, decisions, zero_division=0)
-
-
-def test_intervals_equal_those_of_explicit_resampling():
-    labels, scores, decisions, people = sample(4, n=80, patients=30)
-    labels[:, 2] = False
-    labels[:3, 2] = True  # so rare that some resamples lose it
-    result = evaluate(masks(labels), scores, decisions, people, resamples=60, seed=5)
-    weights = np.concatenate(list(bootstrap_weights(people, 60, seed=5)))
-    area = explicit(sklearn_metrics.roc_auc_score, weights, labels, scores)
-    assert np.isnan(area[:, 2]).any()
-
-    def bounds(samples):
-        return np.nanquantile(samples, [0.025, 0.975])
-
-    for finding, name in enumerate(FINDINGS):
-        given_bounds = [result["auroc_ci_low"][name], result["auroc_ci_high"][name]]
-        np.testing.assert_allclose(given_bounds, bounds(area[:, finding]), atol=1e-6)
-    pooled = [f1(labels.repeat(row, axis=0).ravel(), decisions.repeat(row, axis=0).ravel()) for row in weights]
-    expected = {
-        "mean_auroc": np.nanmean(area, axis=1),
-        "mean_average_precision": np.nanmean(
-            explicit(sklearn_metrics.average_precision_score, weights, labels, scores), axis=1
-        ),
-        "macro_f1": np.nanmean(explicit(f1, weights, labels, decisions), axis=1),
-        "micro_f1": pooled,
-    }
-    for name, samples in expected.items():
-        np.testing.assert_allclose([result[f"{name}_ci_low"], result[f"{name}_ci_high"]], bounds(samples), atol=1e-6)
-
-
 def test_the_interval_covers_the_true_auroc_about_as_often_as_it_says():
     true_auroc = NormalDist().cdf(1 / math.sqrt(2))  # positives and negatives one standard deviation apart
     covered = 0
@@ -109,19 +64,19 @@ def test_the_interval_covers_the_true_auroc_about_as_often_as_it_says():
         scores = (generator.normal(size=(120, 1)) + labels[:, :1]).repeat(14, axis=1)
         scores = 1 / (1 + np.exp(-scores))
         twice = [np.concatenate([array, array]) for array in (labels, scores, scores > 0.5, np.arange(120))]
-        result = evaluate(masks(twice[0]), *twice[1:], resamples=200, seed=seed)
+        result = evaluate(masks(twice[0]), *twice[1:], min_positives=2)
         covered += result["mean_auroc_ci_low"] <= true_auroc <= result["mean_auroc_ci_high"]
     assert 88 <= covered <= 99  # 96 as measured; resampling images instead of patients gives 85
 
 
 def test_the_metrics_are_finite_json_with_the_same_keys_every_time():
     labels, *rest = sample(0)
-    first = evaluate(masks(labels), *rest, resamples=20, seed=0)
+    first = evaluate(masks(labels), *rest, min_positives=2)
     assert json.loads(json.dumps(first, allow_nan=False)) == first
     assert all(isinstance(value, (int, float)) and math.isfinite(value) for value in leaves(first))
     assert all(value == round(value, 6) for value in leaves(first))
     labels, *rest = sample(9, n=50, patients=30)
-    second = evaluate(masks(labels), *rest, resamples=20, seed=1)
+    second = evaluate(masks(labels), *rest, min_positives=2)
     assert list(first) == list(second)
     for name in ("auroc", "auroc_ci_low", "auroc_ci_high", "average_precision", "f1", "positives"):
         assert tuple(first[name]) == FINDINGS
@@ -135,7 +90,7 @@ def test_the_metrics_are_finite_json_with_the_same_keys_every_time():
 def test_a_finding_without_both_classes_is_counted_out_never_guessed():
     labels, scores, decisions, people = sample(0)
     labels[:, 5], labels[:, 13] = False, True
-    result = evaluate(masks(labels), scores, decisions, people, resamples=20, seed=0)
+    result = evaluate(masks(labels), scores, decisions, people, min_positives=2)
     json.dumps(result, allow_nan=False)
     assert result["findings_scored"] == 12
     assert (result["positives"]["Nodule"], result["positives"]["Hernia"]) == (0, 300)
@@ -151,23 +106,79 @@ def test_a_finding_without_both_classes_is_counted_out_never_guessed():
     assert result["micro_f1"] == pytest.approx(pooled, abs=1e-6)  # false alarms on an absent finding still count
 
 
-def test_the_seed_decides_the_intervals_and_nothing_else():
-    labels, *rest = sample(0)
-    first, again, other = (evaluate(masks(labels), *rest, resamples=50, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert first["auroc"] == other["auroc"]
-    assert first["mean_auroc_ci_low"] != other["mean_auroc_ci_low"]
+def test_the_same_images_give_the_same_numbers_in_any_order():
+    labels, scores, decisions, people = sample(0)
+    first = evaluate(masks(labels), scores, decisions, people, min_positives=2)
+    assert json.dumps(first) == json.dumps(evaluate(masks(labels), scores, decisions, people, min_positives=2))
+    order = np.random.default_rng(1).permutation(300)
+    turned = evaluate(masks(labels[order]), scores[order], decisions[order], people[order], min_positives=2)
+    for one, other in zip(leaves(first), leaves(turned), strict=True):
+        assert one == pytest.approx(other, abs=2e-6)
+
+
+def test_a_finding_of_few_patients_has_its_figures_no_interval_and_no_part_in_means():
+    labels, scores, decisions, people = sample(3)
+    labels[:, 2] &= np.isin(people, np.unique(people[labels[:, 2]])[:9])  # of nine patients
+    result = evaluate(masks(labels), scores, decisions, people, min_positives=10)
+    rare = [name for place, name in enumerate(FINDINGS) if len(set(people[labels[:, place]])) < 10]
+    assert "Effusion" in rare and (result["findings_scored"], result["findings_averaged"]) == (14, 14 - len(rare))
+    for name in ("auroc", "average_precision", "f1", "recall", "specificity"):
+        assert set(result[name]) == set(FINDINGS)
+        assert set(result[f"{name}_ci_low"]) == set(result[f"{name}_ci_high"]) == set(FINDINGS) - set(rare)
+    for mean, name in (("mean_auroc", "auroc"), ("mean_average_precision", "average_precision"), ("macro_f1", "f1")):
+        values = result[name]
+        averaged = [value for finding, value in values.items() if finding not in rare]
+        assert result[mean] == pytest.approx(np.mean(averaged), abs=2e-6)
+        assert result[f"{mean}_of_all"] == pytest.approx(np.mean(list(values.values())), abs=2e-6)
+    report = classification_report(masks(labels), decisions, np.full(14, 0.4), result).set_index("finding")
+    assert report.loc["macro", "f1"] == result["macro_f1"] != result["macro_f1_of_all"]
+    assert report.loc["macro", "recall"] == result["macro_recall"]
+    assert (
+        np.isnan(report.loc["Effusion", "auroc_ci_low"])
+        and report.loc["Effusion", "auroc"] == result["auroc"]["Effusion"]
+    )
+
+
+def test_where_no_finding_has_enough_patients_there_are_points_alone():
+    labels, scores, decisions, people = sample(3)
+    result = evaluate(masks(labels), scores, decisions, people, min_positives=200)
+    assert result["findings_averaged"] == 0 and "mean_auroc" not in result and "macro_f1" not in result
+    assert all(not value for name, value in result.items() if name.endswith("_ci_low"))
+    assert result["mean_auroc_of_all"] == pytest.approx(np.mean(list(result["auroc"].values())), abs=2e-6)
+    assert headline(result, "mean_auroc").endswith("(no interval: too few patients)")
+    table = classification_report(masks(labels), decisions, np.full(14, 0.4), result).set_index("finding")
+    assert np.isnan(table.loc["macro", "auroc"]) and np.isfinite(table.loc["micro", "f1"])
+
+
+def test_a_perfect_model_has_intervals_by_finding_and_none_of_the_mean():
+    labels, _, _, people = sample(3)
+    result = evaluate(masks(labels), labels.astype(float), labels, people, min_positives=10)
+    assert result["mean_auroc"] == 1 and "mean_auroc_ci_low" not in result
+    assert headline(result, "mean_auroc").endswith("1.000 (no interval: nothing varies)")
+    for name in ("auroc", "average_precision", "f1", "recall", "specificity", "precision"):
+        assert result[f"{name}_ci_low"]
+        for finding, low in result[f"{name}_ci_low"].items():
+            assert 0.5 < low < 1 == result[f"{name}_ci_high"][finding]
+
+
+def test_a_rate_has_an_interval_only_over_enough_patients_of_its_own():
+    labels, scores, decisions, people = sample(3)
+    decisions[:, 13] = False
+    decisions[:5, 13] = True  # five patients at most are called positive
+    result = evaluate(masks(labels), scores, decisions, people, min_positives=10)
+    assert "Hernia" in result["precision"] and "Hernia" not in result["precision_ci_low"]
+    assert "Hernia" in result["recall_ci_low"] and "npv_ci_low" not in result
 
 
 def test_the_report_says_what_the_metrics_say():
     labels, scores, decisions, people = sample(0)
     labels[:, 5] = False
-    result = evaluate(masks(labels), scores, decisions, people, resamples=20, seed=0)
+    result = evaluate(masks(labels), scores, decisions, people, min_positives=2)
     report = classification_report(masks(labels), decisions, np.full(14, 0.4), result)
     assert list(report["finding"]) == [*FINDINGS, "micro", "macro", "weighted"]
     rates = ["precision", "recall", "specificity", "f1"]
     ranks = [name for metric in BY_FINDING for name in (metric.name, f"{metric.name}_ci_low", f"{metric.name}_ci_high")]
-    shown = [name for name in ranks if name in result and isinstance(result[name], dict) and name not in rates]
+    shown = [name for name in ranks if isinstance(result.get(name), dict) and name not in rates]
     assert list(report.columns) == ["finding", *rates, *shown, "threshold", "n", "positives"]
     assert {"auroc", "auroc_ci_low", "auroc_ci_high", "average_precision"} <= set(shown)
     rows = report.set_index("finding")
@@ -186,9 +197,9 @@ def test_the_report_says_what_the_metrics_say():
 def test_wrong_input_is_refused_before_any_work():
     labels, scores, decisions, people = sample(0)
 
-    def refused(message, labels, *arrays_given, resamples=10):
+    def refused(message, labels, *arrays_given):
         with pytest.raises(ValueError, match=message):
-            evaluate(masks(labels), *arrays_given, resamples=resamples, seed=0)
+            evaluate(masks(labels), *arrays_given, min_positives=10)
 
     refused(r"probabilities must be \(300, 13\).* got \(300, 14\)", labels[:, 1:], scores, decisions, people)
     refused(r"probabilities must be \(300, 14\).*got \(299, 14\)", labels, scores[1:], decisions, people)
@@ -197,4 +208,3 @@ def test_wrong_input_is_refused_before_any_work():
     refused(r"patients must be \(300,\)", labels, scores, decisions, people[1:])
     refused("at least 2 patients", labels, scores, decisions, np.full(300, "00001"))
     refused("no finding has both", np.zeros_like(labels), scores, decisions, people)
-    refused("at least 1 resample", labels, scores, decisions, people, resamples=0)

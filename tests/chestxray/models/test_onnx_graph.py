@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from chestxray.findings import FINDINGS
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.keras_model import classifier, set_weights, trainable_part
 from chestxray.models.mobilenet_v2 import LayerWeights
@@ -23,7 +24,7 @@ IMAGES = np.random.default_rng(0).integers(256, size=(5, 72, 72, 1), dtype=np.ui
 
 
 def onnx_model(weights: LayerWeights, config: PretrainedConfig = TINY_CONFIG) -> OnnxModel:
-    return OnnxModel(classifier_graph(weights, config, 72).SerializeToString())
+    return OnnxModel(classifier_graph(weights, config, 72, FINDINGS).SerializeToString())
 
 
 @pytest.mark.parametrize("published", [TORCHVISION, KERAS])
@@ -31,7 +32,7 @@ def onnx_model(weights: LayerWeights, config: PretrainedConfig = TINY_CONFIG) ->
 def test_onnx_computes_what_keras_computes(published: PretrainedConfig, alpha: float) -> None:
     config = replace(published, alpha=alpha, input_size=64)
     weights = lively_weights(BackboneParams(weights="random", alpha=alpha, input_size=64, seed=5))
-    model = classifier(config, 72)
+    model = classifier(config, 72, 14)
     set_weights(model, weights)
     expected = model.predict(IMAGES, verbose=0)
     logits, maps, _ = onnx_model(weights, config).outputs(IMAGES)
@@ -66,7 +67,7 @@ def test_only_the_centre_is_seen(tiny_weights: LayerWeights) -> None:
 
 def test_maps_are_grad_cam(tiny_weights: LayerWeights) -> None:
     """Selvaraju et al., equations 1 and 2, before the rectifier, by automatic differentiation."""
-    single = trainable_part(TINY_CONFIG, "input")
+    single = trainable_part(TINY_CONFIG, "input", 14)
     set_weights(single, tiny_weights)
     last = keras.Model(single.input, [single.get_layer("Conv_1_relu").output, single.output])
     crop = IMAGES[:, 4:68, 4:68].astype(np.float32)
@@ -94,10 +95,11 @@ def test_same_weights_same_bytes_in_any_process() -> None:
     script = (
         "import hashlib\n"
         "from tests.chestxray.conftest import TINY, TINY_CONFIG, lively_weights\n"
+        "from chestxray.findings import FINDINGS\n"
         "from chestxray.models.onnx_graph import classifier_graph\n"
-        "graph = classifier_graph(lively_weights(TINY), TINY_CONFIG, 72)\n"
+        "graph = classifier_graph(lively_weights(TINY), TINY_CONFIG, 72, FINDINGS)\n"
         "print(hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest())\n"
     )
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    graph = classifier_graph(lively_weights(TINY), TINY_CONFIG, 72)
+    graph = classifier_graph(lively_weights(TINY), TINY_CONFIG, 72, FINDINGS)
     assert hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest() == other.stdout.split()[-1]

@@ -40,7 +40,7 @@ def test_weights_survive_to_the_bit_and_same_weights_are_same_bytes(weights: Lay
 def test_the_head_comes_back_when_it_is_asked_for(tiny_weights: LayerWeights, tmp_path: Path) -> None:
     file = tmp_path / "a.weights.h5"
     write_weights(tiny_weights, file)
-    assert_equal(read_weights(file, ALPHA, head=True), tiny_weights)
+    assert_equal(read_weights(file, ALPHA, findings=14), tiny_weights)
     assert read_weights(file, ALPHA).keys() == tiny_weights.keys() - {HEAD}
 
 
@@ -56,8 +56,8 @@ def test_what_does_not_fit_is_refused_with_what_was_given(weights: LayerWeights,
     write_weights(weights, file)
     with pytest.raises(WeightsError, match=r"alpha 0\.5: \w+ has arrays of shape"):
         read_weights(file, 0.5)
-    with pytest.raises(WeightsError, match="head included"):
-        read_weights(file, ALPHA, head=True)
+    with pytest.raises(WeightsError, match="with a head of 14 findings"):
+        read_weights(file, ALPHA, findings=14)
     with pytest.raises(WeightsError, match="none"):
         read_weights(tmp_path / "none.weights.h5", ALPHA)
     file.write_bytes(file.read_bytes()[:5000])

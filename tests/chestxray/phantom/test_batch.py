@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chestxray.datasets.batch import read_batch
-from chestxray.findings import FINDINGS, NO_FINDING
+from chestxray.findings import FINDINGS, NIH_VOCABULARY, NO_FINDING
 from chestxray.params import PhantomParams
 from chestxray.phantom import batch as phantom
 from chestxray.phantom.batch import write_batch, write_update
@@ -77,7 +77,7 @@ class TestLayout:
             assert 0 <= y < y + h <= 64
 
     def test_the_reader_of_batches_takes_all_of_it(self, batch: Path) -> None:
-        read = read_batch(batch)
+        read = read_batch(batch, NIH_VOCABULARY)
         assert read.rejected.empty
         assert len(read.studies) == 40
         assert read.synthetic
@@ -131,6 +131,6 @@ class TestWriting:
         for name, workers in (("update", 1), ("again", 2)):
             write_update(tmp_path / name, TINY, workers)
         assert contents(tmp_path / "update") == contents(tmp_path / "again")
-        read = read_batch(tmp_path / "update")
+        read = read_batch(tmp_path / "update", NIH_VOCABULARY)
         assert len(read.studies) == 30 and read.synthetic and read.rejected.empty and len(read.boxes)
-        assert not set(read.studies["image"]) & set(read_batch(batch).studies["image"])
+        assert not set(read.studies["image"]) & set(read_batch(batch, NIH_VOCABULARY).studies["image"])

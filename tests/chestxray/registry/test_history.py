@@ -34,7 +34,7 @@ def predictions(version: int, batches: tuple[str, ...], right_in: str) -> Versio
 
 def test_transfer_and_forgetting(test_side: Dataset) -> None:
     history = [predictions(1, ("a",), "a"), predictions(2, ("a", "b"), "b"), predictions(3, ("a", "b"), "ab")]
-    table = version_history(test_side, history, champion=1).set_index(["version", "batch"])
+    table = version_history(test_side, history, champion=1, min_positives=2).set_index(["version", "batch"])
     assert table["mean_auroc"].tolist() == [1, 0, 0, 1, 1, 1]
     assert table["macro_f1"].tolist() == [1, 0, 0, 1, 1, 1]
     assert table["champion"].tolist() == [1, 1, 0, 0, 0, 0]
@@ -47,9 +47,24 @@ def test_transfer_and_forgetting(test_side: Dataset) -> None:
     assert np.isnan(b["backward_transfer"].iloc[:2]).all() and b["backward_transfer"].iloc[2] == 0
 
 
+def test_means_are_over_findings_of_enough_patients_with_their_intervals(test_side: Dataset) -> None:
+    noisy = np.clip(TRUTH * 0.3 + np.random.default_rng(0).random(TRUTH.shape) * 0.7, 0, 1)
+    version = VersionPredictions(1, ("a",), True, Predictions(FINDINGS, noisy, noisy > 0.5))
+    table = version_history(test_side, [version], None, 2)
+    assert (table["findings_averaged"] == 14).all() and (table["mean_auroc"] == table["mean_auroc_of_all"]).all()
+    for name in ("mean_auroc", "macro_f1"):
+        assert (table[f"{name}_ci_low"] < table[name]).all() and (table[name] < table[f"{name}_ci_high"]).all()
+    few = version_history(test_side, [version], None, 500)
+    assert (few["findings_averaged"] == 0).all() and few["mean_auroc"].isna().all()
+    assert (few["mean_auroc_of_all"] == table["mean_auroc_of_all"]).all()
+    assert (few["forgetting"].isna() == table["forgetting"].isna()).all()
+    history_figure(table, "synthetic phantoms")
+    history_figure(few, "synthetic phantoms")
+
+
 def test_a_batch_that_cannot_be_scored_is_empty(test_side: Dataset) -> None:
     test_side.studies.loc[test_side.studies["batch"] == "b", list(FINDINGS)] = 0
-    table = version_history(test_side, [predictions(1, ("a",), "a")], None)
+    table = version_history(test_side, [predictions(1, ("a",), "a")], None, 2)
     assert table["mean_auroc"].isna().tolist() == [False, True]
     history_figure(table, "synthetic phantoms")
 
@@ -62,12 +77,12 @@ def test_versions_with_other_findings_have_their_own_means_and_transfer_is_over_
     said = np.column_stack([np.full(40, 0.5), second.predictions.of(half[1:]).probabilities])
     said[:20, 2] = 0.5  # Mass is a guess in batch a, Hernia is wrong there
     other = VersionPredictions(3, ("a",), True, Predictions(half, said, said > 0.5))
-    table = version_history(test_side, [first, other], champion=1)
+    table = version_history(test_side, [first, other], champion=1, min_positives=2)
     a = table[table["batch"] == "a"]
     assert a["findings_scored"].tolist() == [14, 2] and a["mean_auroc"].tolist() == [1, 0.25]
     assert a["backward_transfer"].iloc[1] == -0.75 and a["forgetting"].iloc[1] == 0.75
     alone = VersionPredictions(3, ("a",), True, Predictions(half[:1], said[:, :1], said[:, :1] > 0.5))
-    a = version_history(test_side, [first, alone], champion=1).groupby("batch").get_group("a")
+    a = version_history(test_side, [first, alone], champion=1, min_positives=2).groupby("batch").get_group("a")
     assert a["findings_scored"].tolist() == [14, 0]
     assert a.iloc[1][["mean_auroc", "macro_f1", "backward_transfer", "forgetting"]].isna().all()
 

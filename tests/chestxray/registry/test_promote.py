@@ -13,6 +13,7 @@ from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.params import PrepareParams
 from chestxray.registry.promote import decide_promotion
+from chestxray.registry.promotion_report import report
 from chestxray.registry.registered_version import RegisteredVersion, RegistryError
 from chestxray.registry.versions import CHAMPION, Registry
 from chestxray.tracking.mlflow_runs import pipeline_run
@@ -70,6 +71,32 @@ def test_a_champion_of_another_draw_of_test_patients_is_not_compared(
     decision, reason = decided(registry, newest, dataset.split("test"))
     assert decision == "keep" and "can't be compared" in reason
     assert "version 2 is left out: it was made with test patients of batch b 000" in caplog.text
+
+
+def test_what_either_has_not_learned_is_not_compared_and_what_is_insufficient_has_no_flips(
+    client: MlflowClient, registry: Registry, dataset: Dataset, bundle_folder: Path, tmp_path: Path
+) -> None:
+    status = ["learned"] * 12 + ["insufficient", "not learned"]
+    lost, rare = FINDINGS[13], FINDINGS[12]
+    evaluate = PARAMS.evaluate.model_copy(update={"min_positives": 2, "benchmark": ("b",)})
+    params = PARAMS.model_copy(update={"evaluate": evaluate})
+    registry.promote(another(client, bundle_folder, tmp_path))
+    newest = another(
+        client, bundle_folder, tmp_path, "newest", status=tuple(status), thresholds=(0.0,) * 12 + (1.0, 1.0)
+    )
+    promotion = decide_promotion(registry, newest, dataset.split("test"), params)
+    verdict = promotion.verdict
+    assert lost not in verdict["findings"] and verdict["not_compared"] == {"champion": [lost], "challenger": []}
+    assert f"only the champion has {lost}" in verdict["reason"]
+    assert (
+        verdict["findings"][rare]["auroc"]["difference"] == 0 and verdict["findings"][rare]["f1"]["difference"] is None
+    )
+    assert verdict["mean"]["f1"]["difference"] is not None
+    assert not promotion.flips.empty and not set(promotion.flips["finding"]) & {lost, rare}
+    written = report(verdict)
+    assert "Insufficient (a score without decisions): Pleural thickening." in written
+    assert f"Not learned (no number, not compared): {lost}." in written and "patients unknown" not in written
+    assert "patients unknown: each image counts as one" in report({**verdict, "patients_known": False})
 
 
 def test_the_draw_is_the_hash_until_a_list_says_otherwise(dataset: Dataset) -> None:

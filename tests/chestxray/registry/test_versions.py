@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from chestxray.datasets.dataset import Dataset, write_studies
+from chestxray.datasets.dataset import IMAGES, BatchFolders, Dataset, write_studies
 from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -33,13 +33,14 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     params = yaml.load(TOP / "params.yaml")
     params["batches"] = {"b": {"root": "data/raw/b"}}
     params["evaluate"]["seed"] = int(threshold * 1000)  # another bundle is of another state of the pipeline
-    params["register"]["gate"] |= {"superiority": strict, "resamples": 200}
+    params["register"]["gate"] |= {"superiority": strict}
     top.mkdir(parents=True)
     yaml.dump(params, top / "params.yaml")
-    prepared = top / "data/prepared/b"
-    prepared.mkdir(parents=True)
-    write_studies(dataset.studies.drop(columns=["batch", "row"]), prepared)
-    np.save(prepared / "images.npy", dataset.images["b"])
+    folders = BatchFolders("b", top / "data")
+    for folder in (folders.prepared, folders.decoded):
+        folder.mkdir(parents=True)
+    write_studies(dataset.studies.drop(columns="batch"), folders.prepared)
+    np.save(folders.decoded / IMAGES, dataset.images["b"])
     shutil.copytree(bundle, top / "models/bundle")
     card = Card.model_validate(read_json(bundle / CARD))
     write_card(card.model_copy(update={"thresholds": (threshold,) * 14}), top / "models/bundle")

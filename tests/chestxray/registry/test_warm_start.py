@@ -9,28 +9,43 @@ import pytest
 from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import Bundle, write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
-from chestxray.models.weights import write_weights
+from chestxray.models.weights import HEAD, write_weights
+from chestxray.params import Params
 from chestxray.registry.versions import Registry
 from chestxray.registry.warm_start import WarmStartError, load_parent
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import PARAMS, SIZE, TINY, register_without
 from tests.chestxray.other_findings import with_findings
 
-TEST = Dataset(pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"]}), {})
+
+def of_findings(*findings: str) -> Dataset:
+    return Dataset(pd.DataFrame({"batch": ["a", "a"], "patient": ["1", "2"], **dict.fromkeys(findings, 0)}), {})
+
+
+TEST = of_findings(*FINDINGS)
+
+
+def registered(
+    client: MlflowClient, bundle_folder: Path, weights: LayerWeights, folder: Path
+) -> tuple[Params, LayerWeights]:
+    """Register a version, the second, that a run with these params and weights can go on from."""
+    prepare = PARAMS.prepare.model_copy(update={"size": SIZE})
+    params = PARAMS.model_copy(update={"prepare": prepare, "backbone": TINY})
+    made, file = Path(shutil.copytree(bundle_folder, folder / "fits")), folder / "fits.weights.h5"
+    said = params.model_dump(mode="json", include={"prepare", "backbone"}) | {"batches": ["a", "b"]}
+    write_card(Bundle(made).card.model_copy(update={"params": said}), made)
+    write_weights(weights, file)
+    Registry(client, "chest-xray").register(pipeline_run(client, params), made, file)
+    return params, weights
 
 
 def test_a_version_that_fits_is_gone_on_from(
     client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
 ) -> None:
-    prepare = PARAMS.prepare.model_copy(update={"size": SIZE})
-    params = PARAMS.model_copy(update={"prepare": prepare, "backbone": TINY})
-    made, weights = Path(shutil.copytree(bundle_folder, tmp_path / "fits")), tmp_path / "fits.weights.h5"
-    said = params.model_dump(mode="json", include={"prepare", "backbone"}) | {"batches": ["a", "b"]}
-    write_card(Bundle(made).card.model_copy(update={"params": said}), made)
-    write_weights(tiny_weights, weights)
-    Registry(client, "chest-xray").register(pipeline_run(client, params), made, weights)
+    params, _ = registered(client, bundle_folder, tiny_weights, tmp_path)
     parent = load_parent(client, "models:/chest-xray/2", params, TEST, tiny_weights)
     assert parent.batches == ("a", "b") and parent.weights.keys() == tiny_weights.keys()
     for layer, arrays in tiny_weights.items():
@@ -38,14 +53,31 @@ def test_a_version_that_fits_is_gone_on_from(
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_version_with_other_findings_is_not_gone_on_from(
+def test_the_findings_of_both_start_from_the_version_and_the_others_cold(
+    client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
+) -> None:
+    params, weights = registered(client, bundle_folder, tiny_weights, tmp_path)
+    parent = load_parent(client, "models:/chest-xray/2", params, of_findings("Tuberculosis", "Hernia", "Mass"), weights)
+    kernel, bias = weights[HEAD]
+    for name, place in (("Hernia", 13), ("Mass", 4)):
+        np.testing.assert_array_equal(parent.head[name], [*kernel[:, place], bias[place]])
+    assert "Tuberculosis" not in parent.head
+    assert parent.sentence(("Tuberculosis", "Hernia", "Mass")) == (
+        "2 of 3 findings start from models:/chest-xray/2; cold: Tuberculosis; not of this run: Atelectasis, "
+        "Cardiomegaly, Effusion, Infiltration, Nodule, Pneumonia, Pneumothorax, Consolidation, Edema, Emphysema, "
+        "Fibrosis, Pleural_Thickening"
+    )
+    assert parent.sentence(FINDINGS) == "14 of 14 findings start from models:/chest-xray/2"
+
+
+def test_a_version_without_any_of_the_findings_is_not_gone_on_from(
     client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
 ) -> None:
     folder = with_findings(bundle_folder, {"Hernia": 13, "Tuberculosis": 0}, tmp_path / "other")
     Registry(client, "chest-xray").register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
-    said = r"has findings Hernia, Tuberculosis, this run has Atelectasis, .*, Hernia\. Set it as it was"
+    said = r"has the findings Hernia, Tuberculosis, this run has Mass, Edema: none is shared\. Name another version"
     with pytest.raises(WarmStartError, match=said):
-        load_parent(client, "models:/chest-xray/2", PARAMS, TEST, tiny_weights)
+        load_parent(client, "models:/chest-xray/2", PARAMS, of_findings("Mass", "Edema"), tiny_weights)
 
 
 @pytest.mark.parametrize("name", ["batches", "prepare.salt", "backbone", "backbone.alpha"])

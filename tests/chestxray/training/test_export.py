@@ -29,7 +29,7 @@ def _one_keras_network(monkeypatch: pytest.MonkeyPatch, keras_network: keras.Mod
 @pytest.fixture(scope="module")
 def keras_network() -> keras.Model:
     """Built once: its weights are set anew for each export."""
-    return classifier(TINY_CONFIG, SIZE)
+    return classifier(TINY_CONFIG, SIZE, 14)
 
 
 def export(weights: LayerWeights, dataset: Dataset, folder: Path) -> None:

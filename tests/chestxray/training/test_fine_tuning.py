@@ -1,6 +1,7 @@
 """Fine-tuning on a tiny network: it learns, it repeats itself, and it never ends worse than it began."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -100,9 +101,9 @@ def test_the_training_loss_is_that_of_inference(
 ) -> None:
     """Batch normalisation by the batch's own statistics would give another loss on the very first step."""
     train, _ = cached
-    one_view = TrainingImages(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.labels, 1)
+    one_view = replace(train, load=lambda indices, _: train.load(indices, np.zeros_like(indices)), views=1)
     still = {"epochs": 1, "batch_size": 20, "warm_up": 0.0, "weight_decay": 0.0, "learning_rate": 1e-12}
-    both = TrainingImages(lambda indices, _: train.load(indices, np.zeros_like(indices)), train.labels, 2)
+    both = replace(one_view, views=2)
     curve = tuned((one_view, both), tiny_weights, class_weights=np.linspace(1, 5, 14), **still).curve
     assert np.isclose(curve["loss"][1], curve["validation_loss"][0], rtol=1e-3)
 
@@ -114,7 +115,7 @@ def test_the_head_is_kept_when_training_wrecks_it(
     """Also when numbers overflow."""
     train, validation = cached
     # Labels of validation by what the head says: nothing can beat that.
-    perfect = TrainingImages(validation.load, _labels_of_the_head(validation, tiny_weights), 2)
+    perfect = replace(validation, labels=_labels_of_the_head(validation, tiny_weights))
     result = tuned((train, perfect), tiny_weights, epochs=6, learning_rate=learning_rate, warm_up=0.0)
     assert result.best_epoch == 0 and result.metrics()["kept_fine_tuned"] == 0
     assert result.curve["validation_mean_auroc"][0] == 1.0
@@ -124,7 +125,7 @@ def test_the_head_is_kept_when_training_wrecks_it(
 
 def _labels_of_the_head(validation: TrainingImages, weights: LayerWeights) -> np.ndarray:
     """Positive where the logit is above its median."""
-    model = trainable_part(TINY_CONFIG, "Conv_1")
+    model = trainable_part(TINY_CONFIG, "Conv_1", 14)
     set_weights(model, weights)
     views = [validation.load(np.arange(20), np.full(20, view)).astype(np.float32) for view in (0, 1)]
     logits = np.mean([model.predict_on_batch(view) for view in views], axis=0)
@@ -147,7 +148,7 @@ def test_every_image_is_seen_once_an_epoch_in_views_that_change(
         seen.extend(zip(indices.tolist(), chosen.tolist(), strict=True))
         return train.load(indices, chosen)
 
-    tuned((TrainingImages(load, train.labels, train.views), validation), tiny_weights, epochs=2)
+    tuned((replace(train, load=load), validation), tiny_weights, epochs=2)
     epochs = [seen[:20], seen[20:40]]  # a few batches more may have been fetched ahead
     for epoch in epochs:
         assert sorted(image for image, _ in epoch) == list(range(20))
@@ -164,6 +165,23 @@ def test_cached_activations_and_pixels_start_from_the_same_score(
     by_pixels = tuned((train, validation), tiny_weights, epochs=0, from_layer="input").curve
     for column in ("validation_loss", "validation_mean_auroc"):
         assert np.isclose(by_cache[column][0], by_pixels[column][0], atol=2e-3)
+
+
+def test_a_finding_of_weight_0_changes_no_other(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
+    """Whatever its labels say; its own column of the head stays as it was."""
+    kernel, bias = tiny_weights[HEAD]
+    fewer = tiny_weights | {HEAD: [kernel[:, :13], bias[:13]]}
+    thirteen = tuple(replace(images, labels=images.labels[:, :13], findings=FINDINGS[:13]) for images in cached)
+    alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3, patience=3)  # type: ignore[arg-type]
+    result = tuned(cached, tiny_weights, class_weights=np.array([1.0] * 13 + [0.0]), epochs=3, patience=3)
+    assert alone.best_epoch == result.best_epoch > 0
+    np.testing.assert_allclose(result.curve, alone.curve, rtol=1e-4)
+    for ours, theirs in zip(result.weights[HEAD], alone.weights[HEAD], strict=True):
+        np.testing.assert_allclose(ours[..., :13], theirs, atol=1e-4)
+    np.testing.assert_allclose(result.weights[HEAD][0][:, 13], kernel[:, 13], rtol=1e-4)
+    assert result.weights[HEAD][1][13] == bias[13]
 
 
 def small(precision: bool) -> FineTuned:

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.figures import input_gate_figure
 from chestxray.evaluation.input_gate import gate_facts, gate_table
+from chestxray.findings import FINDINGS
 from chestxray.inference.input_gate import NOT_A_CHEST, UNLIKE_TRAINING
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.gate_weights import GateWeights
@@ -62,7 +63,7 @@ def network_features(dataset: Dataset, tiny_weights: LayerWeights) -> GateFeatur
 @pytest.fixture(scope="module")
 def gated(network_features: GateFeatures, tiny_weights: LayerWeights) -> tuple[OnnxModel, GateWeights]:
     weights = fit_gate(network_features, NONE_REFUSED, GATE).weights
-    return OnnxModel(classifier_graph(tiny_weights, TINY_CONFIG, SIZE, weights).SerializeToString()), weights
+    return OnnxModel(classifier_graph(tiny_weights, TINY_CONFIG, SIZE, FINDINGS, weights).SerializeToString()), weights
 
 
 def test_the_distance_is_that_of_a_gaussian_with_equal_variance_out_of_the_subspace() -> None:
@@ -192,7 +193,7 @@ def test_onnx_computes_what_numpy_computes(
     np.testing.assert_allclose(outputs.gate, weights.scores(network_features.good), rtol=1e-3, atol=1e-3)
     assert model.input_gate.names == weights.names and outputs.gate.shape == (60, 5)
     np.testing.assert_array_equal(np.array(model.input_gate.thresholds, np.float32), weights.thresholds)
-    without = OnnxModel(classifier_graph(tiny_weights, TINY_CONFIG, SIZE).SerializeToString())
+    without = OnnxModel(classifier_graph(tiny_weights, TINY_CONFIG, SIZE, FINDINGS).SerializeToString())
     np.testing.assert_array_equal(outputs.logits, without.logits(images))
     logits, gate = model.logits_and_gate(images)
     np.testing.assert_array_equal(logits, outputs.logits)

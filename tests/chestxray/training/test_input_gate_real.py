@@ -10,8 +10,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from sklearn.datasets import load_sample_images
 
-from chestxray.datasets.dataset import Dataset, load_dataset
-from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.dataset import BatchFolders, Dataset, load_dataset
+from chestxray.findings import FINDINGS
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.onnx_model import OnnxModel
@@ -21,6 +21,7 @@ from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import HEAD
 from chestxray.training.input_gate import fit_gate, gate_features
 from tests.chestxray.conftest import PARAMS
+from tests.prepared_batch import prepare
 from tests.repository import SHARED
 
 FILMS = SHARED / "nih-sample"
@@ -38,9 +39,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    out = tmp_path_factory.mktemp("prepared") / "nih"
-    prepare_batch(FILMS, out, PARAMS.prepare)
-    return load_dataset([out])
+    folders = BatchFolders("nih", tmp_path_factory.mktemp("data"))
+    prepare(FILMS, folders, PARAMS.prepare)
+    return load_dataset([folders])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def model(films: Dataset) -> OnnxModel:
     graph = features_graph(weights, config, None).SerializeToString()
     none = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
     gate = fit_gate(gate_features(films, graph, config.input_size, params), none, params).weights
-    return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, gate).SerializeToString())
+    return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, FINDINGS, gate).SerializeToString())
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The linear head stands at its optimum, chosen by folds that never share a patient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from chestxray.datasets.split import patient_fold
-from chestxray.findings import FINDINGS
+from chestxray.errors import UserError
+from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.params import TrainParams
 from chestxray.training import linear_head as head_module
 from chestxray.training.features import Features
-from chestxray.training.linear_head import fit_head, head_logits, l2_grid
+from chestxray.training.linear_head import fit_head, head_auroc, head_logits, l2_grid
 
 IMAGES = 300
 VIEWS = 2
@@ -112,6 +115,36 @@ def test_logits_are_those_of_the_mean_of_the_prediction_views(features: Features
     weights = np.random.default_rng(2).normal(size=(WIDTH + 1, 14)).astype(np.float32)
     pooled = np.concatenate(features.pooled).astype(np.float32).mean(axis=1)
     np.testing.assert_allclose(head_logits(features, weights), pooled @ weights[:-1] + weights[-1], atol=1e-4)
+
+
+@pytest.mark.parametrize("label", [UNLABELLED, 0, 1])
+def test_a_finding_of_weight_0_changes_no_other(label: int, features: Features) -> None:
+    params = TrainParams(l2=(0.01, 1.0), folds=3, warm_start=None)
+    four = features.of(FINDINGS[:4])
+    alone = fit_head(four, np.linspace(1, 3, 4), params)
+    studies = four.studies.copy()
+    studies.insert(2, "Tuberculosis", np.int8(label))
+    more = replace(features, studies=studies)
+    assert more.findings == (*FINDINGS[:2], "Tuberculosis", *FINDINGS[2:4])
+    head = fit_head(more, np.insert(np.linspace(1, 3, 4), 2, 0.0), params)
+    np.testing.assert_array_equal(np.delete(head.weights, 2, axis=1), alone.weights)
+    assert not head.weights[:, 2].any()
+    assert head.l2 == alone.l2 and head.folds.equals(alone.folds) and head.curve.equals(alone.curve)
+    learned = np.insert(np.ones(4, bool), 2, False)
+    assert head_auroc(more, head.weights, learned) == head_auroc(four, alone.weights, np.ones(4, bool))
+    assert np.isnan(head_auroc(more, head.weights, ~learned))
+
+
+def test_folds_that_rank_nothing_are_passed_over_and_none_that_does_is_refused(features: Features) -> None:
+    params = TrainParams(l2=1.0, folds=3, warm_start=None)
+    folds = np.array([patient_fold(patient, 3) for patient in features.patients])
+    rare = features.of(FINDINGS[:1])
+    rare.studies[FINDINGS[0]] = (rare.labels[:, 0] * (folds == 1)).astype(np.int8)
+    head = fit_head(rare, np.ones(1), params)
+    assert np.isfinite(head.weights).all() and head.folds["mean_auroc"].between(0, 1).all()
+    rare.studies[FINDINGS[0]] = (folds == 1).astype(np.int8)
+    with pytest.raises(UserError, match=r"none of train\.folds 3 has patients with and patients without one of the 1"):
+        fit_head(rare, np.ones(1), params)
 
 
 def test_too_few_patients_for_the_folds_are_said(features: Features) -> None:

@@ -35,3 +35,9 @@ def test_rare_findings_come_back_more_often() -> None:
     studies = studies_of(["a"] * 400, list(range(20)))
     drawn = [np.isin(replay_rows(studies, ["a"], 0.1, seed), range(20)).mean() for seed in range(50)]
     assert 0.3 < np.mean(drawn) < 0.7  # 5 % of the studies, half of the weight
+
+
+def test_a_finding_that_all_have_changes_nothing() -> None:
+    studies = studies_of(["a"] * 40, list(range(5)))
+    more = studies.assign(Tubes=np.int8(1))
+    assert np.array_equal(replay_rows(more, ["a"], 0.3, 0), replay_rows(studies, ["a"], 0.3, 0))

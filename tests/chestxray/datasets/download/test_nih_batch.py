@@ -15,6 +15,7 @@ from chestxray.datasets.download import unpack as unpack_module
 from chestxray.datasets.download.http import DownloadError
 from chestxray.datasets.download.nih_batch import WORK, bring_nih, choose_images
 from chestxray.datasets.download.unpack import ArchiveError
+from chestxray.findings import NIH_VOCABULARY
 from tests.chestxray.datasets.download.small_release import (
     ARCHIVES,
     HOSTILE,
@@ -82,7 +83,7 @@ def test_none_cannot_be_asked_for(images: int, server: Loopback, tmp_path: Path)
 def test_brings_a_valid_batch_of_the_chosen_patients(server: Loopback, tmp_path: Path) -> None:
     run(server, tmp_path, 15)
     chosen = choose_images(PATIENTS, 15, seed=0)
-    read = read_batch(tmp_path)
+    read = read_batch(tmp_path, NIH_VOCABULARY)
     assert set(read.studies["image"]) == chosen
     assert read.rejected.empty
     assert read.official_test == {PATIENTS[image] for image in chosen} & TEST_PATIENTS
@@ -189,7 +190,7 @@ def test_killed_while_unpacking(server: Loopback, tmp_path: Path, monkeypatch: p
     server.requests.clear()
     run(server, tmp_path)
     assert archive_requests(server) == [ARCHIVES[2]]  # the first is done, the second is here
-    assert len(read_batch(tmp_path).studies) == len(PATIENTS)
+    assert len(read_batch(tmp_path, NIH_VOCABULARY).studies) == len(PATIENTS)
 
 
 def test_an_archive_with_a_wrong_checksum_leaves_no_batch(server: Loopback, tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_a_dead_link_says_where_to_put_the_file(server: Loopback, tmp_path: Path
     assert f"put it at {place}" in str(error.value)
     place.write_bytes(server.files[BOXES])
     run(server, tmp_path)
-    assert len(read_batch(tmp_path).boxes) == 1
+    assert len(read_batch(tmp_path, NIH_VOCABULARY).boxes) == 1
 
 
 def test_a_batch_of_other_origin_is_not_touched(server: Loopback, tmp_path: Path) -> None:
@@ -281,4 +282,4 @@ def test_a_complete_copy_in_one_folder_needs_no_archive(server: Loopback, tmp_pa
         (tmp_path / "images" / image).write_bytes(content)
     run(server, tmp_path)
     assert archive_requests(server) == []
-    assert len(read_batch(tmp_path).studies) == len(PATIENTS)
+    assert len(read_batch(tmp_path, NIH_VOCABULARY).studies) == len(PATIENTS)

@@ -30,7 +30,7 @@ def write(root: Path, table: str, content: str | bytes, images: Sequence[str]) -
 
 
 def read(root: Path, vocabulary: Vocabulary = NIH_VOCABULARY, views: Views = "frontal", **reading: object) -> Batch:
-    return read_batch(root, ReadingParams.model_validate(reading), vocabulary, views)
+    return read_batch(root, vocabulary, ReadingParams.model_validate(reading), views)
 
 
 def labels(batch: Batch, finding: str) -> dict[str, int]:

@@ -10,12 +10,14 @@ from chestxray.batch_layout import BOXES, HEADER, OLD_TABLE, TABLE
 from chestxray.datasets.batch import read_batch
 from chestxray.datasets.tables.demographics import parse_age
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS
+from chestxray.findings import FINDINGS, NIH_VOCABULARY
 from tests.chestxray.datasets.empty_batch import BOX_HEADER, batch, rejections, row
 
 
 def test_reads_a_row_into_typed_columns(tmp_path: Path) -> None:
-    read = read_batch(batch(tmp_path, row("a.png", "Hernia|Cardiomegaly", "0013", age="058Y", sex="F", view="AP")))
+    read = read_batch(
+        batch(tmp_path, row("a.png", "Hernia|Cardiomegaly", "0013", age="058Y", sex="F", view="AP")), NIH_VOCABULARY
+    )
     [study] = read.studies.to_dict("records")
     assert study == {
         "image": "a.png", "patient": "13", "age": 58, "sex": "F", "view": "AP",
@@ -38,8 +40,8 @@ def test_sorts_by_image_and_does_not_depend_on_the_order_of_the_table(tmp_path: 
         row("missing.png"),
         row("no.png", "No Finding|Mass"),
     ]
-    one = read_batch(batch(tmp_path / "one", *rows, images=("b.png", "a.jpg", "c.DCM")))
-    other = read_batch(batch(tmp_path / "other", *rows[::-1], images=("b.png", "a.jpg", "c.DCM")))
+    one = read_batch(batch(tmp_path / "one", *rows, images=("b.png", "a.jpg", "c.DCM")), NIH_VOCABULARY)
+    other = read_batch(batch(tmp_path / "other", *rows[::-1], images=("b.png", "a.jpg", "c.DCM")), NIH_VOCABULARY)
     assert list(one.studies["image"]) == ["a.jpg", "b.png", "c.DCM"]
     pd.testing.assert_frame_equal(one.studies, other.studies)
     pd.testing.assert_frame_equal(one.rejected[["image", "reason"]], other.rejected[["image", "reason"]])
@@ -55,24 +57,28 @@ def test_sorts_by_image_and_does_not_depend_on_the_order_of_the_table(tmp_path: 
 )  # fmt: skip
 def test_ages(text: str, age: int | None, tmp_path: Path) -> None:
     assert parse_age(text) == age
-    [read] = read_batch(batch(tmp_path, row("a.png", age=text))).studies["age"]
+    [read] = read_batch(batch(tmp_path, row("a.png", age=text)), NIH_VOCABULARY).studies["age"]
     assert (None if read is pd.NA else read) == age
 
 
 def test_other_sexes_and_views_are_unknown(tmp_path: Path) -> None:
-    studies = read_batch(batch(tmp_path, row("a.png", sex="O", view="sitting"), row("b.png", sex="", view=""))).studies
+    studies = read_batch(
+        batch(tmp_path, row("a.png", sex="O", view="sitting"), row("b.png", sex="", view="")), NIH_VOCABULARY
+    ).studies
     assert studies[["sex", "view"]].isna().all(axis=None)
 
 
 def test_laterals_are_left_out_and_a_batch_of_them_alone_is_refused_with_their_number(tmp_path: Path) -> None:
     lateral = [row("a.png", view="LL"), row("gone.png", view="Lateral"), row("rib.png", view="COSTAL")]
-    read = read_batch(batch(tmp_path / "one", *lateral, row("b.png"), images=("a.png", "rib.png", "b.png")))
+    read = read_batch(
+        batch(tmp_path / "one", *lateral, row("b.png"), images=("a.png", "rib.png", "b.png")), NIH_VOCABULARY
+    )
     assert list(read.paths) == ["b.png"] and read.rejected.empty
     assert read.left_out["reason"].tolist() == ["not frontal: LATERAL", "not frontal: LATERAL", "not frontal: OTHER"]
     root = batch(tmp_path / "other", *lateral, row("missing.png"), images=("a.png", "rib.png"))
     with pytest.raises(UserError, match=r"3 of 4 rows .* \(2 LATERAL, 1 OTHER\).*prepare\.views: all"):
-        read_batch(root)
-    assert list(read_batch(root, views="all").paths) == ["a.png", "rib.png"]
+        read_batch(root, NIH_VOCABULARY)
+    assert list(read_batch(root, NIH_VOCABULARY, views="all").paths) == ["a.png", "rib.png"]
 
 
 @pytest.mark.parametrize("prefix", ["", "\ufeff"], ids=["plain", "byte order mark"])
@@ -83,7 +89,7 @@ def test_official_dialects_read_alike(prefix: str, end: str, extra: str, tmp_pat
     (tmp_path / TABLE).unlink()
     text = prefix + end.join(line + extra for line in [HEADER, row("a.png", "Mass")])
     (tmp_path / OLD_TABLE).write_bytes(text.encode())
-    read = read_batch(tmp_path)
+    read = read_batch(tmp_path, NIH_VOCABULARY)
     assert list(read.studies["Mass"]) == [1]
     assert rejections(read) == []
 
@@ -92,7 +98,7 @@ def test_the_header_may_say_sex(tmp_path: Path) -> None:
     batch(tmp_path, row("a.png", sex="F"))
     table = tmp_path / TABLE
     table.write_text(table.read_text().replace("Patient Gender", "Patient Sex"))
-    assert list(read_batch(tmp_path).studies["sex"]) == ["F"]
+    assert list(read_batch(tmp_path, NIH_VOCABULARY).studies["sex"]) == ["F"]
 
 
 def test_each_bad_entry_is_one_line_with_its_reason_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -117,7 +123,8 @@ def test_each_bad_entry_is_one_line_with_its_reason_and_the_rest_is_read(tmp_pat
                 "stray.jpeg",
                 "Thumbs.db",
             ),
-        )
+        ),
+        NIH_VOCABULARY,
     )
     assert list(read.studies["image"]) == ["good.png"]
     assert list(read.studies["Mass"]) == [1]  # the first of the two rows
@@ -152,7 +159,7 @@ def test_each_bad_entry_is_one_line_with_its_reason_and_the_rest_is_read(tmp_pat
 def test_names_that_lead_elsewhere_are_rejected_and_shown_escaped(name: str, reason: str, tmp_path: Path) -> None:
     batch(tmp_path / "batch", row(name), row("good.png"), images=("good.png",))
     (tmp_path / "a.png").touch()  # what ../a.png would reach
-    read = read_batch(tmp_path / "batch")
+    read = read_batch(tmp_path / "batch", NIH_VOCABULARY)
     assert list(read.paths) == ["good.png"]
     [(shown, kind)] = rejections(read)
     assert kind == reason
@@ -163,7 +170,7 @@ def test_names_that_lead_elsewhere_are_rejected_and_shown_escaped(name: str, rea
 def test_labels_that_nobody_knows_are_listed_with_counts_and_what_to_write(tmp_path: Path) -> None:
     rows = [row(f"{number}.png", "Gout|Mass" if number else "\x1b[31m" + "é" * 100_000) for number in range(3)]
     with pytest.raises(UserError) as raised:
-        read_batch(batch(tmp_path, *rows))
+        read_batch(batch(tmp_path, *rows), NIH_VOCABULARY)
     said = str(raised.value)
     assert "2 labels are none of the findings, by rows: 'Gout' (2), " in said
     assert 'batches.<name>.labels: {"Gout": null, "\\u001b[31m' in said
@@ -191,7 +198,7 @@ def test_boxes_of_the_batch_are_read_and_bad_ones_rejected(tmp_path: Path) -> No
             ]
         )
     )
-    read = read_batch(tmp_path)
+    read = read_batch(tmp_path, NIH_VOCABULARY)
     assert list(read.boxes.itertuples(index=False, name=None)) == [
         ("a.png", "Mass", 0, 0, 1024, 1024),
         ("b.png", "Infiltration", 1.5, 2, 3, 4),

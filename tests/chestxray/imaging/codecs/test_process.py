@@ -178,12 +178,76 @@ def test_threads_decode_at_the_same_time_and_share_no_process(pool: CodecPool) -
     assert 1 <= len(pids(pool)) <= (os.cpu_count() or 1)
 
 
+LARGE = np.tile(np.arange(3000, dtype=np.uint16), (3000, 1))
+LARGE_JPEG_LS = encoded("jpegls", LARGE)
+
+
+def test_pixels_stay_as_they_are_whatever_is_decoded_next(pool: CodecPool) -> None:
+    """Small ones share a block, that of large ones is made for each."""
+    other = encoded("jpegls", PIXELS[::-1])
+    answers = [
+        pool.decode("jpeg-ls", data, *pixels.shape, 1)
+        for data, pixels in ((JPEG_LS, PIXELS), (other, PIXELS), (LARGE_JPEG_LS, LARGE)) * 2
+    ]
+    for answer, pixels in zip(answers, [PIXELS, PIXELS[::-1], LARGE] * 2, strict=True):
+        assert np.array_equal(answer, pixels)
+        answer[:] = 0
+    assert decoded(pool) and len(pool.processes) == 1
+
+
+def test_colours_of_a_codestream_that_was_said_to_be_grey_fit(pool: CodecPool) -> None:
+    colours = np.arange(2000 * 1500 * 3).reshape(2000, 1500, 3).astype(np.uint8)
+    data = encoded("jpegls", colours)
+    assert np.array_equal(pool.decode("jpeg-ls", data, 2000, 1500, 1), colours)
+
+
 def test_memory_of_a_large_frame_goes_back(pool: CodecPool) -> None:
-    large = np.zeros((3000, 3000), np.uint16)
-    assert np.array_equal(pool.decode("jpeg-2000", encoded("jpeg2k", large, codecformat="j2k"), 3000, 3000, 1), large)
+    assert np.array_equal(pool.decode("jpeg-ls", LARGE_JPEG_LS, 3000, 3000, 1), LARGE)
     (process,) = pool.processes
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     assert next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")) < 64
+    assert os.fstat(process._block.fileno()).st_blocks == 0
+
+
+def test_a_large_frame_takes_its_pixels_twice_at_most_when_they_come_back(pool: CodecPool) -> None:
+    assert decoded(pool)
+    (process,) = pool.processes
+    before = peak(process.pid)
+    pool.decode("jpeg-ls", LARGE_JPEG_LS, 3000, 3000, 1)
+    assert peak(process.pid) - before < 2.5 * LARGE.nbytes / 2**20
+
+
+@pytest.mark.parametrize("size", [0, PIXELS.nbytes - 1])
+def test_a_process_that_cuts_the_block_harms_nobody(
+    pool: CodecPool, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it as mapped memory would end this process."""
+    receive = CodecProcess._receive
+
+    def cut(process: CodecProcess, count: int, ends: float) -> bytearray:
+        received = receive(process, count, ends)
+        os.truncate(f"/proc/{process.pid}/fd/{codec_worker.BLOCK}", size)
+        return received
+
+    assert decoded(pool)
+    with monkeypatch.context() as patch:
+        patch.setattr(CodecProcess, "_receive", cut)
+        with pytest.raises(CodecError, match="crashed"):
+            decoded(pool)
+    assert decoded(pool)
+
+
+def test_the_process_writes_no_more_into_the_block_than_it_was_given(pool: CodecPool) -> None:
+    """It has no right to make files larger."""
+    assert decoded(pool)
+    (process,) = pool.processes
+    assert "Max file size             0 " in Path(f"/proc/{process.pid}/limits").read_text()
+
+
+def test_a_codestream_of_many_parts_is_sent_whole(pool: CodecPool) -> None:
+    parts = [JPEG_LS[place : place + 1] for place in range(len(JPEG_LS))]
+    assert len(parts) > 3 * codec_process.PARTS
+    assert np.array_equal(pool.decode("jpeg-ls", [b"", *parts, b""], 64, 48, 1), PIXELS)
 
 
 def test_no_descriptor_is_left(pool: CodecPool) -> None:
@@ -198,7 +262,7 @@ def test_no_descriptor_is_left(pool: CodecPool) -> None:
         assert decoded(pool)
     assert count() == before
     pool.close()
-    assert count() == before - 1
+    assert count() == before - 2  # the socket and the block
 
 
 CHILD = f"""
@@ -262,7 +326,9 @@ def test_a_fork_has_a_process_of_its_own(tmp_path: Path) -> None:
 decode()
 before = ids()
 if os.fork() == 0:
-    os._exit(not (decode() and not ids() & before))
+    descriptors = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    inherited = any("memfd" in os.readlink(path) for path in descriptors if os.path.lexists(path))
+    os._exit(not (not inherited and decode() and not ids() & before))
 _, status = os.wait()
 print(status, decode() and ids() == before)
 """

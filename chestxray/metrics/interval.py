@@ -1,0 +1,142 @@
+"""Turn a figure and its spread over patients into a 95 % interval that covers.
+
+A figure between 0 and 1 is not normally distributed near its ends, least of all where few patients have the finding. So
+each interval holds the values from which the figure is no further away than chance explains, by the variance that
+*these values* would have (a score interval), as Wilson's does for a share. Patients with several images make that
+variance larger, by the design effect. What was tried, and how often each covers: docs/decisions/intervals.md.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+from chestxray.labels import Booleans, Floats
+from chestxray.metrics.jackknife import Spread
+from chestxray.metrics.proportion import LEVEL, wilson_interval
+
+ALIKE = 0.2
+"""Least correlation of the images of a patient that is assumed: few patients can't show how alike theirs are."""
+HALVINGS = 50
+Ends = tuple[Floats, Floats]
+
+
+def student(freedom: npt.ArrayLike) -> Floats:
+    """Return the quantile of Student's distribution that leaves 2.5 % above it; at least 1 degree of freedom."""
+    return np.asarray(stdtrit(np.maximum(freedom, 1), (1 + LEVEL) / 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """The images that a figure is a mean over, of each finding.
+
+    Attributes:
+        images: `(k,)` how many.
+        patients: `(k,)` of how many.
+        most: `(k,)` design effect where all images of a patient are alike: the mean over images of how many of them
+            are of the same patient.
+    """
+
+    images: Floats
+    patients: Floats
+    most: Floats
+
+    @classmethod
+    def count(cls, cases: Booleans, patients: npt.ArrayLike) -> Self:
+        """Count `cases (n, k)` of `patients (n,)`."""
+        patient = np.unique(np.asarray(patients), return_inverse=True)[1]
+        sizes = np.stack([np.bincount(patient, each) for each in np.asarray(cases, float).T], axis=1)
+        images = sizes.sum(axis=0)
+        most = (sizes**2).sum(axis=0) / np.maximum(images, 1)
+        return cls(images, (sizes > 0).sum(axis=0).astype(float), np.maximum(most, 1))
+
+    def design_effect(self, error: Floats, independent: Floats) -> Floats:
+        """Say how many times larger a variance is than that of `independent (k,)` images.
+
+        It is at least that of images as alike as `ALIKE`; where nothing varies, so that it can't be seen, the most
+        that it can be.
+        """
+        least = 1 + ALIKE * (self.most - 1)
+        varies = (independent > 0) & (error > 0)
+        seen = error**2 / np.where(varies, independent, 1)
+        return np.where(varies, np.maximum(seen, least), self.most)
+
+
+def share_interval(spread: Spread, cases: Cases) -> Ends:
+    """Compute the interval of a share of images, or of a mean over them of what lies in 0..1.
+
+    Wilson's interval with the design effect of patients (Rao and Scott, Biometrics 48, 1992), Student's quantiles, and
+    the bias taken off.
+    """
+    centre = np.clip(spread.value - spread.bias, 0, 1)
+    effect = cases.design_effect(spread.error, centre * (1 - centre) / np.maximum(cases.images, 1))
+    quantile = student(np.minimum(spread.freedom, cases.patients - 1))
+    return _around(spread.value, wilson_interval(centre, np.maximum(cases.images, 1) / effect, quantile))
+
+
+def mean_interval(spread: Spread) -> Ends:
+    """Compute the interval of a mean over findings, or of labels pooled: as `share_interval`, by the error alone.
+
+    A bias that is taken off is not known for certain: it counts as an error of its own. A mean of 0 or 1 that no
+    patient changes has none: NaN.
+    """
+    centre = np.clip(spread.value - spread.bias, 0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cases = centre * (1 - centre) / (spread.error**2 + spread.bias**2)
+        return _around(spread.value, wilson_interval(centre, cases, student(spread.freedom)))
+
+
+def f1_interval(spread: Spread, cases: Cases) -> Ends:
+    """Compute the interval of F1, which is 2 J / (1 + J) of a share J: of the images with the finding or the decision,
+    those that have both.
+    """
+    share = spread.value / (2 - spread.value)
+    slope = 2 / (2 - spread.value) ** 2
+    low, high = share_interval(Spread(share, slope * spread.bias, slope * spread.error, spread.freedom), cases)
+    return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
+def auroc_variance(area: Floats, positives: Floats, negatives: Floats) -> Floats:
+    """Compute the variance of an AUROC of independent images (Hanley and McNeil, Radiology 143, 1982)."""
+    alike = area / (2 - area) - area**2
+    unlike = 2 * area**2 / (1 + area) - area**2
+    return (area * (1 - area) + (positives - 1) * alike + (negatives - 1) * unlike) / (positives * negatives)
+
+
+def auroc_interval(spread: Spread, positives: Cases, negatives: Cases) -> Ends:
+    """Compute the interval of an AUROC.
+
+    The areas from which it is as far as chance explains, by Hanley and McNeil's variance at that area (Newcombe,
+    Statistics in Medicine 25, 2006, method 5) times the design effect of patients.
+    """
+    counts = np.maximum(positives.images, 1), np.maximum(negatives.images, 1)
+    rarer = _rarer(positives, negatives)
+    effect = rarer.design_effect(spread.error, auroc_variance(spread.value, *counts))
+    quantile = student(np.minimum(spread.freedom, rarer.patients - 1))
+
+    def end(limit: float) -> Floats:
+        """Halve the way between the area and 0 or 1 until it is as far as chance explains."""
+        near = np.array(spread.value, float)
+        far = np.full_like(near, limit)
+        for _ in range(HALVINGS):
+            middle = (near + far) / 2
+            explained = np.abs(spread.value - middle) <= quantile * np.sqrt(effect * auroc_variance(middle, *counts))
+            near, far = np.where(explained, middle, near), np.where(explained, far, middle)
+        return near
+
+    return end(0), end(1)
+
+
+def _rarer(positives: Cases, negatives: Cases) -> Cases:
+    """Take for each finding the class of fewer patients."""
+    fewer = positives.patients <= negatives.patients
+    pairs = ((positives.images, negatives.images), (positives.patients, negatives.patients))
+    images, patients = (np.where(fewer, *pair) for pair in pairs)
+    return Cases(images, patients, np.where(fewer, positives.most, negatives.most))
+
+
+def _around(value: Floats, ends: Ends) -> Ends:
+    """Widen an interval to hold the figure itself, which has its bias still in it."""
+    return np.minimum(ends[0], value), np.maximum(ends[1], value)

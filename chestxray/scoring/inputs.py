@@ -1,0 +1,196 @@
+"""Find the files to score: those that are named, those of folders and patterns, and those that a table lists."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from glob import has_magic
+from pathlib import Path
+from typing import NamedTuple
+
+from chestxray.errors import UserError
+from chestxray.imaging.decode import STILLS
+from chestxray.imaging.dicom.recognition import first_element
+from chestxray.scoring.regular_file import read_regular_file
+from chestxray.system.parallel import parallel_map
+
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jph", ".dcm", ".dicom"
+)  # fmt: skip
+"""Of files in a folder that are taken for images whatever is in them; others are by their first bytes."""
+HIDDEN = (".", "__MACOSX")
+"""How the names of files and folders begin that a system or a program keeps for itself."""
+INDEX = "DICOMDIR"
+"""The table of contents of a DICOM medium, itself a DICOM file."""
+HEAD = 4096
+"""Bytes by which a file is recognised."""
+PEEKED = 1024
+"""Files whose first bytes may be read ahead."""
+
+
+class InputFile(NamedTuple):
+    """A file to score.
+
+    Attributes:
+        place: its place among all, from 0 on.
+        given: what it is called in the table of scores.
+        path: where it is.
+    """
+
+    place: int
+    given: str
+    path: str
+
+
+@dataclass
+class Inputs:
+    """The files to score, in an order that depends on their names alone.
+
+    Attributes:
+        files: all of them.
+        missing: what was named and is not there.
+        skipped: how many files of folders were passed over, by reason.
+    """
+
+    files: list[InputFile] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, named: Iterable[tuple[str, str]]) -> None:
+        """Add files by what they are called and where they are."""
+        self.files += (InputFile(place, *names) for place, names in enumerate(named, len(self.files)))
+
+
+def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: str | None = None) -> Inputs:
+    """Find what arguments mean, argument by argument.
+
+    Args:
+        paths: files; folders, with all below them; patterns such as `*/*.png`, where `**` is any number of folders. A
+            name that exists is meant literally.
+        tables: `FILE:COLUMN`, a column of paths, which are relative to the folder of the file.
+        excluded: a folder that is not searched, such as that of heatmaps, and in which no pattern matches.
+
+    Raises:
+        UserError: a table has no such column or can't be read; a pattern is none; the excluded folder is searched.
+        OSError: a folder can't be read.
+    """
+    inputs = Inputs()
+    real = excluded and os.path.realpath(excluded)
+    for path in paths:
+        if os.path.lexists(path):
+            named = [path]
+        else:
+            named = [name for name in _matches(path) if not _is_within(name, real)] if has_magic(path) else []
+            inputs.missing += [] if named else [path]
+        for name in named:
+            found = _search(name, inputs.skipped, real) if Path(name).is_dir() else [name]
+            inputs.add(zip(found, found, strict=True))
+    for table in tables:
+        inputs.add(_listed(table, inputs.skipped))
+    return inputs
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return the files and folders that match a pattern, sorted; hidden ones only if it has their dot.
+
+    Unlike that of the module `glob`, the `**` of a path follows no links, which may lead in circles.
+
+    Raises:
+        UserError: a `**` that is not a whole name.
+    """
+    path = Path(pattern)
+    dotted = [part for part in path.parts if part.startswith(".")]
+
+    def hidden(part: str) -> bool:
+        return part.startswith(HIDDEN) and not any(fnmatch(part, allowed) for allowed in dotted)
+
+    try:
+        found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        return sorted(str(each) for each in found if not any(map(hidden, each.parts)))
+    except ValueError as error:
+        raise UserError(f"{pattern!a} is no pattern: {error}") from None
+
+
+def _is_within(path: str, folder: str | None) -> bool:
+    return folder is not None and f"{os.path.realpath(path)}/".startswith(f"{folder}/")
+
+
+def _search(root: str, skipped: Counter[str], excluded: str | None) -> list[str]:
+    """Return what may be an image in a folder and all below it, sorted, but for what is below another one."""
+    if os.path.realpath(root) == excluded:
+        raise UserError(f"--heatmaps: {root!a} is searched for files to predict; name a folder of its own")
+    taken: list[str] = []
+    doubtful: list[str] = []
+    folders = [root]
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            if entry.name.startswith(HIDDEN):
+                skipped["hidden"] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                if excluded is None or os.path.realpath(entry.path) != excluded:
+                    folders.append(entry.path)
+            elif reason := _unwanted(entry):
+                skipped[reason] += 1
+            elif entry.name.lower().endswith(SUFFIXES):
+                taken.append(entry.path)
+            else:
+                doubtful.append(entry.path)
+    images = parallel_map(_begins_as_image, doubtful, PEEKED, threads_per_core=4)
+    for path, image in zip(doubtful, images, strict=True):
+        if image:
+            taken.append(path)
+        else:
+            skipped["no image"] += 1
+    return sorted(taken)
+
+
+def _unwanted(entry: "os.DirEntry[str]") -> str:
+    """Return why something in a folder is passed over by its kind or its name; empty for what is to be looked at."""
+    try:
+        if entry.is_dir():
+            return "link to a folder"
+        if not entry.is_file() and Path(entry.path).exists():
+            return "no regular file"
+    except OSError:  # links in a circle: its row says so
+        return ""
+    return "no image" if entry.name.upper() == INDEX else ""
+
+
+def _begins_as_image(path: str) -> bool:
+    """Return whether a file begins as the formats that are decoded do; also if it can't be read, which its row says."""
+    try:
+        head = read_regular_file(path, HEAD, whole=False)
+    except OSError:
+        return True
+    return head.startswith(tuple(STILLS)) or first_element(head) is not None
+
+
+def _listed(argument: str, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Yield the paths in a column of a table, as they stand there and as they are opened; empty cells are skipped.
+
+    Raises:
+        UserError: no such file or column, or a row has another number of fields.
+    """
+    from chestxray.datasets.tables.text_table import read_columns, read_headers  # noqa: PLC0415 # needs pandas
+
+    file, colon, column = argument.rpartition(":")
+    if not (file and colon and column):
+        raise UserError("--csv: expected FILE:COLUMN, such as studies.csv:path")
+    headers = [header for header in read_headers(Path(file)) if column in header.names]
+    if not headers:
+        names = ", ".join(ascii(name) for name in read_headers(Path(file))[0].names[:20])
+        raise UserError(f"--csv: {file} has no column {column!a}; it has {names}")
+    if headers[0].names.count(column) > 1:
+        raise UserError(f"--csv: {file} has several columns {column!a}; give them different names")
+    cells, malformed = read_columns(headers[0], {"path": headers[0].names.index(column)})
+    if malformed:
+        raise UserError(
+            f"--csv: {file}, row {malformed[0].number}: {len(malformed[0].fields)} fields, the header has "
+            f"{len(headers[0].names)}"
+        )
+    for cell in cells["path"]:
+        if cell:
+            yield cell, os.path.join(os.path.dirname(file), cell)  # noqa: PTH118, PTH120 # ./ stays
+        else:
+            skipped["empty cell"] += 1

@@ -1,0 +1,108 @@
+"""Keep the rows of a run as they are made, so that a run that was killed goes on where it was.
+
+A folder holds them, a line of JSON each. A line that was cut by the end of the process or of the machine is no JSON,
+and is cut off with all behind it; so is the row of a file that has changed since, as a run that was not killed would
+have seen one state of it or the other.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from chestxray.errors import UserError
+from chestxray.scoring.columns import Row
+from chestxray.scoring.inputs import InputFile
+
+ROWS = "rows.jsonl"
+State = list[int] | None
+"""Size in bytes and time of the last change in nanoseconds of a file; None of one that is not there."""
+
+
+def file_state(path: str) -> State:
+    """Return what tells whether a file has changed."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 # a million times
+    except (OSError, ValueError):  # a name with a null byte is a ValueError
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+class Journal:
+    """The rows of a run, in the order of its files.
+
+    Args:
+        folder: is made; the same for the same run, another one for any other.
+
+    Raises:
+        UserError: another process is at this run.
+        OSError: the folder can't be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / ROWS).open("a+b")  # closed at the end of the block
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise UserError("another process is making this table: wait for it, or stop it and call again") from None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; the rows stay."""
+        self._file.close()
+
+    def resume(self, files: Sequence[InputFile]) -> int:
+        """Return how many rows of an earlier run count; the others are cut off."""
+        self._file.seek(0)
+        kept = end = 0
+        for line, file in zip(self._file, files, strict=False):
+            if not _is_row(line, file):
+                break
+            kept += 1
+            end += len(line)
+        self._file.truncate(end)
+        return kept
+
+    def append(self, state: State, row: Row) -> None:
+        """Keep the next row: from then on it outlives the process.
+
+        Args:
+            state: of the file when it was scored, by `file_state`.
+            row: of it.
+        """
+        self._file.write(json.dumps([state, row]).encode() + b"\n")
+        self._file.flush()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield all rows."""
+        self._file.seek(0)
+        for line in self._file:
+            row: Row = json.loads(line)[1]
+            yield row
+
+    def remove(self) -> None:
+        """Remove the folder, once its rows are elsewhere."""
+        shutil.rmtree(self.folder)
+
+
+def _is_row(line: bytes, file: InputFile) -> bool:
+    """Return whether a line is the whole row of a file that has not changed since."""
+    try:
+        match json.loads(line):
+            case [state, [file.given, *_]]:
+                return line.endswith(b"\n") and state == file_state(file.path)
+    except ValueError:
+        pass
+    return False

@@ -1,0 +1,107 @@
+"""Score files into a table: with all cores, in flat memory, so that a run that was killed can go on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from chestxray.scoring.columns import Row
+from chestxray.scoring.inputs import InputFile
+from chestxray.scoring.journal import Journal, State, file_state
+from chestxray.scoring.score import Scorer, score_file
+from chestxray.scoring.table import writer_of
+from chestxray.scoring.tally import Tally
+from chestxray.system.malloc import set_heap
+from chestxray.system.parallel import parallel_map
+from chestxray.tracking.progress import progress
+
+IN_FLIGHT = 64
+"""Files that may be in work, or wait for their turn to be written."""
+THREADS_PER_CORE = 2
+"""Each decodes and predicts one file, the model with one thread; a second one works while the first one waits."""
+KEPT_BLOCK = 30_000_000
+"""Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/thread-pool.md."""
+LAYOUT = 1
+"""Changes with what rows hold."""
+
+
+def run_digest(scorer: Scorer, files: Sequence[InputFile]) -> str:
+    """Return what names a run: SHA-256 of its model, its options and its files, in hexadecimal."""
+    heatmaps = scorer.heatmaps and (scorer.heatmaps.folder, scorer.heatmaps.of_all)
+    options = [scorer.threshold, scorer.accept_anyway, scorer.identifiers, heatmaps]
+    facts = [LAYOUT, scorer.model.info.sha256, *options]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    folder = os.getcwd()  # noqa: PTH109
+    for file in files:
+        names = f"{file.given}\0{os.path.join(folder, file.path)}\0"  # noqa: PTH118
+        digest.update(names.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> Tally:
+    """Score files into a table, which appears whole; what is there is replaced then.
+
+    What is done is kept in a folder beside it until then, `.<name>.<digest>.partial`. The same call goes on there; one
+    with another model, other options or other files does not.
+
+    Args:
+        scorer: the model, and what is asked of it.
+        files: to score; their rows stand in this order.
+        output: the table, `.csv` or `.parquet`.
+
+    Returns:
+        What became of the files.
+
+    Raises:
+        UserError: another suffix; another process makes this table.
+        OSError: something can't be written.
+    """
+    write = writer_of(output)
+    digest = run_digest(scorer, files)
+    if scorer.heatmaps:
+        scorer = replace(scorer, heatmaps=replace(scorer.heatmaps, run=digest[:12]))
+    set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
+    tally = Tally()
+    with Journal(output.with_name(f".{output.name}.{digest[:16]}.partial")) as journal:
+        done = journal.resume(files)
+        scored = parallel_map(
+            partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE
+        )
+        for state, row in progress(scored, "scoring", len(files), "file", before=done):
+            journal.append(state, row)
+        whole = journal.folder / "whole"
+        write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))
+        _to_disk(whole)
+        whole.replace(output)
+        journal.remove()
+    return tally
+
+
+def unfinished_runs(output: Path) -> list[Path]:
+    """Return the folders of runs into a table that were not finished."""
+    start = f".{output.name}."
+    names = (entry.name for entry in os.scandir(output.parent)) if output.parent.is_dir() else ()
+    return sorted(output.with_name(name) for name in names if name.startswith(start) and name.endswith(".partial"))
+
+
+def _score(scorer: Scorer, file: InputFile) -> tuple[State, Row]:
+    return file_state(file.path), score_file(scorer, file)
+
+
+def _facts(scorer: Scorer) -> dict[str, str]:
+    """Return what a table should say of itself where it can."""
+    card = scorer.model.bundle.card
+    thresholds = card.thresholds if scorer.threshold is None else [scorer.threshold] * len(card.findings)
+    return {
+        "model": scorer.model.info.model_dump_json(),
+        "thresholds": json.dumps(dict(zip(card.findings, thresholds, strict=True))),
+    }
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

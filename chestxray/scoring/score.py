@@ -1,0 +1,122 @@
+"""Score files: from a list of paths to a row each. Nothing is kept between them, so any engine may map it."""
+
+import errno
+import subprocess
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from chestxray.imaging.dicom.identifiers import read_identifiers
+from chestxray.imaging.quality import overall_verdict
+from chestxray.imaging.radiograph import MAX_PIXELS, Check, RadiographError
+from chestxray.inference.answer import Model
+from chestxray.inference.predict import FilePrediction, predict_file
+from chestxray.scoring.columns import IDENTIFIERS, NUMBERS, Column, Row, Value, columns_of
+from chestxray.scoring.heatmap_files import HeatmapFiles
+from chestxray.scoring.inputs import InputFile
+from chestxray.scoring.regular_file import read_regular_file
+
+MAX_FILE_BYTES = 100_000_000
+"""More than a film of `MAX_PIXELS` with two bytes each."""
+
+OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory or no time for it; score it again."
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model, and what is asked of it.
+
+    Attributes:
+        model: that answers; its bundle is best opened with one thread, see `score_files`.
+        threshold: instead of the operating point of every finding, 0–1.
+        accept_anyway: score also what a check refuses.
+        identifiers: whether rows name study, series, image and patient of DICOM files.
+        heatmaps: where to draw heatmaps; None draws none.
+    """
+
+    model: Model
+    threshold: float | None = None
+    accept_anyway: bool = False
+    identifiers: bool = False
+    heatmaps: HeatmapFiles | None = None
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """What the values of a row are."""
+        return columns_of(self.model.bundle.card, self.identifiers, self.heatmaps is not None)
+
+
+def score_files(scorer: Scorer, files: Iterable[InputFile]) -> list[Row]:
+    """Score files one after another; the same rows come out however the files are divided.
+
+    Args:
+        scorer: the model, and what is asked of it.
+        files: to score.
+
+    Returns:
+        For each its row; what can't be used has a row that says why.
+
+    Raises:
+        OSError: a heatmap can't be written.
+    """
+    return [score_file(scorer, file) for file in files]
+
+
+def score_file(scorer: Scorer, file: InputFile) -> Row:
+    """Score one file: see `score_files`."""
+    row: dict[str, Value] = {"path": file.given}
+    try:
+        data = read_regular_file(file.path, MAX_FILE_BYTES)
+        if scorer.identifiers:
+            row |= zip(IDENTIFIERS, (name or None for name in read_identifiers(data)), strict=True)
+    except OSError as error:
+        large = error.errno == errno.EFBIG
+        row |= _failed("file-too-large" if large else "unreadable-file", error.strerror or "it can't be read")
+        return _in_order(scorer, row)
+    except MemoryError:
+        return _in_order(scorer, row | _failed(*OUT_OF_RESOURCES))
+    try:
+        prediction = predict_file(scorer.model.bundle, data, MAX_PIXELS, scorer.threshold, scorer.accept_anyway)
+    except RadiographError as error:
+        row |= _failed(error.kind, str(error)) | (_checked(error.checks) if error.checks else {})
+    except (MemoryError, OSError, subprocess.TimeoutExpired):
+        row |= _failed(*OUT_OF_RESOURCES)
+    except Exception as error:  # a million files go on whatever happens to one; the message could quote it
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        row |= _failed("internal-error", f"The program failed: {type(error).__name__} in {place.name}; report it.")
+    else:
+        row |= _checked(prediction.checks) | _findings(scorer, file, prediction)
+    return _in_order(scorer, row)
+
+
+def _failed(code: str, message: str) -> dict[str, Value]:
+    return {"error": code, "error_message": message}
+
+
+def _checked(checks: Sequence[Check]) -> dict[str, Value]:
+    named = " ".join(f"{check.name}:{check.verdict}" for check in checks)
+    return {"quality": overall_verdict(checks), "checks": named or None}
+
+
+def _findings(scorer: Scorer, file: InputFile, prediction: FilePrediction) -> dict[str, Value]:
+    """Return number and decision of each finding, as far as its status allows them, and where its heatmap is."""
+    card = scorer.model.bundle.card
+    values: dict[str, Value] = {}
+    for place, (finding, status) in enumerate(zip(card.findings, card.status, strict=True)):
+        if number := NUMBERS.get(status):
+            values[f"{finding}:{number}"] = float(prediction.probabilities[place])
+        if prediction.decided[place]:
+            values[f"{finding}:positive"] = bool(prediction.decisions[place])
+    if scorer.heatmaps:
+        drawn = scorer.heatmaps.draw(file.place, prediction, card)
+        values |= {f"{card.findings[place]}:heatmap": path for place, path in drawn.items()}
+    return values
+
+
+def _in_order(scorer: Scorer, row: dict[str, Value]) -> Row:
+    """Return the values as the columns stand, with what is the same in all rows."""
+    card = scorer.model.bundle.card
+    row |= {f"{name}:status": status for name, status in zip(card.findings, card.status, strict=True)}
+    row |= {"model_sha256": scorer.model.info.sha256, "synthetic": card.synthetic}
+    return [row.get(column.name) for column in scorer.columns]

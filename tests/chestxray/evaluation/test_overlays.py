@@ -1,0 +1,57 @@
+"""Overlays of images whose names are paths, and of findings of any name."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.evaluation.overlays import captioned, choose_studies, write_overlays
+from chestxray.inference.bundle import Bundle
+from tests.chestxray.conftest import PARAMS
+from tests.chestxray.other_findings import with_findings
+
+BOXES = pd.DataFrame(columns=["batch", "image", "finding", "x", "y", "w", "h"])
+NAMES = ("Edema (alveolär) / ../../x", "Edema [alveolär] / ../../x", "肺炎", "x" * 100)
+"""Two differ in brackets only; all are names that a bundle may have."""
+IMAGES = (
+    "patient1/study1/view1.jpg",
+    "patient2/study1/view1.jpg",
+    "patient2/study1/view1.png",
+    "../../etc\x1b/a\nb.png",
+)
+
+
+def test_no_overlay_takes_the_name_of_another_or_leaves_its_folder(
+    dataset: Dataset, bundle_folder: Path, tmp_path: Path
+) -> None:
+    bundle = Bundle(with_findings(bundle_folder, dict(zip(NAMES, range(4), strict=True)), tmp_path / "bundle"))
+    bundle.thresholds[:] = 0.0
+    four = dataset.split("test").studies[:4].assign(image=IMAGES)
+    studies = four.drop(columns=list(dataset.findings)).join(pd.DataFrame(1, four.index, list(NAMES)))
+    index, sheet = write_overlays(
+        bundle, Dataset(studies, dataset.images), [0, 1, 2, 3], BOXES, PARAMS.gradcam, tmp_path / "a" / "overlays"
+    )
+    assert set(zip(index["image"], index["finding"], strict=True)) == {(i, f) for i in IMAGES for f in NAMES}
+    files = {path.name for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert len(index) == len(files) == 16 and set(index["file"]) == files
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,90}\.png", name) for name in files)
+    assert "patient1_study1_view1_jpg" in index["file"][0] and sheet.ndim == 3
+
+
+def test_a_caption_is_broken_where_it_is_too_long() -> None:
+    picture = np.zeros((540, 540, 3), np.uint8)
+    assert captioned(picture, ["short"]).shape == (540 + 28 + 20, 540, 3)
+    long = captioned(picture, ["W" * 100, "a\x1b[31m\nb"])
+    lines, rest = divmod(long.shape[0] - 540 - 20, 28)
+    assert (lines >= 4 and rest <= 3) and long.shape[1] == 540
+    assert (long[: 20 + 28 * lines, -5:] == 255).all()  # nothing runs over the edge
+
+
+def test_every_finding_gets_its_turn() -> None:
+    for k in (1, 5, 20, 200):
+        decisions = np.zeros((40, k), bool)
+        decisions[np.arange(40), np.arange(40) % k] = True
+        shown = decisions[choose_studies(decisions, 24, seed=0)].any(axis=0)
+        assert shown.sum() == min(k, 24)

@@ -1,0 +1,128 @@
+"""Intervals: Wilson's where images are independent, wider where patients' images are alike, mirrored by symmetry."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtri, stdtrit
+
+from chestxray.metrics.interval import (
+    Cases,
+    auroc_interval,
+    auroc_variance,
+    f1_interval,
+    mean_interval,
+    share_interval,
+    student,
+)
+from chestxray.metrics.jackknife import Spread, jackknife
+from chestxray.metrics.proportion import wilson_interval
+
+
+def known(value, error, freedom=1e9, bias=0.0):
+    """The spread of one finding."""
+    return Spread(*(np.array([each], float) for each in (value, bias, error, freedom)))
+
+
+def independent(images):
+    """So many images, of a patient each."""
+    return Cases.count(np.ones((images, 1), bool), np.arange(images))
+
+
+def test_cases_by_hand():
+    cases = Cases.count(np.array([[1, 0], [1, 0], [1, 1], [0, 1]], bool), ["a", "a", "b", "b"])
+    np.testing.assert_array_equal(cases.images, [3, 2])
+    np.testing.assert_array_equal(cases.patients, [2, 1])
+    np.testing.assert_allclose(cases.most, [(2 * 2 + 1) / 3, 2])
+    none = Cases.count(np.zeros((2, 1), bool), ["a", "b"])
+    assert (none.images, none.patients, none.most) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 39, 40])
+def test_of_an_image_a_patient_a_share_has_wilsons_interval_with_students_quantile(count):
+    hits = np.arange(40) < count
+    spread = jackknife(lambda w: {"share": (w @ hits / w.sum(axis=1))[:, None]}, np.arange(40))["share"]
+    low, high = share_interval(spread, independent(40))
+    effect = 40 / 39 if 0 < count < 40 else 1  # the jackknife divides by n - 1
+    quantile = stdtrit(min(spread.freedom[0], 39), 0.975)
+    np.testing.assert_allclose((low[0], high[0]), wilson_interval(count / 40, 40 / effect, quantile), atol=1e-9)
+    assert (count > 0 or low == 0) and (count < 40 or high == 1)
+
+
+def test_of_many_patients_it_is_wilsons():
+    spread = known(0.2, np.sqrt(0.16 / 10_000))
+    expected = wilson_interval(0.2, 10_000, ndtri(0.975))
+    np.testing.assert_allclose(np.ravel(share_interval(spread, independent(10_000))), expected, atol=1e-5)
+
+
+def test_images_that_are_copies_count_once():
+    hits = np.arange(60) < 20
+    once = jackknife(lambda w: {"share": (w @ hits / w.sum(axis=1))[:, None]}, np.arange(60))["share"]
+    people = np.arange(60).repeat(3)
+    thrice = jackknife(lambda w: {"share": (w @ hits.repeat(3) / w.sum(axis=1))[:, None]}, people)["share"]
+    cases = Cases.count(np.ones((180, 1), bool), people)
+    np.testing.assert_allclose(share_interval(thrice, cases), share_interval(once, independent(60)))
+    none = Cases.count(np.ones((180, 1), bool), people)
+    silent = share_interval(known(0, 0, 59), none)
+    np.testing.assert_allclose(silent, share_interval(known(0, 0, 59), independent(60)))
+
+
+def test_the_design_effect_is_between_what_is_assumed_and_what_can_be():
+    cases = Cases.count(np.ones((12, 1), bool), np.arange(3).repeat(4))
+    assert cases.design_effect(np.array([0.1]), np.array([0.01])) == pytest.approx(1.6)  # images as if independent
+    assert cases.design_effect(np.array([0.2]), np.array([0.01])) == pytest.approx(4)
+    assert cases.design_effect(np.array([0.0]), np.array([0.01])) == 4
+
+
+def test_a_bias_moves_the_interval_which_still_holds_the_figure():
+    cases = independent(50)
+    plain = share_interval(known(0.3, 0.07), cases)
+    lower = share_interval(known(0.3, 0.07, bias=0.05), cases)
+    assert lower[0] < plain[0] and lower[1] < plain[1]
+    assert share_interval(known(0.3, 0.07, bias=0.3), cases)[1] >= 0.3
+    sure, corrected = mean_interval(known(0.3, 0.03)), mean_interval(known(0.3, 0.03, bias=0.04))
+    assert corrected[0] < sure[0] and corrected[1] > 0.3
+    assert corrected[1] - corrected[0] == pytest.approx((sure[1] - sure[0]) * 5 / 3, rel=0.05)
+
+
+def test_an_auroc_is_where_chance_explains_it():
+    low, high = (end[0] for end in auroc_interval(known(0.8, 0.05, 30), independent(20), independent(80)))
+    effect = max(1, 0.05**2 / auroc_variance(0.8, 20, 80))
+    for end in (low, high):
+        away = abs(0.8 - end) / np.sqrt(effect * auroc_variance(end, 20, 80))
+        assert away == pytest.approx(float(student(19)), rel=1e-6)
+    assert 0.8 - low > high - 0.8
+
+
+def test_turning_scores_or_classes_round_mirrors_the_interval_of_an_auroc():
+    few, many = independent(15), independent(90)
+    low, high = auroc_interval(known(0.7, 0.08, 40), few, many)
+    turned = auroc_interval(known(0.3, 0.08, 40), many, few)
+    np.testing.assert_allclose((1 - turned[1], 1 - turned[0]), (low, high), atol=1e-9)
+
+
+def test_a_perfect_auroc_is_not_certain():
+    low, high = auroc_interval(known(1, 0, 100), independent(12), independent(90))
+    assert high == 1 and 0.5 < low < 0.9
+    nearly = auroc_interval(known(1, 0, 100), independent(120), independent(900))[0]
+    assert low < nearly < 1
+    alike = Cases.count(np.ones((12, 1), bool), np.arange(4).repeat(3))
+    assert auroc_interval(known(1, 0, 100), alike, independent(90))[0] < low
+
+
+def test_hanley_and_mcneils_variance_is_that_of_their_formula():
+    area, m, n = 0.85, 30, 50
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    expected = (area * (1 - area) + (m - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)) / (m * n)
+    assert auroc_variance(area, m, n) == pytest.approx(expected)
+
+
+def test_f1_is_on_the_scale_of_the_share_of_images_that_have_both():
+    jaccard = share_interval(known(0.25, 0.05), independent(80))
+    f1 = f1_interval(known(0.4, 0.05 * 2 / 1.25**2), independent(80))
+    np.testing.assert_allclose(f1, [2 * end / (1 + end) for end in jaccard])
+    low, high = f1_interval(known(0, 0, 79), independent(80))
+    assert low == 0 and 0 < high < 0.12
+
+
+def test_the_mean_of_a_certain_figure_is_certain():
+    assert np.ravel(mean_interval(known(0.4, 0))).tolist() == [0.4, 0.4]
+    assert np.isnan(mean_interval(known(np.nan, np.nan))).all() and np.isnan(mean_interval(known(1, 0))).all()

@@ -1,0 +1,233 @@
+"""Runs that are killed, in processes of their own, and go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chestxray.inference.answer import Model
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.predictions import ModelInfo
+from chestxray.scoring.heatmap_files import HeatmapFiles
+from chestxray.scoring.inputs import find_inputs
+from chestxray.scoring.journal import ROWS, Journal, file_state
+from chestxray.scoring.run import run_digest
+from chestxray.scoring.score import Scorer
+from tests.chestxray.scoring.conftest import radiographs
+from tests.repository import TOP
+
+DYING = """
+import os, signal, sys
+from chestxray.cli.main import main
+from chestxray.scoring import journal, run, table
+place, words = sys.argv[1], sys.argv[2:]
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+Journal = journal.Journal
+append, remove, resume, rows = Journal.append, Journal.remove, Journal.resume, Journal.rows
+count = 0
+
+def counting_resume(self, files):
+    global count
+    count = resume(self, files)
+    return count
+
+def dying_append(self, state, row):
+    global count
+    if place == f"row {count}":
+        die()
+    append(self, state, row)
+    count += 1
+    if place == f"half of row {count}":
+        self._file.truncate(self._file.tell() - 50)
+        die()
+
+def dying_rows(self):
+    for number, row in enumerate(rows(self)):
+        if place == "table" and number == 20:
+            die()
+        yield row
+
+def dying_remove(self):
+    die() if place == "end" else remove(self)
+
+Journal.append, Journal.resume = dying_append, counting_resume
+Journal.rows, Journal.remove = dying_rows, dying_remove
+sys.exit(main(words))
+"""
+"""`chestxray`, which kills itself at a place."""
+
+PLACES = ["row 0", "row 1", "half of row 7", "row 29", "table", "end"]
+COUNT = 30
+
+
+def start(*words: object, at: str = "", folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", DYING, at, "predict", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    radiographs(folder / "in", COUNT - 2)
+    (folder / "in" / "damaged.png").write_bytes(b"")
+    (folder / "in" / "missing.png").symlink_to("nowhere")
+    return folder
+
+
+def left_over(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith(".partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_run_that_is_killed_again_and_again_makes_the_same_table(
+    films: Path, small_bundle: Path, suffix: str
+) -> None:
+    common = ("in", "--model", small_bundle, "--heatmaps", f"maps-{suffix}")
+    whole = start(*common, "--output", f"whole.{suffix}", folder=films)
+    assert whole.returncode == 1, whole.stderr
+    expected = (films / f"whole.{suffix}").read_bytes()
+    maps = {path: path.read_bytes() for path in (films / f"maps-{suffix}").rglob("*.png")}
+    killed = films / f"killed.{suffix}"
+    for place in PLACES if suffix == "csv" else PLACES[2::2]:
+        died = start(*common, "--output", killed.name, at=place, folder=films)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert killed.exists() == (place == "end")
+        assert len(left_over(films)) == 1
+    again = start(*common, "--output", killed.name, folder=films)
+    assert (again.returncode, again.stdout.replace("killed", "whole")) == (1, whole.stdout), again.stderr
+    assert killed.read_bytes() == expected and left_over(films) == []
+    assert {path: path.read_bytes() for path in (films / f"maps-{suffix}").rglob("*.png")} == maps and maps
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_from_outside_goes_on_and_another_one_begins_anew(
+    tmp_path: Path, small_bundle: Path
+) -> None:
+    radiographs(tmp_path / "in", 300)
+    words = ["predict", "in", "--model", str(small_bundle), "--output", "killed.csv"]
+    command = [sys.executable, "-m", "chestxray", *words]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TOP)}) as process:
+        deadline = time.monotonic() + 60
+        while not (journal := next(tmp_path.glob(f".killed.csv.*.partial/{ROWS}"), None)) or not journal.stat().st_size:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    made = journal.read_bytes().count(b"\n")
+    assert 0 < made < 300 and not (tmp_path / "killed.csv").exists()
+    other = start(*words[1:], "--threshold", "0.3", folder=tmp_path)
+    assert "1 unfinished runs" in other.stdout and "scoring: 300 files" in other.stderr
+    again = start(*words[1:], folder=tmp_path)
+    assert again.returncode == 0 and left_over(tmp_path) == []
+    assert int(again.stderr.split("scoring: ")[1].split()[0]) <= 300 - made
+    assert start("in", "--model", small_bundle, "--output", "whole.csv", folder=tmp_path).returncode == 0
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_rows_of_files_that_changed_since_are_made_anew(tmp_path: Path, small_bundle: Path) -> None:
+    files = radiographs(tmp_path / "in", 6)
+    words = ("in", "--model", small_bundle, "--output")
+    assert start(*words, "a.csv", at="row 5", folder=tmp_path).returncode == -signal.SIGKILL
+    files[3].write_bytes(files[0].read_bytes() + b"\n")
+    assert start(*words, "a.csv", folder=tmp_path).returncode == 0
+    assert start(*words, "b.csv", folder=tmp_path).returncode == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_never_make_one_table(tmp_path: Path, small_bundle: Path) -> None:
+    radiographs(tmp_path / "in", 2)
+    words = ("in", "--model", small_bundle, "--output", "a.csv")
+    assert start(*words, at="row 1", folder=tmp_path).returncode == -signal.SIGKILL
+    (partial,) = left_over(tmp_path)
+    holding = (
+        "import fcntl, subprocess, sys\n"
+        f"file = open({str(tmp_path / partial / ROWS)!r}, 'ab')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", holding], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout and other.stdout.readline() == "locked\n"
+        refused = start(*words, folder=tmp_path)
+        other.communicate("")
+    assert refused.returncode == 2 and "another process is making this table" in refused.stderr
+    assert start(*words, folder=tmp_path).returncode == 0
+
+
+PEAK = """
+import resource, sys
+from chestxray.cli.main import main
+code = main(sys.argv[1:])
+assert "tensorflow" not in sys.modules and "mlflow" not in sys.modules and "pandas" not in sys.modules
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_flat(tmp_path: Path, small_bundle: Path) -> None:
+    (file,) = radiographs(tmp_path, 1)
+    peaks = []
+    for count in (100, 1500):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.png").hardlink_to(file)
+        words = ["predict", str(folder), "--model", str(small_bundle), "--output", str(tmp_path / f"{count}.csv")]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *words],
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(done.stderr.splitlines()[-1]))
+    assert peaks[1] - peaks[0] < 20 * 2**20, peaks
+
+
+def test_a_journal_survives_a_machine_that_lost_its_end(tmp_path: Path) -> None:
+    files = find_inputs([str(path) for path in radiographs(tmp_path, 4)]).files
+    with Journal(tmp_path / "run") as journal:
+        for file in files:
+            journal.append(file_state(file.path), [file.given, 0.5, None])
+    lines = (tmp_path / "run" / ROWS).read_bytes().splitlines(keepends=True)
+    for end, kept in [(b"", 4), (b"\0" * 40, 4), (b"[1", 4), (b'{"a": 1}\n', 4), (b"7\n", 4), (lines[3], 4)]:
+        (tmp_path / "run" / ROWS).write_bytes(b"".join(lines) + end)
+        with Journal(tmp_path / "run") as journal:
+            assert journal.resume(files) == kept
+            assert len(list(journal.rows())) == kept
+    for middle in (b"\0" * len(lines[1]), lines[0], b'{"a": 1}\n', b"[]\n", b"[[1, 2], []]\n", lines[1][:-1]):
+        (tmp_path / "run" / ROWS).write_bytes(lines[0] + middle + lines[2])
+        with Journal(tmp_path / "run") as journal:
+            assert journal.resume(files) == 1
+            assert [row[0] for row in journal.rows()] == [files[0].given]
+
+
+def test_the_digest_of_a_run_goes_by_all_that_changes_its_rows(tmp_path: Path, small_bundle: Path) -> None:
+    bundle = Bundle(small_bundle, 1)
+    files = find_inputs([str(path) for path in radiographs(tmp_path, 2)]).files
+    model, other = (Model(ModelInfo(name="m", sha256=digit * 64, synthetic=True), bundle) for digit in "01")
+    maps = HeatmapFiles("maps", "")
+    runs = [
+        (Scorer(model), files),
+        (Scorer(other), files),
+        (Scorer(model, threshold=0.5), files),
+        (Scorer(model, accept_anyway=True), files),
+        (Scorer(model, identifiers=True), files),
+        (Scorer(model, heatmaps=maps), files),
+        (Scorer(model, heatmaps=HeatmapFiles("maps", "", of_all=True)), files),
+        (Scorer(model), files[:1]),
+        (Scorer(model), files[::-1]),
+        (Scorer(model), []),
+    ]
+    digests = [run_digest(scorer, list(chosen)) for scorer, chosen in runs]
+    assert len(set(digests)) == len(runs) and digests[0] == run_digest(Scorer(model), files)
