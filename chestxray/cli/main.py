@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from chestxray.errors import INTERRUPTED, UserError, one_line
 from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.system.encoding import require_utf8
 from chestxray.system.telemetry import forbid_telemetry
 
 COMMANDS = {
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subparser.set_defaults(run=command.run)
     options = parser.parse_args(given)
     try:
+        require_utf8()
         return int(options.run(options))
     except (UserError, OSError) as error:
         print(f"chestxray {options.command}: {one_line(error)}", file=sys.stderr)

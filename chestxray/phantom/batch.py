@@ -22,6 +22,7 @@ from chestxray.phantom.cohort import Patient, sample_cohort, sample_update
 from chestxray.phantom.site import FIRST_SITE, Site, other_site
 from chestxray.phantom.study import draw_patient
 from chestxray.system.files import atomic_write
+from chestxray.system.parent import end_with_parent
 from chestxray.tracking.progress import progress
 
 BOX_NAMES = {finding: name for name, finding in BOX_FINDING_NAMES.items()}
@@ -96,9 +97,15 @@ def write_patients(
     if workers == 1:
         yield from progress(map(write, cohort), "drawing phantoms", len(cohort), "patient")
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as pool:
         lines = pool.map(write, cohort, chunksize=4)
         yield from progress(lines, "drawing phantoms", len(cohort), "patient")
+
+
+def _begin() -> None:
+    """Prepare a worker."""
+    cv2.setNumThreads(1)
+    end_with_parent()
 
 
 def write_patient(images: Path, site: Site, params: PhantomParams, patient: Patient) -> TableLines:

@@ -22,6 +22,7 @@ from chestxray.inference.bundle import CARD, MODEL, bundle_digest
 from chestxray.inference.bundle_source import SOURCE
 from chestxray.inference.model_uri import ModelURI
 from chestxray.registry.registered_version import DIGEST
+from chestxray.system.parent import end_with_parent
 
 
 def resolve(client: MlflowClient, address: str, folder: Path, known: str | None = None) -> dict[str, str | None]:
@@ -65,6 +66,7 @@ def _fetch(source: str, folder: Path, digest: str, told: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     try:
         print(json.dumps(resolve(MlflowClient(), sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])))
     except (ValueError, OSError, MlflowException) as error:

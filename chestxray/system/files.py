@@ -17,6 +17,8 @@ FLOAT_FORMAT = "%.6f"
 def atomic_write(path: Path) -> Iterator[Path]:
     """Lend a path beside `path`, which takes the place of `path` when the block ends well and disappears otherwise.
 
+    What a killed run leaves there is hidden from DVC and git, whose folders it may lie in (`.dvcignore`).
+
     Args:
         path: the file or folder to be, in a folder that is made; what is there is replaced.
 

@@ -67,8 +67,8 @@ class RequestLimits:
         app: the application behind.
         pool: a POST is refused when it is full.
         max_body_bytes: size of the largest request.
-        max_uploads: POST requests at a time, from their first byte until they are answered; they take half of the
-            connections at most.
+        max_uploads: POST requests at a time, from their first byte until they are answered; they take a quarter
+            of the connections at most.
         descriptors: how many connections and files there are.
         files: how many of them a request may open, by path.
 
@@ -88,7 +88,7 @@ class RequestLimits:
         self.app = app
         self.pool = pool
         self.max_body_bytes = max_body_bytes
-        self.max_uploads = min(max_uploads, descriptors.connections // 2)
+        self.max_uploads = min(max_uploads, descriptors.connections // 4)
         self.max_files = descriptors.files
         self.files = files
         self.uploads = set[Upload]()

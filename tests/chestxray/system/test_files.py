@@ -1,11 +1,13 @@
 """Files and folders are written whole or not at all, and reports are the same whenever they hold the same."""
 
+import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from chestxray.system.files import atomic_write, read_json, write_csv, write_json, write_parquet, write_text
+from tests.repository import TOP
 
 
 def write(path: Path, content: str, *, folder: bool) -> None:
@@ -118,3 +120,9 @@ def test_parquet_keeps_floats_to_the_bit_and_the_index(tmp_path: Path) -> None:
 def test_text_keeps_its_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "één\r\ntwee\n")
     assert (tmp_path / "a.txt").read_bytes() == "één\r\ntwee\n".encode()
+
+
+def test_neither_dvc_nor_git_looks_at_what_a_killed_run_left() -> None:
+    left = "data/raw/.phantom.partial"
+    assert subprocess.run(["dvc", "check-ignore", "-q", left], cwd=TOP, check=False).returncode == 0
+    assert subprocess.run(["git", "check-ignore", "-q", left], cwd=TOP, check=False).returncode == 0

@@ -88,7 +88,7 @@ def test_what_has_no_parts_is_refused(data: bytes) -> None:
 
 def test_few_fill_bytes_are_passed_over_and_many_are_refused() -> None:
     jpeg = pillow()
-    few, many = (jpeg[:2] + fill + jpeg[2:-2] + fill + jpeg[-2:] for fill in (b"\xff" * 50, b"\xff" * MAX_FILL))
+    few, many = (jpeg[:2] + fill + jpeg[2:-2] + fill + jpeg[-2:] for fill in (b"\xff" * 50, b"\xff" * (MAX_FILL + 1)))
     assert read_jpeg(few).rows == read_jpeg(jpeg).rows
     with pytest.raises(RadiographError, match=f"more than {MAX_FILL:,} fill bytes"):
         read_jpeg(many)

@@ -1,0 +1,22 @@
+"""End with the process that started this one, even if that is killed and can't say so."""
+
+import os
+import threading
+import time
+from multiprocessing import parent_process
+
+SECONDS = 0.5
+"""How often to look."""
+
+
+def end_with_parent() -> None:
+    """End this process soon after its parent has; what is half done is left as a kill leaves it."""
+    starter = parent_process()  # of multiprocessing: the parent may have ended before this is called
+    parent = (starter and starter.pid) or os.getppid()
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(SECONDS)
+    os._exit(1)
