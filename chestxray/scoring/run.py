@@ -13,6 +13,7 @@ from chestxray.scoring.columns import Row
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
+from chestxray.scoring.sole_writer import sole_writer
 from chestxray.scoring.table import writer_of
 from chestxray.scoring.tally import Tally
 from chestxray.system.malloc import keep_image_blocks
@@ -64,7 +65,8 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
         scorer = replace(scorer, heatmaps=replace(scorer.heatmaps, run=digest[:12]))
     keep_image_blocks()
     tally = Tally()
-    with Journal(output.with_name(f".{output.name}.{digest[:16]}.partial")) as journal:
+    folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
+    with sole_writer(output), Journal(folder) as journal:
         done = journal.resume(files)
         scored = parallel_map(
             partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE
