@@ -128,9 +128,7 @@ class RequestLimits:
     def _make_room(self, files: int) -> None:
         """Find a place for one more upload, if need be that of the slowest."""
         self.pool.check()
-        while (
-            len(self.uploads) >= self.max_uploads or sum(each.files for each in self.uploads) + files > self.max_files
-        ):
+        while not self._has_room(files):
             slowest = max(self.uploads, key=Upload.lag)
             if slowest.lag() <= 0:
                 raise ProblemError("overloaded", f"{len(self.uploads)} uploads are in work; try again in a second.")
