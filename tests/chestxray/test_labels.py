@@ -37,7 +37,7 @@ def test_labels_other_than_1_0_and_unlabelled_in_a_column_a_finding_are_refused(
         (["Mass", "x" * 101], "got 101"),
         (["Mass", " Edema"], "without spaces around them"),
         (["Ma\nss"], "printable"),
-        (["Mass", "macro"], "finding 2 of 2 is called macro, as an average"),
+        (["Mass", "macro"], "finding 2 of 2 is called macro, as a column"),
     ],
 )
 def test_names_that_no_table_can_have_are_refused_and_not_repeated(given, message):

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write_card
 from chestxray.inference.bundle_source import SOURCE
+from chestxray.inference.platt import Platt
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import Registry
 from chestxray.system.regular_file import read_regular
@@ -96,6 +97,11 @@ def not_finite(folder: Path) -> None:
     replace_model(folder, model.SerializeToString())
 
 
+REVERSED = {
+    "findings": FINDINGS[::-1],
+    "calibration": Platt(FINDINGS[::-1], np.full(14, 0.5), np.linspace(-1, 1, 14)).to_dict(),
+}
+
 BAD = {
     "damaged": (damage, "SHA-256"),
     "no model": (remove_model, "not a bundle"),
@@ -106,7 +112,7 @@ BAD = {
     "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (
-        lambda folder: make_bundle(folder, findings=FINDINGS[::-1]),
+        lambda folder: write_card(Bundle(folder).card.model_copy(update=REVERSED), folder),
         "the names or the order of the findings",
     ),
     "other size": (lambda folder: make_bundle(folder, size=96), "size"),
