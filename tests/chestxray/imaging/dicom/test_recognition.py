@@ -50,7 +50,7 @@ def test_a_data_set_may_begin_with_another_element_than_its_class() -> None:
 @given(st.binary(max_size=300))
 def test_other_bytes_are_another_format(data: bytes) -> None:
     if first_element(data) is None:
-        with pytest.raises(RadiographError, match="neither|damaged"):
+        with pytest.raises(RadiographError, match=r"neither|damaged"):
             decode(data)
 
 
