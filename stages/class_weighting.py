@@ -6,18 +6,18 @@ from pathlib import Path
 import pandas as pd
 
 from chestxray.datasets.benchmark import benchmark_batches, benchmark_images, check_benchmark
-from chestxray.datasets.dataset import REJECTED, load_dataset, prepared_folders
+from chestxray.datasets.dataset import REJECTED, batch_folders, load_dataset
 from chestxray.params import load_params
 from chestxray.system.files import write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
-from chestxray.training.class_weights import check_ranked, class_weights, learned
+from chestxray.training.class_weights import check_ranked, class_weights, learnable
 from stages import run_stage
 
 
 def main() -> None:
     params = load_params()
     with stage_run("class_weighting", params) as run:
-        prepared = prepared_folders(params.batches)
+        prepared = batch_folders(params.batches)
         dataset = load_dataset(prepared)
         batches = benchmark_batches(params)
         yardstick = check_benchmark(benchmark_images(dataset, batches), params.evaluate.benchmark_sha256)
@@ -26,7 +26,7 @@ def main() -> None:
         for batch, findings in dataset.unlabelled.items():
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
         weights = class_weights(dataset.split("train").labels, dataset.findings, params.class_weighting)
-        check_ranked(dataset, learned(weights))
+        check_ranked(dataset, learnable(weights))
         write_json(Path("reports/class_weights.json"), weights)
         rejected = pd.concat([*(pd.read_csv(each.prepared / REJECTED, dtype=str) for each in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)

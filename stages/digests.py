@@ -10,13 +10,11 @@ from stages import run_stage
 
 
 def main(what: str) -> None:
+    if what not in DIGESTED:
+        raise UserError(f"nothing is called {what!r}; name one of {', '.join(DIGESTED)}")
     params = load_params()
-    for known in DIGESTED:
-        if known == what:
-            with stage_run("digests", params, known):
-                write_json(DATA / f"{known}.json", batch_digests(known, params.batches))
-            return
-    raise UserError(f"nothing is called {what!r}; name one of {', '.join(DIGESTED)}")
+    with stage_run("digests", params, what):
+        write_json(DATA / f"{what}.json", batch_digests(what, params.batches))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from chestxray.datasets.benchmark import benchmark_batches
-from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card, test_note
 from chestxray.evaluation.input_gate import gate_facts, gate_table
@@ -23,7 +23,7 @@ REPORTS = Path("reports")
 def main() -> None:
     params = load_params()
     with stage_run("evaluate", params) as run:
-        dataset = load_dataset(prepared_folders(params.batches))
+        dataset = load_dataset(batch_folders(params.batches))
         model = OnnxModel(BUNDLE / MODEL)
         result = evaluate_model(model, dataset, benchmark_batches(params), params.evaluate)
         labels, test = result.labels, result.metrics["test"]

@@ -8,24 +8,25 @@ from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights
 from chestxray.params import load_params
 from chestxray.tracking.mlflow_runs import stage_run
-from chestxray.training.features import FEATURES, write_features
+from chestxray.training.features import write_features
 from stages import run_stage
 
 
 def main(batch: str) -> None:
     params = load_params()
     params.batch(batch)
+    folders = BatchFolders(batch)
     with stage_run("features", params, batch):
         config = pretrained_config(params.backbone)
         weights = read_weights(Path("models/backbone.weights.h5"), config.alpha)
         start = params.fine_tune.from_layer
         graph = features_graph(weights, config, None if start == "input" else start)
         write_features(
-            load_images(BatchFolders(batch)),
+            load_images(folders),
             graph.SerializeToString(deterministic=True),
             config.input_size,
             params.features,
-            out=FEATURES / batch,
+            out=folders.features,
             scratch=Path(".cache/features"),
         )
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import Dataset, load_dataset, prepared_folders
+from chestxray.datasets.dataset import Dataset, batch_folders, load_dataset
 from chestxray.datasets.split import Split
 from chestxray.errors import UserError
 from chestxray.models.pretrained_config import pretrained_config
@@ -11,7 +11,7 @@ from chestxray.params import Params, load_params
 from chestxray.system.files import read_json, write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.class_weights import weight_array
-from chestxray.training.features import features_folders, load_features
+from chestxray.training.features import load_features
 from chestxray.training.fine_tuning import TrainingImages, cached_images, decoded_images, fine_tune
 from chestxray.training.replay import replay_rows
 from stages import run_stage
@@ -22,7 +22,7 @@ START = Path("models/start")
 def main() -> None:
     params = load_params()
     with stage_run("fine_tune", params) as run:
-        dataset = load_dataset(prepared_folders(params.batches))
+        dataset = load_dataset(batch_folders(params.batches))
         config = pretrained_config(params.backbone)
         start = read_weights(START / "network.weights.h5", config.alpha, len(dataset.findings))
         train = _images(dataset, "train", params)
@@ -45,7 +45,8 @@ def _images(dataset: Dataset, split: Split, params: Params) -> TrainingImages:
     """Return the images of a split as the trained layers take them."""
     if params.fine_tune.from_layer == "input":
         return decoded_images(dataset.split(split), params.backbone.input_size, params.features)
-    return cached_images(load_features(features_folders(params.batches), dataset.studies, split))
+    folders = [each.features for each in batch_folders(params.batches)]
+    return cached_images(load_features(folders, dataset.studies, split))
 
 
 if __name__ == "__main__":

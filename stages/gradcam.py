@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from chestxray.datasets.dataset import load_boxes, load_dataset, prepared_folders
+from chestxray.datasets.dataset import batch_folders, load_boxes, load_dataset
 from chestxray.evaluation.overlays import choose_studies, write_overlays
 from chestxray.inference.bundle import Bundle
 from chestxray.params import load_params
@@ -19,7 +19,7 @@ OUT = Path("reports/gradcam")
 def main() -> None:
     params = load_params()
     with stage_run("gradcam", params) as run:
-        prepared = prepared_folders(params.batches)
+        prepared = batch_folders(params.batches)
         test = load_dataset(prepared).split("test")
         predictions = pd.read_csv("reports/predictions.csv")
         # Of findings that are decided on; an empty cell is no decision.

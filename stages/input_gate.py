@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import load_dataset, load_refused, prepared_folders
+from chestxray.datasets.dataset import batch_folders, load_dataset, load_refused
 from chestxray.models.onnx_graph import features_graph
 from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights
@@ -17,7 +17,7 @@ from stages import run_stage
 def main() -> None:
     params = load_params()
     with stage_run("input_gate", params) as run:
-        prepared = prepared_folders(params.batches)
+        prepared = batch_folders(params.batches)
         dataset = load_dataset(prepared)
         config = pretrained_config(params.backbone)
         weights = read_weights(Path("models/final.weights.h5"), config.alpha, len(dataset.findings))

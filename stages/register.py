@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import test_note
 from chestxray.inference.bundle import CARD
@@ -30,7 +30,7 @@ def main() -> None:
     with stage_run("register", params), store_lock(client.tracking_uri, "registry"):
         pipeline = pipeline_run(client, params)
         registry = Registry(client, params.register_.model)
-        test = load_dataset(prepared_folders(params.batches)).split("test")
+        test = load_dataset(batch_folders(params.batches)).split("test")
         logits = pd.read_parquet("models/test_logits.parquet")
         version = registry.register(pipeline, BUNDLE, Path("models/final.weights.h5"), logits)
         promotion = decide_promotion(registry, version, test, params)

@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.datasets.dataset import load_dataset, prepared_folders
+from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, load_params
 from chestxray.registry.warm_start import load_parent
 from chestxray.system.files import read_json, write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.tracking.store import open_store
-from chestxray.training.class_weights import learned, weight_array
-from chestxray.training.features import features_folders, load_features
+from chestxray.training.class_weights import learnable, weight_array
+from chestxray.training.features import load_features
 from chestxray.training.linear_head import Head, fit_head, head_auroc
 from stages import run_stage
 
@@ -33,7 +33,7 @@ def main() -> None:
         folds = pd.DataFrame(columns=["l2", "mean_auroc"])  # without rows where no finding starts cold
         curve = pd.DataFrame(columns=["iteration", "loss"])
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
-        dataset = load_dataset(prepared_folders(params.batches))
+        dataset = load_dataset(batch_folders(params.batches))
         columns: dict[str, npt.NDArray[np.float32]] = {}  # of the head, by finding
         if params.train.warm_start:
             parent = load_parent(open_store(), params.train.warm_start, params, dataset.split("test"), start)
@@ -42,7 +42,7 @@ def main() -> None:
             print(f"warm start: {said}", flush=True)
             run.log_tags({"warm_start": said[:LONGEST_TAG]})
         cold = tuple(finding for finding in dataset.findings if finding not in columns)
-        if set(cold).intersection(learned(read_json(CLASS_WEIGHTS))):
+        if set(cold).intersection(learnable(read_json(CLASS_WEIGHTS))):
             head, score = _fit(dataset.studies, cold, params)
             folds = head.folds
             curve = head.curve
@@ -61,7 +61,7 @@ def main() -> None:
 
 def _fit(studies: pd.DataFrame, findings: tuple[str, ...], params: Params) -> tuple[Head, float]:
     """Return the head fitted to some findings, and their mean AUROC on validation, NaN if none can be ranked."""
-    folders = features_folders(params.batches)
+    folders = [each.features for each in batch_folders(params.batches)]
     weights = weight_array(read_json(CLASS_WEIGHTS), findings)
     train = load_features(folders, studies, "train").of(findings)
     validation = load_features(folders, studies, "validation").of(findings)

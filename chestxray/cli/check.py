@@ -12,7 +12,7 @@ from chestxray.datasets.prepare import BatchError, examine_batch
 from chestxray.errors import UserError, one_line
 from chestxray.params import load_params
 
-REFUSED = 2
+EXIT_REFUSED = 2
 """Exit code of a folder that can't be used as it is."""
 
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         _check(options)
     except (UserError, OSError) as error:
         print(f"chestxray check: {one_line(error)}", file=sys.stderr)
-        return REFUSED
+        return EXIT_REFUSED
     return 0
 
 

@@ -141,8 +141,8 @@ def _read_known_studies(params: Params, data: Path) -> pd.DataFrame:
     columns = ["patient", "split", "content_hash", "image", "synthetic"]
     tables = []
     for name in params.batches:
-        folder = BatchFolders(name, data).prepared
-        if not (folder / STUDIES).is_file():
+        folders = BatchFolders(name, data)
+        if not (folders.prepared / STUDIES).is_file():
             raise ArrivalError(f"batch {name} is listed but not prepared: run dvc repro, then add this one")
-        tables.append(read_studies(folder)[columns].assign(batch=name))
+        tables.append(read_studies(folders)[columns].assign(batch=name))
     return pd.concat(tables, ignore_index=True)

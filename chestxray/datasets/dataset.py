@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ DATA = Path("data")
 IMAGES = "images.npy"
 STUDIES = "studies.parquet"
 BOXES = "boxes.parquet"
-REFUSED = "refused.csv"
+REFUSED_STUDIES = "refused.csv"
 REJECTED = "rejected.csv"
 
 
@@ -51,30 +52,53 @@ class BatchFolders:
         return self.data / "features" / self.name
 
     @property
-    def split(self) -> Path:
+    def split_file(self) -> Path:
         """Row, content hash and split of each study: all that features depend on, besides the pixels."""
         return self.data / "splits" / f"{self.name}.parquet"
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """One or more prepared batches.
+class Images:
+    """Images of prepared batches, with what must be known of them whatever they show.
+
+    Attributes:
+        studies: a row an image, with at least `batch`, `row` (its place in the array of its batch), `content_hash`
+            (SHA-256 of the decoded pixels) and `split`.
+        images: for each batch `(N, S, S)` uint8, memory-mapped.
+    """
+
+    studies: pd.DataFrame
+    images: dict[str, npt.NDArray[np.uint8]]
+
+    def split(self, split: Split) -> Self:
+        """Return the images of one split."""
+        return type(self)(self.studies[self.studies["split"] == split].reset_index(drop=True), self.images)
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return one image, `(S, S)` uint8."""
+        study = self.studies.iloc[index]
+        pixels: npt.NDArray[np.uint8] = self.images[study["batch"]][study["row"]]
+        return pixels
+
+    def chunks(self, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the images in order, `size` at a time: at most `(size, S, S, 1)` uint8."""
+        for start in range(0, len(self.studies), size):
+            stop = min(start + size, len(self.studies))
+            yield np.stack([self.pixels(index) for index in range(start, stop)])[..., None]
+
+
+@dataclass(frozen=True)
+class Dataset(Images):
+    """One or more prepared batches, with all that is known of each image.
 
     Attributes:
         studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the findings (int8 each),
             `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `row` (its place in
             the array of its batch), `synthetic`, and `patient_known`, whether the table of its batch knows patients.
-        images: for each batch `(N, S, S)` uint8, memory-mapped.
         known: `batch`, `image` and `reason` of what was left out, since an earlier batch has the same image.
     """
 
-    studies: pd.DataFrame
-    images: dict[str, npt.NDArray[np.uint8]]
     known: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["batch", "image", "reason"], dtype="str"))
-
-    def split(self, split: Split) -> "Dataset":
-        """Return the images of one split."""
-        return Dataset(self.studies[self.studies["split"] == split].reset_index(drop=True), self.images)
 
     @property
     def synthetic(self) -> bool:
@@ -122,18 +146,6 @@ class Dataset:
         rows = self.studies["content_hash"] + self.studies[list(self.findings)].astype(str).agg("".join, axis=1)
         return hashlib.sha256("\n".join([*names, *rows]).encode()).hexdigest()
 
-    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return one image, `(S, S)` uint8."""
-        study = self.studies.iloc[index]
-        pixels: npt.NDArray[np.uint8] = self.images[study["batch"]][study["row"]]
-        return pixels
-
-    def chunks(self, size: int) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the images in order, `size` at a time: at most `(size, S, S, 1)` uint8."""
-        for start in range(0, len(self.studies), size):
-            stop = min(start + size, len(self.studies))
-            yield np.stack([self.pixels(index) for index in range(start, stop)])[..., None]
-
 
 def findings_of(studies: pd.DataFrame) -> tuple[str, ...]:
     """Return the findings of a table of studies: its columns that say nothing else about a study, in their order."""
@@ -150,31 +162,26 @@ def label_cells(labels: "pd.Series[int]") -> "pd.Series[int]":
     return labels.astype("Int8").mask(labels == UNLABELLED)
 
 
-def prepared_folders(batches: Iterable[str]) -> list[BatchFolders]:
+def batch_folders(batches: Iterable[str]) -> list[BatchFolders]:
     """Return the folders of each batch."""
     return [BatchFolders(batch) for batch in batches]
 
 
-def write_studies(studies: pd.DataFrame, folder: Path) -> None:
-    """Write the table of a prepared batch."""
-    studies.to_parquet(folder / STUDIES, index=False)
-
-
-def read_studies(folder: Path) -> pd.DataFrame:
+def read_studies(folders: BatchFolders) -> pd.DataFrame:
     """Read the table of a prepared batch, as `Dataset.studies` has it, but for `batch`."""
-    return _read_prepared(folder / STUDIES, folder.name)
+    return _read_prepared(folders.prepared / STUDIES, folders.name)
 
 
 def write_split(studies: pd.DataFrame, folders: BatchFolders) -> None:
     """Write what the features of a batch depend on, besides its pixels."""
-    with atomic_write(folders.split) as partial:
+    with atomic_write(folders.split_file) as partial:
         studies[["row", "content_hash", "split"]].to_parquet(partial, index=False)
 
 
-def load_images(folders: BatchFolders) -> Dataset:
-    """Open the images of one prepared batch, with `batch`, `row`, `content_hash` and `split` alone."""
-    studies = _read_prepared(folders.split, folders.name).assign(batch=folders.name)
-    return Dataset(studies, {folders.name: np.load(folders.decoded / IMAGES, mmap_mode="r")})
+def load_images(folders: BatchFolders) -> Images:
+    """Open the images of one prepared batch, whatever its table says of them."""
+    studies = _read_prepared(folders.split_file, folders.name).assign(batch=folders.name)
+    return Images(studies, {folders.name: np.load(folders.decoded / IMAGES, mmap_mode="r")})
 
 
 def _read_prepared(file: Path, batch: str) -> pd.DataFrame:
@@ -195,7 +202,7 @@ def load_dataset(batches: Iterable[BatchFolders]) -> Dataset:
     tables = {}
     images = {}
     for folders in batches:
-        tables[folders.name] = read_studies(folders.prepared).assign(batch=folders.name)
+        tables[folders.name] = read_studies(folders).assign(batch=folders.name)
         images[folders.name] = np.load(folders.decoded / IMAGES, mmap_mode="r")
     _check_findings(tables)
     studies = pd.concat(tables.values(), ignore_index=True)
@@ -248,5 +255,5 @@ def load_refused(batches: Iterable[BatchFolders]) -> pd.DataFrame:
         `batch`, `image`, `check`, `value`, `limit`.
     """
     types = {"image": "str", "check": "str"}
-    tables = [pd.read_csv(each.prepared / REFUSED, dtype=types).assign(batch=each.name) for each in batches]
+    tables = [pd.read_csv(each.prepared / REFUSED_STUDIES, dtype=types).assign(batch=each.name) for each in batches]
     return pd.concat(tables, ignore_index=True)[["batch", "image", "check", "value", "limit"]]

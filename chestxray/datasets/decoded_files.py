@@ -8,7 +8,7 @@ import pandas as pd
 from chestxray.errors import UserError
 
 FILES = "files.parquet"
-REFUSED = "refused.parquet"
+REFUSED_FILES = "refused.parquet"
 NO_ROW = -1
 """The row of a file that can't be used."""
 
@@ -30,7 +30,7 @@ class DecodedFiles(NamedTuple):
     def write(self, folder: Path) -> None:
         """Write both tables into a folder."""
         self.files.to_parquet(folder / FILES, index=False)
-        self.refused.to_parquet(folder / REFUSED, index=False)
+        self.refused.to_parquet(folder / REFUSED_FILES, index=False)
 
 
 def read_decoded(folder: Path) -> DecodedFiles:
@@ -41,4 +41,4 @@ def read_decoded(folder: Path) -> DecodedFiles:
     """
     if not (folder / FILES).is_file():
         raise UserError(f"batch {folder.name} is not decoded, there is no {folder / FILES}: run dvc repro")
-    return DecodedFiles(pd.read_parquet(folder / FILES), pd.read_parquet(folder / REFUSED))
+    return DecodedFiles(pd.read_parquet(folder / FILES), pd.read_parquet(folder / REFUSED_FILES))

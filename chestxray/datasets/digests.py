@@ -29,7 +29,7 @@ def batch_digests(what: Digested, batches: Iterable[str], data: Path = DATA) -> 
 
 
 def _files(what: Digested, folders: BatchFolders) -> list[Path]:
-    places = {"prepared": (folders.decoded, folders.prepared), "features": (folders.features, folders.split)}[what]
+    places = {"prepared": (folders.decoded, folders.prepared), "features": (folders.features, folders.split_file)}[what]
     for place in places:
         if not place.exists():
             raise UserError(f"batch {folders.name} has no {place}: run dvc repro")

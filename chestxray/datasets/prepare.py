@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
-from chestxray.datasets.dataset import BOXES, REFUSED, REJECTED, BatchFolders, write_split, write_studies
+from chestxray.datasets.dataset import BOXES, REFUSED_STUDIES, REJECTED, STUDIES, BatchFolders, write_split
 from chestxray.datasets.decoded_files import NO_ROW, DecodedFiles, read_decoded
 from chestxray.datasets.description import describe_reading
 from chestxray.datasets.split import check_split, patient_split
@@ -67,9 +67,9 @@ def prepare_batch(
     rejected = pd.concat([rejected, batch.left_out.assign(batch=folders.name)], ignore_index=True)
     with atomic_write(folders.prepared) as folder:
         folder.mkdir()
-        write_studies(studies, folder)
+        studies.to_parquet(folder / STUDIES, index=False)
         _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
-        refused.to_csv(folder / REFUSED, index=False)
+        refused.to_csv(folder / REFUSED_STUDIES, index=False)
         rejected.to_csv(folder / REJECTED, index=False)
     write_split(studies, folders)
     return rejected

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from chestxray.scoring.columns import ERROR, QUALITY, Column, Row
 
-REFUSED = "not-a-radiograph"
+REFUSED_CODE = "not-a-radiograph"
 """The code of what a check refuses; all others are failures."""
 
 
@@ -45,7 +45,7 @@ class Tally:
             skipped: how many files of folders were passed over, by reason.
         """
         total = self.quality.total() + self.failed
-        refused = self.errors[REFUSED]
+        refused = self.errors[REFUSED_CODE]
         counts = {"accepted": self.quality["accepted"], "warned": self.quality["warned"], "refused": refused}
         counts |= {"failed": self.failed - refused}
         if anyway := self.quality["refused"]:

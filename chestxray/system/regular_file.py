@@ -46,10 +46,10 @@ def read_regular(path: str | Path, limit: int | None = None, *, whole: bool = Tr
     with open_regular(path, links=True) as file:
         if limit is None:
             return file.read()
-        size = os.fstat(file.fileno()).st_size if whole else 0
-        if size <= limit and len(data := file.read(limit + whole)) <= limit:
-            return data
-    raise OSError(errno.EFBIG, f"file larger than the {limit:,} bytes that are accepted", str(path))
+        size = os.fstat(file.fileno()).st_size
+        if whole and size > limit:
+            raise OSError(errno.EFBIG, f"file larger than the {limit:,} bytes that are accepted", str(path))
+        return file.read(min(size, limit))  # as much memory is taken as is asked for
 
 
 def _check_regular(status: os.stat_result, path: str | Path) -> None:

@@ -47,7 +47,7 @@ def class_weights(
             logging.getLogger(__name__).warning(message, finding, missing, n)
         prevalence = round(positives / max(n, 1), 6)
         rows[finding] = {"n": n, "positives": positives, "prevalence": prevalence, "weight": weight}
-    if not learned(rows):
+    if not learnable(rows):
         raise UserError(
             f"none of the {len(findings)} findings has images with it and images without it among the {len(labels)} "
             "training images: there is nothing to learn. Give more images or more labels"
@@ -55,7 +55,7 @@ def class_weights(
     return rows
 
 
-def learned(rows: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+def learnable(rows: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     """Return the findings that can be learned, by their rows of `class_weights`."""
     return tuple(finding for finding, row in rows.items() if row["weight"] > 0)
 

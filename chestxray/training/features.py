@@ -6,7 +6,7 @@ none: only the finished model sees them. See docs/decisions/feature-cache.md.
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +17,16 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pandas as pd
 
-from chestxray.datasets.dataset import Dataset, findings_of
+from chestxray.datasets.dataset import Images, findings_of
 from chestxray.datasets.split import Split
 from chestxray.errors import UserError
+from chestxray.findings import STUDY_COLUMNS
 from chestxray.params import FeaturesParams
 from chestxray.system.npy import ArrayFile
 from chestxray.system.parallel import parallel_map
 from chestxray.tracking.progress import progress
 from chestxray.training.views import PREDICTION_VIEWS, views
 
-FEATURES = Path("data/features")
-"""Where the stage `features` puts a folder for each batch."""
 IMAGES_IN_FLIGHT = 16
 Half = npt.NDArray[np.float16]
 
@@ -59,9 +58,13 @@ class Features:
         return self.studies[list(self.findings)].to_numpy(np.int8)
 
     def of(self, findings: Sequence[str]) -> "Features":
-        """Return the same features with the labels of some of the findings, in the order of all."""
-        others = [finding for finding in self.findings if finding not in findings]
-        return replace(self, studies=self.studies.drop(columns=others))
+        """Return the same features with the labels of some of the findings, in the order given.
+
+        Raises:
+            KeyError: one is not among them.
+        """
+        facts = [column for column in self.studies.columns if column in STUDY_COLUMNS]
+        return replace(self, studies=self.studies[[*facts, *findings]])
 
     @property
     def patients(self) -> npt.NDArray[np.str_]:
@@ -93,7 +96,7 @@ class Features:
 
 
 def write_features(
-    dataset: Dataset, graph: bytes, input_size: int, params: FeaturesParams, out: Path, scratch: Path
+    images: Images, graph: bytes, input_size: int, params: FeaturesParams, out: Path, scratch: Path
 ) -> None:
     """Compute the features of a batch's training and validation images into the folder `out`.
 
@@ -101,7 +104,7 @@ def write_features(
     continues: finished rows wait in `scratch`, in a folder named by the digest of everything that they depend on.
 
     Args:
-        dataset: one prepared batch.
+        images: of one prepared batch.
         graph: the ONNX model of `onnx_graph.features_graph`.
         input_size: side of a view in pixels.
         params: the views.
@@ -109,7 +112,7 @@ def write_features(
             `<split>.content_hash.npy`, the images that they belong to.
         scratch: a folder outside of every DVC out.
     """
-    digest = _input_digest(dataset, graph, params)
+    digest = _input_digest(images, graph, params)
     for stale in scratch.glob(f"{out.name}-{'?' * len(digest)}"):  # "nih-…", not "nih-2-…"
         if stale.name != f"{out.name}-{digest}":
             shutil.rmtree(stale)
@@ -120,23 +123,23 @@ def write_features(
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     splits: tuple[tuple[Split, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
     for split, count in splits:
-        _write_split(dataset.split(split), session, input_size, count, params, partial / split)
+        _write_split(images.split(split), session, input_size, count, params, partial / split)
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
 
 
-def _input_digest(dataset: Dataset, graph: bytes, params: FeaturesParams) -> str:
+def _input_digest(images: Images, graph: bytes, params: FeaturesParams) -> str:
     """Return the SHA-256 of everything that the features depend on, except the code."""
     digest = hashlib.sha256(graph + params.model_dump_json().encode())
-    for row, (name, split) in enumerate(zip(dataset.studies["content_hash"], dataset.studies["split"], strict=True)):
+    for row, (name, split) in enumerate(zip(images.studies["content_hash"], images.studies["split"], strict=True)):
         if split != "test":
-            digest.update(f"{name}{split}".encode() + dataset.pixels(row).tobytes())
+            digest.update(f"{name}{split}".encode() + images.pixels(row).tobytes())
     return digest.hexdigest()
 
 
 def _write_split(
-    images: Dataset, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
+    images: Images, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
 ) -> None:
     """Append to the files `<stem>.<output>.npy` what they lack, and write `<stem>.content_hash.npy`."""
     probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
@@ -161,11 +164,6 @@ def _write_split(
             for file, array in zip(files, arrays, strict=True):
                 file.append(array[None])
     np.save(stem.with_name(f"{stem.name}.content_hash.npy"), hashes.to_numpy("S64"))
-
-
-def features_folders(batches: Iterable[str]) -> list[Path]:
-    """Return the folder of each batch's features."""
-    return [FEATURES / batch for batch in batches]
 
 
 def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> Features:

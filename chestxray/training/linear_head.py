@@ -65,10 +65,10 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
     Raises:
         UserError: a fold has no patient, or no fold can be scored.
     """
-    learned = class_weights > 0
-    fitted = _fit(features.of(np.array(features.findings)[learned].tolist()), class_weights[learned], params)
-    weights = np.zeros((len(fitted.weights), len(learned)), np.float32)
-    weights[:, learned] = fitted.weights
+    learnable = class_weights > 0
+    fitted = _fit(features.of(np.array(features.findings)[learnable].tolist()), class_weights[learnable], params)
+    weights = np.zeros((len(fitted.weights), len(learnable)), np.float32)
+    weights[:, learnable] = fitted.weights
     return replace(fitted, weights=weights)
 
 

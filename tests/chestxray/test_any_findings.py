@@ -19,7 +19,7 @@ from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, TrainParams
 from chestxray.training import export
-from chestxray.training.class_weights import check_ranked, class_weights, learned, weight_array
+from chestxray.training.class_weights import check_ranked, class_weights, learnable, weight_array
 from chestxray.training.export import export_classifier
 from chestxray.training.features import load_features
 from chestxray.training.fine_tuning import cached_images, fine_tune
@@ -48,8 +48,8 @@ def params_of(findings: tuple[str, ...]) -> Params:
 def trained(data: Dataset, features_folder: Path, weights: LayerWeights) -> LayerWeights:
     """The network after both stages of training."""
     rows = class_weights(data.split("train").labels, data.findings, PARAMS.class_weighting)
-    check_ranked(data, learned(rows))
-    assert learned(rows) == data.findings[: max(1, len(data.findings) - 1)]
+    check_ranked(data, learnable(rows))
+    assert learnable(rows) == data.findings[: max(1, len(data.findings) - 1)]
     weighting = weight_array(rows, data.findings)
     train, validation = (load_features([features_folder], data.studies, split) for split in ("train", "validation"))
     head = fit_head(train, weighting, TrainParams(l2=1.0, folds=2, warm_start=None)).weights

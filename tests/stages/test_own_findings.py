@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from chestxray.datasets.dataset import read_studies
+from chestxray.datasets.dataset import BatchFolders, read_studies
 from chestxray.inference.bundle import Bundle
 from tests.nih_batch import noise, png
 from tests.stages.conftest import Clone
@@ -81,7 +81,7 @@ def test_the_findings_of_the_params_go_through_all_stages(history: History) -> N
     top = history.clone.top
     assert {"prepare@own", "features@own", "train", "fine_tune", "evaluate", "register"} < set(history.first)
     assert history.second == []
-    studies = read_studies(top / "data/prepared/own")
+    studies = read_studies(BatchFolders("own", top / "data"))
     given = pd.read_csv(top / "data/raw/own/labels of ours.csv", sep=";")
     assert len(studies) == 120
     for column, finding in COLUMNS.items():

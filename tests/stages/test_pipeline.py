@@ -99,7 +99,7 @@ def test_metrics_are_finite_numbers_with_their_n_and_interval(history: History) 
     flat = [v for value in metrics.values() for v in (value.values() if isinstance(value, dict) else [value])]
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in flat)
     assert metrics["mean_auroc_ci_low"] <= metrics["mean_auroc"] <= metrics["mean_auroc_ci_high"]
-    studies = read_studies(history.clone.top / "data/prepared/phantom")
+    studies = read_studies(BatchFolders("phantom", history.clone.top / "data"))
     assert metrics["n"] == (studies["split"] == "test").sum()
     assert {"micro_f1", "macro_f1", "weighted_f1", "subset_accuracy", "hamming_loss", "calibration_error"} < set(
         metrics
@@ -268,7 +268,7 @@ def test_wrong_params_stop_a_stage_before_any_work(make_clone: Callable[[], Clon
 
 def test_parquet_and_arrays_agree(history: History) -> None:
     folders = BatchFolders("phantom", history.clone.top / "data")
-    images, studies = np.load(folders.decoded / "images.npy", mmap_mode="r"), read_studies(folders.prepared)
+    images, studies = np.load(folders.decoded / "images.npy", mmap_mode="r"), read_studies(folders)
     assert images.shape == (len(studies), 64, 64) and images.dtype == np.uint8
     assert studies.groupby("patient")["split"].nunique().max() == 1
 

@@ -43,7 +43,7 @@ def params(clone: Clone, section: str) -> dict[str, dict[str, object]]:
 
 
 def positives(clone: Clone, batch: str) -> dict[str, int]:
-    studies = read_studies(BatchFolders(batch, clone.top / "data").prepared)
+    studies = read_studies(BatchFolders(batch, clone.top / "data"))
     return {name: int((studies[name] == 1).sum()) for name in studies.columns if studies[name].dtype == "int8"}
 
 
@@ -80,7 +80,7 @@ def test_findings_of_ones_own_re_label_all_batches_and_phantoms_label_what_their
     assert sorted(clone.repro("prepare@a", "prepare@b")) == ["prepare@a", "prepare@b"]
     assert positives(clone, "a") == {"Tuberculosis": 12, "Tumour": 0, "Mass": 12}
     assert positives(clone, "b") == {"Tuberculosis": 0, "Tumour": 8, "Mass": 0}
-    studies = read_studies(BatchFolders("b", clone.top / "data").prepared)
+    studies = read_studies(BatchFolders("b", clone.top / "data"))
     assert (studies[["Tuberculosis", "Mass"]] == -1).all(axis=None) and (studies["Tumour"] >= 0).all()
     assert not {stage for stage in clone.out_of_date() if stage.startswith(("decode", "features"))}
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from chestxray.batch_layout import UNLABELLED_NOTICE
-from chestxray.datasets.dataset import read_studies
+from chestxray.datasets.dataset import BatchFolders, read_studies
 from tests.nih_batch import plain_batch
 from tests.stages.conftest import Clone, ran
 
@@ -138,15 +138,16 @@ def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates
     seen = json.loads((updates.clone.top / "models/start/seen_batches.json").read_text())
     assert seen == ["phantom"]
     images = json.loads((updates.clone.top / "reports/fine_tune.json").read_text())["fine_tune"]["images"]
-    prepared = [read_studies(folder) for folder in (updates.clone.top / "data/prepared").glob("[a-z]*")]
+    data = updates.clone.top / "data"
+    prepared = [read_studies(BatchFolders(folder.name, data)) for folder in (data / "prepared").glob("[a-z]*")]
     assert 0 < images < (pd.concat(prepared)["split"] == "train").sum()
     assert json.loads((updates.clone.top / "reports/train.json").read_text()) == {"train": {"warm_start": 1}}
     assert (updates.clone.top / "reports/curves/train.csv").read_text() == "iteration,loss\n"
 
 
 def test_what_the_third_batch_does_not_label_counts_nowhere_in_it(updates: Updates) -> None:
-    reports, prepared = updates.clone.top / "reports", updates.clone.top / "data/prepared"
-    batches = {name: read_studies(prepared / name) for name in ("phantom", "update", "third")}
+    reports, data = updates.clone.top / "reports", updates.clone.top / "data"
+    batches = {name: read_studies(BatchFolders(name, data)) for name in ("phantom", "update", "third")}
     train, test = ({name: (b["split"] == split).sum() for name, b in batches.items()} for split in ("train", "test"))
     assert (batches["third"][["Effusion", "Hernia"]] == -1).all(axis=None) and train["third"] and test["third"]
     weights = json.loads((reports / "class_weights.json").read_text())

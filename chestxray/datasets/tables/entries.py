@@ -69,7 +69,8 @@ def read_list_table(columns: Columns) -> Entries:
     unknown = Counter({label: count for label, count in lists.unknown.items() if not elsewhere(label)})
     if unknown:
         raise _unknown_labels(columns, unknown)
-    return _complete(columns, rows, lists, frozenset(map(columns.names.find, FINDINGS)), malformed)
+    complete = frozenset(filter(None, map(columns.names.find, FINDINGS)))  # without those that are not asked for
+    return _complete(columns, rows, lists, complete, malformed)
 
 
 def read_open_list_table(columns: Columns) -> Entries:
@@ -168,7 +169,7 @@ def _read_rows(columns: Columns, *wanted: str) -> tuple[pd.DataFrame, list[Rejec
 
 
 def _complete(
-    columns: Columns, rows: pd.DataFrame, lists: ListAnswers, known: frozenset[str | None], malformed: list[Rejection]
+    columns: Columns, rows: pd.DataFrame, lists: ListAnswers, known: frozenset[str], malformed: list[Rejection]
 ) -> Entries:
     """Make unknown what the table's authors may not have looked for."""
     named = {columns.names.find(label) for label in lists.named}

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chestxray.datasets.dataset import IMAGES, BatchFolders, Dataset, load_dataset, unlabelled_in, write_studies
+from chestxray.datasets.dataset import IMAGES, STUDIES, BatchFolders, Dataset, load_dataset, unlabelled_in
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 
@@ -22,7 +22,7 @@ def prepared(
     table = table.assign(content_hash=hashes, width=8, height=8, row=[0, 1], synthetic=False)
     for folder in (folders.prepared, folders.decoded):
         folder.mkdir(parents=True)
-    write_studies(table.assign(patient_known=patient_known), folders.prepared)
+    table.assign(patient_known=patient_known).to_parquet(folders.prepared / STUDIES)
     np.save(folders.decoded / IMAGES, np.zeros((2, 8, 8), np.uint8))
     return folders
 

@@ -76,7 +76,7 @@ def test_what_is_asked_of_the_table_later_needs_no_decoding(tmp_path: Path, b: B
     assert set(refused["image"]) == {"blank.png"} and set(refused["batch"]) == {"b"}
     everything = PARAMS.model_copy(update={"views": "all"})
     assert prepare_batch(root, b, everything, NIH_VOCABULARY).empty
-    assert read_studies(b.prepared)["image"].tolist() == ["a.png", "blank.png", "l.dcm"]
+    assert read_studies(b)["image"].tolist() == ["a.png", "blank.png", "l.dcm"]
 
 
 def test_of_identical_images_the_first_of_the_table_counts_not_of_the_folder(tmp_path: Path, b: BatchFolders) -> None:
@@ -89,7 +89,7 @@ def test_of_identical_images_the_first_of_the_table_counts_not_of_the_folder(tmp
     decode_batch(root, b.decoded, 32)
     rejected = prepare_batch(root, b, PARAMS, NIH_VOCABULARY)
     assert rejected["reason"].tolist() == ["identical image: the same pixels as z.png"]
-    assert read_studies(b.prepared)[["image", "row"]].to_numpy().tolist() == [["z.png", 0]]
+    assert read_studies(b)[["image", "row"]].to_numpy().tolist() == [["z.png", 0]]
 
 
 def test_a_file_that_came_after_decoding_is_not_passed_over(tmp_path: Path, b: BatchFolders) -> None:

@@ -46,7 +46,7 @@ def test_images_are_the_decoded_files_in_the_order_of_the_table(tmp_path: Path, 
     root = plain_batch(tmp_path / "raw")
     prepare(root, b, PARAMS)
     images = np.load(b.decoded / "images.npy", mmap_mode="r")
-    studies = read_studies(b.prepared)
+    studies = read_studies(b)
     assert images.shape == (12, 32, 32) and images.dtype == np.uint8
     for image, row in zip(studies["image"], images, strict=True):
         assert np.array_equal(row, resize(decode((root / "images" / image).read_bytes()).pixels, 32))
@@ -73,7 +73,7 @@ def test_every_bad_input_is_a_line_with_its_reason_and_work_goes_on(tmp_path: Pa
     assert "earlier" in rejected[names["good"]] or "duplicate" in rejected[names["good"]]
     assert {names["missing"], names["orphan"]} < set(rejected.index)
     assert len(rejected) == 6
-    assert read_studies(b.prepared)["image"].tolist() == [names["good"]]
+    assert read_studies(b)["image"].tolist() == [names["good"]]
     assert len(pd.read_csv(b.prepared / "rejected.csv")) == 6
 
 
@@ -83,7 +83,7 @@ def test_too_much_bad_input_stops_with_the_share_and_leaves_nothing(tmp_path: Pa
     with pytest.raises(BatchError, match=r"1 of 12 .*prepare.max_rejected \(0.0%\)") as raised:
         prepare(root, b, PARAMS)
     assert raised.value.rejected["image"].tolist() == ["00000003_000.png"]
-    assert not b.prepared.parent.exists() and not b.split.parent.exists()
+    assert not b.prepared.parent.exists() and not b.split_file.parent.exists()
 
 
 def test_nothing_left_is_an_error_however_lenient(tmp_path: Path, b: BatchFolders) -> None:
@@ -98,7 +98,7 @@ def test_a_bad_or_empty_table_is_said_before_any_work(tmp_path: Path, b: BatchFo
     (root / TABLE).write_text(text)
     with pytest.raises(ValueError, match=TABLE):
         prepare(root, b, LENIENT)
-    assert not b.prepared.parent.exists() and not b.split.parent.exists()
+    assert not b.prepared.parent.exists() and not b.split_file.parent.exists()
 
 
 def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
@@ -142,7 +142,7 @@ def test_same_input_same_bytes_on_any_number_of_cores(
     for cores in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         prepare(root, b, LENIENT)
-        results.append(digests(b.decoded) | digests(b.prepared) | digests(b.split.parent))
+        results.append(digests(b.decoded) | digests(b.prepared) | digests(b.split_file.parent))
         shutil.rmtree(b.data)
     assert results[0] == results[1] == results[2]
 
@@ -187,7 +187,7 @@ def test_identical_images_on_two_sides_stop_the_run_and_are_named(tmp_path: Path
     root = write_batch(tmp_path / "raw", rows, {rows[0][0]: png(noise(1)), rows[1][0]: coloured})
     with pytest.raises(SplitError, match=r"00000001_000.png, 00000002_000.png"):
         prepare(root, b, PARAMS)
-    assert not b.prepared.parent.exists() and not b.split.parent.exists()
+    assert not b.prepared.parent.exists() and not b.split_file.parent.exists()
 
 
 def encodings(pixels: np.ndarray) -> dict[str, bytes]:

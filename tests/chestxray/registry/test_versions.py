@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from chestxray.datasets.dataset import IMAGES, BatchFolders, Dataset, write_studies
+from chestxray.datasets.dataset import IMAGES, STUDIES, BatchFolders, Dataset
 from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -39,7 +39,7 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     folders = BatchFolders("b", top / "data")
     for folder in (folders.prepared, folders.decoded):
         folder.mkdir(parents=True)
-    write_studies(dataset.studies.drop(columns="batch"), folders.prepared)
+    dataset.studies.drop(columns="batch").to_parquet(folders.prepared / STUDIES)
     np.save(folders.decoded / IMAGES, dataset.images["b"])
     shutil.copytree(bundle, top / "models/bundle")
     card = Card.model_validate(read_json(bundle / CARD))

@@ -9,7 +9,7 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 from chestxray.params import ClassWeightingParams
-from chestxray.training.class_weights import check_ranked, class_weights, learned, weight_array
+from chestxray.training.class_weights import check_ranked, class_weights, learnable, weight_array
 
 LABELS = np.zeros((100, 14), np.int8)
 LABELS[:20, 0] = 1
@@ -32,7 +32,7 @@ def test_a_finding_with_one_class_only_weighs_nothing_and_is_warned_of(caplog: p
         rows = class_weights(LABELS, FINDINGS, ClassWeightingParams(power=1.0, cap=10.0))
     assert rows["Hernia"]["weight"] == rows["Effusion"]["weight"] == 0.0
     assert "Hernia" in caplog.text and "Effusion" in caplog.text and "Atelectasis" not in caplog.text
-    assert learned(rows) == ("Atelectasis", "Cardiomegaly")
+    assert learnable(rows) == ("Atelectasis", "Cardiomegaly")
     assert weight_array(rows, FINDINGS[:3]).tolist() == [4.0, 10.0, 0.0]
 
 
@@ -40,7 +40,7 @@ def test_a_finding_that_nearly_all_have_is_learned_all_the_same() -> None:
     labels = np.ones((3_000_000, 1), np.int8)
     labels[0] = 0
     rows = class_weights(labels, ["Tubes"], ClassWeightingParams(power=1.0, cap=10.0))
-    assert learned(rows) == ("Tubes",)
+    assert learnable(rows) == ("Tubes",)
 
 
 def test_labels_to_learn_nothing_from_are_refused() -> None:

@@ -192,6 +192,17 @@ def test_features_of_other_studies_are_refused(dataset: Dataset, features_folder
         load_features([features_folder], dataset.studies[::-1], "train")
 
 
+def test_some_of_the_findings_come_in_the_order_given(dataset: Dataset, features_folder: Path) -> None:
+    features = load_features([features_folder], dataset.studies, "train")
+    last, first = features.findings[4], features.findings[1]
+    some = features.of([last, first])
+    assert some.findings == (last, first)
+    np.testing.assert_array_equal(some.labels, features.labels[:, [4, 1]])
+    np.testing.assert_array_equal(some.patients, features.patients)
+    with pytest.raises(KeyError, match="Tubes"):
+        features.of(["Tubes"])
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.integers(0, 19)), st.integers(1, 7))
 def test_features_of_left_out_images_are_passed_over(
