@@ -19,11 +19,11 @@ from chestxray.inference.predictions import ModelInfo, Options, Quality
 from chestxray.inference.self_test import open_tested
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile, Inputs, find_inputs
-from chestxray.scoring.regular_file import read_regular_file
 from chestxray.scoring.run import score_to_table, unfinished_runs
 from chestxray.scoring.score import MAX_FILE_BYTES, Scorer
 from chestxray.scoring.table import writer_of, written_text
 from chestxray.scoring.tally import Tally
+from chestxray.system.regular_file import read_regular
 
 STORE = "sqlite:///.mlflow/mlflow.db"
 """MLflow's store if MLFLOW_TRACKING_URI names none: the one that `dvc repro` makes in this folder."""
@@ -189,7 +189,7 @@ def _print_answers(options: argparse.Namespace) -> int:
 def _print_answer(model: Model, file: InputFile, options: Options) -> int:
     """Print the answer about a file, or why there is none; returns 1 then."""
     try:
-        data = read_regular_file(file.path, MAX_FILE_BYTES)
+        data = read_regular(file.path, MAX_FILE_BYTES)
         prediction = answer(model, data, options, MAX_PIXELS, uuid.uuid4().hex)
         said = prediction.model_dump(mode="json")
         code = 0

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from chestxray.errors import UserError
 from chestxray.imaging.decode import STILLS
 from chestxray.imaging.dicom.recognition import first_element
-from chestxray.scoring.regular_file import read_regular_file
 from chestxray.system.parallel import parallel_map
+from chestxray.system.regular_file import read_regular
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jph", ".dcm", ".dicom"
@@ -160,7 +160,7 @@ def _unwanted(entry: "os.DirEntry[str]") -> str:
 def _begins_as_image(path: str) -> bool:
     """Return whether a file begins as the formats that are decoded do; also if it can't be read, which its row says."""
     try:
-        head = read_regular_file(path, HEAD, whole=False)
+        head = read_regular(path, HEAD, whole=False)
     except OSError:
         return True
     return head.startswith(tuple(STILLS)) or first_element(head) is not None

@@ -12,10 +12,11 @@ from chestxray.imaging.quality import overall_verdict
 from chestxray.imaging.radiograph import MAX_PIXELS, Check, RadiographError
 from chestxray.inference.answer import Model
 from chestxray.inference.predict import FilePrediction, predict_file
-from chestxray.scoring.columns import IDENTIFIERS, NUMBERS, Column, Row, Value, columns_of
+from chestxray.inference.status import NUMBERS
+from chestxray.scoring.columns import IDENTIFIERS, Column, Row, Value, columns_of
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
-from chestxray.scoring.regular_file import read_regular_file
+from chestxray.system.regular_file import read_regular
 
 MAX_FILE_BYTES = 100_000_000
 """More than a film of `MAX_PIXELS` with two bytes each."""
@@ -67,7 +68,7 @@ def score_file(scorer: Scorer, file: InputFile) -> Row:
     """Score one file: see `score_files`."""
     row: dict[str, Value] = {"path": file.given}
     try:
-        data = read_regular_file(file.path, MAX_FILE_BYTES)
+        data = read_regular(file.path, MAX_FILE_BYTES)
         if scorer.identifiers:
             row |= zip(IDENTIFIERS, (name or None for name in read_identifiers(data)), strict=True)
     except OSError as error:

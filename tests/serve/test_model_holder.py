@@ -106,7 +106,7 @@ BAD = {
     "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),
     "half a card": (lambda folder: (folder / CARD).write_text("{"), "not a bundle"),
     "other labels": (
-        lambda folder: make_bundle(folder, findings=FINDINGS[::-1]),
+        lambda folder: write_card(Bundle(folder).card.model_copy(update={"findings": FINDINGS[::-1]}), folder),
         "the names or the order of the findings",
     ),
     "other size": (lambda folder: make_bundle(folder, size=96), "size"),
@@ -147,10 +147,10 @@ def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypa
     """Nothing of it has changed: the disk failed."""
     holder = following(make_bundle(tmp_path))
 
-    def failing(path: Path) -> bytes:
+    def failing(path: Path, limit: int | None = None) -> bytes:
         if path.name == MODEL:
             raise OSError(errno.EIO, "Input/output error")
-        return read_regular(path)
+        return read_regular(path, limit)
 
     with monkeypatch.context() as patched:
         patched.setattr("chestxray.inference.bundle.read_regular", failing)

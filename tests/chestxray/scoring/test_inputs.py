@@ -1,13 +1,11 @@
-import os
 from pathlib import Path
 
 import pytest
 
 from chestxray.errors import UserError
 from chestxray.scoring.inputs import Inputs, find_inputs
-from chestxray.scoring.regular_file import NoRegularFileError, read_regular_file
 from tests.chestxray.scoring.conftest import TAKEN
-from tests.serve.files import PNG, USABLE
+from tests.serve.files import USABLE
 
 
 def given(inputs: Inputs) -> list[str]:
@@ -87,17 +85,3 @@ def test_a_column_that_cannot_be_read_is_refused(
     Path("short.csv").write_text("path,id\na.png,1\nb.png\n")
     with pytest.raises(UserError, match=said):
         find_inputs([], [argument])
-
-
-def test_only_regular_files_are_read_and_no_more_than_allowed(tmp_path: Path) -> None:
-    file, pipe, link = tmp_path / "file", tmp_path / "pipe", tmp_path / "link"
-    file.write_bytes(PNG)
-    os.mkfifo(pipe)
-    link.symlink_to(pipe)
-    assert read_regular_file(str(file), len(PNG)) == PNG
-    assert read_regular_file(str(file), 8, whole=False) == PNG[:8]
-    with pytest.raises(OSError, match="larger than"):
-        read_regular_file(str(file), len(PNG) - 1)
-    for other in (pipe, link, tmp_path, Path("/dev/zero")):
-        with pytest.raises(NoRegularFileError):
-            read_regular_file(str(other), 1)
