@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError, bundle_digest, write_card
 from chestxray.inference.gate_checks import gate_checks
+from chestxray.inference.onnx_model import OnnxModel
 from tests.chestxray.conftest import SIZE, TINY
 
 
@@ -221,3 +224,14 @@ def test_a_bundle_from_before_the_input_gate_opens_and_finds_nothing(
     assert older.card.input_gate == {} and older.model.input_gate.names == () and scores.shape == (20, 0)
     np.testing.assert_array_equal(probabilities, bundle.predict(images)[0])
     assert gate_checks(older.model.input_gate, scores[0], synthetic=False) == [] and len(maps) == 20
+
+
+@pytest.mark.parametrize(
+    "gate", ['[["inverted"], [Infinity]]', '[["inverted"], ["0.5"]]', '[["inverted"], []]', "7", "{"]
+)
+def test_the_thresholds_of_a_models_gate_are_not_believed(gate: str, bundle_folder: Path) -> None:
+    model = onnx.load(bundle_folder / MODEL)
+    facts = {fact.key: fact.value for fact in model.metadata_props} | {"input_gate": gate}
+    onnx.helper.set_model_props(model, facts)
+    with pytest.raises(UserError, match="does not say what it is"):
+        OnnxModel(model.SerializeToString())
