@@ -24,6 +24,10 @@ NOT_STORED = "The service could not store the heatmaps; inline ones need no stor
 log = logging.getLogger("serve.service")
 
 
+class HeatmapsNotStoredError(Exception):
+    """Overlays could not be kept for clients to fetch."""
+
+
 class Service:
     """Predict with the model being served, and tell operators how it goes.
 
@@ -133,7 +137,7 @@ class Service:
         """Answer about a file, without heatmaps if they can't be stored."""
         try:
             return answer(model, data, options, self.settings.max_pixels, request_id, self._publish)
-        except OSError as error:
+        except HeatmapsNotStoredError as error:
             log.error("heatmaps not stored", exc_info=error, extra={"request_id": request_id})
             without = options.model_copy(update={"heatmaps": "none"})
             prediction = answer(model, data, without, self.settings.max_pixels, request_id)
@@ -141,8 +145,16 @@ class Service:
             return prediction
 
     def _publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
-        """Keep overlays for a while, and say where they can be fetched."""
-        for name in self.heatmaps.add(pngs):
+        """Keep overlays for a while, and say where they can be fetched.
+
+        Raises:
+            HeatmapsNotStoredError: the system refuses to store one.
+        """
+        try:
+            names = self.heatmaps.add(pngs)
+        except OSError as error:
+            raise HeatmapsNotStoredError from error
+        for name in names:
             yield LinkedHeatmap(url=f"{HEATMAP_PATH}{name}", expires_in_seconds=self.heatmaps.seconds)
 
     def _check(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from chestxray.errors import UserError, one_line
-from chestxray.imaging.radiograph import MAX_PIXELS, RadiographError
+from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, RadiographError
 from chestxray.inference.answer import PHANTOMS_ONLY, Model, answer
 from chestxray.inference.bundle_source import find_bundle
 from chestxray.inference.predictions import ModelInfo, Options, Quality
@@ -20,7 +20,7 @@ from chestxray.inference.self_test import open_tested
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile, Inputs, find_inputs
 from chestxray.scoring.run import score_to_table, unfinished_runs
-from chestxray.scoring.score import MAX_FILE_BYTES, Scorer
+from chestxray.scoring.score import Scorer
 from chestxray.scoring.table import writer_of, written_text
 from chestxray.scoring.tally import Tally
 from chestxray.system.regular_file import read_regular
@@ -115,7 +115,7 @@ def open_model(address: str, threads: int = 0) -> Model:
 def _make_table(options: argparse.Namespace) -> int:
     """Score all files into a table and say what became of them."""
     output: Path = options.output
-    writer_of(output)
+    writer_of(output)  # a wrong suffix is said before any work
     if output.is_dir():
         raise UserError("--output: a folder has that name; name a file that ends in .csv or .parquet")
     asked = _options(options, "none")
@@ -195,7 +195,7 @@ def _print_answer(model: Model, file: InputFile, options: Options) -> int:
         code = 0
     except (RadiographError, OSError) as error:
         refused = error if isinstance(error, RadiographError) else None
-        said = {"type": refused.kind if refused else "unreadable-file", "detail": one_line(error)}
+        said = {"type": refused.kind if refused else "unreadable-file", "detail": written_text(one_line(error))}
         if refused and refused.checks:
             said["quality"] = Quality.of(refused.checks).model_dump(mode="json")
         code = FAILED

@@ -15,22 +15,20 @@ from chestxray.datasets.decoded_files import NO_ROW, DecodedFiles
 from chestxray.datasets.tables.image_files import find_images
 from chestxray.imaging.decode import decode
 from chestxray.imaging.quality import pixel_checks
-from chestxray.imaging.radiograph import Check, Radiograph, RadiographError, resize
+from chestxray.imaging.radiograph import MAX_FILE_BYTES, Check, Radiograph, RadiographError, resize
 from chestxray.system.files import atomic_write
-from chestxray.system.malloc import set_heap
+from chestxray.system.malloc import keep_image_blocks
 from chestxray.system.npy import ArrayFile
 from chestxray.system.parallel import parallel_map
+from chestxray.system.regular_file import read_regular
 from chestxray.tracking.progress import progress
 
-MAX_FILE_BYTES = 100_000_000
 IMAGES_IN_FLIGHT = 256
 """How many images may be in work, or wait for their turn to be written."""
 THREADS_PER_CORE = 3
 """Some work while others wait for the process for codecs. See docs/decisions/thread-pool.md."""
 VIEW_CHECKS = frozenset({"view-position", "patient-orientation"})
 """Of a DICOM header; what they refuse is a radiograph all the same."""
-KEPT_BLOCK = 30_000_000
-"""Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/thread-pool.md."""
 
 Pixels = npt.NDArray[np.uint8]
 Fact = tuple[str, int, str, str, str, int, int]
@@ -73,7 +71,7 @@ def decode_files(root: Path, name: str, size: int, keep: Callable[[Pixels], None
     facts: list[Fact] = []
     refused: list[tuple[str, str, float | None, float | None]] = []
     rows: dict[str, int] = {}
-    set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
+    keep_image_blocks()
     paths = (root / path for path in found.paths)
     decoded = parallel_map(partial(_decode, size=size), paths, IMAGES_IN_FLIGHT, THREADS_PER_CORE)
     for path, result in progress(zip(found.paths, decoded, strict=True), f"decoding {name}", len(found.paths)):
@@ -108,9 +106,7 @@ class _Decoded(NamedTuple):
 def _decode(path: Path, size: int) -> _Decoded | str:
     """Decode and prepare an image, or return the reason why it can't be done."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return f"file larger than {MAX_FILE_BYTES:,} bytes"
-        radiograph = decode(path.read_bytes())
+        radiograph = decode(read_regular(path, MAX_FILE_BYTES))
     except (RadiographError, OSError) as error:
         return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
     not_frontal, another_thing = _header_refusals(radiograph)

@@ -13,6 +13,8 @@ Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 40_000_000
 """More than any detector gives; larger files are decompression bombs."""
+MAX_FILE_BYTES = 100_000_000
+"""More than a film of `MAX_PIXELS` with two bytes each."""
 
 DAMAGED = "truncated or damaged"
 """The message of an error for a file that lacks a part, or has a wrong one."""

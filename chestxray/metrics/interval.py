@@ -76,16 +76,23 @@ def share_interval(spread: Spread, cases: Cases) -> Ends:
     return _around(spread.value, wilson_interval(centre, np.maximum(cases.images, 1) / effect, quantile))
 
 
-def mean_interval(spread: Spread) -> Ends:
+def mean_interval(spread: Spread, cases: Cases) -> Ends:
     """Compute the interval of a mean over findings, or of labels pooled: as `share_interval`, by the error alone.
 
-    A bias that is taken off is not known for certain: it counts as an error of its own. A mean of 0 or 1 that no
-    patient changes has none: NaN.
+    A bias that is taken off is not known for certain: it counts as an error of its own. How well the error is known is
+    limited twice, by the tails that it shows and by patients of unequal numbers of images, which count for fewer: both
+    add up. A mean of 0 or 1 that no patient changes has no interval: NaN.
+
+    Args:
+        spread: of one number.
+        cases: all images, as one column.
     """
     centre = np.clip(spread.value - spread.bias, 0, 1)
+    patients = np.maximum(cases.images / cases.most, 2)
+    freedom = 1 / (1 / spread.freedom + 1 / (patients - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        cases = centre * (1 - centre) / (spread.error**2 + spread.bias**2)
-        return _around(spread.value, wilson_interval(centre, cases, student(spread.freedom)))
+        independent = centre * (1 - centre) / (spread.error**2 + spread.bias**2)
+        return _around(spread.value, wilson_interval(centre, independent, student(freedom)))
 
 
 def f1_interval(spread: Spread, cases: Cases) -> Ends:

@@ -143,8 +143,8 @@ class Metric:
         compute: weightings → `(b, k)`, NaN where a finding lacks a class or has no decisions, if `by_finding`; else
             `(b,)`.
         by_finding: it has a value for each finding; else one value for all.
-        interval: from its spread, and the cases that it is over if it is by finding; None if it has no interval.
-        cases: sample → the images that it is a mean over, arrays `(n, k)`.
+        interval: from its spread and the cases that it is over; None if it has no interval.
+        cases: sample → the images that it is a mean over, arrays `(n, k)`, or `(n, 1)` if it is not by finding.
         compared: by the gate.
         reported: `metrics.json` has it.
         higher_is_better: which way is better.
@@ -167,7 +167,8 @@ class Metric:
         counted = [Cases.count(images, patients) for images in self.cases(sample)]
         low, high = self.interval(spread, *counted)
         few = np.any([cases.patients < min_patients for cases in counted], axis=0)
-        return np.where(few, np.nan, low), np.where(few, np.nan, high)
+        shape = np.shape(spread.value)
+        return np.where(few, np.nan, low).reshape(shape), np.where(few, np.nan, high).reshape(shape)
 
 
 def _auroc(weighted: Weightings) -> Floats:
@@ -236,15 +237,25 @@ def _decided_positive(sample: Sample) -> tuple[Booleans, ...]:
     return (sample.decisions & sample.labels.labelled,)
 
 
+def _labelled(sample: Sample) -> tuple[Booleans, ...]:
+    return (np.asarray(sample.labels.labelled.any(axis=1, keepdims=True)),)
+
+
 def _present_or_decided(sample: Sample) -> tuple[Booleans, ...]:
     return (sample.labels.present | (sample.decisions & sample.labels.labelled),)
 
 
 METRICS = (
-    Metric("mean_auroc", "mean AUROC", _mean(_auroc), interval=mean_interval),
-    Metric("mean_average_precision", "mean average precision", _mean(_average_precision), interval=mean_interval),
-    Metric("macro_f1", "macro F1", _mean(_f1), interval=mean_interval),
-    Metric("micro_f1", "micro F1", _micro_f1, interval=mean_interval),
+    Metric("mean_auroc", "mean AUROC", _mean(_auroc), interval=mean_interval, cases=_labelled),
+    Metric(
+        "mean_average_precision",
+        "mean average precision",
+        _mean(_average_precision),
+        interval=mean_interval,
+        cases=_labelled,
+    ),
+    Metric("macro_f1", "macro F1", _mean(_f1), interval=mean_interval, cases=_labelled),
+    Metric("micro_f1", "micro F1", _micro_f1, interval=mean_interval, cases=_labelled),
     # No interval: docs/decisions/intervals.md
     Metric("calibration_error", "mean calibration error", _mean(_calibration_error), higher_is_better=False),
     Metric("mean_auroc_of_all", "mean AUROC of all findings", _mean_of_all(_auroc)),

@@ -12,15 +12,10 @@ from typing import NamedTuple
 from chestxray.errors import UserError
 from chestxray.imaging.decode import STILLS
 from chestxray.imaging.dicom.recognition import first_element
+from chestxray.system.file_names import HIDDEN, IMAGE_SUFFIXES
 from chestxray.system.parallel import parallel_map
 from chestxray.system.regular_file import read_regular
 
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jph", ".dcm", ".dicom"
-)  # fmt: skip
-"""Of files in a folder that are taken for images whatever is in them; others are by their first bytes."""
-HIDDEN = (".", "__MACOSX")
-"""How the names of files and folders begin that a system or a program keeps for itself."""
 INDEX = "DICOMDIR"
 """The table of contents of a DICOM medium, itself a DICOM file."""
 HEAD = 4096
@@ -132,7 +127,9 @@ def _search(root: str, skipped: Counter[str], excluded: str | None) -> list[str]
                     folders.append(entry.path)
             elif reason := _unwanted(entry):
                 skipped[reason] += 1
-            elif entry.name.lower().endswith(SUFFIXES):
+            elif entry.name.lower().endswith(
+                IMAGE_SUFFIXES
+            ):  # whatever is in it; others are taken by their first bytes
                 taken.append(entry.path)
             else:
                 doubtful.append(entry.path)

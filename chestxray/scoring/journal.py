@@ -5,7 +5,6 @@ and is cut off with all behind it; so is the row of a file that has changed sinc
 have seen one state of it or the other.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chestxray.errors import UserError
 from chestxray.scoring.columns import Row
 from chestxray.scoring.inputs import InputFile
 
@@ -33,13 +31,12 @@ def file_state(path: str) -> State:
 
 
 class Journal:
-    """The rows of a run, in the order of its files.
+    """The rows of a run, in the order of its files; no other process may be at it.
 
     Args:
         folder: is made; the same for the same run, another one for any other.
 
     Raises:
-        UserError: another process is at this run.
         OSError: the folder can't be written.
     """
 
@@ -47,11 +44,6 @@ class Journal:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / ROWS).open("a+b")  # closed at the end of the block
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise UserError("another process is making this table: wait for it, or stop it and call again") from None
 
     def __enter__(self) -> Self:
         """Begin."""

@@ -13,9 +13,10 @@ from chestxray.scoring.columns import Row
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
+from chestxray.scoring.sole_writer import sole_writer
 from chestxray.scoring.table import writer_of
 from chestxray.scoring.tally import Tally
-from chestxray.system.malloc import set_heap
+from chestxray.system.malloc import keep_image_blocks
 from chestxray.system.parallel import parallel_map
 from chestxray.tracking.progress import progress
 
@@ -23,8 +24,6 @@ IN_FLIGHT = 64
 """Files that may be in work, or wait for their turn to be written."""
 THREADS_PER_CORE = 2
 """Each decodes and predicts one file, the model with one thread; a second one works while the first one waits."""
-KEPT_BLOCK = 30_000_000
-"""Bytes; freed blocks up to this size are kept for the next image. See docs/decisions/thread-pool.md."""
 LAYOUT = 1
 """Changes with what rows hold."""
 
@@ -64,9 +63,10 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     digest = run_digest(scorer, files)
     if scorer.heatmaps:
         scorer = replace(scorer, heatmaps=replace(scorer.heatmaps, run=digest[:12]))
-    set_heap(kept_block=KEPT_BLOCK, kept_end=2 * KEPT_BLOCK)
+    keep_image_blocks()
     tally = Tally()
-    with Journal(output.with_name(f".{output.name}.{digest[:16]}.partial")) as journal:
+    folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
+    with sole_writer(output), Journal(folder) as journal:
         done = journal.resume(files)
         scored = parallel_map(
             partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from chestxray.imaging.dicom.identifiers import read_identifiers
 from chestxray.imaging.quality import overall_verdict
-from chestxray.imaging.radiograph import MAX_PIXELS, Check, RadiographError
+from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, Check, RadiographError
 from chestxray.inference.answer import Model
 from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.status import NUMBERS
@@ -17,9 +17,6 @@ from chestxray.scoring.columns import IDENTIFIERS, Column, Row, Value, columns_o
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
 from chestxray.system.regular_file import read_regular
-
-MAX_FILE_BYTES = 100_000_000
-"""More than a film of `MAX_PIXELS` with two bytes each."""
 
 OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory or no time for it; score it again."
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from chestxray.errors import UserError
 from chestxray.scoring.columns import Column, Row, Value
+from chestxray.system.files import FORMULA
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins so for a formula, and runs it."""
 QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
 ROWS_PER_GROUP = 10_000
 """Of a row group of Parquet, which is in memory at once, as Arrow has it; a footer of many groups would be large."""

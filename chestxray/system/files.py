@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # the service writes reports of its own and has no use for pa
     import pandas as pd
 
 FLOAT_FORMAT = "%.6f"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so for a formula, and runs it."""
 
 
 @contextmanager

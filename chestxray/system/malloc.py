@@ -7,6 +7,14 @@ TRIM_THRESHOLD = -1
 MMAP_THRESHOLD = -3
 ARENA_MAX = -8
 
+IMAGE_BLOCK = 30_000_000
+"""Bytes; an image of usual size is decoded in blocks no larger. See docs/decisions/prepare.md."""
+
+
+def keep_image_blocks() -> None:
+    """Keep the memory of each image for the next one, in a program that decodes many."""
+    set_heap(kept_block=IMAGE_BLOCK, kept_end=2 * IMAGE_BLOCK)
+
 
 def set_heap(*, kept_block: int, kept_end: int, one_arena: bool = False) -> None:
     """Set how glibc's heap gives memory back, for the whole process (mallopt(3)).

@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-class NotRegularError(OSError):
-    """It is a folder, a pipe, a socket or a device."""
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(errno.EINVAL, "not a regular file, but a folder, a pipe, a socket or a device", str(path))
-
-
 def open_regular(path: str | Path, folder: int | None = None, *, links: bool = False) -> BinaryIO:
-    """Open a file for reading, at once whatever it is; what is no regular file is not opened.
+    """Open a file for reading, at once whatever it is.
 
     Args:
         path: of the file.
@@ -23,27 +16,20 @@ def open_regular(path: str | Path, folder: int | None = None, *, links: bool = F
         links: follow it if it is a symbolic link.
 
     Raises:
-        NotRegularError: it is something else.
-        OSError: there is no such file, it can't be read, or no file can have that name.
+        OSError: there is no such file, no file can have that name, or it is not a regular one and was not opened.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
     try:
-        # Opening a device may already set it off.
         _check_regular(os.stat(path, dir_fd=folder, follow_symlinks=links), path)
-        descriptor = os.open(path, flags, dir_fd=folder)
-    except ValueError:
+    except ValueError:  # a null byte
         raise OSError(errno.EINVAL, "no name that a file can have") from None
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
+    file = open(os.open(path, flags, dir_fd=folder), "rb")  # noqa: PTH123, SIM115 # open in the folder, and returned
     try:
-        _check_regular(os.fstat(descriptor), path)  # it may have been replaced in between
+        _check_regular(os.fstat(file.fileno()), path)  # it may be another one by now
     except OSError:
-        os.close(descriptor)
+        file.close()
         raise
-    return open(descriptor, "rb")  # noqa: PTH123 # it is open already
-
-
-def _check_regular(status: os.stat_result, path: str | Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise NotRegularError(path)
+    return file
 
 
 def read_regular(path: str | Path, limit: int | None = None, *, whole: bool = True) -> bytes:
@@ -51,18 +37,21 @@ def read_regular(path: str | Path, limit: int | None = None, *, whole: bool = Tr
 
     Args:
         path: of the file.
-        limit: bytes to read at most; by default all.
+        limit: bytes that are read at most; None for no limit.
         whole: whether a longer file is an error.
 
     Raises:
-        NotRegularError: it is no regular file.
-        OSError: there is no such file, it can't be read, no file can have that name, or it has more bytes than `limit`
-            (EFBIG).
+        OSError: as `open_regular` says, or it has more bytes than that (EFBIG).
     """
     with open_regular(path, links=True) as file:
         if limit is None:
             return file.read()
-        data = file.read(limit + whole)
-    if len(data) > limit:
-        raise OSError(errno.EFBIG, f"file larger than the {limit:,} bytes that are accepted")
-    return data
+        size = os.fstat(file.fileno()).st_size if whole else 0
+        if size <= limit and len(data := file.read(limit + whole)) <= limit:
+            return data
+    raise OSError(errno.EFBIG, f"file larger than the {limit:,} bytes that are accepted", str(path))
+
+
+def _check_regular(status: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "no regular file: a folder, a pipe, a socket or a device", str(path))

@@ -67,8 +67,8 @@ class RequestLimits:
         app: the application behind.
         pool: a POST is refused when it is full.
         max_body_bytes: size of the largest request.
-        max_uploads: POST requests at a time, from their first byte until they are answered; they take half of the
-            connections at most.
+        max_uploads: POST requests at a time, from their first byte until they are answered; they take a quarter
+            of the connections at most.
         descriptors: how many connections and files there are.
         files: how many of them a request may open, by path.
 
@@ -88,7 +88,7 @@ class RequestLimits:
         self.app = app
         self.pool = pool
         self.max_body_bytes = max_body_bytes
-        self.max_uploads = min(max_uploads, descriptors.connections // 2)
+        self.max_uploads = min(max_uploads, descriptors.connections // 4)
         self.max_files = descriptors.files
         self.files = files
         self.uploads = set[Upload]()
@@ -128,9 +128,7 @@ class RequestLimits:
     def _make_room(self, files: int) -> None:
         """Find a place for one more upload, if need be that of the slowest."""
         self.pool.check()
-        while (
-            len(self.uploads) >= self.max_uploads or sum(each.files for each in self.uploads) + files > self.max_files
-        ):
+        while not self._has_room(files):
             slowest = max(self.uploads, key=Upload.lag)
             if slowest.lag() <= 0:
                 raise ProblemError("overloaded", f"{len(self.uploads)} uploads are in work; try again in a second.")

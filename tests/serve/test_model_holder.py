@@ -99,8 +99,8 @@ def not_finite(folder: Path) -> None:
 BAD = {
     "damaged": (damage, "SHA-256"),
     "no model": (remove_model, "not a bundle"),
-    "a pipe for a model": (lambda folder: put_pipe(folder / MODEL), "not a regular file"),
-    "a pipe for a card": (lambda folder: put_pipe(folder / CARD), "not a regular file"),
+    "a pipe for a model": (lambda folder: put_pipe(folder / MODEL), "no regular file"),
+    "a pipe for a card": (lambda folder: put_pipe(folder / CARD), "no regular file"),
     "no model beside the same card": (lambda folder: (folder / MODEL).unlink(), "not a bundle"),
     "another model beside the same card": (lambda folder: (folder / MODEL).write_bytes(b"another"), "SHA-256"),
     "no card": (lambda folder: (folder / CARD).unlink(), "is no bundle"),

@@ -1,5 +1,6 @@
 """The service predicts with the model it holds, and files of a batch stand alone."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,35 @@ def test_no_heatmap_outlives_the_service(bundle: Path, tmp_path: Path) -> None:
         url = ask(client, heatmaps="link", threshold=0)["findings"][0]["heatmap"]["url"]
         assert Path(url).name in [path.name for path in folder.glob("*/*.png")]
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("heatmaps", ["none", "link"])
+def test_what_the_system_refuses_before_heatmaps_is_not_said_of_them(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, heatmaps: str
+) -> None:
+    calls = []
+
+    def no_process(*given: Any) -> Prediction:
+        calls.append(given)
+        raise OSError(errno.EMFILE, "CANARY")
+
+    monkeypatch.setattr("chestxray.inference.answer.predict_file", no_process)
+    refused = client.post("/predict", params={"heatmaps": heatmaps}, files={"file": PNG})
+    assert (refused.status_code, refused.json()["type"]) == (503, "overloaded") and len(calls) == 1
+    assert "heatmaps not stored" not in [record.getMessage() for record in caplog.records]
+
+
+def test_what_the_system_refuses_to_store_leaves_the_findings(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.EMFILE, "CANARY")
+
+    monkeypatch.setattr("serve.heatmap_store._Folder.write", full)
+    answer = ask(client, heatmaps="link", threshold=0)
+    assert "could not store the heatmaps" in answer["image"]["warnings"][-1]
+    assert answer["findings"] and not any(finding["heatmap"] for finding in answer["findings"])
+    assert "could not store" not in str(ask(client, heatmaps="inline", threshold=0)["image"]["warnings"])
 
 
 def test_linked_overlays_are_bounded(service: Service) -> None:

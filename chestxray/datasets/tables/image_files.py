@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chestxray.batch_layout import TABLE_SUFFIXES
-from chestxray.datasets.tables.rejections import FORMULA, Rejection, shown
+from chestxray.datasets.tables.rejections import Rejection, shown
 from chestxray.errors import UserError
+from chestxray.system.file_names import HIDDEN, IMAGE_SUFFIXES
+from chestxray.system.files import FORMULA
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".jp2")
-HIDDEN = (".", "__MACOSX")
-"""How the names of files and folders begin that a system or a program keeps for itself."""
 OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:")
 """How an absolute path begins, here or elsewhere."""
 
@@ -26,7 +25,7 @@ def key(name: str) -> str:
 def stem(path: str) -> str:
     """Return a path without the suffix of an image; other suffixes, as in `1.2.840`, are part of the name."""
     cut, dot, suffix = path.rpartition(".")
-    return cut if f"{dot}{suffix}".lower() in SUFFIXES and not cut.endswith(("/", "\\")) else path
+    return cut if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES and not cut.endswith(("/", "\\")) else path
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def _index(root: Path, files: list[str], not_followed: int) -> ImageFiles:
         if name.lower().endswith(TABLE_SUFFIXES):
             continue
         if not path.isprintable() or path.startswith(FORMULA) or name.startswith(FORMULA):
-            what = f"unsafe file name: it holds control characters or begins with one of {' '.join(FORMULA)}; rename it"
+            what = "unsafe file name: it holds control characters or begins with one of = + - @; rename it"
             rejected += [Rejection(name, "", what)] if cut != name else []
             continue
         paths.append(path)

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from chestxray.system.files import FORMULA
+
 COLUMNS = ["image", "where", "reason"]
 MAX_SHOWN = 200
 """Characters of a name or a reason that are shown."""
 NOT_FRONTAL = "not frontal"
 """The kind of what is fine but shows no frontal view."""
-FORMULA = ("=", "+", "-", "@")
-"""A spreadsheet takes a cell that begins so for a formula."""
 
 
 class Rejection(NamedTuple):

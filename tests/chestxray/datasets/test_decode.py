@@ -1,5 +1,6 @@
 """Decoding a batch: every file that may be an image, whatever the table says, once for all that may be asked of it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from chestxray.datasets.decode import decode_batch
 from chestxray.datasets.prepare import prepare_batch
 from chestxray.errors import UserError
 from chestxray.findings import NIH_VOCABULARY
-from chestxray.imaging.radiograph import resize
+from chestxray.imaging.radiograph import MAX_FILE_BYTES, resize
 from chestxray.params import PrepareParams, ReadingParams
 from tests.dicom_files import dicom
 from tests.nih_batch import noise, plain_batch, png, write_batch
@@ -32,6 +33,7 @@ def test_every_file_that_may_be_an_image_is_decoded_in_the_order_of_the_paths(tm
         "late/ankle.dcm": dicom(noise(8), BodyPartExamined="ANKLE"),
     }.items():  # fmt: skip
         (root / path).write_bytes(content)
+    os.truncate(root / "late/notes.md", MAX_FILE_BYTES + 1)
     files = decode_batch(root, b.decoded, 32).files.set_index("path")
     assert list(files.index) == [
         "images/00000001_000.png", "images/00000002_000.png", "images/again.png",
@@ -41,6 +43,7 @@ def test_every_file_that_may_be_an_image_is_decoded_in_the_order_of_the_paths(tm
     assert files["reason"].str.partition(":")[0].tolist() == [
         "", "", "", "", "no chest radiograph", "unreadable image", "",
     ]  # fmt: skip
+    assert "larger than" in files.loc["late/notes.md", "reason"]
     images = np.load(b.decoded / "images.npy")
     assert len(images) == 4 and np.array_equal(images[3], resize(noise(5), 32))
     assert {path.name for path in b.decoded.iterdir()} == {"images.npy", "files.parquet", "refused.parquet"}

@@ -78,7 +78,8 @@ def test_a_bias_moves_the_interval_which_still_holds_the_figure():
     lower = share_interval(known(0.3, 0.07, bias=0.05), cases)
     assert lower[0] < plain[0] and lower[1] < plain[1]
     assert share_interval(known(0.3, 0.07, bias=0.3), cases)[1] >= 0.3
-    sure, corrected = mean_interval(known(0.3, 0.03)), mean_interval(known(0.3, 0.03, bias=0.04))
+    sure = mean_interval(known(0.3, 0.03), cases)
+    corrected = mean_interval(known(0.3, 0.03, bias=0.04), cases)
     assert corrected[0] < sure[0] and corrected[1] > 0.3
     assert corrected[1] - corrected[0] == pytest.approx((sure[1] - sure[0]) * 5 / 3, rel=0.05)
 
@@ -124,5 +125,15 @@ def test_f1_is_on_the_scale_of_the_share_of_images_that_have_both():
 
 
 def test_the_mean_of_a_certain_figure_is_certain():
-    assert np.ravel(mean_interval(known(0.4, 0))).tolist() == [0.4, 0.4]
-    assert np.isnan(mean_interval(known(np.nan, np.nan))).all() and np.isnan(mean_interval(known(1, 0))).all()
+    cases = independent(50)
+    assert np.ravel(mean_interval(known(0.4, 0), cases)).tolist() == [0.4, 0.4]
+    assert np.isnan([mean_interval(known(*nothing), cases) for nothing in ((np.nan, np.nan), (1, 0))]).all()
+
+
+def test_unequal_patients_count_for_fewer_in_a_mean():
+    people = np.repeat(np.arange(10), [40, *[1] * 9])
+    unequal = Cases.count(np.ones((49, 1), bool), people)
+    low, high = mean_interval(known(0.5, 0.03), unequal)
+    quantile = stdtrit(1, 0.975)  # 49 images count for 1.5 patients: 1 degree of freedom
+    np.testing.assert_allclose((low, high), wilson_interval([0.5], 0.25 / 0.03**2, quantile))
+    assert high - low > 3 * np.subtract(*mean_interval(known(0.5, 0.03), independent(49))[::-1])

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from chestxray.errors import UserError
 from chestxray.inference.answer import Model
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.predictions import ModelInfo
@@ -17,6 +19,7 @@ from chestxray.scoring.inputs import find_inputs
 from chestxray.scoring.journal import ROWS, Journal, file_state
 from chestxray.scoring.run import run_digest
 from chestxray.scoring.score import Scorer
+from chestxray.scoring.sole_writer import sole_writer
 from tests.chestxray.scoring.conftest import radiographs
 from tests.repository import TOP
 
@@ -147,21 +150,40 @@ def test_two_processes_never_make_one_table(tmp_path: Path, small_bundle: Path) 
     radiographs(tmp_path / "in", 2)
     words = ("in", "--model", small_bundle, "--output", "a.csv")
     assert start(*words, at="row 1", folder=tmp_path).returncode == -signal.SIGKILL
-    (partial,) = left_over(tmp_path)
-    holding = (
-        "import fcntl, subprocess, sys\n"
-        f"file = open({str(tmp_path / partial / ROWS)!r}, 'ab')\n"
-        "fcntl.flock(file, fcntl.LOCK_EX)\n"
-        "print('locked', flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", holding], stdin=pipe, stdout=pipe, text=True) as other:
-        assert other.stdout and other.stdout.readline() == "locked\n"
-        refused = start(*words, folder=tmp_path)
-        other.communicate("")
-    assert refused.returncode == 2 and "another process is making this table" in refused.stderr
+    with sole_writer(tmp_path / "a.csv"):
+        for asked in ([], ["--threshold", "0.3"]):  # the same run and another one
+            refused = start(*words, *asked, folder=tmp_path)
+            assert refused.returncode == 2 and "another process is making this table" in refused.stderr
+        assert len(left_over(tmp_path)) == 1
+        assert start(*words[:-1], "b.csv", folder=tmp_path).returncode == 0
     assert start(*words, folder=tmp_path).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "in"]
+
+
+def test_of_many_that_would_make_a_table_one_does_at_a_time(tmp_path: Path) -> None:
+    """Each adds one to a number in the file; none is lost, and no lock is left."""
+    table = tmp_path / "folder" / "a.csv"
+
+    def add() -> bool:
+        try:
+            with sole_writer(table):
+                count = int(table.read_text()) if table.exists() else 0
+                time.sleep(0.0002)
+                table.write_text(str(count + 1))
+        except UserError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        made = sum(pool.map(lambda _: add(), range(2000)))
+    assert int(table.read_text()) == made > 0
+    assert [path.name for path in table.parent.iterdir()] == ["a.csv"]
+
+
+def test_a_failure_leaves_no_lock(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), sole_writer(tmp_path / "a.csv"):
+        raise KeyError
+    assert not list(tmp_path.iterdir())
 
 
 PEAK = """

@@ -9,7 +9,8 @@ from pyarrow import parquet
 
 from chestxray.errors import UserError
 from chestxray.scoring.columns import Column, Row
-from chestxray.scoring.table import FORMULA, ROWS_PER_GROUP, write_csv, write_parquet, writer_of, written_text
+from chestxray.scoring.table import ROWS_PER_GROUP, write_csv, write_parquet, writer_of, written_text
+from chestxray.system.files import FORMULA
 
 COLUMNS = [Column("path", "text"), Column("note", "text"), Column("x:probability", "number"), Column("=x", "flag")]
 ROWS: list[Row] = [["a.png", None, 0.1, True], ['"a",\r\n', " b ", None, None], ["=1", "@b", 1e-07, False]]

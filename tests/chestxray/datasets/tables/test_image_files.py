@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chestxray.batch_layout import TEST_LIST
-from chestxray.datasets.tables.image_files import SUFFIXES, find_images
+from chestxray.datasets.tables.image_files import find_images
 from chestxray.errors import UserError
+from chestxray.system.file_names import IMAGE_SUFFIXES
 from tests.chestxray.datasets.tables.small_tables import labels, read, text, write
 
 HEAD = ["image", "labels", "patient"]
@@ -32,8 +33,9 @@ def batch_of(root: Path, *pairs: tuple[str, str]) -> Path:
 
 
 @settings(max_examples=50, deadline=None)
-@given(PARTS, st.sampled_from(SUFFIXES), st.booleans(), st.data())
+@given(PARTS, st.sampled_from(IMAGE_SUFFIXES), st.booleans(), st.data())
 @example(["Müller (3)", "Röntgen [1]"], ".png", True, None)
+@example(["film"], ".jfif", False, None)
 def test_a_file_is_found_by_its_path_or_the_end_of_it(
     parts: list[str], suffix: str, upper: bool, data: st.DataObject
 ) -> None:
