@@ -1,6 +1,6 @@
-"""Name the 14 findings of NIH ChestX-ray14, in the order of the data set, and the other names that tables give them.
+"""Say how findings may be called, and which one a name means; list the 14 of NIH ChestX-ray14 with their synonyms.
 
-Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017,
+Source of these: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017,
 extended to 14 findings by the authors with the release of ChestX-ray14.
 """
 
@@ -73,7 +73,7 @@ RESEARCH_USE_ONLY = "Research use only, not a medical device."
 MAX_FINDINGS = 200
 """The most that a model may have."""
 MAX_NAME = 100
-"""Characters of a finding's name."""
+"""Characters of a finding's name, and of its title."""
 STUDY_COLUMNS = (
     "batch", "image", "patient", "age", "sex", "view", "split", "content_hash", "width", "height",
     "synthetic", "patient_known",
@@ -108,6 +108,23 @@ def check_findings(names: Sequence[str]) -> tuple[str, ...]:
             taken = name.casefold()
             raise ValueError(f"finding {place + 1} of {len(names)} is called {taken}, as a column of the tables is")
     return tuple(names)
+
+
+def check_title(title: str) -> str:
+    """Check the title of a finding; it may come from a file, so an error does not repeat it.
+
+    Returns:
+        The title.
+
+    Raises:
+        ValueError: it is empty, longer than `MAX_NAME`, not printable, or has spaces around it.
+    """
+    if not 0 < len(title) <= MAX_NAME or not title.isprintable() or title != title.strip():
+        raise ValueError(
+            f"a title must be 1 to {MAX_NAME} printable characters, without spaces around them; "
+            f"got {len(title)} characters"
+        )
+    return title
 
 
 def fold(name: str) -> str:

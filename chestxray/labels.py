@@ -16,7 +16,7 @@ from chestxray.findings import UNLABELLED, check_findings
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.int32]
-"""`(b, n)`, a row a resample: how often it drew each of n images."""
+"""`(b, n)`, a row a weighting: how much each of n images counts. Leaving one out gives its images 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +169,8 @@ def check_scores(
     return array
 
 
-def drawn_once(images: int) -> Weights:
-    """Return weights `(1, images)` of 1: the sample as it is, every image drawn once."""
+def counted_once(images: int) -> Weights:
+    """Return weights `(1, images)` of 1: the sample as it is, every image counts once."""
     return np.ones((1, images), dtype=np.int32)
 
 

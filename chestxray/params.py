@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS, NO_FINDING, SYNONYMS, Vocabulary, check_findings, fold
+from chestxray.findings import FINDINGS, NO_FINDING, SYNONYMS, Vocabulary, check_findings, check_title, fold
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -41,6 +41,7 @@ MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
 PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
 POLICIES = "f1, youden or sensitivity@0.9 (any value above 0 up to 1)"
 VERSION = "a registered version such as models:/chest-xray/1, or null"
+NIH_NAMES = {fold(name): name for name in FINDINGS}
 MENDS = {"missing": "is missing; add it", "extra_forbidden": "is not known; remove it, or mend its spelling"}
 
 
@@ -108,7 +109,7 @@ class FindingParams(Section):
         sign: which of NIH's findings draws it in phantoms; none can't be drawn, and is unlabelled there.
     """
 
-    title: Annotated[str, Field(min_length=1, max_length=100)]
+    title: Annotated[str, AfterValidator(check_title)]
     synonyms: tuple[str, ...]
     sign: str | None
 
@@ -128,11 +129,8 @@ def _all_of_a_finding(findings: Any) -> Any:
     for name, given in findings.items():
         if not isinstance(name, str):
             raise ValueError(f"YAML reads the name {name!r} as something else than text: quote it")
-        usual = {
-            "title": name.replace("_", " "),
-            "synonyms": SYNONYMS.get(name, ()),
-            "sign": name if name in FINDINGS else None,
-        }
+        sign = NIH_NAMES.get(fold(name))  # as tables are read: "effusion" means Effusion
+        usual = {"title": name.replace("_", " "), "synonyms": SYNONYMS[sign] if sign else (), "sign": sign}
         filled[name] = usual | given if isinstance(given, dict) else usual if given is None else given
     return filled
 

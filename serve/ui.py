@@ -13,6 +13,7 @@ import streamlit as st
 from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.imaging.decode import decode
+from chestxray.inference.headlines import headlines
 from chestxray.inference.heatmap import overlay, upscale_maps
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction, Quality, RawHeatmap
 from serve.ui_client import REFUSED, ServiceError, ask
@@ -236,13 +237,13 @@ def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
     kind = "synthetic phantoms" if info.synthetic else "radiographs"
     version = f" version {info.version}" if info.version else ""
     alias = f" ({info.alias})" if info.alias else ""
-    shown = headlines(card)
-    first = next((f"{title} {test[name]:.3f}" for name, title in shown.items()), "measured")
+    shown = headlines(test, card.get("headlines", {}))
+    first = next((f"{each.title} {each.value:.3f}" for each in shown if each.value is not None), "measured")
     title = f"Model {info.name}{version}{alias}: {first} on {test['n']} {kind}"
     with st.expander(title, expanded=expanded):
-        for column, (metric, name) in zip(st.columns(max(1, len(shown))), shown.items(), strict=False):
-            column.metric(f"{name[0].upper()}{name[1:]}", f"{test[metric]:.3f}")
-            column.caption(f"95 % interval {test[f'{metric}_ci_low']:.3f}–{test[f'{metric}_ci_high']:.3f}")
+        for column, (name, value, said) in zip(st.columns(max(1, len(shown))), shown, strict=False):
+            column.metric(f"{name[0].upper()}{name[1:]}", "–" if value is None else f"{value:.3f}")
+            column.caption(said)
         st.markdown(measured_on(test, kind, card["patients_known"]))
         st.markdown(f"{card['intended_use']}  \nSHA-256 of the bundle: `{info.sha256}`")
 
@@ -255,14 +256,6 @@ def measured_on(test: dict[str, Any], kind: str, patients_known: bool) -> str:
         f"Measured on {test['n']} {kind} that it never saw in training. **Patients are unknown**: each image counted "
         "as one, so it may have seen other images of the same people, and be worse with those of others."
     )
-
-
-def headlines(card: dict[str, Any]) -> dict[str, str]:
-    """Return the metrics that stand out and their titles: those that the card names, else those with one interval."""
-    test = card["metrics"]["test"]
-    with_interval = [name for name in test if isinstance(test.get(f"{name}_ci_low"), int | float)]
-    titles = card.get("headlines") or {name: name.replace("_", " ") for name in with_interval}
-    return {name: title for name, title in titles.items() if name in with_interval}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from chestxray.inference.heatmap import overlay
 from chestxray.inference.predictions import Finding
+from chestxray.inference.status import NUMBERS
 
 STYLE = """<style>
 .stMainBlockContainer { padding: 1.25rem 2rem 2rem; max-width: 1500px }
@@ -31,7 +32,7 @@ NOT_LEARNED = "not learned"
 
 def result(finding: Finding) -> str:
     """Say in a word or two what is decided on a finding, or why nothing is."""
-    if finding.status == "not learned":
+    if finding.status not in NUMBERS:
         return NOT_LEARNED
     if finding.positive is None:
         return SCORE_ONLY

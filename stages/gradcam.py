@@ -22,9 +22,8 @@ def main() -> None:
         prepared = batch_folders(params.batches)
         test = load_dataset(prepared).split("test")
         predictions = pd.read_csv("reports/predictions.csv")
-        # Of findings that are decided on; an empty cell is no decision.
-        columns = [column for column in (f"{finding}_decision" for finding in test.findings) if column in predictions]
-        decisions = predictions[columns].eq(1).to_numpy()
+        columns = [f"{finding}_decision" for finding in test.findings]
+        decisions = predictions[columns].eq(1).to_numpy()  # an empty cell is no decision
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)
         bundle = Bundle(Path("models/bundle"))
         boxes = load_boxes(prepared)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Bundle
+from chestxray.inference.headlines import headlines
 from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES
-from chestxray.metrics.table import HEADLINES
 
 COLUMNS = [
     "finding",
@@ -52,10 +52,8 @@ def summary(bundle: Path, report: Path) -> str:
     kind = "SYNTHETIC phantoms, no clinical meaning" if card.synthetic else "radiographs"
     people = f"of {test['patients']} patients" if card.patients_known else f"({PATIENTS_UNKNOWN})"
     lines = [f"Test split: {test['n']} images {people} ({kind}). {RESEARCH_USE_ONLY}", ""]
-    for metric in (metric for metric in HEADLINES if f"{metric.name}_ci_low" in test):
-        low = test[f"{metric.name}_ci_low"]
-        high = test[f"{metric.name}_ci_high"]
-        lines.append(f"  {metric.title:<24}{test[metric.name]:.3f}   95 % interval {low:.3f} – {high:.3f}")
+    for title, value, said in headlines(test, card.headlines):
+        lines.append(f"  {title:<40}{'–    ' if value is None else f'{value:.3f}'}   {said}")
     table = pd.read_csv(report)[COLUMNS].set_index("finding").loc[list(card.findings)]
     table.insert(0, "finding", list(card.titles))
     rows = table.to_string(index=False, float_format="{:.3f}".format, na_rep="–")

@@ -27,7 +27,7 @@ def check_benchmark(benchmark: Dataset, expected: str | None) -> dict[str, Any]:
 
     Args:
         benchmark: its images.
-        expected: SHA-256 of its labels and pixels; None accepts any.
+        expected: SHA-256 of its findings, labels and pixels; None accepts any.
 
     Returns:
         `n` (images), `patients` (how many) and `sha256`.
@@ -38,8 +38,10 @@ def check_benchmark(benchmark: Dataset, expected: str | None) -> dict[str, Any]:
     digest = benchmark.digest
     if expected not in (None, digest):
         raise BenchmarkError(
-            f"the benchmark's images or labels changed: their SHA-256 is {digest}, evaluate.benchmark_sha256 says "
-            f"{expected}. Bring back the batches as they were; or, if the change is wanted, set "
+            f"the benchmark's images, findings or labels changed: their SHA-256 is {digest}, "
+            f"evaluate.benchmark_sha256 says {expected}; its {len(benchmark.findings)} findings are "
+            f"{', '.join(benchmark.findings)}. "
+            "Bring back the batches and the findings as they were; or, if the change is wanted, set "
             "evaluate.benchmark_sha256 to the new digest or to null: metrics before and after can't be compared then"
         )
     return {"n": len(benchmark.studies), "patients": len(set(benchmark.patients)), "sha256": digest}

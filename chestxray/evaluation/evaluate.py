@@ -29,6 +29,7 @@ from chestxray.inference.status import (
     finding_status,
     has_decision,
     has_number,
+    named_number,
 )
 from chestxray.labels import LabelMasks, check_scorable, has_both_classes, label_masks, patients_by_class
 from chestxray.metrics.calibration_error import calibration_error
@@ -109,12 +110,13 @@ class Evaluation:
         Truth is empty where the image does not label the finding; number and decision where the status says so.
         """
         columns: dict[str, Any] = {name: self.test.studies[name] for name in ("batch", "image", "patient")}
+        decided = has_decision(self.status)
         for place, (finding, status) in enumerate(zip(self.test.findings, self.status, strict=True)):
             columns[f"{finding}_truth"] = label_cells(self.test.studies[finding])
             columns[f"{finding}_status"] = status
-            columns[f"{finding}_probability"] = self.probabilities[:, place] if status == "learned" else None
-            columns[f"{finding}_score"] = self.probabilities[:, place] if status == "insufficient" else None
-            columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8) if status == "learned" else None
+            for name, numbers in named_number(status, self.probabilities[:, place]).items():
+                columns[f"{finding}_{name}"] = numbers
+            columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8) if decided[place] else None
         return pd.DataFrame(columns)
 
 
@@ -130,14 +132,16 @@ def evaluate_model(
         params: of the operating points, and the patients that a finding needs.
 
     Raises:
-        UserError: validation or test has no images, training no finding with both classes, or test none that training
-            has.
+        UserError: validation or test has no images, all test images are of one patient, training has no finding with
+            both classes, or test none of those that training has.
     """
     validation = dataset.split("validation")
     test = dataset.split("test")
     for split, images in (("validation", validation), ("test", test)):
         if images.studies.empty:
             raise UserError(f"no {split} images: give more patients, or raise prepare.{split}")
+    if len(set(test.patients)) < 2:
+        raise UserError("the test images are all of one patient: give more patients, or raise prepare.test")
     evidence = gather_evidence(dataset)
     status = tuple(finding_status(each, params.min_positives) for each in evidence)
     labels = label_masks(test.labels, test.findings)
@@ -150,7 +154,7 @@ def evaluate_model(
     logits, gate = predict_logits_and_gate(model, test, "predicting test")
     before = Platt.identity(test.findings).probabilities(logits)
     after = platt.probabilities(logits)
-    decisions = decide(after, thresholds)
+    decisions = decide(after, thresholds, status)
     raw, calibrated = (predictions_of_numbered(test.findings, scores, decisions, status) for scores in (before, after))
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ Those with a panel for each finding take the `panels`, any number of them: what 
 Figures are made as objects, without pyplot: nothing global, no display, safe in any thread.
 """
 
+import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +23,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
-from chestxray.inference.status import Status
+from chestxray.inference.headlines import headline
+from chestxray.inference.status import NUMBERS, Status, has_decision
 from chestxray.labels import LabelMasks, check_scores, has_both_classes
 from chestxray.metrics.calibration_error import calibration_error, reliability
-from chestxray.metrics.table import headline
+from chestxray.metrics.table import HEADLINES
 from chestxray.system.files import atomic_write
 
 DOTS_PER_INCH = 100
@@ -88,10 +90,11 @@ def _say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
-def _show_score(axes: Axes, panel: Panel) -> None:
-    """Mark the panel of a finding whose number is only a score."""
-    if panel.status == "insufficient":
-        axes.text(0.98, 0.14, "insufficient: a score", ha="right", va="bottom", fontsize=10, color=ORANGE)
+def _said_of(status: Status, lacks: str = "") -> str:
+    """Say in a panel what a finding that is not learned, or not well enough, has instead of what it `lacks`."""
+    if status not in NUMBERS:
+        return status
+    return f"{status}: a {NUMBERS[status]}" + (f",\n{lacks}" if lacks else "")
 
 
 def _unit_square(axes: Axes, x: str, y: str) -> None:
@@ -146,7 +149,7 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, panels: Panels, not
     Raises:
         ValueError: missing columns or findings, or counts that add up to more than n.
     """
-    learned = [finding for finding, panel in panels.items() if panel.status == "learned"]
+    learned = list(itertools.compress(panels, has_decision([panel.status for panel in panels.values()])))
     if learned:
         _check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
     cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
@@ -159,8 +162,7 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, panels: Panels, not
     figure, grid, key = _grid(panels, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
     for finding, axes in grid.items():
         if finding not in learned:
-            status = panels[finding].status
-            _say(axes, status if status == "not learned" else f"{status}:\nno decisions")
+            _say(axes, _said_of(panels[finding].status, "no decisions"))
             axes.set(xticks=(), yticks=(), aspect="equal")
             continue
         _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))
@@ -185,28 +187,16 @@ def roc_figure(roc: pd.DataFrame, metrics: Mapping[str, Any], panels: Panels, no
         ValueError: missing columns.
     """
     _check_columns(roc, {"finding", "fpr", "tpr"}, "an ROC figure")
-    title = f"ROC curves, n = {metrics['n']:,} images, {headline(metrics, 'mean_auroc')}"
+    title = f"ROC curves, n = {metrics['n']:,} images, {_headline(metrics, 'mean_auroc')}"
     figure, grid, key = _grid(panels, title, note)
-    curves, labelled = dict(iter(roc.groupby("finding"))), metrics["labelled"]
-    for finding, axes in grid.items():
-        _unit_square(axes, "1 - specificity", "sensitivity")
-        if panels[finding].status == "not learned":
-            _say(axes, "not learned")
-            continue
-        if finding not in curves:
-            _not_scored(axes, labelled[finding])
-            continue
-        _show_score(axes, panels[finding])
+    for finding, axes, curve in _curve_panels(roc, metrics, panels, grid, ("1 - specificity", "sensitivity")):
         axes.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1)
-        axes.plot(curves[finding]["fpr"], curves[finding]["tpr"], color=BLUE, linewidth=2)
-        area = metrics["auroc"][finding]
+        axes.plot(curve["fpr"], curve["tpr"], color=BLUE, linewidth=2)
         bounds = [metrics[f"auroc_ci_{end}"].get(finding) for end in ("low", "high")]
         said = "too few patients" if None in bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-        _write_numbers(axes, f"AUROC {area:.3f} ({said})")
+        _write_numbers(axes, f"AUROC {metrics['auroc'][finding]:.3f} ({said})")
         axes.text(0.98, 0.04, f"{metrics['positives'][finding]:,} positives", ha="right", va="bottom", fontsize=11)
-    key.plot([], [], color=BLUE, linewidth=2, label="model")
-    key.plot([], [], color=GREY, linestyle="--", label="chance")
-    key.legend(loc="center", fontsize=12, frameon=False, title="95 % intervals\nover patients")
+    _show_key(key, "chance", "95 % intervals\nover patients")
     return figure
 
 
@@ -225,26 +215,45 @@ def precision_recall_figure(
         ValueError: missing columns.
     """
     _check_columns(precision_recall, {"finding", "recall", "precision"}, "a precision-recall figure")
-    title = f"Precision-recall curves, n = {metrics['n']:,} images, {headline(metrics, 'mean_average_precision')}"
+    title = f"Precision-recall curves, n = {metrics['n']:,} images, {_headline(metrics, 'mean_average_precision')}"
     figure, grid, key = _grid(panels, title, note)
-    curves, labelled = dict(iter(precision_recall.groupby("finding"))), metrics["labelled"]
-    for finding, axes in grid.items():
-        _unit_square(axes, "recall", "precision")
-        if panels[finding].status == "not learned":
-            _say(axes, "not learned")
-            continue
-        if finding not in curves:
-            _not_scored(axes, labelled[finding])
-            continue
-        _show_score(axes, panels[finding])
+    for finding, axes, curve in _curve_panels(precision_recall, metrics, panels, grid, ("recall", "precision")):
         positives = metrics["positives"][finding]
-        axes.axhline(positives / labelled[finding], color=GREY, linestyle="--", linewidth=1)
-        axes.step(curves[finding]["recall"], curves[finding]["precision"], where="pre", color=BLUE, linewidth=2)
+        axes.axhline(positives / metrics["labelled"][finding], color=GREY, linestyle="--", linewidth=1)
+        axes.step(curve["recall"], curve["precision"], where="pre", color=BLUE, linewidth=2)
         _write_numbers(axes, f"AP {metrics['average_precision'][finding]:.3f}, {positives:,} positives")
-    key.plot([], [], color=BLUE, linewidth=2, label="model")
-    key.plot([], [], color=GREY, linestyle="--", label="prevalence (chance)")
-    key.legend(loc="center", fontsize=12, frameon=False)
+    _show_key(key, "prevalence (chance)")
     return figure
+
+
+def _curve_panels(
+    curves: pd.DataFrame, metrics: Mapping[str, Any], panels: Panels, grid: Mapping[str, Axes], names: tuple[str, str]
+) -> Iterator[tuple[str, Axes, pd.DataFrame]]:
+    """Prepare the panel of each finding, its axes under their names, and yield those that have a curve, with it."""
+    by_finding = dict(iter(curves.groupby("finding")))
+    for finding, axes in grid.items():
+        _unit_square(axes, *names)
+        status = panels[finding].status
+        if status not in NUMBERS:
+            _say(axes, _said_of(status))
+        elif finding not in by_finding:
+            _not_scored(axes, metrics["labelled"][finding])
+        else:
+            if NUMBERS[status] == "score":
+                axes.text(0.98, 0.14, _said_of(status), ha="right", va="bottom", fontsize=10, color=ORANGE)
+            yield finding, axes, by_finding[finding]
+
+
+def _headline(metrics: Mapping[str, Any], name: str) -> str:
+    (title,) = (metric.title for metric in HEADLINES if metric.name == name)
+    return str(headline(metrics, name, title))
+
+
+def _show_key(key: Axes, chance: str, title: str | None = None) -> None:
+    """Show what the lines of a figure of curves are."""
+    key.plot([], [], color=BLUE, linewidth=2, label="model")
+    key.plot([], [], color=GREY, linestyle="--", label=chance)
+    key.legend(loc="center", fontsize=12, frameon=False, title=title)
 
 
 def reliability_figure(
@@ -262,7 +271,8 @@ def reliability_figure(
     Raises:
         ValueError: wrong shapes or values.
     """
-    shown = labels.hide([finding for finding, panel in panels.items() if panel.status != "learned"])
+    calibrated = [NUMBERS.get(panel.status) == "probability" for panel in panels.values()]
+    shown = labels.hide(list(itertools.compress(panels, np.logical_not(calibrated))))
     both = has_both_classes(shown)
     series = {"before calibration": (before, ORANGE, "o"), "calibrated": (after, BLUE, "s")}
     errors = [calibration_error(shown, scores) if both.any() else {} for scores, _, _ in series.values()]
@@ -274,9 +284,8 @@ def reliability_figure(
     for column, (finding, axes) in enumerate(grid.items()):
         _unit_square(axes, "mean probability", "fraction with the finding")
         rows, positive = labels.labelled_rows(column)
-        status = panels[finding].status
-        if status != "learned":
-            _say(axes, status if status == "not learned" else f"{status}: a score,\nno probability")
+        if not calibrated[column]:
+            _say(axes, _said_of(panels[finding].status, "no probability"))
             continue
         if not both[column]:
             _not_scored(axes, len(rows))

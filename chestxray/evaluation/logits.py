@@ -33,7 +33,7 @@ def predict_logits_and_gate(model: OnnxModel, images: Dataset, what: str) -> tup
     """Predict the logits and the gate scores of at least one image, as `predict_logits` does.
 
     Returns:
-        float32 N × 14 and N × G.
+        float32 N × k and N × G.
     """
     logits, gate = zip(*(model.logits_and_gate(chunk) for chunk in _chunks(images, what)), strict=True)
     return np.concatenate(logits), np.concatenate(gate)

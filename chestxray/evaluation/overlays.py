@@ -97,7 +97,7 @@ def _overlays(
     card = bundle.card
     probabilities, maps = bundle.predict(pixels[None, ..., None])
     heat = upscale_maps(maps[0], card.size, card.input_size)
-    positive = np.flatnonzero(decide(probabilities, bundle.thresholds)[0])
+    positive = np.flatnonzero(decide(probabilities, bundle.thresholds, card.status)[0])
     positive = positive[np.argsort(-heat[..., positive].max(axis=(0, 1)), kind="stable")]
     # One scale for all findings of an image, so that their colours can be compared.
     full_scale = float(heat[..., positive].max(initial=0.0))
@@ -117,7 +117,12 @@ def _overlays(
         row |= _peak(heat[..., place], mine)
         hot = cv2.resize(heat[..., place], (params.size, params.size), interpolation=cv2.INTER_LINEAR)
         picture = overlay(large, hot, full_scale, params.opacity)
-        yield row, captioned(picture, _caption(row, card.synthetic), (mine * params.size / card.size).tolist())
+        yield (
+            row,
+            captioned(
+                picture, _caption(row, card.titles[place], card.synthetic), (mine * params.size / card.size).tolist()
+            ),
+        )
 
 
 def _peak(heat: npt.NDArray[np.float32], boxes: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -127,11 +132,11 @@ def _peak(heat: npt.NDArray[np.float32], boxes: npt.NDArray[np.float64]) -> dict
     return {"peak_x": x, "peak_y": y, "peak_in_box": max(inside) if inside else None}
 
 
-def _caption(row: dict[str, Any], synthetic: bool) -> list[str]:
+def _caption(row: dict[str, Any], title: str, synthetic: bool) -> list[str]:
     kind = "synthetic, " if synthetic else ""
     box = "; box: true extent" if row["peak_in_box"] is not None else ""
     return [
-        f"{row['finding'].replace('_', ' ')}  p = {row['probability']:.2f} (threshold {row['threshold']:.2f})",
+        f"{title}  p = {row['probability']:.2f} (threshold {row['threshold']:.2f})",
         f"truth: {TRUTH_SAID[row['truth']]}{box} · {kind}{row['image']}",
     ]
 

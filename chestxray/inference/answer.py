@@ -28,7 +28,7 @@ from chestxray.inference.predictions import (
     Rectangle,
     Timing,
 )
-from chestxray.inference.status import STATUSES, has_number
+from chestxray.inference.status import STATUSES, has_number, named_number
 
 OVERLAY_SIZE = 512
 """Longer side of an overlay, in pixels."""
@@ -100,15 +100,15 @@ def _findings(prediction: FilePrediction, card: Card) -> list[Finding]:
     """Put together what may be said of each finding by its status, in the order of the model."""
     findings = []
     for place, (name, title, status) in enumerate(zip(card.findings, card.titles, card.status, strict=True)):
-        number = float(prediction.probabilities[place])
+        named = named_number(status, float(prediction.probabilities[place]))
         decided = bool(prediction.decided[place])
         findings.append(
             Finding(
                 name=name,
                 title=title,
                 status=status,
-                probability=number if status == "learned" else None,
-                score=number if status == "insufficient" else None,
+                probability=named["probability"],
+                score=named["score"],
                 threshold=float(prediction.thresholds[place]) if decided else None,
                 positive=bool(prediction.decisions[place]) if decided else None,
             )

@@ -1,16 +1,26 @@
 """Open a bundle, `model.onnx` and `bundle.json`, and predict with it: no TensorFlow is needed."""
 
 import hashlib
+import sys
 from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 
 from chestxray.errors import UserError
-from chestxray.findings import MAX_NAME, check_findings
+from chestxray.findings import MAX_FINDINGS, check_findings, check_title
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence, Status
@@ -19,16 +29,39 @@ from chestxray.system.regular_file import read_regular
 
 MODEL = "model.onnx"
 CARD = "bundle.json"
+MAX_CARD_BYTES = 16 * 2**20
+"""Of `bundle.json`; that of 14 findings has some 30,000, that of 200 a few times ten as many."""
+MAX_ENTRIES = 10_000
+"""Of a list or an object in it."""
+MAX_DEPTH = 16
+"""Of lists and objects in each other."""
+MAX_SIDE = 4096
+"""Of images that a model takes, in pixels."""
 
 
 class BundleError(UserError):
     """The bundle is incomplete, damaged or of another kind; the message says which."""
 
 
-def _check_title(title: str) -> str:
-    if not 0 < len(title) <= MAX_NAME or not title.isprintable():
-        raise ValueError(f"a title must be 1 to {MAX_NAME} printable characters, got {len(title)} characters")
-    return title
+def _check_contents(value: Any, depth: int = 0) -> None:
+    """Check what no field of the card does, on reading and writing: numbers are finite, nothing is large or deep.
+
+    Raises:
+        ValueError: the text repeats nothing of the content.
+    """
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise ValueError("a number is not finite, or too large for JSON")
+    if isinstance(value, dict | list | tuple):
+        if len(value) > MAX_ENTRIES or depth == MAX_DEPTH:
+            raise ValueError(f"a list or object has more than {MAX_ENTRIES:,} entries or lies deeper than {MAX_DEPTH}")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_contents(inner, depth + 1)
+
+
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Probability = Annotated[Finite, Field(ge=0.0, le=1.0)]
+Title = Annotated[str, AfterValidator(check_title)]
+Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
 
 
 class Card(BaseModel):
@@ -62,19 +95,19 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    findings: Annotated[tuple[str, ...], AfterValidator(check_findings)]
-    titles: tuple[Annotated[str, AfterValidator(_check_title)], ...]
-    status: tuple[Status, ...]
-    evidence: tuple[Evidence, ...] = ()
-    size: int
-    input_size: int
-    bias: tuple[float, ...]
+    findings: Annotated[tuple[str, ...], FailFast(), AfterValidator(check_findings)]
+    titles: Annotated[tuple[Title, ...], FailFast()]
+    status: Annotated[tuple[Status, ...], FailFast()]
+    evidence: Annotated[tuple[Evidence, ...], FailFast()] = ()
+    size: Side
+    input_size: Side
+    bias: Annotated[tuple[Finite, ...], FailFast()]
     calibration: dict[str, Any]
-    thresholds: tuple[float, ...]
+    thresholds: Annotated[tuple[Probability, ...], FailFast()]
     model_sha256: str
     data_sha256: str
-    synthetic: bool
-    patients_known: bool = True
+    synthetic: StrictBool
+    patients_known: StrictBool = True
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
@@ -86,10 +119,17 @@ class Card(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, content: Any) -> Any:
-        """Give the findings of an older bundle the titles and the status that they had."""
-        if not isinstance(content, dict) or not isinstance(content.get("findings"), list | tuple):
+        """Check what is bounded, and give the findings of an older bundle the titles and the status that they had."""
+        if not isinstance(content, dict):
             return content
-        names = content["findings"]
+        unknown = len(set(content) - set(cls.model_fields))
+        if unknown:
+            raise ValueError(f"it has {unknown:,} entries that are not known here")
+        names = content.get("findings")
+        if not isinstance(names, list | tuple):
+            return content
+        if len(names) > MAX_FINDINGS:
+            raise ValueError(f"findings must be at most {MAX_FINDINGS}, got {len(names):,}")
         usual = {"titles": [str(name).replace("_", " ") for name in names], "status": ["learned"] * len(names)}
         return usual | content
 
@@ -105,6 +145,11 @@ class Card(BaseModel):
         for name, values in columns.items():
             if len(values) != len(self.findings):
                 raise ValueError(f"{name} must be one for each of the {len(self.findings)} findings, got {len(values)}")
+        if self.input_size > self.size:
+            raise ValueError(f"input_size must be at most size, {self.size}, got {self.input_size}")
+        Platt.from_dict(self.calibration, self.findings)
+        for name in ("params", "metrics", "input_gate"):
+            _check_contents(getattr(self, name))
         return self
 
     def param(self, name: str) -> Any:
@@ -121,18 +166,36 @@ class Card(BaseModel):
         return value
 
 
+def read_card(file: Path) -> Card:
+    """Read and check a `bundle.json`, whoever made it.
+
+    Raises:
+        BundleError: it is no card; the message says where, and repeats no text of it.
+        OSError: it can't be read, or is no regular file.
+    """
+    try:
+        return Card.model_validate_json(read_regular(file, MAX_CARD_BYTES))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(key) for key in fault["loc"] if isinstance(key, int) or key in Card.model_fields)
+        said = fault["msg"].removeprefix("Value error, ")
+    raise BundleError(f"{CARD}: {where}: {said}" if where else f"{CARD}: {said}")
+
+
 def write_card(card: Card, folder: Path) -> None:
     """Write `bundle.json`, whole or not at all.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: it is none that could be read again.
     """
-    write_json(folder / CARD, card.model_dump())
+    content = card.model_dump(warnings=False)
+    Card.model_validate(content)  # a copy with changes is not checked by itself
+    write_json(folder / CARD, content)
 
 
 def bundle_digest(folder: Path) -> str:
     """Return the SHA-256 of the card, which holds that of the model."""
-    return hashlib.sha256(read_regular(folder / CARD)).hexdigest()
+    return hashlib.sha256(read_regular(folder / CARD, MAX_CARD_BYTES)).hexdigest()
 
 
 class Bundle:
@@ -164,15 +227,11 @@ class Bundle:
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         try:
-            self.card = Card.model_validate_json(read_regular(folder / CARD))
-            self.platt = Platt.from_dict(self.card.calibration, self.card.findings)
+            self.card = read_card(folder / CARD)
             model = read_regular(folder / MODEL)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(str(key) for key in fault["loc"])
-            raise BundleError(f"{folder} is not a bundle: {CARD}: {where}: {fault['msg']}") from error
-        except (FileNotFoundError, ValueError) as error:
+        except (FileNotFoundError, BundleError) as error:
             raise BundleError(f"{folder} is not a bundle: {error}") from error
+        self.platt = Platt.from_dict(self.card.calibration, self.card.findings)
         digest = hashlib.sha256(model).hexdigest()
         if digest != self.card.model_sha256:
             raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")

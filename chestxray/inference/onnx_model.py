@@ -48,7 +48,7 @@ class OnnxModel:
         input_gate: names and thresholds of its gate scores; none in a model from before there were any.
 
     Raises:
-        UserError: there is no such file, or ONNX Runtime refuses it.
+        UserError: there is no such file, ONNX Runtime refuses it, or it does not say what it is.
     """
 
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
@@ -61,11 +61,14 @@ class OnnxModel:
         except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
             raise UserError(f"the model can't be opened: {error}") from error
         facts = self._session.get_modelmeta().custom_metadata_map
-        self.findings: tuple[str, ...] = tuple(json.loads(facts["findings"]))
-        self.size: int = self._session.get_inputs()[0].shape[1]
-        self.input_size: int = json.loads(facts["input_size"])
-        self.bias: tuple[float, ...] = tuple(json.loads(facts["bias"]))
-        self.input_gate = InputGate(*map(tuple, json.loads(facts.get("input_gate", "[]"))))
+        try:
+            self.findings: tuple[str, ...] = tuple(json.loads(facts["findings"]))
+            self.size: int = self._session.get_inputs()[0].shape[1]
+            self.input_size: int = json.loads(facts["input_size"])
+            self.bias: tuple[float, ...] = tuple(json.loads(facts["bias"]))
+            self.input_gate = InputGate(*map(tuple, json.loads(facts.get("input_gate", "[]"))))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise UserError(f"the model does not say what it is: {error}") from error
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Single:
         """Predict logits: uint8 N × S × S × 1 → float32 N × k."""

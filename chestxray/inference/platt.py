@@ -1,5 +1,6 @@
 """Turn logits into calibrated probabilities by Platt scaling: the curves that travel with a bundle."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.labels import Floats, check_scores
+
+KEYS = ("slope", "intercept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +36,13 @@ class Platt:
 
     def __post_init__(self) -> None:
         """Check the numbers: they may come from a file."""
-        for name in ("slope", "intercept"):
+        for name in KEYS:
             values = np.asarray(getattr(self, name), dtype=np.float64)
-            if values.shape != (len(self.findings),) or not np.isfinite(values).all():
-                raise ValueError(f"Platt {name} must be {len(self.findings)} finite numbers, got {values.tolist()}")
+            if values.shape != (len(self.findings),):
+                raise ValueError(f"Platt {name} must be {len(self.findings)} numbers, got the shape {values.shape}")
+            if not np.isfinite(values).all():
+                place = np.flatnonzero(~np.isfinite(values))[0]
+                raise ValueError(f"Platt {name} must be finite, got {values[place]} for finding {place + 1}")
             object.__setattr__(self, name, values)
         if (self.slope <= 0).any():
             raise ValueError(f"Platt slopes must be positive, got {self.slope.min()}: it would turn the ranking over")
@@ -83,8 +89,15 @@ class Platt:
         """
         if set(curves) != set(findings):
             raise ValueError(f"calibration must name the {len(findings)} findings of the model, it names {len(curves)}")
-        try:
-            slope, intercept = ([float(curves[name][key]) for name in findings] for key in ("slope", "intercept"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"calibration needs a number as slope and intercept of each finding: {error!r}") from error
-        return cls(findings, np.array(slope), np.array(intercept))
+        numbers = [_curve(curves[name], place) for place, name in enumerate(findings)]
+        return cls(findings, *np.array(numbers, np.float64).T)
+
+
+def _curve(curve: object, place: int) -> list[float]:
+    """Return slope and intercept as they stand in a file: finite numbers, and neither text nor truth values."""
+    values = [curve[key] for key in KEYS] if isinstance(curve, Mapping) and set(curve) == set(KEYS) else []
+    if not values or not all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in values):
+        raise ValueError(
+            f"calibration of finding {place + 1} needs a finite number as slope, one as intercept, and nothing else"
+        )
+    return values

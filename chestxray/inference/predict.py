@@ -70,14 +70,14 @@ def predict_file(
         check_accepted(checks)
     predicted = time.perf_counter()
     thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
-    decided = has_decision(bundle.card.status, asked=threshold is not None)
+    status, asked = bundle.card.status, threshold is not None
     return FilePrediction(
         radiograph=radiograph,
         checks=checks,
         probabilities=probabilities[0],
         thresholds=thresholds,
-        decided=decided,
-        decisions=decide(probabilities, thresholds)[0] & decided,
+        decided=has_decision(status, asked),
+        decisions=decide(probabilities, thresholds, status, asked)[0],
         maps=maps[0],
         decode_seconds=decoded - start,
         inference_seconds=predicted - decoded,

@@ -59,7 +59,7 @@ class ImageInfo(BaseModel):
     r"""Of a DICOM file that says it: to which side of the patient rows and columns run. Those that are not `L\F` were
     turned to it; null means that nothing tells whether the image is mirrored."""
     warnings: Annotated[list[str], Field(examples=[[LATERAL]])]
-    """What the checks of `quality` found, in sentences."""
+    """What the checks of `quality` found, in sentences; and if it is so, that heatmaps could not be stored."""
 
 
 class QualityCheck(BaseModel):

@@ -4,7 +4,7 @@ See docs/decisions/finding-status.md.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,12 @@ not learned: training had no labels of both kinds: it has no number, and is neve
 """
 STATUSES: tuple[Status, ...] = ("learned", "insufficient", "not learned")
 """From the most to the least that can be said of a finding."""
+NUMBERS: dict[Status, str] = {"learned": "probability", "insufficient": "score"}
+"""What the number of a finding is called by its status; one that is not learned has none."""
 PATIENTS_UNKNOWN = "patients unknown: each image counts as one"
 """To be said of numbers where it is so: images of one person may have been both learned from and tested on."""
-Count = Annotated[int, Field(ge=0)]
+T = TypeVar("T")
+Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class ClassPatients(BaseModel):
@@ -71,7 +74,12 @@ def finding_status(evidence: Evidence, min_positives: int) -> Status:
 
 def has_number(status: Sequence[Status]) -> npt.NDArray[np.bool_]:
     """Return which findings have a number, a probability or a score: `(k,)`, all but those that are not learned."""
-    return np.array([each != "not learned" for each in status], bool)
+    return np.array([each in NUMBERS for each in status], bool)
+
+
+def named_number(status: Status, number: T) -> dict[str, T | None]:
+    """Return the number of a finding, or its numbers, under the name that its status gives; None under the others."""
+    return {name: number if NUMBERS.get(status) == name else None for name in NUMBERS.values()}
 
 
 def has_decision(status: Sequence[Status], asked: bool = False) -> npt.NDArray[np.bool_]:

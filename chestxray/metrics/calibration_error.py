@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once
+from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, counted_once
 
 BINS = 10
 
@@ -47,9 +47,7 @@ class _Bins:
         upper = np.stack([np.searchsorted(*pair) for pair in zip(mass, first_whole, strict=True)])
         lower = np.maximum(upper - 1, 0)
         low, below = (np.where(upper > 0, array[row, lower], 0) for array in (mass, total))
-        share = (tenths / BINS - low) / np.maximum(
-            mass[row, upper] - low, 1
-        )  # a whole number; 0 where nothing was drawn
+        share = (tenths / BINS - low) / np.maximum(mass[row, upper] - low, 1)  # a whole number; 0 where nothing counts
         return np.diff(below + share * (total[row, upper] - below), axis=1, prepend=0.0)
 
 
@@ -68,7 +66,7 @@ def reliability(positive: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     """
     predicted = np.asarray(probability, np.float64)
     observed = np.asarray(positive, np.float64)
-    once = drawn_once(len(predicted))
+    once = counted_once(len(predicted))
     size = len(predicted) / BINS
     bins = _Bins.sort(predicted, np.arange(len(predicted)))
     return np.column_stack([bins.sums(values, once)[0] / size for values in (predicted, observed)])
@@ -82,7 +80,7 @@ def calibration_errors(labels: LabelMasks, probabilities: Floats) -> Callable[[W
         probabilities: `(n, k)`, checked.
 
     Returns:
-        A function from weights `(b, n)` to errors `(b, k)`, 0..1; NaN where no image that labels the finding is drawn.
+        A function from weights `(b, n)` to errors `(b, k)`, 0..1; NaN where no image that labels the finding counts.
     """
     bins = [_Bins.sort(p, labels.labelled_rows(finding)[0]) for finding, p in enumerate(probabilities.T)]
     gaps = (probabilities - labels.present).T
@@ -90,8 +88,8 @@ def calibration_errors(labels: LabelMasks, probabilities: Floats) -> Callable[[W
 
     def errors(weights: Weights) -> Floats:
         distances = [np.abs(b.sums(gap, weights)).sum(axis=1) for b, gap in zip(bins, gaps, strict=True)]
-        drawn = weights.astype(float) @ labelled
-        return np.asarray(np.stack(distances, axis=-1) / np.where(drawn == 0, np.nan, drawn))
+        counted = weights.astype(float) @ labelled
+        return np.asarray(np.stack(distances, axis=-1) / np.where(counted == 0, np.nan, counted))
 
     return errors
 
@@ -119,7 +117,7 @@ def calibration_error(labels: LabelMasks, probabilities: npt.ArrayLike) -> dict[
         0.0
     """
     scores = check_scores(probabilities, "probabilities", labels.findings, len(labels), low=0, high=1)
-    errors = calibration_errors(labels, scores)(drawn_once(len(labels)))[0]
+    errors = calibration_errors(labels, scores)(counted_once(len(labels)))[0]
     scored = np.flatnonzero(check_scorable(labels))
     by_finding = {labels.findings[finding]: float(errors[finding]) for finding in scored}
     return {"mean": float(np.mean(list(by_finding.values()))), **by_finding}

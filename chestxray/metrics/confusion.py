@@ -12,10 +12,10 @@ AVERAGES = ("micro", "macro", "weighted")
 
 def f1_scores(labels: LabelMasks, decisions: Booleans, weights: Weights) -> tuple[Floats, Floats]:
     """Compute F1 of each finding `(b, k)` and of all pooled `(b,)`, under each row of `weights (b, n)`."""
-    drawn = weights.astype(float)
+    weights = weights.astype(float)
     positive = decisions & labels.labelled
-    hits = drawn @ (labels.present & positive)
-    present_and_positive = drawn @ (labels.present.astype(float) + positive)
+    hits = weights @ (labels.present & positive)
+    present_and_positive = weights @ (labels.present.astype(float) + positive)
     return ratio(2 * hits, present_and_positive), ratio(2 * hits.sum(axis=1), present_and_positive.sum(axis=1))
 
 

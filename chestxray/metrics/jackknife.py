@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.errors import UserError
-from chestxray.labels import Floats, Weights, drawn_once
+from chestxray.labels import Floats, Weights, counted_once
 from chestxray.tracking.progress import progress
 
 GROUPS = 500
@@ -83,7 +83,7 @@ def leave_out(
     Returns:
         Name → `(…)` of the sample, and name → `(g, …)`; NaN where a statistic does not exist without some patient.
     """
-    point = {name: values[0] for name, values in statistics(drawn_once(len(np.asarray(patients)))).items()}
+    point = {name: values[0] for name, values in statistics(counted_once(len(np.asarray(patients)))).items()}
     chunks = [statistics(weights) for weights in deletion_weights(patients)]
     return point, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in point}
 

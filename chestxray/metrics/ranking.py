@@ -1,7 +1,7 @@
 """Measure how well scores rank the images of each finding: AUROC, average precision, and their curves.
 
-Everything takes weights, so a bootstrap resample is a row of weights (how often each image was drawn) and thousands of
-them are scored by a few array operations, through the same code as the figures themselves.
+Everything takes weights, so leaving a patient out is a row of weights, 0 for the patient's images, and all such rows
+are scored by a few array operations, through the same code as the figures themselves.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_scorable, check_scores, drawn_once
+from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_scorable, check_scores, counted_once
 
 CURVE_POINTS = 200
 DECIMALS = 6
@@ -51,22 +51,22 @@ def rank_findings(labels: LabelMasks, scores: Floats) -> list[Ranking]:
     return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
 
 
-def _running(drawn: Weights, rows: npt.NDArray[np.intp]) -> Weights:
+def _running(weights: Weights, rows: npt.NDArray[np.intp]) -> Weights:
     """Add up the weights of the first 0, 1, … of `rows`: `(rows + 1, b)`."""
-    totals = np.zeros((len(rows) + 1, drawn.shape[1]), dtype=np.int32)
-    np.cumsum(drawn[rows], axis=0, out=totals[1:])
+    totals = np.zeros((len(rows) + 1, weights.shape[1]), dtype=np.int32)
+    np.cumsum(weights[rows], axis=0, out=totals[1:])
     return totals
 
 
-def _score_finding(ranking: Ranking, drawn: Weights) -> tuple[Floats, Floats]:
-    """Compute AUROC and average precision `(b,)` of one finding under each column of `drawn (n, b)`.
+def _score_finding(ranking: Ranking, weights: Weights) -> tuple[Floats, Floats]:
+    """Compute AUROC and average precision `(b,)` of one finding under each column of `weights (n, b)`.
 
     AUROC is the Mann-Whitney statistic, ties counted half (Hanley and McNeil, Radiology 143, 1982); average precision
     is the sum of precision times gain in recall over distinct scores. Both equal scikit-learn's with sample
     weights, and are NaN where a class is missing.
     """
-    seen = _running(drawn, ranking.order)
-    found = _running(drawn, ranking.positives)
+    seen = _running(weights, ranking.order)
+    found = _running(weights, ranking.positives)
     positives = found[-1]
     negatives = seen[-1] - positives
     seen_before, seen_after = seen[ranking.ranked]
@@ -82,8 +82,8 @@ def _score_finding(ranking: Ranking, drawn: Weights) -> tuple[Floats, Floats]:
 
 def ranking_scores(rankings: list[Ranking], weights: Weights) -> Floats:
     """Compute AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, k)`."""
-    drawn = np.ascontiguousarray(weights.T)  # whole rows are gathered and added: several times faster
-    return np.stack([_score_finding(ranking, drawn) for ranking in rankings], axis=-1)
+    columns = np.ascontiguousarray(weights.T)  # whole rows are gathered and added: several times faster
+    return np.stack([_score_finding(ranking, columns) for ranking in rankings], axis=-1)
 
 
 def ratio(part: Any, whole: Any) -> Any:
@@ -138,7 +138,7 @@ def average_precision(labels: LabelMasks, scores: npt.ArrayLike) -> Floats:
 
 def _point_scores(labels: LabelMasks, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
     rankings = rank_findings(labels, check_scores(scores, "scores", labels.findings, len(labels)))
-    area, precision = ranking_scores(rankings, drawn_once(len(labels)))
+    area, precision = ranking_scores(rankings, counted_once(len(labels)))
     return area[0], precision[0]
 
 

@@ -15,7 +15,7 @@ from chestxray.labels import (
     check_decisions,
     check_scorable,
     check_scores,
-    drawn_once,
+    counted_once,
     patients_by_class,
 )
 from chestxray.metrics.confusion import AVERAGES, operating_table
@@ -35,16 +35,17 @@ def evaluate(
     min_positives: int,
     ranked_only: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Compute the metrics of one set of images: finite JSON numbers of 6 decimals, the same keys every time.
+    """Compute the metrics of one set of images: finite JSON numbers of 6 decimals; what does not exist has no key.
 
     A finding is scored on the images that label it. One without both classes there has no AUROC, average precision or
     F1: it is absent from those, left out of the macro and weighted means (micro pools every label), and not among
     `findings_scored`. One that is only ranked has AUROC and average precision; what is said of decisions and
     probabilities leaves it out, and is absent itself if it leaves out all. One with fewer than `min_positives` patients
     of a class has no interval and is in no `mean_*`, `macro_*` and mean calibration error; `findings_averaged` says how
-    many are, and `*_of_all` are the means over all that are scored. Subset accuracy is the share of images whose labels
-    are all decided right, Hamming loss the share of labels decided wrong. Which figures have no interval, and why:
-    docs/decisions/intervals.md.
+    many are, and `*_of_all` are the means over all that are scored. So where no finding is averaged `mean_auroc`,
+    `mean_average_precision`, `macro_*` and `calibration_error` are absent, and where all are only ranked so is what is
+    said of decisions. Subset accuracy is the share of images whose labels are all decided right, Hamming loss the share
+    of labels decided wrong. Which figures have no interval, and why: docs/decisions/intervals.md.
 
     Args:
         labels: of n images and k findings.
@@ -106,7 +107,7 @@ def estimates(
     patients of a class, and any interval where no finding has so many.
     """
     with_interval = tuple(metric for metric in metrics if metric.interval is not None)
-    point = sample.scores(tuple(metrics), drawn_once(len(sample.labels)))
+    point = sample.scores(tuple(metrics), counted_once(len(sample.labels)))
     spreads = jackknife(lambda weights: sample.scores(with_interval, weights), patients) if with_interval else {}
     values = {}
     for metric in metrics:
@@ -160,9 +161,10 @@ def classification_report(
         metrics: what `evaluate` gave for the same images, so that the table and the JSON say the same.
 
     Returns:
-        Columns `finding, precision, recall, specificity, f1, auroc, auroc_ci_low, auroc_ci_high, average_precision,
-        threshold, n, positives`; empty (NaN) where a value does not exist. The macro row holds the mean AUROC and mean
-        average precision.
+        Columns `finding, precision, recall, specificity, f1`, then `auroc`, `average_precision`, `npv`, and
+        `<metric>_ci_low, <metric>_ci_high` of all these but `npv`, then `threshold, n, positives`; empty (NaN) where a
+        value does not exist. The macro row holds the mean AUROC and mean average precision, with their intervals and
+        that of macro F1.
 
     Raises:
         ValueError: wrong shapes or values.

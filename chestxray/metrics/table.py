@@ -4,10 +4,10 @@
 page and the gate go by it. A metric more is one entry there and one function here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ class Predictions:
 
 
 class Sample:
-    """Labelled images with predictions, checked and ranked once, so that thousands of resamples are scored quickly.
+    """Labelled images with predictions, checked and ranked once, so that it is scored quickly under many weightings.
 
     Args:
         labels: of n images and k findings.
@@ -96,16 +96,16 @@ class Sample:
 
     def scores(self, metrics: tuple["Metric", ...], weights: Weights) -> dict[str, Floats]:
         """Compute metrics under each row of `weights (b, n)`: name → `(b, k)`, or `(b,)`."""
-        resampled = Resamples(self, weights)
-        return {metric.name: metric.compute(resampled) for metric in metrics}
+        weighted = Weightings(self, weights)
+        return {metric.name: metric.compute(weighted) for metric in metrics}
 
 
-class Resamples:
+class Weightings:
     """A sample under b rows of weights, with what several metrics share computed once.
 
     Args:
         sample: of n images.
-        weights: `(b, n)`, how often each image was drawn.
+        weights: `(b, n)`, how much each image counts: 0 of a patient who is left out.
     """
 
     def __init__(self, sample: Sample, weights: Weights) -> None:
@@ -125,8 +125,8 @@ class Resamples:
 
     def rate(self, hits: Booleans, cases: Booleans) -> Floats:
         """Share of `cases (n, k)` that are `hits`, `(b, k)`; 0 of none, NaN where a finding has no decisions."""
-        drawn = self.weights.astype(float)
-        return self.where_decided(np.asarray(ratio(drawn @ (hits & cases), drawn @ cases)))
+        weights = self.weights.astype(float)
+        return self.where_decided(np.asarray(ratio(weights @ (hits & cases), weights @ cases)))
 
     def where_decided(self, values: Floats) -> Floats:
         """Return `values (b, k)`, NaN where a finding lacks a class or is only ranked."""
@@ -140,7 +140,7 @@ class Metric:
     Attributes:
         name: key in `metrics.json`.
         title: for people.
-        compute: resamples → `(b, k)`, NaN where a finding lacks a class or has no decisions, if `by_finding`; else
+        compute: weightings → `(b, k)`, NaN where a finding lacks a class or has no decisions, if `by_finding`; else
             `(b,)`.
         by_finding: it has a value for each finding; else one value for all.
         interval: from its spread and the cases that it is over; None if it has no interval.
@@ -152,7 +152,7 @@ class Metric:
 
     name: str
     title: str
-    compute: Callable[[Resamples], Floats]
+    compute: Callable[[Weightings], Floats]
     by_finding: bool = False
     interval: Callable[..., Ends] | None = None
     cases: Callable[[Sample], tuple[Booleans, ...]] = lambda sample: ()
@@ -171,54 +171,54 @@ class Metric:
         return np.where(few, np.nan, low).reshape(shape), np.where(few, np.nan, high).reshape(shape)
 
 
-def _auroc(resamples: Resamples) -> Floats:
-    return np.asarray(resamples.ranking[0])
+def _auroc(weighted: Weightings) -> Floats:
+    return np.asarray(weighted.ranking[0])
 
 
-def _average_precision(resamples: Resamples) -> Floats:
-    return np.asarray(resamples.ranking[1])
+def _average_precision(weighted: Weightings) -> Floats:
+    return np.asarray(weighted.ranking[1])
 
 
-def _f1(resamples: Resamples) -> Floats:
-    return resamples.where_decided(resamples.f1[0])
+def _f1(weighted: Weightings) -> Floats:
+    return weighted.where_decided(weighted.f1[0])
 
 
-def _sensitivity(resamples: Resamples) -> Floats:
-    sample = resamples.sample
-    return resamples.rate(sample.decisions, sample.labels.present)
+def _sensitivity(weighted: Weightings) -> Floats:
+    sample = weighted.sample
+    return weighted.rate(sample.decisions, sample.labels.present)
 
 
-def _specificity(resamples: Resamples) -> Floats:
-    sample = resamples.sample
-    return resamples.rate(~sample.decisions, sample.labels.absent)
+def _specificity(weighted: Weightings) -> Floats:
+    sample = weighted.sample
+    return weighted.rate(~sample.decisions, sample.labels.absent)
 
 
-def _positive_predictive_value(resamples: Resamples) -> Floats:
-    sample = resamples.sample
-    return resamples.rate(sample.labels.present, sample.decisions & sample.labels.labelled)
+def _positive_predictive_value(weighted: Weightings) -> Floats:
+    sample = weighted.sample
+    return weighted.rate(sample.labels.present, sample.decisions & sample.labels.labelled)
 
 
-def _negative_predictive_value(resamples: Resamples) -> Floats:
-    sample = resamples.sample
-    return resamples.rate(sample.labels.absent, ~sample.decisions & sample.labels.labelled)
+def _negative_predictive_value(weighted: Weightings) -> Floats:
+    sample = weighted.sample
+    return weighted.rate(sample.labels.absent, ~sample.decisions & sample.labels.labelled)
 
 
-def _calibration_error(resamples: Resamples) -> Floats:
-    return resamples.where_decided(resamples.sample.calibration_errors(resamples.weights))
+def _calibration_error(weighted: Weightings) -> Floats:
+    return weighted.where_decided(weighted.sample.calibration_errors(weighted.weights))
 
 
-def _micro_f1(resamples: Resamples) -> Floats:
-    return resamples.f1[1]
+def _micro_f1(weighted: Weightings) -> Floats:
+    return weighted.f1[1]
 
 
-def _mean(compute: Callable[[Resamples], Floats]) -> Callable[[Resamples], Floats]:
+def _mean(compute: Callable[[Weightings], Floats]) -> Callable[[Weightings], Floats]:
     """Return a function that computes the mean over the findings that are averaged."""
-    return lambda resamples: mean_over_findings(np.where(resamples.sample.averaged, compute(resamples), np.nan))
+    return lambda weighted: mean_over_findings(np.where(weighted.sample.averaged, compute(weighted), np.nan))
 
 
-def _mean_of_all(compute: Callable[[Resamples], Floats]) -> Callable[[Resamples], Floats]:
+def _mean_of_all(compute: Callable[[Weightings], Floats]) -> Callable[[Weightings], Floats]:
     """Return a function that computes the mean over all findings that have a value."""
-    return lambda resamples: mean_over_findings(compute(resamples))
+    return lambda weighted: mean_over_findings(compute(weighted))
 
 
 def _present(sample: Sample) -> tuple[Booleans, ...]:
@@ -289,21 +289,3 @@ BY_FINDING = tuple(metric for metric in METRICS if metric.by_finding)
 COMPARED = tuple(metric for metric in METRICS if metric.compared)
 HEADLINES = tuple(metric for metric in METRICS if metric.interval is not None and not metric.by_finding)
 """One number for all findings, with its interval."""
-
-
-def headline(metrics: Mapping[str, Any], name: str) -> str:
-    """Say a mean over findings as figures do: "mean AUROC of 12 findings 0.903 (95 % interval 0.878 to 0.925)".
-
-    Without a finding that has enough patients: "mean AUROC of all findings 0.903 (no interval: too few patients)".
-
-    Args:
-        metrics: as `report.evaluate` gives them.
-        name: of one of `HEADLINES` that is a mean.
-    """
-    (metric,) = (each for each in HEADLINES if each.name == name)
-    if name not in metrics:
-        return f"{metric.title} of all findings {metrics[f'{name}_of_all']:.3f} (no interval: too few patients)"
-    findings = f"{metrics['findings_averaged']} findings" if metrics["findings_averaged"] > 1 else "1 finding"
-    low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
-    said = "no interval: nothing varies" if low is None else f"95 % interval {low:.3f} to {high:.3f}"
-    return f"{metric.title} of {findings} {metrics[name]:.3f} ({said})"

@@ -10,6 +10,7 @@ its estimate lies beyond the finding's margin. No veto is no proof of no harm: t
 non-inferiority is shown. Why it is so, and what it costs in power: docs/decisions/gate.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +34,7 @@ Standing = Literal["not inferior", "inconclusive", "veto", "does not vote"]
 class Difference(NamedTuple):
     """A metric of both models and challenger minus champion, with the one-sided bounds of the policy's level.
 
-    The standard error is known to so many degrees of freedom.
+    The standard error is known to `freedom` degrees of freedom, at least 1; the bounds go by them.
     """
 
     champion: float
@@ -150,53 +151,69 @@ def _decide(
 
 def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int) -> Verdict:
     """Judge a comparison by a policy; see `judge`."""
-    c = comparison
-    patients = comparison.patients
-    known = np.isfinite(c.champion["auroc"])
-    votes: Booleans = known & (c.rarer_patients >= min_positives)
-    freedom = c.rarer_patients - 1
-    differences = {
-        name: tuple(
-            _difference(
-                c.champion[name][f], c.challenger[name][f], c.without[name][:, f], int(freedom[f]), policy.level
-            )
-            for f in range(len(c.findings))
-        )
-        for name in c.without
-    }
-    standings: list[Standing] = [
-        _standing(differences["auroc"][f], int(votes.sum()), policy) if votes[f] else "does not vote"
-        for f in range(len(c.findings))
-    ]
+    votes: Booleans = np.isfinite(comparison.champion["auroc"]) & (comparison.rarer_patients >= min_positives)
+    differences = _differences(comparison, policy.level)
+    standings = _standings(differences["auroc"], votes, policy)
     means: dict[str, Difference] = {}
     detectable = needed = None
     decision: Decision = "underpowered"
-    reason = f"No finding has {min_positives} patients in the benchmark, so none votes; add patients."
+    reason = f"No finding has {min_positives} patients of each class in the benchmark, so none votes; add patients."
     if votes.any():
-        for name in c.without:
-            both = votes & np.isfinite(c.champion[name] - c.challenger[name])
-            old, new = (mean_over_findings(values[name][both]) for values in (c.champion, c.challenger))
-            without = mean_over_findings(c.without[name][:, both])
-            means[name] = _difference(old, new, without, patients - 1, policy.level)
+        means = _means(comparison, votes, policy.level)
         quantiles = sum(float(stdtrit(means["auroc"].freedom, share)) for share in (1 - policy.level, POWER))
         detectable = quantiles * means["auroc"].standard_error
-        needed = max(2, int(np.ceil(patients * (detectable / policy.margin) ** 2)))
-        vetoes = [name for name, standing in zip(c.findings, standings, strict=True) if standing == "veto"]
+        needed = max(2, int(np.ceil(comparison.patients * (detectable / policy.margin) ** 2)))
+        vetoes = [name for name, standing in zip(comparison.findings, standings, strict=True) if standing == "veto"]
         decision, reason = _decide(means["auroc"], vetoes, detectable, needed, policy)
     return Verdict(
         decision=decision,
         reason=reason,
         policy=policy,
         min_positives=min_positives,
-        images=c.images,
-        patients=patients,
+        images=comparison.images,
+        patients=comparison.patients,
         means=means,
-        findings=c.findings,
+        findings=comparison.findings,
         differences=differences,
-        positives=tuple(c.positives.tolist()),
-        standings=tuple(standings),
+        positives=tuple(comparison.positives.tolist()),
+        standings=standings,
         detectable=detectable,
         patients_needed=needed,
+    )
+
+
+def _differences(comparison: Comparison, level: float) -> dict[str, tuple[Difference, ...]]:
+    """Compute the difference of each metric for each finding."""
+    freedom = (comparison.rarer_patients - 1).tolist()
+    return {
+        metric: tuple(
+            _difference(old, new, left_out, degrees, level)
+            for old, new, left_out, degrees in zip(
+                comparison.champion[metric], comparison.challenger[metric], without.T, freedom, strict=True
+            )
+        )
+        for metric, without in comparison.without.items()
+    }
+
+
+def _means(comparison: Comparison, votes: Booleans, level: float) -> dict[str, Difference]:
+    """Compute the difference of each metric's mean over the findings that vote and that both models have it of."""
+    means = {}
+    for metric, without in comparison.without.items():
+        old, new = comparison.champion[metric], comparison.challenger[metric]
+        both = votes & np.isfinite(old - new)
+        mean_without = mean_over_findings(without[:, both])
+        mean_old, mean_new = (mean_over_findings(values[both]) for values in (old, new))
+        means[metric] = _difference(mean_old, mean_new, mean_without, comparison.patients - 1, level)
+    return means
+
+
+def _standings(auroc: Sequence[Difference], votes: Booleans, policy: GateParams) -> tuple[Standing, ...]:
+    """Say how each finding stands; those that don't vote can't veto."""
+    voters = int(votes.sum())
+    return tuple(
+        _standing(difference, voters, policy) if voter else "does not vote"
+        for difference, voter in zip(auroc, votes, strict=True)
     )
 
 

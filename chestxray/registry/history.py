@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.labels import LabelMasks, drawn_once, has_both_classes, label_masks
+from chestxray.labels import LabelMasks, counted_once, has_both_classes, label_masks
 from chestxray.metrics.ranking import mean_over_findings
 from chestxray.metrics.report import averaged_findings, estimates
 from chestxray.metrics.table import METRICS, Predictions, Sample
@@ -83,7 +83,7 @@ def _scores(
     if not has_both_classes(labels).any():
         return dict.fromkeys(labels.findings, np.nan), count
     sample = Sample(labels, predictions, averaged=averaged)
-    area = sample.scores((AUROC,), drawn_once(len(labels)))["auroc"][0]
+    area = sample.scores((AUROC,), counted_once(len(labels)))["auroc"][0]
     values = {} if len(set(patients)) < 2 else estimates(sample, MEANS, patients, min_positives)
     means = {name: float(value) for name, value in values.items()}
     return dict(zip(labels.findings, area.tolist(), strict=True)), count | means

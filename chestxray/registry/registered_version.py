@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from chestxray.errors import UserError
-from chestxray.inference.bundle import CARD, Bundle, Card, bundle_digest
+from chestxray.inference.bundle import CARD, Bundle, Card, bundle_digest, read_card
 from chestxray.system.files import read_json
 from chestxray.tracking.mlflow_runs import Run
 
@@ -95,9 +95,9 @@ class RegisteredVersion:
         """Fetch the card alone.
 
         Raises:
-            MlflowException, OSError, ValueError: it is gone or damaged.
+            MlflowException, OSError, BundleError: it is gone or damaged.
         """
-        return Card.model_validate(read_json(self._fetch(f"{MODEL_FOLDER}/{CARD}", folder)))
+        return read_card(self._fetch(f"{MODEL_FOLDER}/{CARD}", folder))
 
     def weights(self, folder: str) -> Path:
         """Fetch the `.weights.h5` file from which a warm start goes on.

@@ -81,7 +81,7 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
             if theirs != ours:
                 raise RegistryError(f"it was made with {name} {theirs}, this run has {ours}")
         probabilities = bundle.platt.probabilities(_logits(version, bundle.model, test, hashes))
-    decisions = decide(probabilities, bundle.thresholds)
+    decisions = decide(probabilities, bundle.thresholds, card.status)
     predictions = predictions_of_numbered(card.findings, probabilities, decisions, card.status)
     return VersionPredictions(
         version.number,

@@ -3,6 +3,7 @@
 The version is named by its number in `params.yaml`, so the run stays a function of its params and inputs.
 """
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
 from chestxray.inference.bundle import BundleError, Card
 from chestxray.inference.model_uri import ModelURI
+from chestxray.inference.status import Status, has_number
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between
 from chestxray.models.weights import HEAD, WeightsError, read_weights
 from chestxray.params import Params
@@ -33,28 +35,36 @@ class Parent(NamedTuple):
     Attributes:
         address: `models:/<name>/<version>`.
         batches: that it was trained on.
-        findings: that it knows, in the order of its head.
+        findings: that it has, in the order of its head.
+        status: of its findings.
         weights: of its whole network, head included.
     """
 
     address: str
     batches: tuple[str, ...]
     findings: tuple[str, ...]
+    status: tuple[Status, ...]
     weights: LayerWeights
 
     @property
     def head(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The column of each of its findings: the weights of the features, then the bias."""
+        """The column of each finding that it has a number for: the weights of the features, then the bias.
+
+        The column of a finding that it has not learned says nothing, and is no start.
+        """
         kernel, bias = self.weights[HEAD]
-        return dict(zip(self.findings, np.vstack([kernel, bias]).T, strict=True))
+        columns = zip(self.findings, np.vstack([kernel, bias]).T, strict=True)
+        return dict(itertools.compress(columns, has_number(self.status)))
 
     def sentence(self, findings: Sequence[str]) -> str:
         """Say which findings of a run start from this version, and which don't."""
-        known = [name for name in findings if name in self.findings]
+        known = [name for name in findings if name in self.head]
+        empty = [name for name in findings if name in self.findings and name not in known]
         cold = [name for name in findings if name not in self.findings]
         gone = [name for name in self.findings if name not in findings]
         said = [f"{len(known)} of {len(findings)} findings start from {self.address}"]
         said += [f"cold: {', '.join(cold)}"] if cold else []
+        said += [f"cold, since it has not learned them: {', '.join(empty)}"] if empty else []
         said += [f"not of this run: {', '.join(gone)}"] if gone else []
         return "; ".join(said)
 
@@ -70,8 +80,9 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
         backbone: the frozen weights of this run.
 
     Raises:
-        WarmStartError: there is no such version, its files are damaged, it has none of the findings of this run,
-            its sizes or architecture differ, or its frozen layers are not those whose activations this run has cached.
+        WarmStartError: there is no such version, its files are damaged, it has learned none of the findings of this
+            run, its sizes or architecture differ, or its frozen layers are not those whose activations this run has
+            cached.
     """
     mend = "Name another version, or set train.warm_start to null"
     uri = ModelURI.parse(address)
@@ -88,7 +99,7 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
             batches = tuple(card.param("batches"))
             _check_card(address, card, params, test)
             weights = read_weights(file, params.backbone.alpha, len(card.findings))
-            parent = Parent(address, batches, card.findings, weights)
+            parent = Parent(address, batches, card.findings, card.status, weights)
         except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
     _check_frozen(parent, params, backbone)
@@ -96,9 +107,10 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
 
 
 def _check_card(address: str, card: Card, params: Params, test: Dataset) -> None:
-    if not shared_findings(card.findings, test.findings).shared:
+    learned = tuple(itertools.compress(card.findings, has_number(card.status)))
+    if not shared_findings(learned, test.findings).shared:
         raise WarmStartError(
-            f"train.warm_start: {address} has the findings {', '.join(card.findings)}, this run has "
+            f"train.warm_start: {address} has learned the findings {', '.join(learned)}, this run has "
             f"{', '.join(test.findings)}: none is shared. Name another version, or set train.warm_start to null"
         )
     facts = shared_facts(card, params, test.studies) | {

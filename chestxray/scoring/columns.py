@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 from chestxray.inference.bundle import Card
-from chestxray.inference.status import STATUSES, Status
+from chestxray.inference.status import NUMBERS, STATUSES
 
 Kind = Literal["text", "number", "flag"]
 Value = str | float | bool | None
@@ -12,8 +12,6 @@ Row = list[Value]
 
 ERROR = "error"
 QUALITY = "quality"
-NUMBERS: dict[Status, str] = {"learned": "probability", "insufficient": "score"}
-"""What the number of a finding is called by its status; one that was not learned has none."""
 IDENTIFIERS = ("study_uid", "series_uid", "sop_instance_uid", "patient_id")
 
 

@@ -12,7 +12,8 @@ from chestxray.imaging.quality import overall_verdict
 from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, Check, RadiographError
 from chestxray.inference.answer import Model
 from chestxray.inference.predict import FilePrediction, predict_file
-from chestxray.scoring.columns import IDENTIFIERS, NUMBERS, Column, Row, Value, columns_of
+from chestxray.inference.status import NUMBERS
+from chestxray.scoring.columns import IDENTIFIERS, Column, Row, Value, columns_of
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
 from chestxray.system.regular_file import read_regular

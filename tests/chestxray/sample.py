@@ -1,4 +1,4 @@
-"""Random images with truth, scores and decisions, that the tests of ranking, bootstrap and metrics share."""
+"""Random images with truth, scores and decisions, that the tests of ranking, jackknife and metrics share."""
 
 import numpy as np
 

@@ -147,6 +147,13 @@ def test_a_finding_without_an_entry_has_the_usual_names_and_its_own_sign(tmp_pat
     assert own.vocabulary.find("Pleural Effusion") == "Effusion"
 
 
+def test_case_and_spaces_of_a_usual_finding_make_no_difference(tmp_path: Path) -> None:
+    own = load_params(with_findings(tmp_path, {"effusion": None, "Pleural thickening": {"title": "Thick"}}))
+    assert [finding.sign for finding in own.findings.values()] == ["Effusion", "Pleural_Thickening"]
+    assert own.vocabulary.find("Pleural Effusion") == "effusion"
+    assert own.vocabulary.signs == {"Effusion": "effusion", "Pleural_Thickening": "Pleural thickening"}
+
+
 @pytest.mark.parametrize(
     ("findings", "said"),
     [
@@ -158,6 +165,9 @@ def test_a_finding_without_an_entry_has_the_usual_names_and_its_own_sign(tmp_pat
         ({"A": {"sign": "Effusion"}, "Effusion": None}, "A and Effusion are both drawn by Effusion"),
         ({"A": {"title": "TB"}, "B": {"title": "tb"}}, "A and B have one title"),
         ({"A": {"sign": "Tuberculosis"}}, "findings.A.sign: must be null or one of Atelectasis"),
+        ({"A": {"title": "Big\theart"}}, "findings.A.title: a title must be 1 to 100 printable characters"),
+        ({"A": {"title": "  "}}, "findings.A.title: a title must be .* without spaces around them; got 2 characters"),
+        ({"A": {"title": "x" * 101}}, "findings.A.title: .*; got 101 characters"),
         ({"A": {"syn": []}}, "findings.A.syn: is not known"),
         ({True: None}, "quote it"),
         (["A"], "findings"),

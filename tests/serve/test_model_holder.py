@@ -153,10 +153,10 @@ def test_a_bundle_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypa
     """Nothing of it has changed: the disk failed."""
     holder = following(make_bundle(tmp_path))
 
-    def failing(path: Path) -> bytes:
+    def failing(path: Path, limit: int | None = None) -> bytes:
         if path.name == MODEL:
             raise OSError(errno.EIO, "Input/output error")
-        return read_regular(path)
+        return read_regular(path, limit)
 
     with monkeypatch.context() as patched:
         patched.setattr("chestxray.inference.bundle.read_regular", failing)

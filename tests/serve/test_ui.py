@@ -16,7 +16,6 @@ from streamlit.testing.v1 import AppTest
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from serve.settings import Settings
-from serve.ui import headlines
 from tests.repository import TOP
 from tests.serve.bundles import make_bundle
 from tests.serve.conftest import serving
@@ -55,13 +54,6 @@ def test_the_disclaimer_and_the_model_are_there_before_any_file(page: AppTest) -
     assert RESEARCH_USE_ONLY in page.warning[0].value
     assert "synthetic phantoms" in page.warning[0].value
     assert page.metric[0].label == "Mean AUROC"
-
-
-def test_metrics_have_the_titles_of_the_card_and_those_of_an_older_card_their_names() -> None:
-    metrics = {"n": 3, "mean_auroc": 0.5, "mean_auroc_ci_low": 0.4, "auroc": {}, "auroc_ci_low": {}}
-    titles = {"mean_auroc": "mean AUROC"}
-    assert headlines({"metrics": {"test": metrics}, "headlines": titles}) == titles
-    assert headlines({"metrics": {"test": metrics}}) == {"mean_auroc": "mean auroc"}
 
 
 def test_a_radiograph_gets_its_findings(page: AppTest) -> None:
@@ -154,19 +146,16 @@ def test_where_nothing_is_learned_well_enough_nothing_is_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     st.cache_data.clear()
-    with serving(make_bundle(tmp_path, findings=("Rare",), status=("insufficient",))) as address:
+    metrics = {"test": {"n": 10, "patients": 5, "findings_averaged": 0, "mean_auroc_of_all": 0.75}}
+    with serving(make_bundle(tmp_path, findings=("Rare",), status=("insufficient",), metrics=metrics)) as address:
         monkeypatch.setenv("SERVICE_URL", address)
         page = AppTest.from_file(str(Path(TOP, "serve", "ui.py")), default_timeout=SECONDS).run()
         upload(page, PNG)
     assert not page.exception and not page.error
     assert page.header[0].value == "Nothing is decided"
+    assert (page.metric[0].label, page.metric[0].value) == ("Mean AUROC of all findings", "0.750")
+    assert "no interval: too few patients" in words(page) and "no finding has decisions" in words(page)
     assert "not** mean that the chest is healthy" in words(page)
-
-
-def test_a_metric_that_no_finding_has_is_not_shown() -> None:
-    metrics = {"n": 3, "mean_auroc": 0.5, "mean_auroc_ci_low": 0.4}
-    card = {"metrics": {"test": metrics}, "headlines": {"mean_auroc": "mean AUROC", "macro_f1": "macro F1"}}
-    assert headlines(card) == {"mean_auroc": "mean AUROC"}
 
 
 def only_the_card(method: str, url: str, **_: object) -> object:

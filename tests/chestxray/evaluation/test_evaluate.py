@@ -199,6 +199,13 @@ def test_a_side_without_images_is_said(split: str, network: OnnxModel, dataset: 
         evaluate_model(network, without, ("b",), EVALUATE)
 
 
+def test_a_single_test_patient_is_said_before_any_work(network: OnnxModel, dataset: Dataset) -> None:
+    studies = dataset.studies.copy()
+    studies.loc[studies["split"] == "test", "patient"] = "one"
+    with pytest.raises(UserError, match=r"all of one patient: give more patients, or raise prepare\.test"):
+        evaluate_model(network, Dataset(studies, dataset.images), ("b",), EVALUATE)
+
+
 def two_batches(dataset: Dataset) -> Dataset:
     """The first half of every side arrives as batch `b`, the other as `c`."""
     late = dataset.studies.groupby("split").cumcount() >= 10
@@ -233,3 +240,8 @@ def test_another_benchmark_is_an_error_unless_it_is_wanted(dataset: Dataset) -> 
     assert check_benchmark(benchmark, digest)["n"] == 20
     with pytest.raises(BenchmarkError, match=r"evaluate\.benchmark_sha256"):
         check_benchmark(Dataset(benchmark.studies.iloc[1:], benchmark.images), digest)
+    more = Dataset(benchmark.studies.assign(Tuberculosis=0), benchmark.images)
+    with pytest.raises(
+        BenchmarkError, match=r"findings or labels changed.* its 15 findings are Atelec.*Tuberculosis\."
+    ):
+        check_benchmark(more, digest)

@@ -1,14 +1,17 @@
 """Overlays of images whose names are paths, and of findings of any name."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.evaluation.overlays import captioned, choose_studies, write_overlays
-from chestxray.inference.bundle import Bundle
+from chestxray.evaluation.overlays import Pixels, captioned, choose_studies, write_overlays
+from chestxray.findings import FINDINGS
+from chestxray.inference.bundle import Bundle, write_card
 from tests.chestxray.conftest import PARAMS
 from tests.chestxray.other_findings import with_findings
 
@@ -38,6 +41,27 @@ def test_no_overlay_takes_the_name_of_another_or_leaves_its_folder(
     assert len(index) == len(files) == 16 and set(index["file"]) == files
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,90}\.png", name) for name in files)
     assert "patient1_study1_view1_jpg" in index["file"][0] and sheet.ndim == 3
+
+
+def test_overlays_are_of_what_the_status_lets_be_decided_and_named_by_their_titles(
+    dataset: Dataset, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+    status = ("insufficient", "not learned", *["learned"] * 12)
+    titles = tuple(f"Title {place}" for place in range(14))
+    write_card(Bundle(folder).card.model_copy(update={"status": status, "titles": titles}), folder)
+    bundle = Bundle(folder)
+    bundle.thresholds[:] = 0.0
+    lines: list[str] = []
+
+    def remember(picture: Pixels, said: list[str], *arguments: object, **named: object) -> Pixels:
+        lines.append(said[0])
+        return picture
+
+    monkeypatch.setattr("chestxray.evaluation.overlays.captioned", remember)
+    index, _ = write_overlays(bundle, dataset.split("test"), [0], BOXES, PARAMS.gradcam, tmp_path / "overlays")
+    assert set(index["finding"]) == set(FINDINGS[2:])
+    assert {line.partition("  p = ")[0] for line in lines[:-1]} == set(titles[2:])  # the last is the sheet's
 
 
 def test_a_caption_is_broken_where_it_is_too_long() -> None:

@@ -10,6 +10,7 @@ from chestxray.evaluation.thresholds import NEVER, fit_thresholds, wanted_sensit
 from chestxray.inference.decisions import decide
 from tests.chestxray.sample import masks
 
+LEARNED = ("learned",) * 14
 POLICIES = ("f1", "youden", "sensitivity@0.80")
 
 
@@ -44,7 +45,7 @@ def merit(policy, labels, called):
 @settings(max_examples=60, deadline=None)
 def test_no_cut_is_better_and_none_as_good_is_more_specific(policy, labels, probability):
     thresholds = fit_thresholds(masks(labels), probability, policy)
-    decisions = decide(probability, thresholds)
+    decisions = decide(probability, thresholds, LEARNED)
     for finding in range(14):
         y, p = labels[:, finding], probability[:, finding]
         if y.any() and not y.all():
@@ -66,13 +67,15 @@ def test_youden_decides_nothing_where_every_cut_is_worse_than_chance():
     labels, p = columns([1, 1, 0, 0]), columns([0.1, 0.2, 0.6, 0.9])
     thresholds = fit_thresholds(masks(labels), p, "youden")
     np.testing.assert_allclose(thresholds, 0.95)
-    assert not decide(p, thresholds).any()
+    assert not decide(p, thresholds, LEARNED).any()
 
 
 @pytest.mark.parametrize("below", [0.3, np.nextafter(0.3, 1)])  # one middle rounds up, the other down
 def test_neighbours_with_nothing_between_them_are_still_told_apart(below):
     p = columns([below, np.nextafter(below, 1)])
-    np.testing.assert_array_equal(decide(p, fit_thresholds(masks(columns([0, 1])), p, "f1")), columns([False, True]))
+    np.testing.assert_array_equal(
+        decide(p, fit_thresholds(masks(columns([0, 1])), p, "f1"), LEARNED), columns([False, True])
+    )
 
 
 def test_one_positive_is_enough():
@@ -80,7 +83,7 @@ def test_one_positive_is_enough():
     labels[17] = True
     p = np.random.default_rng(0).random((50, 14)) * 0.5
     p[17] = 0.8
-    np.testing.assert_array_equal(decide(p, fit_thresholds(masks(labels), p, "f1")), labels)
+    np.testing.assert_array_equal(decide(p, fit_thresholds(masks(labels), p, "f1"), LEARNED), labels)
 
 
 def test_thresholds_do_not_hang_on_the_order_of_images():
@@ -106,13 +109,20 @@ def test_wrong_arrays_are_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         fit_thresholds(masks(columns([0, 1])), columns([-0.1, 0.9]), "f1")
     with pytest.raises(ValueError, match=r"probabilities must be \(n >= 1, 13\).* got \(2, 14\)"):
-        decide(columns([0.1, 0.9]), np.full(13, 0.5))
+        decide(columns([0.1, 0.9]), np.full(13, 0.5), LEARNED[:13])
     with pytest.raises(ValueError, match="thresholds"):
-        decide(columns([0.1, 0.9]), np.full(14, np.nan))
+        decide(columns([0.1, 0.9]), np.full(14, np.nan), LEARNED)
+
+
+def test_what_its_status_does_not_allow_is_never_decided_whatever_the_threshold():
+    status = ("learned", "insufficient", "not learned")
+    p, thresholds = np.array([[0.9, 0.9, 0.9], [0.1, 0.1, 0.1]]), np.array([0.5, 0.0, 0.0])
+    assert decide(p, thresholds, status).tolist() == [[True, False, False], [False, False, False]]
+    assert decide(p, thresholds, status, asked=True).tolist() == [[True, True, False], [False, True, False]]
 
 
 def test_a_finding_that_nobody_labels_is_never_called():
     labels, p = np.repeat([[0], [1]], 14, axis=1).repeat(10, axis=0), np.full((20, 14), 0.5)
     labels[:, 3] = -1
     thresholds = fit_thresholds(masks(labels), p, "f1")
-    assert thresholds[3] == 1.0 and not decide(p, thresholds)[:, 3].any()
+    assert thresholds[3] == 1.0 and not decide(p, thresholds, LEARNED)[:, 3].any()

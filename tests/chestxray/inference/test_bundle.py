@@ -3,17 +3,21 @@
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError, Card, bundle_digest, write_card
+from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError, bundle_digest, write_card
 from chestxray.inference.gate_checks import gate_checks
+from chestxray.inference.onnx_model import OnnxModel
 from tests.chestxray.conftest import SIZE, TINY
 
 
@@ -113,10 +117,89 @@ def test_a_damaged_card_is_said(change: Callable[[bytes], bytes], damaged: Calla
         Bundle(damaged(CARD, change))
 
 
-def test_a_card_holds_finite_numbers_only(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        write_card(Card(**(bundle.card.model_dump() | {"metrics": {"test": float("nan")}})), tmp_path)
+BIG = 10**400
+"""An integer that no float holds."""
+NO_NUMBERS = ["0.5", True, float("nan"), float("inf"), -float("inf"), None, BIG]
+
+
+def curves(**changes: object) -> dict[str, dict[str, object]]:
+    usual: dict[str, dict[str, object]] = {finding: {"slope": 1.0, "intercept": 0.0} for finding in FINDINGS}
+    return usual | {"Mass": usual["Mass"] | changes}
+
+
+WRONG_NUMBERS = [
+    *(("thresholds", [0.5] * 13 + [value]) for value in (*NO_NUMBERS, -5.0, 7.0)),
+    *(("bias", [0.5] * 13 + [value]) for value in NO_NUMBERS),
+    *(("calibration", curves(slope=value)) for value in (*NO_NUMBERS, 0.0, -1.0)),
+    *(("calibration", curves(intercept=value)) for value in NO_NUMBERS),
+    ("calibration", curves(more=1.0)),
+    *(("size", value) for value in ("72", 72.5, True, 0, -1, 5000, BIG)),
+    *(("input_size", value) for value in ("64", True, 0, 73)),
+    *(("synthetic", value) for value in ("no", 0, None)),
+    ("patients_known", "yes"),
+    *(("metrics", {"test": {"mean_auroc": value}}) for value in (float("nan"), float("inf"), BIG)),
+    ("params", {"train": {"l2": [float("nan")]}}),
+    ("input_gate", {"thresholds": [-float("inf")]}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_NUMBERS)
+def test_a_card_holds_finite_numbers_in_range_only_when_it_is_read(
+    name: str, value: object, damaged: Callable[..., Path]
+) -> None:
+    folder = damaged(CARD, apply_edits(**{name: value}))
+    with pytest.raises(BundleError, match="is not a bundle"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_NUMBERS)
+def test_and_when_it_is_written(name: str, value: object, bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"number|bool|integer|greater|less|at most|positive"):
+        write_card(bundle.card.model_copy(update={name: value}), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+HOSTILE = "<script>" + "x" * 100_000
+DEEP: list[Any] = []
+for _ in range(100):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"findings": [f"f{place}" for place in range(100_000)]},
+        {"findings": [7] * 100_000},
+        {"findings": [HOSTILE] * 14},
+        {"titles": [7] * 100_000},
+        {"titles": [HOSTILE] * 14},
+        {"thresholds": ["xxxx"] * 100_000},
+        {"status": [HOSTILE] * 14},
+        {"evidence": [{HOSTILE: place} for place in range(14)]},
+        {"calibration": curves(slope=HOSTILE)},
+        {"test_draws": {HOSTILE: 7}},
+        {"metrics": {"test": {f"m{place}": 0.5 for place in range(100_000)}}},
+        {"metrics": {"test": DEEP}},
+        {f"{HOSTILE}{place}": place for place in range(100)},
+        {HOSTILE: 1},
+    ],
+)
+def test_what_is_said_of_a_hostile_card_is_short_and_repeats_nothing_of_it(
+    changes: dict[str, object], damaged: Callable[..., Path]
+) -> None:
+    folder = damaged(CARD, apply_edits(**changes))
+    with pytest.raises(BundleError) as raised:
+        Bundle(folder)
+    said = "".join(traceback.format_exception(raised.value))
+    assert len(str(raised.value).removeprefix(str(folder))) < 200 and "xxxx" not in said and len(said) < 10_000
+
+
+def test_a_card_that_is_too_large_is_not_read(damaged: Callable[..., Path]) -> None:
+    folder = damaged(CARD, lambda content: content)
+    with (folder / CARD).open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(OSError, match="larger than the 16,777,216 bytes"):
+        Bundle(folder)
 
 
 def test_what_serves_loads_no_tensorflow_and_no_mlflow() -> None:
@@ -141,3 +224,14 @@ def test_a_bundle_from_before_the_input_gate_opens_and_finds_nothing(
     assert older.card.input_gate == {} and older.model.input_gate.names == () and scores.shape == (20, 0)
     np.testing.assert_array_equal(probabilities, bundle.predict(images)[0])
     assert gate_checks(older.model.input_gate, scores[0], synthetic=False) == [] and len(maps) == 20
+
+
+@pytest.mark.parametrize(
+    "gate", ['[["inverted"], [Infinity]]', '[["inverted"], ["0.5"]]', '[["inverted"], []]', "7", "{"]
+)
+def test_the_thresholds_of_a_models_gate_are_not_believed(gate: str, bundle_folder: Path) -> None:
+    model = onnx.load(bundle_folder / MODEL)
+    facts = {fact.key: fact.value for fact in model.metadata_props} | {"input_gate": gate}
+    onnx.helper.set_model_props(model, facts)
+    with pytest.raises(UserError, match="does not say what it is"):
+        OnnxModel(model.SerializeToString())

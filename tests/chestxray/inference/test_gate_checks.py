@@ -1,6 +1,7 @@
 """The scores of the input gate become checks: refused, or warned about by a model of phantoms."""
 
 import numpy as np
+import pytest
 
 from chestxray.inference.gate_checks import PHANTOMS, SENTENCES, gate_checks
 from chestxray.inference.input_gate import NOT_A_CHEST, UNLIKE_TRAINING, InputGate
@@ -40,3 +41,14 @@ def test_a_model_of_phantoms_warns_and_never_refuses() -> None:
 def test_a_name_that_a_later_model_brings_is_said_in_general_words() -> None:
     (check,) = gate_checks(InputGate(("lateral",), (0.0,)), np.array([1.0], np.float32), synthetic=False)
     assert check.name == "lateral" and check.message == SENTENCES[UNLIKE_TRAINING]
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None, float("nan"), float("inf"), -float("inf"), 10**400])
+def test_a_threshold_is_a_finite_number(value: float) -> None:
+    with pytest.raises(ValueError, match="threshold 2 of the input gate must be a finite number"):
+        InputGate(("inverted", "sideways"), (1.0, value))
+
+
+def test_a_gate_has_a_threshold_for_each_name() -> None:
+    with pytest.raises(ValueError, match="2 names and 1 thresholds"):
+        InputGate(("inverted", "sideways"), (1.0,))

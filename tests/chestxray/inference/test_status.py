@@ -72,6 +72,7 @@ def test_an_older_bundle_has_its_names_for_titles_and_all_learned(card: dict[str
         ("titles", ["a"] * 13 + [""]),
         ("titles", ["a"] * 13 + ["two\nlines"]),
         ("titles", ["a"] * 13 + ["x" * 101]),
+        ("titles", ["a"] * 13 + ["  "]),
         ("evidence", [{"train": {"present": 1, "absent": 1}}] * 14),
         ("evidence", [{s: {"present": -1, "absent": 1} for s in ("train", "validation")}] * 14),
         ("evidence", [{s: {"present": 1, "absent": 1} for s in ("train", "validation")}] * 3),

@@ -9,9 +9,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from chestxray.findings import FINDINGS
+from chestxray.inference.headlines import headline
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.report import classification_report, evaluate
-from chestxray.metrics.table import BY_FINDING, headline
+from chestxray.metrics.table import BY_FINDING
 from tests.chestxray.sample import columns, masks, names, sample
 
 
@@ -145,7 +146,7 @@ def test_where_no_finding_has_enough_patients_there_are_points_alone():
     assert result["findings_averaged"] == 0 and "mean_auroc" not in result and "macro_f1" not in result
     assert all(not value for name, value in result.items() if name.endswith("_ci_low"))
     assert result["mean_auroc_of_all"] == pytest.approx(np.mean(list(result["auroc"].values())), abs=2e-6)
-    assert headline(result, "mean_auroc").endswith("(no interval: too few patients)")
+    assert str(headline(result, "mean_auroc", "mean AUROC")).endswith("(no interval: too few patients)")
     table = classification_report(masks(labels), decisions, np.full(14, 0.4), result).set_index("finding")
     assert np.isnan(table.loc["macro", "auroc"]) and np.isfinite(table.loc["micro", "f1"])
 
@@ -154,7 +155,7 @@ def test_a_perfect_model_has_intervals_by_finding_and_none_of_the_mean():
     labels, _, _, people = sample(3)
     result = evaluate(masks(labels), labels.astype(float), labels, people, min_positives=10)
     assert result["mean_auroc"] == 1 and "mean_auroc_ci_low" not in result
-    assert headline(result, "mean_auroc").endswith("1.000 (no interval: nothing varies)")
+    assert str(headline(result, "mean_auroc", "mean AUROC")).endswith("1.000 (no interval: nothing varies)")
     for name in ("auroc", "average_precision", "f1", "recall", "specificity", "precision"):
         assert result[f"{name}_ci_low"]
         for finding, low in result[f"{name}_ci_low"].items():

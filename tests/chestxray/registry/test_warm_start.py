@@ -29,14 +29,15 @@ TEST = of_findings(*FINDINGS)
 
 
 def registered(
-    client: MlflowClient, bundle_folder: Path, weights: LayerWeights, folder: Path
+    client: MlflowClient, bundle_folder: Path, weights: LayerWeights, folder: Path, unlearned: tuple[str, ...] = ()
 ) -> tuple[Params, LayerWeights]:
     """Register a version, the second, that a run with these params and weights can go on from."""
     prepare = PARAMS.prepare.model_copy(update={"size": SIZE})
     params = PARAMS.model_copy(update={"prepare": prepare, "backbone": TINY})
     made, file = Path(shutil.copytree(bundle_folder, folder / "fits")), folder / "fits.weights.h5"
     said = params.model_dump(mode="json", include={"prepare", "backbone"}) | {"batches": ["a", "b"]}
-    write_card(Bundle(made).card.model_copy(update={"params": said}), made)
+    status = tuple("not learned" if name in unlearned else "learned" for name in FINDINGS)
+    write_card(Bundle(made).card.model_copy(update={"params": said, "status": status}), made)
     write_weights(weights, file)
     Registry(client, "chest-xray").register(pipeline_run(client, params), made, file)
     return params, weights
@@ -70,12 +71,25 @@ def test_the_findings_of_both_start_from_the_version_and_the_others_cold(
     assert parent.sentence(FINDINGS) == "14 of 14 findings start from models:/chest-xray/2"
 
 
+def test_what_the_version_has_not_learned_starts_cold(
+    client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
+) -> None:
+    params, weights = registered(client, bundle_folder, tiny_weights, tmp_path, unlearned=("Hernia", "Edema"))
+    run = of_findings("Hernia", "Mass")
+    parent = load_parent(client, "models:/chest-xray/2", params, run, weights)
+    assert "Hernia" not in parent.head and "Mass" in parent.head
+    said = parent.sentence(run.findings)
+    assert said.startswith("1 of 2 findings start from models:/chest-xray/2; cold, since it has not learned them: He")
+    with pytest.raises(WarmStartError, match="this run has Hernia, Edema: none is shared"):
+        load_parent(client, "models:/chest-xray/2", params, of_findings("Hernia", "Edema"), weights)
+
+
 def test_a_version_without_any_of_the_findings_is_not_gone_on_from(
     client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
 ) -> None:
     folder = with_findings(bundle_folder, {"Hernia": 13, "Tuberculosis": 0}, tmp_path / "other")
     Registry(client, "chest-xray").register(pipeline_run(client, PARAMS), folder, tmp_path / "final.weights.h5")
-    said = r"has the findings Hernia, Tuberculosis, this run has Mass, Edema: none is shared\. Name another version"
+    said = r"has learned the findings Hernia, Tuberculosis, this run has Mass, Edema: none is shared"
     with pytest.raises(WarmStartError, match=said):
         load_parent(client, "models:/chest-xray/2", PARAMS, of_findings("Mass", "Edema"), tiny_weights)
 
