@@ -3,6 +3,7 @@
 PYTHON ?= python3
 IMAGES ?= 8000
 PORT ?= 8000
+UI_PORT ?= 8501
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -66,9 +67,9 @@ serve: .venv/installed ## the service on http://127.0.0.1:8000
 bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
 	chestxray fetch-bundle models:/chest-xray@champion models/champion
 
-ui: .venv/installed ## the page on http://127.0.0.1:8501, beside `make serve`
+ui: .venv/installed ## the page on http://127.0.0.1:8501 (UI_PORT), beside `make serve` (with its PORT)
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
-		--server.address 127.0.0.1 --server.port 8501
+		--server.address 127.0.0.1 --server.port $(UI_PORT)
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 --port 5000

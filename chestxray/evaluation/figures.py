@@ -385,7 +385,7 @@ def history_figure(history: pd.DataFrame, note: str) -> Figure:
         axes.plot(rows.loc[seen, "version"], mean[seen], **style, linestyle="none")
         ends = [rows["mean_auroc"] - rows["mean_auroc_ci_low"], rows["mean_auroc_ci_high"] - rows["mean_auroc"]]
         axes.errorbar(rows["version"], mean, yerr=np.nan_to_num(ends), fmt="none", color=style["color"], capsize=4)
-    for version in history.loc[history["champion"] == 1, "version"].unique():
+    for version in history.loc[history["champion_before"] == 1, "version"].unique():
         axes.axvline(version, color=GREY, linestyle=":", label=f"champion before this run: version {version}")
     axes.legend(title="batch; filled: trained on it\nbars: 95 % intervals; none: too few patients", fontsize=11)
     return figure

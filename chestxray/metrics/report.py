@@ -164,7 +164,7 @@ def classification_report(
         Columns `finding, precision, recall, specificity, f1`, then `auroc`, `average_precision`, `npv`, and
         `<metric>_ci_low, <metric>_ci_high` of all these but `npv`, then `threshold, n, positives`; empty (NaN) where a
         value does not exist. The macro row holds the mean AUROC and mean average precision, with their intervals and
-        that of macro F1.
+        that of macro F1; `positives` of an average are those of the findings that it is over.
 
     Raises:
         ValueError: wrong shapes or values.
@@ -183,5 +183,7 @@ def classification_report(
     table["threshold"] = cuts
     table["n"] = [*labels.labelled.sum(axis=0), *[len(labels)] * len(AVERAGES)]
     positives = labels.present.sum(axis=0)
-    table["positives"] = [*positives, *[positives.sum()] * len(AVERAGES)]
+    with_decisions = cuts.notna().to_numpy()
+    of_average = {"macro": positives[with_decisions & averaged].sum()}
+    table["positives"] = [*positives, *(of_average.get(name, positives[with_decisions].sum()) for name in AVERAGES)]
     return table.round(DECIMALS).rename_axis("finding").reset_index()

@@ -16,7 +16,7 @@ from chestxray.registry.version_predictions import VersionPredictions
 MEANS = tuple(metric for metric in METRICS if metric.name in ("mean_auroc", "macro_f1", "mean_auroc_of_all"))
 VALUES = ("mean_auroc", "mean_auroc_ci_low", "mean_auroc_ci_high", "macro_f1", "macro_f1_ci_low", "macro_f1_ci_high")
 COLUMNS = (
-    *("version", "champion", "batch", "trained_on", "n", "patients"),
+    *("version", "champion_before", "batch", "trained_on", "n", "patients"),
     *("findings_scored", "mean_auroc_of_all", "findings_averaged", *VALUES),
 )
 (AUROC,) = (metric for metric in METRICS if metric.name == "auroc")
@@ -43,7 +43,7 @@ def version_history(
         min_positives: patients of each class that a finding needs for a part in the means.
 
     Returns:
-        `version`, `champion` (1: before this run), `batch`, `trained_on` (0 or 1), `n`, `patients`,
+        `version`, `champion_before` (1: it was, before this run), `batch`, `trained_on` (0 or 1), `n`, `patients`,
         `findings_scored` (with both classes: over so many is `mean_auroc_of_all`), `findings_averaged` (over so many
         are the means that follow), `mean_auroc` and `macro_f1`, each with `_ci_low` and `_ci_high`,
         `backward_transfer`, `forgetting`; empty where nothing can be scored.
@@ -62,7 +62,7 @@ def version_history(
             rows.append(
                 {
                     "version": each.version,
-                    "champion": int(each.version == champion),
+                    "champion_before": int(each.version == champion),
                     "batch": batch,
                     "trained_on": int(batch in each.batches),
                     "n": int(part.sum()),

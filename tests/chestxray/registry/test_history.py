@@ -37,7 +37,7 @@ def test_transfer_and_forgetting(test_side: Dataset) -> None:
     table = version_history(test_side, history, champion=1, min_positives=2).set_index(["version", "batch"])
     assert table["mean_auroc"].tolist() == [1, 0, 0, 1, 1, 1]
     assert table["macro_f1"].tolist() == [1, 0, 0, 1, 1, 1]
-    assert table["champion"].tolist() == [1, 1, 0, 0, 0, 0]
+    assert table["champion_before"].tolist() == [1, 1, 0, 0, 0, 0]
     assert table["trained_on"].tolist() == [1, 0, 1, 1, 1, 1]
     assert table["n"].tolist() == [20] * 6 and table["patients"].tolist() == [10] * 6
     a = table.xs("a", level="batch")
