@@ -29,20 +29,6 @@ from chestxray.phantom.batch import write_batch
 from chestxray.tracking.progress import progress
 
 BATCH = "big"
-STAGES = (
-    "phantom",
-    "prepare",
-    "backbone",
-    "class_weighting",
-    "features",
-    "train",
-    "fine_tune",
-    "input_gate",
-    "evaluate",
-    "gradcam",
-    "register",
-)
-STAGES_PER_BATCH = ("prepare", "features")
 DRAWN = 400
 PATTERN = 8
 """Side in pixels of the squares that number a copy."""
@@ -54,6 +40,23 @@ class Peak(NamedTuple):
 
     mebibytes: float
     seconds: float
+
+
+def pipeline() -> dict[str, str]:
+    """Return the commands of the pipeline on the one batch, in the order in which it runs, by the stage's name in DVC.
+
+    Example:
+        >>> list(pipeline().items())[1:3]
+        [('decode@big', 'python -m stages.decode big'), ('prepare@big', 'python -m stages.prepare big')]
+    """
+    commands: dict[str, str] = {}
+    for name, stage in YAML(typ="safe").load(TOP / "dvc.yaml")["stages"].items():
+        if "foreach" in stage:
+            keys = [BATCH] if stage["foreach"] == "${batches}" else list(stage["foreach"])
+            commands |= {f"{name}@{key}": stage["do"]["cmd"].replace("${key}", key) for key in keys}
+        else:
+            commands[name] = stage["cmd"]
+    return commands
 
 
 def copy_repository(top: Path, root: Path, studies: int) -> None:
@@ -115,16 +118,15 @@ def measure_peak(command: list[str], top: Path) -> Peak:
     return Peak(peak / 1024, time.monotonic() - started)
 
 
-def measure(studies: int, stages: tuple[str, ...], drawn: Path, scratch: Path) -> dict[str, Peak]:
+def measure(studies: int, stages: dict[str, str], drawn: Path, scratch: Path) -> dict[str, Peak]:
     """Run the stages in order on a batch of `studies`, in a copy of the repository, both in the folder `scratch`."""
     top = scratch / "repository"
     root = scratch / "batch"
     grow_batch(drawn, root, studies)
     copy_repository(top, root, studies)
     peaks = {}
-    for stage in stages:
-        arguments = [BATCH] if stage in STAGES_PER_BATCH else []
-        peaks[stage] = measure_peak([sys.executable, "-m", f"stages.{stage}", *arguments], top)
+    for stage, command in stages.items():
+        peaks[stage] = measure_peak([sys.executable, *command.split()[1:]], top)
         print(f"{studies} studies, {stage}: {peaks[stage].mebibytes:.0f} MiB", file=sys.stderr, flush=True)
     return peaks
 
@@ -139,13 +141,14 @@ def table_row(stage: str, peaks: dict[int, Peak]) -> Row:
 
 def main() -> None:
     """Print the table, or write it to a folder."""
+    commands = pipeline()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, nargs="+", default=[8000, 16000], help="sizes of the data set")
-    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to run")
+    parser.add_argument("--until", choices=commands, default=list(commands)[-1], help="the last stage to run")
     parser.add_argument("--scratch", type=Path, help="a folder with room for 400 kB a study; default: a temporary one")
     parser.add_argument("--out", type=Path, help="a folder for memory.md and memory.json")
     options = parser.parse_args()
-    stages = STAGES[: STAGES.index(options.until) + 1]
+    stages = dict(list(commands.items())[: list(commands).index(options.until) + 1])
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         drawn = Path(folder, "drawn")
         params = load_params()

@@ -6,6 +6,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
+from benchmarks.memory import pipeline
 from tests.repository import TOP
 
 STAGES = YAML(typ="safe").load(TOP / "dvc.yaml")["stages"]
@@ -49,6 +50,12 @@ def test_drawing_is_no_dependency_of_a_stage_that_trains() -> None:
             m for m in imported(f"stages.{stage}") if GRAPH.find_modules_directly_imported_by(m) & {"matplotlib"}
         }
         assert "chestxray/evaluation" not in STAGES[stage].get("do", STAGES[stage])["deps"] and not drawing
+
+
+def test_the_memory_of_every_stage_is_measured() -> None:
+    measured = {command.split()[2] for command in pipeline().values()}
+    assert measured == {f"stages.{path.stem}" for path in (TOP / "stages").glob("[a-z]*.py")}
+    assert [name.partition("@")[0] for name in pipeline() if name != "digests@features"] == list(STAGES)
 
 
 def test_the_file_stays_short() -> None:
