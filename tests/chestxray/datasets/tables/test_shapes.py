@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from chestxray.batch_layout import BOXES, HEADER, TABLE, UNLABELLED_NOTICE
 from chestxray.datasets.batch import Batch
+from chestxray.datasets.tables.answers import split_labels
+from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, SYNONYMS, Vocabulary
 from tests.chestxray.datasets.empty_batch import BOX_HEADER, row
@@ -206,6 +208,41 @@ def test_padchest(tmp_path: Path) -> None:
     assert batch.studies["view"].tolist() == ["AP", "PA"]
     assert any(note.startswith("labels passed over: 'goiter' (1), 'nsg tube' (1)") for note in batch.notes)
     assert batch.left_out["image"].tolist() == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['mass', 'goiter']", "('mass', 'goiter')", "['mass', 'goiter', ]", "[\"mass\" , 'goiter','']", "[mass, goiter]"],
+)
+def test_a_whole_list_says_what_is_there_and_what_is_not(tmp_path: Path, cell: str) -> None:
+    rows = [[0, "a.png", "1", "PA", "", "F", cell], [1, "b.png", "2", "PA", "", "F", "['hernia']"]]
+    batch = read(write(tmp_path, "p.csv", text(PADCHEST, rows), IMAGES[:2]))
+    assert labels(batch, "Mass") == {"a.png": 1, "b.png": 0} and labels(batch, "Hernia") == {"a.png": 0, "b.png": 1}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "['goiter', 'mass", "['goiter'", "['goiter, 'mass']", "['goiter', mass]", "['goiter' 'mass']",
+        "'goiter', 'mass']", "'goiter', 'mass'", "(goiter, mass)", "('goiter', 'mass'", "['goiter', 'mass')",
+        "goiter, mass]", "[goiter",
+        "{'goiter', 'mass'}", "['it's', 'mass']",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("header", [PADCHEST, [*PADCHEST[:1], "image", *PADCHEST[2:]]])
+def test_a_list_that_is_not_whole_is_rejected_and_makes_nothing_absent(
+    tmp_path: Path, cell: str, header: list[str]
+) -> None:
+    rows = [[0, "a.png", "1", "PA", "", "F", cell], [1, "b.png", "2", "PA", "", "F", "['mass']"]]
+    batch = read(write(tmp_path, "p.csv", text(header, rows), IMAGES[:2]))
+    assert labels(batch, "Mass") == {"b.png": 1}
+    assert batch.rejected["reason"].str.partition(":")[0].tolist() == ["unreadable labels"]
+
+
+def test_a_long_list_costs_no_more_than_its_length() -> None:
+    spaces = " " * 100_000
+    assert split_labels(f"['mass'{spaces}x]", LabelNames(OWN)) is None
+    assert split_labels("[" + "'mass'," * 10_000, LabelNames(OWN)) is None
 
 
 VINDR = ["image_id", "class_name", "class_id", "rad_id", "x_min", "y_min", "x_max", "y_max"]
