@@ -5,6 +5,7 @@ extended to 14 findings by the authors with the release of ChestX-ray14.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,8 +112,8 @@ def check_findings(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def fold(name: str) -> str:
-    """Return a name for comparison: case, spaces, underscores and hyphens make no difference."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    """Return a name for comparison: case, spaces, `_`, `-` and the composition of letters make no difference."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 @dataclass(frozen=True)

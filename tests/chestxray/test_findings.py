@@ -17,6 +17,13 @@ def test_case_spaces_and_underscores_make_no_difference(change) -> None:  # type
         assert {NIH_VOCABULARY.find(change(name)) for name in (finding, *others)} == {finding}
 
 
+def test_the_composition_of_letters_makes_no_difference() -> None:
+    composed, parts = "\u00c9panchement", "E\u0301panchement"
+    assert Vocabulary({composed: ()}).find(parts) == composed
+    with pytest.raises(ValueError, match="a name of both"):
+        Vocabulary({"Effusion": (composed,), "Fluid": (parts,)})
+
+
 @pytest.mark.parametrize(
     "name",
     [
