@@ -269,6 +269,23 @@ def test_vindr(tmp_path: Path) -> None:
     assert boxes == [["a.dicom", "Effusion", 10, 20, 100, 70]] * 3  # of what is present
 
 
+@pytest.mark.parametrize("uncertain", ["unknown", "negative"])
+def test_an_image_of_which_a_vote_is_lost_is_rejected(tmp_path: Path, uncertain: str) -> None:
+    votes = "1,Mass,1\n1,Mass,2,x\n2,Mass,1\n2,Mass,2\nA,Mass,1\na,Mass,2\n"
+    names = ["1.png", "2.png", "a.png"]
+    root = write(tmp_path, "t.csv", f"image_id,class_name,rad_id\n{votes}", names)
+    batch = read(root, patients="image", uncertain=uncertain)
+    assert labels(batch, "Mass") == {"2.png": 1}
+    reasons = set(zip(batch.rejected["image"], batch.rejected["reason"].str.partition(":")[0], strict=True))
+    assert {("1", "votes lost"), ("1", "malformed row"), ("A", "votes of several spellings")} <= reasons
+
+
+def test_one_reader_in_two_spellings_has_one_vote(tmp_path: Path) -> None:
+    rows = "a,Mass,R1\na,Mass,r1\nb,Mass,R1\nb,Mass,R2\n"
+    batch = read(write(tmp_path, "t.csv", f"image_id,class_name,rad_id\n{rows}", IMAGES[:2]), patients="image")
+    assert labels(batch, "Mass") == {"a.png": -1, "b.png": 1}
+
+
 def test_tables_that_are_none_or_several_are_refused_with_what_was_found(tmp_path: Path) -> None:
     table = text(["image", "labels", "patient"], [("a.png", "Mass", 1)])
     root = write(tmp_path, "one.csv", table, IMAGES[:1])
