@@ -116,6 +116,10 @@ def fold(name: str) -> str:
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
+NO_FINDING_NAMES = frozenset(map(fold, (NO_FINDING, "No Findings", "normal")))
+"""What tables say of a radiograph without findings; no finding can be called so."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Findings, and the names by which tables call them.
@@ -129,14 +133,17 @@ class Vocabulary:
     signs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that no name stands for two findings.
+        """Check that no name stands for two findings, or for none.
 
         Raises:
-            ValueError: naming the two.
+            ValueError: naming the finding, or the two.
         """
         meant: dict[str, str] = {}
         for finding, others in self.synonyms.items():
             for name in {fold(name) for name in (finding, *others)}:
+                if name in NO_FINDING_NAMES:
+                    said = "is what tables say of a radiograph without findings: take another name"
+                    raise ValueError(f"{finding}: {name!r} {said}")
                 if meant.setdefault(name, finding) != finding:
                     raise ValueError(f"{name!r} is a name of both {meant[name]} and {finding}: leave one out")
 

@@ -52,3 +52,10 @@ def test_a_finding_of_ones_own_and_a_name_of_two() -> None:
     assert [own.find(name) for name in ("tb", "pleural effusion", "Mass")] == ["Tuberculosis", "Effusion", None]
     with pytest.raises(ValueError, match="'fluid' is a name of both Effusion and Edema"):
         Vocabulary({"Effusion": ("fluid",), "Edema": ("Fluid",)})
+
+
+@pytest.mark.parametrize("name", ["Normal", "No Finding", "no-findings"])
+def test_what_says_that_there_is_no_finding_is_the_name_of_none(name: str) -> None:
+    for synonyms in ({name: ()}, {"Mass": (name,)}):
+        with pytest.raises(ValueError, match="without findings: take another name"):
+            Vocabulary(synonyms)

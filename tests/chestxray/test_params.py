@@ -153,6 +153,8 @@ def test_a_finding_without_an_entry_has_the_usual_names_and_its_own_sign(tmp_pat
         ({}, "1 to 200 findings"),
         ({"../x": None}, "findings.../x: must be named with letters"),
         ({"No finding": None}, "without findings: take another name"),
+        ({"Normal": None}, "without findings: take another name"),
+        ({"A": {"synonyms": ["No Finding"]}}, "A: 'nofinding' is what tables say .* take another name"),
         ({"Row": None}, "is called row, as a column"),
         ({"A": {"synonyms": ["fluid"]}, "B": {"synonyms": ["Fluid"]}}, "is a name of both A and B"),
         ({"A": {"sign": "Effusion"}, "Effusion": None}, "A and Effusion are both drawn by Effusion"),

@@ -109,7 +109,7 @@ def answer_columns(columns: Columns, rows: pd.DataFrame) -> tuple[Answers, Fault
         column = order.index(finding)
         answers[:, column] = np.maximum(answers[:, column], read)
         faults = np.where(faults == "", reasons, faults)
-    if (nothing := columns.place(NO_FINDING)) is None:
+    if (nothing := columns.no_finding) is None:
         return answers, faults
     read, reasons = read_column(rows.pop(str(nothing)), NO_FINDING)
     normal = read == PRESENT

@@ -107,6 +107,16 @@ def test_no_finding_makes_the_blanks_of_its_row_absent_and_contradicts_a_finding
     assert not any("No Finding" in note for note in batch.notes)
 
 
+def test_a_person_can_pass_no_finding_over_but_give_it_no_finding(tmp_path: Path) -> None:
+    rows = [("a.png", "1", "1", "1", ""), ("b.png", "2", "1", "", "0")]
+    root = write(tmp_path, "t.csv", text(["image", "patient", "No Finding", "Effusion", "Mass"], rows), IMAGES[:2])
+    with pytest.raises(UserError, match="'No Finding' says that there is no finding"):
+        read(root, labels={"No Finding": "Mass"})
+    batch = read(root, labels={"No Finding": None})
+    assert labels(batch, "Effusion") == {"a.png": 1, "b.png": -1} and labels(batch, "Mass") == {"a.png": -1, "b.png": 0}
+    assert batch.rejected.empty
+
+
 def test_a_cell_that_is_no_answer_is_rejected_with_row_and_what_is_allowed(tmp_path: Path) -> None:
     rows = [("a.png", 1, "0.7"), ("b.png", 2, "1")]
     batch = read(write(tmp_path, "t.csv", text(["image", "patient", "Mass"], rows), IMAGES[:2]))
