@@ -202,6 +202,35 @@ def test_mimic_cxr(tmp_path: Path) -> None:
     assert "tables passed over: mimic-cxr-2.0.0-negbio.csv" in batch.notes
 
 
+def mimic(root: Path, name: str, rows: str) -> Path:
+    """A batch of one image, of study 50, and a table of findings."""
+    write(root, "metadata.csv", "dicom_id,subject_id,study_id,ViewPosition\nd1,10,50,PA\n", ["d1.jpg"])
+    (root / name).write_text(f"subject_id,study_id,Effusion\n{rows}")
+    return root
+
+
+@pytest.mark.parametrize("rows", ["10,50,1\n10,50,0\n", "10,50\n", "10,51,1\n"])
+def test_a_study_without_one_row_of_findings_is_rejected(tmp_path: Path, rows: str) -> None:
+    batch = read(mimic(tmp_path, "chexpert.csv", rows))
+    assert batch.studies.empty
+    assert any(batch.rejected["reason"].str.startswith("no labels: chexpert.csv has no row of this study, or two"))
+
+
+def test_which_table_of_findings_is_read(tmp_path: Path) -> None:
+    root = mimic(tmp_path, "aaa.CSV", "10,50,1\n")
+    assert labels(read(root), "Effusion") == {"d1.jpg": 1}
+    mimic(root, "0-chexpert-old.csv", "10,50,0\n")
+    assert labels(read(root), "Effusion") == {"d1.jpg": 0}
+    mimic(root, "chexpert.csv", "10,50,1\n")
+    with pytest.raises(UserError, match=r"several tables of findings beside .*: 0-chexpert-old\.csv, chexpert\.csv"):
+        read(root)
+    mimic(root, "mimic-cxr-2.0.0-chexpert.csv", "10,50,1\n")
+    batch = read(root)
+    assert labels(batch, "Effusion") == {"d1.jpg": 1}
+    assert "findings of mimic-cxr-2.0.0-chexpert.csv" in batch.notes
+    assert "tables passed over: 0-chexpert-old.csv, chexpert.csv, aaa.CSV" in batch.notes
+
+
 PADCHEST = ["", "ImageID", "PatientID", "Projection", "ViewPosition_DICOM", "PatientSex_DICOM", "Labels"]
 
 
