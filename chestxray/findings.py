@@ -5,6 +5,7 @@ extended to 14 findings by the authors with the release of ChestX-ray14.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -128,8 +129,12 @@ def check_title(title: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Return a name for comparison: case, spaces, underscores and hyphens make no difference."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    """Return a name for comparison: case, spaces, `_`, `-` and the composition of letters make no difference."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
+
+
+NO_FINDING_NAMES = frozenset(map(fold, (NO_FINDING, "No Findings", "normal")))
+"""What tables say of a radiograph without findings; no finding can be called so."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +150,17 @@ class Vocabulary:
     signs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that no name stands for two findings.
+        """Check that no name stands for two findings, or for none.
 
         Raises:
-            ValueError: naming the two.
+            ValueError: naming the finding, or the two.
         """
         meant: dict[str, str] = {}
         for finding, others in self.synonyms.items():
             for name in {fold(name) for name in (finding, *others)}:
+                if name in NO_FINDING_NAMES:
+                    said = "is what tables say of a radiograph without findings: take another name"
+                    raise ValueError(f"{finding}: {name!r} {said}")
                 if meant.setdefault(name, finding) != finding:
                     raise ValueError(f"{name!r} is a name of both {meant[name]} and {finding}: leave one out")
 

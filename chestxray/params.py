@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from chestxray.errors import UserError
-from chestxray.findings import FINDINGS, NO_FINDING, SYNONYMS, Vocabulary, check_findings, check_title, fold
+from chestxray.findings import FINDINGS, SYNONYMS, Vocabulary, check_findings, check_title, fold
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -144,8 +144,6 @@ def _findings_apart(findings: dict[str, FindingParams]) -> dict[str, FindingPara
     for name, finding in findings.items():
         if titles.setdefault(finding.title.casefold(), name) != name:
             raise ValueError(f"{titles[finding.title.casefold()]} and {name} have one title: give each its own")
-        if fold(name) == fold(NO_FINDING):
-            raise ValueError(f"{name} is what tables say of a radiograph without findings: take another name")
         if finding.sign is not None and signs.setdefault(finding.sign, name) != name:
             raise ValueError(f"{signs[finding.sign]} and {name} are both drawn by {finding.sign}: give one sign: null")
     return findings

@@ -17,6 +17,13 @@ def test_case_spaces_and_underscores_make_no_difference(change) -> None:  # type
         assert {NIH_VOCABULARY.find(change(name)) for name in (finding, *others)} == {finding}
 
 
+def test_the_composition_of_letters_makes_no_difference() -> None:
+    composed, parts = "\u00c9panchement", "E\u0301panchement"
+    assert Vocabulary({composed: ()}).find(parts) == composed
+    with pytest.raises(ValueError, match="a name of both"):
+        Vocabulary({"Effusion": (composed,), "Fluid": (parts,)})
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -45,3 +52,10 @@ def test_a_finding_of_ones_own_and_a_name_of_two() -> None:
     assert [own.find(name) for name in ("tb", "pleural effusion", "Mass")] == ["Tuberculosis", "Effusion", None]
     with pytest.raises(ValueError, match="'fluid' is a name of both Effusion and Edema"):
         Vocabulary({"Effusion": ("fluid",), "Edema": ("Fluid",)})
+
+
+@pytest.mark.parametrize("name", ["Normal", "No Finding", "no-findings"])
+def test_what_says_that_there_is_no_finding_is_the_name_of_none(name: str) -> None:
+    for synonyms in ({name: ()}, {"Mass": (name,)}):
+        with pytest.raises(ValueError, match="without findings: take another name"):
+            Vocabulary(synonyms)

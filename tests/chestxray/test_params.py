@@ -160,6 +160,8 @@ def test_case_and_spaces_of_a_usual_finding_make_no_difference(tmp_path: Path) -
         ({}, "1 to 200 findings"),
         ({"../x": None}, "findings.../x: must be named with letters"),
         ({"No finding": None}, "without findings: take another name"),
+        ({"Normal": None}, "without findings: take another name"),
+        ({"A": {"synonyms": ["No Finding"]}}, "A: 'nofinding' is what tables say .* take another name"),
         ({"Row": None}, "is called row, as a column"),
         ({"A": {"synonyms": ["fluid"]}, "B": {"synonyms": ["Fluid"]}}, "is a name of both A and B"),
         ({"A": {"sign": "Effusion"}, "Effusion": None}, "A and Effusion are both drawn by Effusion"),

@@ -28,7 +28,13 @@ WORDS = {
     **dict.fromkeys(("1", "1.0", "true", "yes", "y"), PRESENT),
 }
 ALLOWED = "1, 0, -1 (uncertain), true, false, yes, no, or nothing (unknown)"
-QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+QUOTED = re.compile(r"""'([^']*+)'|"([^"]*+)\"""")
+ITEM = r"""(?:'[^']*+'|"[^"]*+")\s*+"""
+QUOTED_LIST = re.compile(rf"\s*+(?:{ITEM}(?:,\s*+{ITEM})*+(?:,\s*+)?+)?+")
+"""What stands between the brackets of a whole list of quoted labels."""
+FRAGMENT = re.compile(r"""^[\[{'"]|^\(\s*+['"]|^\([^)]*+$|['"]$|^[^\[\]]*+\]$|^[^{}]*+}$""")
+"""What no label looks like: a part of a list that was cut, or quoted in part."""
+UNREADABLE = "unreadable labels: the list is not whole; expected ['mass', 'nodule'] or labels joined by | or ; or ,"
 NOTHING = ("", "nan")
 """What pandas makes of an empty cell."""
 MAX_LABEL = 100
@@ -61,7 +67,7 @@ class ListAnswers:
 
     Attributes:
         answers: a finding that a list names is present, the others absent; all blank for an empty list.
-        faults: lists that contradict themselves.
+        faults: lists that can't be read or contradict themselves; they say nothing of a finding.
         named: the labels that occur.
         unknown: how many rows have each label that nobody knows.
     """
@@ -72,10 +78,13 @@ class ListAnswers:
     unknown: Counter[str]
 
 
-def read_lists(cells: "pd.Series[str]", names: LabelNames) -> ListAnswers:
+def read_lists(cells: "pd.Series[str]", names: LabelNames, *, exclusive: bool) -> ListAnswers:
     """Read N cells with a list of labels, each distinct cell once.
 
-    A cell holds labels joined by `|`, `;` or `,`, or quoted ones in square brackets.
+    Args:
+        cells: labels joined by `|`, `;` or `,`, or quoted ones in brackets.
+        names: what the labels mean.
+        exclusive: whether `No Finding` beside a finding is a fault.
     """
     codes, texts = pd.factorize(cells)
     rows = np.bincount(codes, minlength=len(texts))
@@ -85,9 +94,12 @@ def read_lists(cells: "pd.Series[str]", names: LabelNames) -> ListAnswers:
     unknown: Counter[str] = Counter()
     place = {finding: column for column, finding in enumerate(names.findings)}
     for number, text in enumerate(texts):
-        labels = sorted(set(split_labels(text, names)))
-        if not labels:
+        parts = split_labels(text, names)
+        if parts is None:
+            faults[number] = UNREADABLE
+        if not parts:
             continue
+        labels = sorted(set(parts))
         answers[number] = ABSENT
         for label in labels:
             finding = names.find(label)
@@ -96,20 +108,26 @@ def read_lists(cells: "pd.Series[str]", names: LabelNames) -> ListAnswers:
             elif finding is None and not names.is_no_finding(label):
                 unknown[label] += int(rows[number])
         named.update(labels)
-        if any(map(names.is_no_finding, labels)) and (answers[number] == PRESENT).any():
+        if exclusive and any(map(names.is_no_finding, labels)) and (answers[number] == PRESENT).any():
             faults[number] = "contradiction: No Finding beside a finding; leave one of them"
     return ListAnswers(answers[codes], faults[codes], frozenset(named), unknown)
 
 
-def split_labels(text: str, names: LabelNames) -> list[str]:
-    """Split a list of labels; a label that is known as a whole may hold a comma or a semicolon."""
+def split_labels(text: str, names: LabelNames) -> list[str] | None:
+    """Split a list of labels; a label that is known as a whole may hold a comma or a semicolon.
+
+    Returns:
+        The labels without empty ones; None for a list that is cut or quoted in part.
+    """
     labels: list[str] = []
-    if text.startswith("[") and text.endswith("]"):
-        text = text[1:-1]
-        labels = [a or b for a, b in QUOTED.findall(text)]
-    if not labels:
-        for part in text.split("|"):
+    brackets, inside = text[:1] + text[-1:], text[1:-1]
+    if brackets in ("[]", "()") and QUOTED_LIST.fullmatch(inside):
+        labels = [a or b for a, b in QUOTED.findall(inside)]
+    else:
+        for part in (inside if brackets == "[]" else text).split("|"):
             labels += [part] if names.find(part) is not None else re.split("[;,]", part)
+        if any(FRAGMENT.search(label.strip()) and names.find(label) is None for label in labels):
+            return None
     kept = [label.strip()[:MAX_LABEL] for label in labels]
     return [label for label in kept if label.casefold() not in NOTHING]
 

@@ -78,10 +78,15 @@ class Columns:
         return {place: finding for place, finding in found.items() if finding}
 
     @cached_property
+    def no_finding(self) -> int | None:
+        """The position of the column that says that there is none."""
+        return self.place(NO_FINDING) if self.names.is_no_finding(NO_FINDING) else None
+
+    @cached_property
     def answers(self) -> tuple[str, ...]:
         """The positions, as text, of the columns of findings and of that of `No Finding`."""
-        nothing = self.place(NO_FINDING)
-        return tuple(map(str, self.findings)) + (() if nothing is None else (str(nothing),))
+        nothing = () if self.no_finding is None else (str(self.no_finding),)
+        return (*map(str, self.findings), *nothing)
 
     def others(self, *used: int | None) -> list[str]:
         """Return the names of the columns that are neither a finding nor used, in their order."""

@@ -64,7 +64,7 @@ def read_list_table(columns: Columns) -> Entries:
         UserError: labels that nobody knows, with their counts and how to say what they mean.
     """
     rows, malformed = _read_rows(columns, "labels")
-    lists = read_lists(rows.pop("labels"), columns.names)
+    lists = read_lists(rows.pop("labels"), columns.names, exclusive=True)
     elsewhere = columns.names.is_finding_elsewhere
     unknown = Counter({label: count for label, count in lists.unknown.items() if not elsewhere(label)})
     if unknown:
@@ -80,8 +80,8 @@ def read_open_list_table(columns: Columns) -> Entries:
     its authors may not have looked for it.
     """
     rows, malformed = _read_rows(columns, "labels")
-    lists = read_lists(rows.pop("labels"), columns.names)
-    lists.faults[:] = ""  # "normal" stands beside findings there, of another part of the report
+    # "normal" stands beside findings there, of another part of the report
+    lists = read_lists(rows.pop("labels"), columns.names, exclusive=False)
     return _complete(columns, rows, lists, frozenset(), malformed)
 
 
@@ -110,7 +110,7 @@ def answer_columns(columns: Columns, rows: pd.DataFrame) -> tuple[Answers, Fault
         column = order.index(finding)
         answers[:, column] = np.maximum(answers[:, column], read)
         faults = np.where(faults == "", reasons, faults)
-    if (nothing := columns.place(NO_FINDING)) is None:
+    if (nothing := columns.no_finding) is None:
         return answers, faults
     read, reasons = read_column(rows.pop(str(nothing)), NO_FINDING)
     normal = read == PRESENT
@@ -179,7 +179,7 @@ def _complete(
     notes = note_unused(columns, set(lists.named))
     if lists.unknown:
         notes.append(f"labels passed over: {counted(lists.unknown)}; labels can say what one means")
-    blank = int((lists.answers == BLANK).all(axis=1).sum())
+    blank = int(((lists.answers == BLANK).all(axis=1) & (lists.faults == "")).sum())
     if blank:
         notes.append(f"labels: {blank} of {len(rows)} images have none; all their findings are unknown")
     return Entries(rows, lists.answers, lists.faults, malformed, notes)

@@ -4,6 +4,8 @@ The metadata name the images and their views, a second table the findings of eac
 of NegBio where that one is not there. The table of the official split is passed over: patients are split by the hash.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -16,15 +18,16 @@ from chestxray.datasets.tables.text_table import read_headers
 from chestxray.errors import UserError
 
 KEYS = {"patient": "subject_id", "study": "study_id"}
-PREFERRED = "chexpert"
-"""In the name of the table of findings that goes before others."""
+OFFICIAL = re.compile(r"mimic-cxr-[\d.]+-chexpert\.csv")
+"""The table of findings that goes before others; after it go those with `LABELLER` in their name."""
+LABELLER = "chexpert"
 
 
 def read_joined_tables(columns: Columns) -> Entries:
     """Read the metadata, and the findings of each image's study from the table beside them.
 
     Raises:
-        UserError: there is no table with `subject_id`, `study_id` and a column a finding.
+        UserError: there is no table with `subject_id`, `study_id` and a column a finding, or it is not clear which.
     """
     findings, passed = _find_findings(columns)
     images = {"image": "dicom_id", "view": "ViewPosition", **KEYS}
@@ -35,24 +38,24 @@ def read_joined_tables(columns: Columns) -> Entries:
     keys = _keys(studies)
     known = ~keys.duplicated(keep=False)
     place = pd.Index(keys[known]).get_indexer(pd.Index(_keys(rows)))
-    missing = place < 0
     file = findings.header.path.name
-    reasons = np.where(missing, f"no labels: {file} has no row of this study, or two", faults[known][place])
-    joined = np.where(missing[:, None], BLANK, answers[known][place]).astype(np.uint8)
+    # The last row, which −1 finds, is that of a study without labels.
+    faults = np.append(faults[known], f"no labels: {file} has no row of this study, or two")
+    answers = np.vstack([answers[known], np.full_like(answers, BLANK, shape=(1, answers.shape[1]))])
     used = [*_places(findings, KEYS).values()]
     notes = [f"findings of {file}"] + ([f"tables passed over: {listed(passed)}"] if passed else [])
     if others := findings.others(*used):
         notes.append(f"columns passed over: {listed(others)}; labels can say that one is a finding")
     notes += note_unused(findings, set(findings.header.names))
-    return Entries(rows.drop(columns="study"), joined, reasons, [*malformed, *malformed_studies], notes)
+    return Entries(rows.drop(columns="study"), answers[place], faults[place], [*malformed, *malformed_studies], notes)
 
 
 def _find_findings(columns: Columns) -> tuple[Columns, list[str]]:
     """Return the table of findings beside the metadata, and the names of others that there are."""
     path = columns.header.path
     found: list[Columns] = []
-    for other in sorted(path.parent.glob("*.csv")):
-        if other != path and other.is_file() and is_inside(path.parent, other):
+    for other in sorted(path.parent.iterdir()):
+        if other.suffix.lower() == ".csv" and other != path and other.is_file() and is_inside(path.parent, other):
             candidates = [Columns(header, columns.names) for header in read_headers(other)]
             found += [each for each in candidates if each.have(*KEYS.values()) and each.findings][:1]
     if not found:
@@ -60,8 +63,17 @@ def _find_findings(columns: Columns) -> tuple[Columns, list[str]]:
             f"no table of findings beside {path}: put mimic-cxr-2.0.0-chexpert.csv there, with the columns "
             f"{', '.join(KEYS.values())} and one a finding"
         )
-    found.sort(key=lambda each: (PREFERRED not in each.header.path.name.casefold(), each.header.path.name))
+    found.sort(key=_rank)
+    best = [each.header.path.name for each in found if _rank(each) == _rank(found[0])]
+    if len(best) > 1:
+        raise UserError(f"several tables of findings beside {path}: {listed(best)}; leave one of them there")
     return found[0], [each.header.path.name for each in found[1:]]
+
+
+def _rank(columns: Columns) -> int:
+    """Return what place a table of findings has before others: 0 to 2, the first goes before."""
+    name = columns.header.path.name.casefold()
+    return 0 if OFFICIAL.fullmatch(name) else 1 if LABELLER in name else 2
 
 
 def _places(columns: Columns, wanted: dict[str, str]) -> dict[str, int]:
@@ -71,5 +83,8 @@ def _places(columns: Columns, wanted: dict[str, str]) -> dict[str, int]:
 
 def _keys(rows: pd.DataFrame) -> "pd.Series[str]":
     """Return subject and study of each row as one text, each in one spelling."""
-    parts = [rows[name].map({text: canonical_patient(text) for text in rows[name].unique()}) for name in KEYS]
-    return parts[0] + "/" + parts[1]
+    spelled = {text: canonical_patient(text) for name in KEYS for text in rows[name].unique()}
+    keys = [
+        f"{spelled[patient]}/{spelled[study]}" for patient, study in zip(rows["patient"], rows["study"], strict=True)
+    ]
+    return pd.Series(keys, rows.index, dtype=object)

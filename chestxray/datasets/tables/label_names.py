@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from chestxray.errors import UserError
-from chestxray.findings import BOX_FINDING_NAMES, NIH_VOCABULARY, NO_FINDING, Vocabulary, fold
+from chestxray.findings import BOX_FINDING_NAMES, NIH_VOCABULARY, NO_FINDING_NAMES, Vocabulary, fold
 
 PASSED_OVER: Final = ""
 """What a label means of which a person said that it is none of the findings."""
-NO_FINDING_NAMES = frozenset(map(fold, (NO_FINDING, "No Findings", "normal")))
 
 
 class LabelNames:
@@ -20,7 +19,7 @@ class LabelNames:
         phantoms: whether the labels are the signs that were drawn; each means the finding that it draws, if any.
 
     Raises:
-        UserError: the mapping names an unknown finding, or one label twice.
+        UserError: the mapping names an unknown finding, one label twice, or a finding for what says that there is none.
     """
 
     def __init__(
@@ -42,6 +41,8 @@ class LabelNames:
         if finding not in self.findings:
             allowed = f"one of {', '.join(self.findings)}, or null to pass it over"
             raise UserError(f"labels: {label[:100]!a} is said to be {finding[:100]!a}, which is no finding; {allowed}")
+        if fold(label) in NO_FINDING_NAMES:
+            raise UserError(f"labels: {label[:100]!a} says that there is no finding; leave it out, or null")
         return finding
 
     def find(self, label: str) -> str | None:
@@ -54,8 +55,8 @@ class LabelNames:
         return self.find(label) is None and NIH_VOCABULARY.find(label) is not None
 
     def is_no_finding(self, label: str) -> bool:
-        """Return whether a label says that there is none."""
-        return fold(label) in NO_FINDING_NAMES
+        """Return whether a label says that there is none, unless a person passed it over."""
+        return fold(label) in NO_FINDING_NAMES and fold(label) not in self.mapping
 
     def unused(self, labels: set[str]) -> list[str]:
         """Return what the mapping names and a table's labels don't."""

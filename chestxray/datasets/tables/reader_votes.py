@@ -5,9 +5,11 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from chestxray.datasets.tables.answers import ABSENT, BLANK, PRESENT, UNCERTAIN, Answers
+from chestxray.datasets.tables.answers import ABSENT, BLANK, PRESENT, UNCERTAIN, Answers, Faults
 from chestxray.datasets.tables.columns import Columns
 from chestxray.datasets.tables.entries import ABOUT, Entries, counted, note_unused, read_named_columns
+from chestxray.datasets.tables.image_files import key
+from chestxray.datasets.tables.rejections import Rejection
 
 READERS = 2
 """A finding is present if so many readers say so; one alone leaves it uncertain."""
@@ -17,7 +19,8 @@ CORNERS = {"x": "x_min", "y": "y_min", "x_max": "x_max", "y_max": "y_max"}
 def read_vote_table(columns: Columns) -> Entries:
     """Read a table with a row a box and reader.
 
-    A finding is absent where no reader saw it, and unknown if none saw it anywhere: the readers may not have looked for
+    An image of which a row is malformed, or that is spelled in several ways, is a fault: a vote of it would be lost. A
+    finding is absent where no reader saw it, and unknown if none saw it anywhere: the readers may not have looked for
     it. Labels that are no findings of ours are passed over and counted.
     """
     places = {
@@ -28,6 +31,7 @@ def read_vote_table(columns: Columns) -> Entries:
     rows, malformed = read_named_columns(columns, columns.roles("image", *ABOUT) | places)
     meaning = {label: columns.names.find(label) for label in rows["label"].unique()}
     rows["finding"] = rows["label"].map(meaning)
+    rows["reader"] = rows["reader"].map(key)
     unknown = rows.loc[rows["finding"].isna(), "label"]
     unknown = unknown[[not columns.names.is_no_finding(label) for label in unknown]]
     images = rows.drop_duplicates("image", ignore_index=True)
@@ -38,10 +42,22 @@ def read_vote_table(columns: Columns) -> Entries:
     if len(unknown):
         notes.append(f"labels passed over: {counted(Counter(unknown))}; labels can say what one means")
     answers = _count_votes(rows, images["image"], columns.names.findings)
-    faults = np.full(len(images), "", dtype=object)
+    faults = _lost_votes(images["image"], malformed)
     about = [name for name in ABOUT if name in images]
     boxes = _boxes(rows, answers, images["image"], columns.names.findings)
     return Entries(images[["image", "where", *about]], answers, faults, malformed, notes, boxes)
+
+
+def _lost_votes(images: "pd.Series[str]", malformed: list[Rejection]) -> Faults:
+    """Return why the votes of each image are not all counted, empty where they are."""
+    keys = images.map(key)
+    where = {key(row.image): row.where for row in reversed(malformed)}
+    lost = [
+        f"votes lost: {where[name]} is of this image too and malformed; mend it" if name in where else ""
+        for name in keys
+    ]
+    several = "votes of several spellings: other rows write this image's name in another way; write it in one"
+    return np.where(keys.duplicated(keep=False), several, np.array(lost, dtype=object))
 
 
 def _count_votes(rows: pd.DataFrame, images: "pd.Series[str]", findings: tuple[str, ...]) -> Answers:

@@ -44,7 +44,19 @@ def test_what_may_be_two_people_is_not_made_one(one: str, other: str) -> None:
 def test_ids_that_differ_in_case_alone_are_one_and_it_is_said() -> None:
     patients, reasons, notes = read_patients(column("P1", "p1", "P2", "3", "3.0"), "")
     assert patients.tolist() == ["p1", "p1", "p2", "3", "3"] and set(reasons) == {""}
-    assert notes == ["patients: 1 ids are spelled in several cases and count as one each"]
+    assert notes == ["patients: 1 ids are spelled in several ways and count as one each"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Jos\u00e9", "Jose\u0301"), ("\u00c9va 1", "E\u0301VA 1"), ("A 1", "A  1"), ("A 1", "A\u00a01"),
+        ("13", "\uff11\uff13"), ("P13", "\uff30\uff11\uff13"), ("013", "\uff10\uff11\uff13.0"),
+    ],
+)  # fmt: skip
+def test_how_unicode_writes_an_id_makes_no_difference(one: str, other: str) -> None:
+    patients, reasons, _ = read_patients(column(one, other), "")
+    assert patients[0] == patients[1] and set(reasons) == {""}
 
 
 def test_a_prefix_keeps_hospitals_apart() -> None:
@@ -57,6 +69,7 @@ def test_a_prefix_keeps_hospitals_apart() -> None:
         ("", "no patient id"), ("nan", "no patient id"), ("1.23457E+11", "rounded patient id"),
         ("1,2E+11", "rounded patient id"), ("../etc", "unreadable patient id"), ("=1+1", "unreadable patient id"),
         ("a\x00b", "unreadable patient id"), ("x" * 65, "unreadable patient id"),
+        ("1.000", "doubtful patient id"), ("1.234", "doubtful patient id"), ("12.345.678", "doubtful patient id"),
     ],
 )  # fmt: skip
 def test_what_is_no_id_is_rejected(cell: str, kind: str) -> None:

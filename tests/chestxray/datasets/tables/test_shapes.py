@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from chestxray.batch_layout import BOXES, HEADER, TABLE, UNLABELLED_NOTICE
 from chestxray.datasets.batch import Batch
+from chestxray.datasets.tables.answers import split_labels
+from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, SYNONYMS, Vocabulary
 from tests.chestxray.datasets.empty_batch import BOX_HEADER, row
@@ -105,6 +107,16 @@ def test_no_finding_makes_the_blanks_of_its_row_absent_and_contradicts_a_finding
     assert not any("No Finding" in note for note in batch.notes)
 
 
+def test_a_person_can_pass_no_finding_over_but_give_it_no_finding(tmp_path: Path) -> None:
+    rows = [("a.png", "1", "1", "1", ""), ("b.png", "2", "1", "", "0")]
+    root = write(tmp_path, "t.csv", text(["image", "patient", "No Finding", "Effusion", "Mass"], rows), IMAGES[:2])
+    with pytest.raises(UserError, match="'No Finding' says that there is no finding"):
+        read(root, labels={"No Finding": "Mass"})
+    batch = read(root, labels={"No Finding": None})
+    assert labels(batch, "Effusion") == {"a.png": 1, "b.png": -1} and labels(batch, "Mass") == {"a.png": -1, "b.png": 0}
+    assert batch.rejected.empty
+
+
 def test_a_cell_that_is_no_answer_is_rejected_with_row_and_what_is_allowed(tmp_path: Path) -> None:
     rows = [("a.png", 1, "0.7"), ("b.png", 2, "1")]
     batch = read(write(tmp_path, "t.csv", text(["image", "patient", "Mass"], rows), IMAGES[:2]))
@@ -190,6 +202,35 @@ def test_mimic_cxr(tmp_path: Path) -> None:
     assert "tables passed over: mimic-cxr-2.0.0-negbio.csv" in batch.notes
 
 
+def mimic(root: Path, name: str, rows: str) -> Path:
+    """A batch of one image, of study 50, and a table of findings."""
+    write(root, "metadata.csv", "dicom_id,subject_id,study_id,ViewPosition\nd1,10,50,PA\n", ["d1.jpg"])
+    (root / name).write_text(f"subject_id,study_id,Effusion\n{rows}")
+    return root
+
+
+@pytest.mark.parametrize("rows", ["10,50,1\n10,50,0\n", "10,50\n", "10,51,1\n"])
+def test_a_study_without_one_row_of_findings_is_rejected(tmp_path: Path, rows: str) -> None:
+    batch = read(mimic(tmp_path, "chexpert.csv", rows))
+    assert batch.studies.empty
+    assert any(batch.rejected["reason"].str.startswith("no labels: chexpert.csv has no row of this study, or two"))
+
+
+def test_which_table_of_findings_is_read(tmp_path: Path) -> None:
+    root = mimic(tmp_path, "aaa.CSV", "10,50,1\n")
+    assert labels(read(root), "Effusion") == {"d1.jpg": 1}
+    mimic(root, "0-chexpert-old.csv", "10,50,0\n")
+    assert labels(read(root), "Effusion") == {"d1.jpg": 0}
+    mimic(root, "chexpert.csv", "10,50,1\n")
+    with pytest.raises(UserError, match=r"several tables of findings beside .*: 0-chexpert-old\.csv, chexpert\.csv"):
+        read(root)
+    mimic(root, "mimic-cxr-2.0.0-chexpert.csv", "10,50,1\n")
+    batch = read(root)
+    assert labels(batch, "Effusion") == {"d1.jpg": 1}
+    assert "findings of mimic-cxr-2.0.0-chexpert.csv" in batch.notes
+    assert "tables passed over: 0-chexpert-old.csv, chexpert.csv, aaa.CSV" in batch.notes
+
+
 PADCHEST = ["", "ImageID", "PatientID", "Projection", "ViewPosition_DICOM", "PatientSex_DICOM", "Labels"]
 
 
@@ -206,6 +247,41 @@ def test_padchest(tmp_path: Path) -> None:
     assert batch.studies["view"].tolist() == ["AP", "PA"]
     assert any(note.startswith("labels passed over: 'goiter' (1), 'nsg tube' (1)") for note in batch.notes)
     assert batch.left_out["image"].tolist() == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['mass', 'goiter']", "('mass', 'goiter')", "['mass', 'goiter', ]", "[\"mass\" , 'goiter','']", "[mass, goiter]"],
+)
+def test_a_whole_list_says_what_is_there_and_what_is_not(tmp_path: Path, cell: str) -> None:
+    rows = [[0, "a.png", "1", "PA", "", "F", cell], [1, "b.png", "2", "PA", "", "F", "['hernia']"]]
+    batch = read(write(tmp_path, "p.csv", text(PADCHEST, rows), IMAGES[:2]))
+    assert labels(batch, "Mass") == {"a.png": 1, "b.png": 0} and labels(batch, "Hernia") == {"a.png": 0, "b.png": 1}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "['goiter', 'mass", "['goiter'", "['goiter, 'mass']", "['goiter', mass]", "['goiter' 'mass']",
+        "'goiter', 'mass']", "'goiter', 'mass'", "(goiter, mass)", "('goiter', 'mass'", "['goiter', 'mass')",
+        "goiter, mass]", "[goiter",
+        "{'goiter', 'mass'}", "['it's', 'mass']",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("header", [PADCHEST, [*PADCHEST[:1], "image", *PADCHEST[2:]]])
+def test_a_list_that_is_not_whole_is_rejected_and_makes_nothing_absent(
+    tmp_path: Path, cell: str, header: list[str]
+) -> None:
+    rows = [[0, "a.png", "1", "PA", "", "F", cell], [1, "b.png", "2", "PA", "", "F", "['mass']"]]
+    batch = read(write(tmp_path, "p.csv", text(header, rows), IMAGES[:2]))
+    assert labels(batch, "Mass") == {"b.png": 1}
+    assert batch.rejected["reason"].str.partition(":")[0].tolist() == ["unreadable labels"]
+
+
+def test_a_long_list_costs_no_more_than_its_length() -> None:
+    spaces = " " * 100_000
+    assert split_labels(f"['mass'{spaces}x]", LabelNames(OWN)) is None
+    assert split_labels("[" + "'mass'," * 10_000, LabelNames(OWN)) is None
 
 
 VINDR = ["image_id", "class_name", "class_id", "rad_id", "x_min", "y_min", "x_max", "y_max"]
@@ -230,6 +306,23 @@ def test_vindr(tmp_path: Path) -> None:
     assert batch.studies["patient"].tolist() == ["a.dicom", "b.dicom", "c.dicom"]
     boxes = batch.boxes.to_numpy().tolist()
     assert boxes == [["a.dicom", "Effusion", 10, 20, 100, 70]] * 3  # of what is present
+
+
+@pytest.mark.parametrize("uncertain", ["unknown", "negative"])
+def test_an_image_of_which_a_vote_is_lost_is_rejected(tmp_path: Path, uncertain: str) -> None:
+    votes = "1,Mass,1\n1,Mass,2,x\n2,Mass,1\n2,Mass,2\nA,Mass,1\na,Mass,2\n"
+    names = ["1.png", "2.png", "a.png"]
+    root = write(tmp_path, "t.csv", f"image_id,class_name,rad_id\n{votes}", names)
+    batch = read(root, patients="image", uncertain=uncertain)
+    assert labels(batch, "Mass") == {"2.png": 1}
+    reasons = set(zip(batch.rejected["image"], batch.rejected["reason"].str.partition(":")[0], strict=True))
+    assert {("1", "votes lost"), ("1", "malformed row"), ("A", "votes of several spellings")} <= reasons
+
+
+def test_one_reader_in_two_spellings_has_one_vote(tmp_path: Path) -> None:
+    rows = "a,Mass,R1\na,Mass,r1\nb,Mass,R1\nb,Mass,R2\n"
+    batch = read(write(tmp_path, "t.csv", f"image_id,class_name,rad_id\n{rows}", IMAGES[:2]), patients="image")
+    assert labels(batch, "Mass") == {"a.png": -1, "b.png": 1}
 
 
 def test_tables_that_are_none_or_several_are_refused_with_what_was_found(tmp_path: Path) -> None:
