@@ -12,7 +12,8 @@ import pandas as pd
 
 from chestxray.datasets.tables.columns import ROLES
 from chestxray.datasets.tables.demographics import FRONTAL, read_demographics
-from chestxray.datasets.tables.image_files import ImageFiles, key, stem
+from chestxray.datasets.tables.image_files import ImageFiles, stem
+from chestxray.datasets.tables.path_ends import key
 from chestxray.datasets.tables.patients import read_patients
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, shown
 from chestxray.errors import UserError
