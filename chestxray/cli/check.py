@@ -7,7 +7,13 @@ from pathlib import Path
 from chestxray.cli.reading_options import add_reading_options, reading_params
 from chestxray.datasets.batch import read_batch
 from chestxray.datasets.decode import decode_files
-from chestxray.datasets.description import describe_reading, describe_refused, describe_rejected, describe_studies
+from chestxray.datasets.description import (
+    describe_reading,
+    describe_refused,
+    describe_rejected,
+    describe_split,
+    describe_studies,
+)
 from chestxray.datasets.prepare import BatchError, examine_batch
 from chestxray.errors import UserError, one_line
 from chestxray.params import load_params
@@ -43,7 +49,7 @@ def _check(options: argparse.Namespace) -> None:
         print(*describe_rejected(error.rejected), sep="\n")
         raise
     lines = [*describe_studies(studies, batch.findings), *describe_refused(refused), *describe_rejected(rejected)]
-    print(*lines, sep="\n")
+    print(*lines, describe_split(studies), sep="\n")
     if batch.patients_by == "image":
         print("patients  not known: each image counts as a patient's only one")
     print(f"{len(studies)} studies of {studies['patient'].nunique()} patients")

@@ -10,9 +10,15 @@ from pydantic import TypeAdapter, ValidationError
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
 from chestxray.datasets.dataset import DATA, STUDIES, BatchFolders, read_studies
 from chestxray.datasets.decode import decode_files
-from chestxray.datasets.description import describe_reading, describe_refused, describe_rejected, describe_studies
+from chestxray.datasets.description import (
+    describe_reading,
+    describe_refused,
+    describe_rejected,
+    describe_split,
+    describe_studies,
+)
 from chestxray.datasets.prepare import examine_batch
-from chestxray.datasets.split import SPLITS, check_split
+from chestxray.datasets.split import check_split
 from chestxray.errors import UserError
 from chestxray.params import BatchName, Params, ReadingParams
 
@@ -58,7 +64,6 @@ class Arrival:
     def describe(self) -> str:
         """Describe the batch in some lines for a person to read."""
         patients = self.studies["patient"]
-        splits = self.studies["split"].value_counts()
         return "\n".join(
             [
                 f"batch {self.name} ({self.root})",
@@ -66,7 +71,7 @@ class Arrival:
                 *describe_reading(self.batch),
                 f"studies   {len(self.studies)} new",
                 f"patients  {patients.nunique()}, {len(self.known_patients)} of them known: they keep their side",
-                "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS),
+                describe_split(self.studies),
                 *describe_studies(self.studies, self.batch.findings),
                 *describe_refused(self.refused),
                 *describe_rejected(self.rejected),

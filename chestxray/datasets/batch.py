@@ -9,6 +9,7 @@ Sources: Wang et al., "ChestX-ray8", CVPR 2017; Irvin et al., "CheXpert", AAAI 2
 Nothing written in a table is ever used as a path: image names are looked up among the files found in the folder.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,7 @@ from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TEST_LIST, UNLABELLE
 from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
 from chestxray.datasets.tables.boxes import read_box_table, type_boxes
 from chestxray.datasets.tables.entries import Entries
-from chestxray.datasets.tables.image_files import ImageFiles, check_folder, check_inside, find_images, stem
+from chestxray.datasets.tables.image_files import NOT_UNIQUE, ImageFiles, check_folder, check_inside, find_images, stem
 from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.notices import read_image_list, read_unlabelled
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, rejection_table, shown
@@ -64,6 +65,7 @@ class Batch:
             quoted and escaped.
         left_out: the same of what is fine but not wanted: listed to be excluded, not frontal, or an image that no row
             names in a folder with several tables.
+        unknown_files: paths of files that no row names and that are no images by their names; what they hold may tell.
     """
 
     root: Path
@@ -78,6 +80,7 @@ class Batch:
     patients_by: Literal["table", "image"]
     rejected: pd.DataFrame
     left_out: pd.DataFrame
+    unknown_files: tuple[str, ...]
 
 
 def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_SAID, views: Views = "frontal") -> Batch:
@@ -100,7 +103,8 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     Raises:
         UserError: there is no such folder, no table or none that can be read, no image, no column of patients, labels
             that nobody knows; all is left out; `UNLABELLED.txt` names an unknown finding or all of them, or is not a
-            list at all; `test_list.txt` holds something else than names of images.
+            list at all; `test_list.txt` is no file, or has something else than names of images, one that two
+            files have, or none that the table has.
     """
     check_folder(root)
     synthetic = (root / SYNTHETIC_NOTICE).is_file()
@@ -120,7 +124,8 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
     studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(names.findings)})
     boxes, bad_boxes = _read_boxes(root, entries, named, good, names, unlabelled)
-    unnamed = strays(rows, entries.malformed, files, excluded)
+    official_test, test_notes = _read_official_test(root, named)
+    unnamed, unknown = strays(rows, entries.malformed, files, excluded)
     rejected = [
         *entries.malformed,
         *_rejections(rows[rows["left_out"] == ""], "fault"),
@@ -131,16 +136,17 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     return Batch(
         root=root,
         read_as=table.describe(),
-        notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *_note_links(files)),
+        notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes, *_note_files(files, unknown)),
         findings=names.findings,
         studies=studies.sort_values("image", ignore_index=True),
         paths={image: root / path for image, path in zip(rows.loc[good, "image"], rows.loc[good, "path"], strict=True)},
         boxes=boxes,
-        official_test=_read_official_test(root, named),
+        official_test=official_test,
         synthetic=synthetic,
         patients_by="image" if reading.patients == IMAGE_IS_PATIENT else "table",
         rejected=rejection_table(rejected),
         left_out=rejection_table([*_rejections(rows, "left_out"), *(unnamed if table.others else [])]),
+        unknown_files=() if table.others else unknown,
     )
 
 
@@ -177,9 +183,15 @@ def _rejections(rows: pd.DataFrame, column: str) -> list[Rejection]:
     return [Rejection(*row) for row in zip(bad["name"], bad["where"], bad[column], strict=True)]
 
 
-def _note_links(files: ImageFiles) -> list[str]:
+def _note_files(files: ImageFiles, unknown: tuple[str, ...]) -> list[str]:
+    """Say which files were not followed, and which are passed over if they hold no image."""
     count = files.not_followed
-    return [f"{count} symbolic links were not followed: only files within the folder are read"] if count else []
+    links = [f"{count} symbolic links were not followed: only files within the folder are read"] if count else []
+    example = f"such as {shown(unknown[0])}: passed over unless they hold an image" if unknown else ""
+    return [
+        *links,
+        *([f"{len(unknown)} files that no row names are no images by their names, {example}"] * bool(unknown)),
+    ]
 
 
 def _read_boxes(
@@ -206,16 +218,31 @@ def _read_boxes(
     return boxes, [*(row for row in malformed if row.image in images), *rejected]
 
 
-def _read_official_test(root: Path, named: NamedRows) -> frozenset[str] | None:
-    """Return the patients with an image in the list, whether or not that image is usable; None without a list."""
-    if not (root / TEST_LIST).is_file():
-        return None
+def _read_official_test(root: Path, named: NamedRows) -> tuple[frozenset[str] | None, list[str]]:
+    """Return the patients with an image in the list, whether or not that image is usable; None without a list.
+
+    Notes say how many lines name no image of the table. A line that may mean several files is refused, and so is a list
+    that names no image at all; an empty one says that nobody is test.
+    """
+    path = root / TEST_LIST
+    if not os.path.lexists(path):
+        return None, []
     matched = {name: named.match(name) for name in read_image_list(root, TEST_LIST)}
+    nothing = [name for name, places in matched.items() if not places]
     suffixed = any(stem(name) != name for name in named.rows["name"])
-    strange = [name for name, places in matched.items() if not places and suffixed and stem(name) == name]
+    strange = [name for name in nothing if suffixed and stem(name) == name]
     if strange:
-        path = root / TEST_LIST
         raise UserError(f"{path} names images, one a line, as the table does; it has {shown(min(strange))}")
-    places = [place for places in matched.values() for place in places]
-    listed = named.rows.iloc[places]
-    return frozenset(listed.loc[listed["patient_fault"] == "", "patient"])
+    for name in nothing:
+        _, reason = named.files.find(name)
+        if reason.startswith(NOT_UNIQUE):
+            raise UserError(f"{path} names {shown(name)}: {reason}")
+    if matched and len(nothing) == len(matched):
+        raise UserError(
+            f"{path}: none of its {len(nothing)} lines names an image of the table, such as {shown(nothing[0])}. Give "
+            "names as the table does; an empty list says that no patient of the batch is test"
+        )
+    listed = named.rows.iloc[[place for places in matched.values() for place in places]]
+    example = f"such as {shown(nothing[0])}" if nothing else ""
+    notes = [f"{TEST_LIST}: {len(nothing)} of {len(matched)} lines name no image of the table, {example}"]
+    return frozenset(listed.loc[listed["patient_fault"] == "", "patient"]), notes if nothing else []

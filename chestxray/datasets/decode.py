@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import IMAGES
-from chestxray.datasets.decoded_files import NO_ROW, DecodedFiles
+from chestxray.datasets.decoded_files import NO_ROW, UNREADABLE, DecodedFiles
 from chestxray.datasets.tables.image_files import find_images
 from chestxray.imaging.decode import decode
 from chestxray.imaging.quality import pixel_checks
@@ -108,7 +108,7 @@ def _decode(path: Path, size: int) -> _Decoded | str:
     try:
         radiograph = decode(read_regular(path, MAX_FILE_BYTES))
     except (RadiographError, OSError) as error:
-        return f"unreadable image: {error.strerror if isinstance(error, OSError) else error}"
+        return f"{UNREADABLE}: {error.strerror if isinstance(error, OSError) else error}"
     not_frontal, another_thing = _header_refusals(radiograph)
     if another_thing:
         return f"no chest radiograph: {another_thing}"

@@ -11,6 +11,8 @@ FILES = "files.parquet"
 REFUSED_FILES = "refused.parquet"
 NO_ROW = -1
 """The row of a file that can't be used."""
+UNREADABLE = "unreadable image"
+"""The kind of reason of a file that holds no image, or a damaged one."""
 
 
 class DecodedFiles(NamedTuple):

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from chestxray.datasets.batch import Batch
+from chestxray.datasets.split import SPLITS
 from chestxray.datasets.tables.rejections import count_reasons
 
 KINDS_SHOWN = 20
@@ -17,6 +18,12 @@ def describe_reading(batch: Batch) -> list[str]:
     if len(batch.left_out):
         lines += [f"left out  {len(batch.left_out)}", *_kinds(batch.left_out)]
     return lines
+
+
+def describe_split(studies: pd.DataFrame) -> str:
+    """Count the images of each split."""
+    splits = studies["split"].value_counts()
+    return "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS)
 
 
 def describe_studies(studies: pd.DataFrame, findings: tuple[str, ...]) -> list[str]:

@@ -7,10 +7,11 @@ import pandas as pd
 
 from chestxray.datasets.batch import AS_SAID, Batch, read_batch
 from chestxray.datasets.dataset import BOXES, REFUSED_STUDIES, REJECTED, STUDIES, BatchFolders, write_split
-from chestxray.datasets.decoded_files import NO_ROW, DecodedFiles, read_decoded
+from chestxray.datasets.decoded_files import NO_ROW, UNREADABLE, DecodedFiles, read_decoded
 from chestxray.datasets.description import describe_reading
 from chestxray.datasets.split import check_split, patient_split
-from chestxray.datasets.tables.rejections import NOT_FRONTAL, count_reasons, shown
+from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, count_reasons, rejection_table, shown
+from chestxray.datasets.tables.rows import NO_TABLE_ROW
 from chestxray.errors import UserError
 from chestxray.findings import Vocabulary
 from chestxray.params import PrepareParams, ReadingParams, Views
@@ -113,7 +114,9 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, decoded: Decod
     again = first != studies["image"]
     faults[first.index[again]] = "identical image: the same pixels as " + first[again]
     unusable = files.rename(columns={"path": "where"})[["image", "where"]].assign(reason=faults)[faults != ""]
-    rejected = pd.concat([batch.rejected, unusable], ignore_index=True).sort_values(["image", "reason"])
+    rejected = pd.concat([batch.rejected, unusable, _unnamed_images(batch, decoded)], ignore_index=True).sort_values(
+        ["image", "reason"]
+    )
     rejected.insert(0, "batch", name)
     damaged = rejected[~rejected["reason"].str.startswith(NOT_FRONTAL)]
     usable = int((faults == "").sum())
@@ -132,6 +135,14 @@ def _files(batch: Batch, decoded: DecodedFiles) -> pd.DataFrame:
         raise UserError(f"{len(missing)} images are not decoded, such as {shown(missing[0])}: run dvc repro")
     files: pd.DataFrame = decoded.files.iloc[places].reset_index(drop=True)
     return files.assign(image=images)
+
+
+def _unnamed_images(batch: Batch, decoded: DecodedFiles) -> pd.DataFrame:
+    """Reject the files that no row names and whose names tell no image, but which hold one."""
+    files = decoded.files
+    unreadable = files["reason"].str.startswith(UNREADABLE)
+    paths = files.loc[files["path"].isin(batch.unknown_files) & ~unreadable, "path"]
+    return rejection_table(Rejection(path, path, NO_TABLE_ROW) for path in paths)
 
 
 def _file_faults(files: pd.DataFrame, views: Views) -> "pd.Series[str]":

@@ -2,12 +2,12 @@
 
 import os
 import re
-import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from chestxray.batch_layout import TABLE_SUFFIXES
+from chestxray.datasets.tables.path_ends import NamedPaths
 from chestxray.datasets.tables.rejections import Rejection, shown
 from chestxray.errors import UserError
 from chestxray.system.file_names import HIDDEN, IMAGE_SUFFIXES
@@ -16,10 +16,8 @@ from chestxray.system.files import FORMULA
 OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:")
 """How an absolute path begins, here or elsewhere."""
 
-
-def key(name: str) -> str:
-    """Return a name for comparison: case and the composition of letters make no difference."""
-    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+NOT_UNIQUE = "image is not unique"
+"""The kind of a name that several files have."""
 
 
 def stem(path: str) -> str:
@@ -38,8 +36,6 @@ class ImageFiles:
         images: those with the suffix of an image, sorted.
         rejected: images whose names can't stand in a table.
         not_followed: how many symbolic links lead out of the batch, or to one of its folders.
-        by_name: `paths` by the key of their file's name.
-        by_stem: those of images by the key of their file's name without suffix.
     """
 
     root: Path
@@ -47,15 +43,13 @@ class ImageFiles:
     images: tuple[str, ...]
     rejected: tuple[Rejection, ...]
     not_followed: int
-    by_name: dict[str, list[str]]
-    by_stem: dict[str, list[str]]
 
     def find(self, name: str) -> tuple[str, str]:
         """Look up what a table calls an image.
 
         A file is meant when the name is its path, or the end of its path and of no other's, with the suffix or, where
-        the name has none, without; or when its whole path is the end of the name. Case makes no difference unless two
-        files differ in it.
+        the name has none, without. Where no path ends so, the name may begin with folders that the batch has not, if
+        its end is a whole path of a file in a folder. Case makes no difference unless two files differ in it.
 
         Returns:
             The path and an empty text, or an empty path and the reason.
@@ -65,13 +59,38 @@ class ImageFiles:
             return "", "no image name: the cell is empty; fill it in"
         if ".." in parts or OUTSIDE.match(name):
             return "", "image name leads out of the batch: give it relative to the batch's folder"
-        wanted = "/".join(parts)
-        last = key(parts[-1])
-        found = _ending_in(wanted, self.by_name.get(last, [])) or _ending_in(wanted, self.by_stem.get(last, []), stem)
+        found = self._named("/".join(parts)) or self._below(parts)
         if len(found) > 1:
             listed = " and ".join(shown(path) for path in found[:2])
-            return "", f"image is not unique: {listed} have that name; give its folder, or take one out"
+            return "", f"{NOT_UNIQUE}: {listed} have that name; give its folder, or take one out"
         return (found[0], "") if found else ("", "image missing: no file of the batch has that name")
+
+    @cached_property
+    def _by_path(self) -> NamedPaths:
+        return NamedPaths.of(self.paths, str)
+
+    @cached_property
+    def _by_stem(self) -> NamedPaths:
+        return NamedPaths.of(self.images, stem)
+
+    def _named(self, name: str) -> list[str]:
+        """Return the file whose path ends in a name; two where it is not clear."""
+        found = self._by_path.named(name)
+        if found and (found == [name] or stem(name) != name):
+            return found
+        return [*found, *self._by_stem.named(name)]
+
+    def _below(self, parts: list[str]) -> list[str]:
+        """Return the file in a folder whose whole path ends a name, the longest such; two where it is not clear."""
+        for start in range(max(1, len(parts) - self._depth), len(parts) - 1):
+            end = "/".join(parts[start:])
+            if found := [*self._by_path.whole(end), *self._by_stem.whole(end)]:
+                return found
+        return []
+
+    @cached_property
+    def _depth(self) -> int:
+        return max((path.count("/") + 1 for path in self.paths), default=0)
 
 
 def find_images(root: Path) -> ImageFiles:
@@ -144,8 +163,6 @@ def _index(root: Path, files: list[str], not_followed: int) -> ImageFiles:
     paths: list[str] = []
     images: list[str] = []
     rejected: list[Rejection] = []
-    by_name: dict[str, list[str]] = {}
-    by_stem: dict[str, list[str]] = {}
     for path in files:
         name = path.rpartition("/")[2]
         cut = stem(name)
@@ -156,25 +173,5 @@ def _index(root: Path, files: list[str], not_followed: int) -> ImageFiles:
             rejected += [Rejection(name, "", what)] if cut != name else []
             continue
         paths.append(path)
-        by_name.setdefault(key(name), []).append(path)
-        if cut != name:
-            images.append(path)
-            by_stem.setdefault(key(cut), []).append(path)
-    return ImageFiles(root, tuple(paths), tuple(images), tuple(rejected), not_followed, by_name, by_stem)
-
-
-def _ending_in(wanted: str, paths: list[str], form: Callable[[str], str] = str) -> list[str]:
-    """Return the paths, each in a form, that end in a name; where none does, the longest that the name ends in."""
-    if len(paths) == 1 and "/" not in wanted:
-        return paths
-    folded = key(wanted)
-    ending = [path for path in paths if f"/{key(form(path))}".endswith(f"/{folded}")]
-    for better in (
-        [path for path in ending if form(path) == wanted],
-        [path for path in ending if f"/{form(path)}".endswith(f"/{wanted}")],
-        [path for path in ending if key(form(path)) == folded],
-    ):
-        if len(better) == 1:
-            return better
-    inside = [path for path in paths if folded.endswith(f"/{key(form(path))}")]
-    return ending or sorted(inside, key=len)[-1:]
+        images += [path] if cut != name else []
+    return ImageFiles(root, tuple(paths), tuple(images), tuple(rejected), not_followed)

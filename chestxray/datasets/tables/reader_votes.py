@@ -8,7 +8,7 @@ import pandas as pd
 from chestxray.datasets.tables.answers import ABSENT, BLANK, PRESENT, UNCERTAIN, Answers, Faults
 from chestxray.datasets.tables.columns import Columns
 from chestxray.datasets.tables.entries import ABOUT, Entries, counted, note_unused, read_named_columns
-from chestxray.datasets.tables.image_files import key
+from chestxray.datasets.tables.path_ends import key
 from chestxray.datasets.tables.rejections import Rejection
 
 READERS = 2

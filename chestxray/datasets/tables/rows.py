@@ -12,7 +12,8 @@ import pandas as pd
 
 from chestxray.datasets.tables.columns import ROLES
 from chestxray.datasets.tables.demographics import FRONTAL, read_demographics
-from chestxray.datasets.tables.image_files import ImageFiles, key, stem
+from chestxray.datasets.tables.image_files import ImageFiles, stem
+from chestxray.datasets.tables.path_ends import key
 from chestxray.datasets.tables.patients import read_patients
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, shown
 from chestxray.errors import UserError
@@ -20,6 +21,8 @@ from chestxray.params import Views
 
 IMAGE_IS_PATIENT = "image"
 """What `batches.<name>.patients` says where each image counts as a patient's only one."""
+NO_TABLE_ROW = "file without table row: add its row, or list it in the file that exclude names"
+"""Why an image that no row names is rejected."""
 PATIENT_IN_PATH = re.compile(r"(?:.*/)?(patient\d+)/.*", re.IGNORECASE | re.ASCII | re.DOTALL)
 """CheXpert's paths name the patient: `train/patient00001/study1/view1_frontal.jpg`."""
 
@@ -170,14 +173,16 @@ def left_out(
 
 def strays(
     rows: pd.DataFrame, malformed: Iterable[Rejection], files: ImageFiles, excluded: Iterable[str]
-) -> list[Rejection]:
-    """Return the image files that no row names."""
+) -> tuple[list[Rejection], tuple[str, ...]]:
+    """Return the image files that no row names, and the paths of those that may be images only by what they hold."""
     named = set(rows["path"]) | {files.find(name)[0] for name in excluded}
     lost = [*rows.loc[rows["path"] == "", "name"], *(row.image for row in malformed)]
     unfound = {key(re.split(r"[/\\]", name)[-1]) for name in lost}
-    short = short_names(files.images)
-    return [
-        Rejection(short[path], path, "file without table row: add its row, or list it in the file that exclude names")
-        for path in files.images
+    unnamed = [
+        path
+        for path in files.paths
         if path not in named and not {key(path.rpartition("/")[2]), key(stem(path.rpartition("/")[2]))} & unfound
     ]
+    short = short_names(files.images)
+    images = [Rejection(short[path], path, NO_TABLE_ROW) for path in unnamed if path in short]
+    return images, tuple(path for path in unnamed if path not in short)

@@ -40,6 +40,8 @@ def test_it_says_what_it_reads_and_changes_nothing(here: Path, capsys: pytest.Ca
     assert "views     7 PA" in lines and "rejected  0" in lines
     counts = {words[0]: words[1:] for line in lines if (words := line.split())}
     assert counts["Effusion"] == ["3", "4", "0"] and counts["Mass"] == counts["Hernia"] == ["0", "0", "7"]
+    assert counts["split"][1::2] == ["train,", "validation,", "test"]
+    assert sum(map(int, counts["split"][::2])) == 7
     assert lines[-1] == "7 studies of 4 patients"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from chestxray.batch_layout import BOXES, HEADER, TABLE, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.datasets.batch import read_batch
+from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, NIH_VOCABULARY
 from tests.chestxray.datasets.empty_batch import BOX_HEADER, batch, rejections, row
 from tests.repository import SHARED
@@ -67,6 +68,48 @@ def test_a_test_list_of_other_things_than_images_is_refused(tmp_path: Path, line
     batch(tmp_path, row("a.png"), images=("a.png",))
     (tmp_path / TEST_LIST).write_text(f"a.png\n{line}\n")
     with pytest.raises(ValueError, match=r"test_list\.txt names images, one a line, as the table does; it has "):
+        read_batch(tmp_path, NIH_VOCABULARY)
+
+
+def test_lines_of_a_test_list_that_name_nothing_are_counted_and_an_empty_list_means_nobody(tmp_path: Path) -> None:
+    batch(tmp_path, row("a.png", patient="7"), images=("a.png",))
+    (tmp_path / TEST_LIST).write_text("a.png\nb.png\nc.png\n")
+    assert (
+        f"{TEST_LIST}: 2 of 3 lines name no image of the table, such as b.png"
+        in read_batch(tmp_path, NIH_VOCABULARY).notes
+    )
+    (tmp_path / TEST_LIST).write_text("")
+    assert read_batch(tmp_path, NIH_VOCABULARY).official_test == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [("1.png\na/1.png\n", "names 1.png: image is not unique: a/1.png and b/1.png"), ("x.png\n", "none of its 1 lines")],
+)
+def test_a_test_list_that_means_two_files_or_nothing_is_refused(lines: str, said: str, tmp_path: Path) -> None:
+    """It would leave images out of test that a person wants there."""
+    folders = ("a", "b")
+    batch(tmp_path, *(row(f"{folder}/1.png", patient=folder) for folder in folders), images=())
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").touch()
+    (tmp_path / TEST_LIST).write_text(lines)
+    with pytest.raises(UserError, match=said):
+        read_batch(tmp_path, NIH_VOCABULARY)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), os.mkdir])
+def test_a_test_list_that_is_no_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
+    batch(tmp_path, row("a.png"), images=("a.png",))
+    make(tmp_path / TEST_LIST)
+    with pytest.raises(UserError, match="a list of images, one a line"):
+        read_batch(tmp_path, NIH_VOCABULARY)
+
+
+def test_a_test_list_without_suffixes_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    batch(tmp_path, row("a"), images=("a.png",))
+    (tmp_path / TEST_LIST).write_text("Image\n33\n")
+    with pytest.raises(UserError, match="none of its 2 lines"):
         read_batch(tmp_path, NIH_VOCABULARY)
 
 

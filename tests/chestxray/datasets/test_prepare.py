@@ -18,9 +18,11 @@ from pydicom import uid
 
 from chestxray.batch_layout import TABLE
 from chestxray.datasets import decode as decoding
+from chestxray.datasets.batch import read_batch
 from chestxray.datasets.dataset import BatchFolders, load_boxes, load_dataset, read_studies
 from chestxray.datasets.prepare import BatchError
 from chestxray.datasets.split import SplitError, patient_split
+from chestxray.findings import NIH_VOCABULARY
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.params import PrepareParams, load_params
@@ -119,6 +121,16 @@ def test_an_interruption_leaves_the_earlier_output_and_nothing_else(
         prepare(root, b, PARAMS)
     assert [path.name for path in b.decoded.parent.iterdir()] == ["b"]
     assert digests(b.decoded) == before
+
+
+def test_an_image_without_a_suffix_that_no_row_names_is_rejected(tmp_path: Path, b: BatchFolders) -> None:
+    files = {f"I{place}": dicom(noise(place)) for place in range(4)} | {"README": b"text", "Thumbs.db": b"\xd0\xcf"}
+    root = write_batch(tmp_path / "raw", [(f"I{place}", "Mass", place + 1) for place in range(2)], files)
+    rejected = prepare(root, b, LENIENT)
+    assert rejected["where"].str.rpartition("/")[2].tolist() == ["I2", "I3"]
+    assert rejected["reason"].str.startswith("file without table row").all()
+    notes = read_batch(root, NIH_VOCABULARY).notes
+    assert any(note.startswith("4 files that no row names are no images by their names, such as ") for note in notes)
 
 
 def test_dicom_files_prepare_like_any_other(tmp_path: Path, b: BatchFolders) -> None:

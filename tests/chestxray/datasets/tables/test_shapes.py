@@ -176,7 +176,7 @@ def test_a_missing_image_is_not_another_of_its_name(tmp_path: Path) -> None:
     assert batch.rejected["reason"].str.startswith("image missing").tolist() == [True]
     flat = write(tmp_path / "flat", "train.csv", text(CHEXPERT, rows), ["view1_frontal.jpg"])
     batch = read(flat)  # which patient's is it?
-    assert batch.studies.empty and set(batch.rejected["reason"].str.partition(":")[0]) == {"image of two names"}
+    assert batch.studies.empty and batch.rejected["reason"].str.startswith("image missing").tolist() == [True, True]
 
 
 def test_mimic_cxr(tmp_path: Path) -> None:
