@@ -89,6 +89,7 @@ class Columns:
         return (*map(str, self.findings), *nothing)
 
     def others(self, *used: int | None) -> list[str]:
-        """Return the names of the columns that are neither a finding nor used, in their order."""
+        """Return the names of the columns that are no finding, not used and not passed over by a person, in order."""
         passed = {*used, *self.findings, self.place(NO_FINDING)}
-        return [name for place, name in enumerate(self.header.names) if name and place not in passed]
+        named = [name for place, name in enumerate(self.header.names) if name and place not in passed]
+        return [name for name in named if fold(name) not in self.names.mapping]

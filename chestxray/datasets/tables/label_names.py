@@ -38,12 +38,13 @@ class LabelNames:
             self.mapping.setdefault(fold(name), vocabulary.signs.get(sign, PASSED_OVER))
 
     def _finding(self, label: str, finding: str) -> str:
-        if finding not in self.findings:
-            allowed = f"one of {', '.join(self.findings)}, or null to pass it over"
+        meant = {fold(name): name for name in self.findings}.get(fold(finding))
+        if meant is None:
+            allowed = f"one of {', '.join(self.findings)}, or null to pass it over; or add it to findings"
             raise UserError(f"labels: {label[:100]!a} is said to be {finding[:100]!a}, which is no finding; {allowed}")
         if fold(label) in NO_FINDING_NAMES:
             raise UserError(f"labels: {label[:100]!a} says that there is no finding; leave it out, or null")
-        return finding
+        return meant
 
     def find(self, label: str) -> str | None:
         """Return the finding that a label means, `PASSED_OVER`, or None where nobody knows."""

@@ -416,3 +416,12 @@ def test_the_columns_of_a_pandas_copy(tmp_path: Path) -> None:
     batch = read(write(tmp_path, TABLE, text(header, lines), IMAGES[:2]))
     assert batch.read_as == f"NIH ChestX-ray14 ({TABLE})"
     assert labels(batch, "Mass") == {"a.png": 1, "b.png": 0} and isinstance(batch.studies, pd.DataFrame)
+
+
+def test_what_a_person_said_of_a_label_counts_in_any_spelling_and_is_not_asked_again(tmp_path: Path) -> None:
+    root = write(tmp_path, "t.csv", "image;patient;Erguss;Skoliose;Note\na.png;1;1;1;x\n", IMAGES[:1])
+    batch = read(root, OWN, labels={"erguss": "effusion", "Skoliose": None})
+    assert labels(batch, "Effusion") == {"a.png": 1}
+    assert [note for note in batch.notes if "passed over" in note] == [
+        "columns passed over: Note; labels can say that one is a finding"
+    ]
