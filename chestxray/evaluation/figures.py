@@ -240,7 +240,8 @@ def _curve_panels(
             _not_scored(axes, metrics["labelled"][finding])
         else:
             if NUMBERS[status] == "score":
-                axes.text(0.98, 0.14, _said_of(status), ha="right", va="bottom", fontsize=10, color=ORANGE)
+                note = axes.text(0.98, 0.14, _said_of(status), ha="right", va="bottom", fontsize=10, color=ORANGE)
+                note.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1})
             yield finding, axes, by_finding[finding]
 
 

@@ -137,7 +137,8 @@ def _caption(row: dict[str, Any], title: str, synthetic: bool) -> list[str]:
     box = "; box: true extent" if row["peak_in_box"] is not None else ""
     return [
         f"{title}  p = {row['probability']:.2f} (threshold {row['threshold']:.2f})",
-        f"truth: {TRUTH_SAID[row['truth']]}{box} · {kind}{row['image']}",
+        f"truth: {TRUTH_SAID[row['truth']]}{box}",
+        f"{kind}{row['image']}",
     ]
 
 

@@ -49,7 +49,7 @@ def client(service: Callable[..., TestClient]) -> TestClient:
 @contextmanager
 def serving(bundle: Path) -> Iterator[str]:
     """Serve a bundle on the loopback; gives the address."""
-    server = uvicorn.Server(uvicorn.Config(ready_app(bundle), port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(ready_app(bundle), port=0, log_config=None))
     started = threading.Event()
     startup = server.startup
 
