@@ -165,7 +165,7 @@ def reachable(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return pairs
 
 
-def read_yaml(path_or_text: Path | str) -> dict:  # type: ignore[type-arg]
+def read_yaml(path_or_text: Path | str) -> dict:  # type: ignore[type-arg] # of whatever YAML holds
     return dict(YAML(typ="safe").load(path_or_text))
 
 
@@ -197,7 +197,7 @@ def test_params_in_the_documents_are_valid() -> None:
 
 
 @pytest.fixture(scope="module")
-def clone(make_clone: Callable[[], Clone]) -> Clone:  # noqa: F811
+def clone(make_clone: Callable[[], Clone]) -> Clone:  # noqa: F811 # pytest hands the fixture in by its name
     """A clone after `make reproduce`, with this environment as its `.venv`, and a gate that lets the update pass."""
     clone = make_clone()
     clone.turn(**{"register.gate": {"margin": 0.49, "finding_margin": 0.49}})

@@ -74,8 +74,8 @@ def _cell(value: Value, column: str = "") -> str:
 
 def write_parquet(path: Path, columns: Sequence[Column], rows: Iterable[Row], facts: Mapping[str, str]) -> None:
     """Write Parquet: numbers are float32, decisions booleans, null where there is no value; `facts` as its metadata."""
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import parquet  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415 # a plain install has none
+    from pyarrow import parquet  # noqa: PLC0415 # the same
 
     types: dict[str, Any] = {"text": pa.string(), "number": pa.float32(), "flag": pa.bool_()}
     schema = pa.schema([pa.field(column.name, types[column.kind]) for column in columns], metadata=dict(facts))

@@ -23,7 +23,7 @@ def progress(items: Iterable[T], what: str, total: int, unit: str = "image", bef
         before: how many an earlier run did, which are not among `items`.
     """
     if sys.stderr.isatty() and find_spec("tqdm"):  # a plain install has none
-        from tqdm import tqdm  # noqa: PLC0415
+        from tqdm import tqdm  # noqa: PLC0415 # it may be missing
 
         yield from tqdm(items, desc=what, total=total, unit=f" {unit}", initial=before)
         return

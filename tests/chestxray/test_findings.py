@@ -12,7 +12,7 @@ def test_the_vocabulary_is_the_14_findings_in_their_order() -> None:
 @pytest.mark.parametrize(
     "change", [str.lower, str.upper, lambda name: name.replace("_", " "), lambda name: f" {name} "]
 )
-def test_case_spaces_and_underscores_make_no_difference(change) -> None:  # type: ignore[no-untyped-def]
+def test_case_spaces_and_underscores_make_no_difference(change) -> None:  # type: ignore[no-untyped-def] # methods of str
     for finding, others in SYNONYMS.items():
         assert {NIH_VOCABULARY.find(change(name)) for name in (finding, *others)} == {finding}
 

@@ -122,7 +122,7 @@ def started(recipe: Recipe, programs: Path, app: Path, **settings: str) -> Itera
     """The container's command on a port of the loopback; yields its address and its environment."""
     port = str(free_port())
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    chosen = {name: value.replace("0.0.0.0", "127.0.0.1") for name, value in recipe.settings.items()}  # noqa: S104
+    chosen = {name: value.replace("0.0.0.0", "127.0.0.1") for name, value in recipe.settings.items()}  # noqa: S104 # the address is replaced, not bound
     if "PYTHONPATH" in chosen:
         chosen["PYTHONPATH"] = str(app)
     environment = {**chosen, "PATH": path, "PORT": port, **settings}

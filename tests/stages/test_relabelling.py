@@ -19,13 +19,23 @@ LATER = {"phantom", "class_weighting", "train", "fine_tune", "input_gate", "eval
 """Stages that never ran here."""
 
 
+BATCHES = {"a": {"root": "data/raw/a", "labels": {"Klump": None}}, "b": {"root": "data/raw/b"}}
+
+
 @pytest.fixture(scope="module")
-def clone(make_clone: Callable[[], Clone]) -> Clone:
-    """Two batches of noise, decoded, prepared and embedded: `a` with labels of its own, `b` of phantoms."""
+def two_batches(make_clone: Callable[[], Clone]) -> tuple[Clone, dict[str, dict[str, object]]]:
+    """A repository with two batches of noise, `a` with labels of its own, `b` of phantoms; and its findings."""
     clone = make_clone()
     plain_batch(clone.top / "data/raw/a", 24, "Mass|Klump")
     (plain_batch(clone.top / "data/raw/b", 16) / SYNTHETIC_NOTICE).touch()
-    set_params(clone, batches={"a": {"root": "data/raw/a", "labels": {"Klump": None}}, "b": {"root": "data/raw/b"}})
+    return clone, params(clone, "findings")
+
+
+@pytest.fixture
+def clone(two_batches: tuple[Clone, dict[str, dict[str, object]]]) -> Clone:
+    """The two batches decoded, prepared and embedded, whatever an earlier test changed."""
+    clone, findings = two_batches
+    set_params(clone, batches=BATCHES, findings=findings)
     clone.repro(*DIGESTS.values())
     return clone
 
@@ -50,7 +60,7 @@ def positives(clone: Clone, batch: str) -> dict[str, int]:
 def test_a_label_that_is_mapped_otherwise_re_labels_its_batch_and_embeds_nothing(clone: Clone) -> None:
     before = {name: (clone.top / f"data/{name}.json").read_bytes() for name in DIGESTS}
     assert clone.out_of_date() == LATER and positives(clone, "a")["Nodule"] == 0
-    set_params(clone, batches=params(clone, "batches") | {"a": {"root": "data/raw/a", "labels": {"Klump": "Nodule"}}})
+    set_params(clone, batches=BATCHES | {"a": {"root": "data/raw/a", "labels": {"Klump": "Nodule"}}})
     assert sorted(clone.repro(*DIGESTS.values())) == [*sorted(DIGESTS.values()), "prepare@a"]
     assert positives(clone, "a")["Nodule"] == positives(clone, "a")["Mass"] == 12
     after = {name: (clone.top / f"data/{name}.json").read_bytes() for name in DIGESTS}
@@ -58,10 +68,8 @@ def test_a_label_that_is_mapped_otherwise_re_labels_its_batch_and_embeds_nothing
 
 
 def test_an_edit_of_one_batch_prepares_no_other(clone: Clone) -> None:
-    batches = params(clone, "batches")
-    set_params(clone, batches=batches | {"b": {"root": "data/raw/b", "uncertain": "positive"}})
+    set_params(clone, batches=BATCHES | {"b": {"root": "data/raw/b", "uncertain": "positive"}})
     assert clone.out_of_date() == {"prepare@b", *DIGESTS.values(), *LATER}
-    set_params(clone, batches=batches)
 
 
 def test_titles_and_synonyms_change_no_output(clone: Clone) -> None:
@@ -70,8 +78,6 @@ def test_titles_and_synonyms_change_no_output(clone: Clone) -> None:
     assert clone.out_of_date() == {"prepare@a", "prepare@b", *LATER}
     clone.run("python", "-m", "stages.prepare", "a")
     assert clone.out_of_date() == {"prepare@a", "prepare@b", *LATER}  # not the digests
-    set_params(clone, findings=findings)
-    assert clone.out_of_date() == LATER
 
 
 def test_findings_of_ones_own_re_label_all_batches_and_phantoms_label_what_their_sign_draws(clone: Clone) -> None:
@@ -86,13 +92,13 @@ def test_findings_of_ones_own_re_label_all_batches_and_phantoms_label_what_their
 
 
 def test_the_digests_name_the_listed_batches_in_their_order_and_no_others(clone: Clone) -> None:
-    data, batches = clone.top / "data", params(clone, "batches")
+    data = clone.top / "data"
     for listed in ("b", "ba"):
         digests = batch_digests("prepared", listed, data)
         assert list(digests) == list(listed)
         assert {file.rpartition("/")[0] for file in digests["b"]} == {"decoded/b", "prepared/b"}
     assert list(batch_digests("features", "b", data)["b"])[-1] == "splits/b.parquet"
-    set_params(clone, batches={"b": batches["b"]})
+    set_params(clone, batches={"b": BATCHES["b"]})
     assert (data / "prepared/a").is_dir()  # left over
     clone.run("python", "-m", "stages.digests", "prepared")
     assert json.loads((data / "prepared.json").read_text()) == batch_digests("prepared", "b", data)

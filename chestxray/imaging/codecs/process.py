@@ -73,7 +73,7 @@ class CodecProcess:
         for end in (self._socket, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         environment = {
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109 # as sys.path has it, a text
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",  # more threads would each reserve memory
             "MALLOC_MMAP_THRESHOLD_": str(2**22),  # glibc: memory of more than some megabytes goes back after a frame
@@ -207,7 +207,7 @@ def _open_block() -> IO[bytes]:
     if hasattr(os, "memfd_create"):
         file: IO[bytes] = os.fdopen(os.memfd_create("pixels"), "r+b", buffering=0)
     else:  # macOS
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 # closed by `forget`
     file.truncate(KEPT_BLOCK)
     return file
 
@@ -264,7 +264,7 @@ _pool = CodecPool()
 
 def _begin_anew() -> None:
     """Leave the processes to the process that this one was forked from."""
-    global _pool  # noqa: PLW0603
+    global _pool  # noqa: PLW0603 # the child of a fork has a pool of its own
     for process in _pool.processes:
         process.forget()
     _pool = CodecPool()

@@ -84,12 +84,12 @@ def _answer(codecs: dict[str, Decoder], header: bytearray, block: mmap.mmap, idl
 
 def _codecs() -> dict[str, Decoder]:
     """Load the codecs, which the process that imports this module for its constants does not."""
-    from imagecodecs._jpeg2k import jpeg2k_decode  # noqa: PLC0415
-    from imagecodecs._jpeg8 import jpeg8_decode  # noqa: PLC0415
-    from imagecodecs._jpegls import jpegls_decode  # noqa: PLC0415
-    from imagecodecs._jpegxl import jpegxl_decode  # noqa: PLC0415
-    from imagecodecs._png import png_decode  # noqa: PLC0415
-    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16  # noqa: PLC0415
+    from imagecodecs._jpeg2k import jpeg2k_decode  # noqa: PLC0415 # as the first line says, here and below
+    from imagecodecs._jpeg8 import jpeg8_decode  # noqa: PLC0415 # the same
+    from imagecodecs._jpegls import jpegls_decode  # noqa: PLC0415 # the same
+    from imagecodecs._jpegxl import jpegxl_decode  # noqa: PLC0415 # the same
+    from imagecodecs._png import png_decode  # noqa: PLC0415 # the same
+    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16  # noqa: PLC0415 # the same
 
     def png(decode: Callable[..., npt.NDArray[Any]], mode: str) -> Decoder:
         return lambda data: _least(decode(bytes(data), struct.unpack_from(">LL", data, 16)[::-1], mode))

@@ -16,7 +16,7 @@ Text = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def model(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def model(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 # a fixture
     monkeypatch.setenv("MODEL_URI", str(small_bundle))
 
 
@@ -25,7 +25,7 @@ def read(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_folder_in_a_table_out(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: F811
+def test_a_folder_in_a_table_out(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: F811 # a fixture
     assert main(["predict", str(ward), "--output", str(tmp_path / "new" / "scores.csv")]) == 1
     rows = read(tmp_path / "new" / "scores.csv")
     assert [row["path"] for row in rows] == [f"{ward}/{name}".replace("\udcff", "\\xff") for name in TAKEN]
@@ -36,10 +36,10 @@ def test_a_folder_in_a_table_out(ward: Path, tmp_path: Path, capsys: Text) -> No
         "skipped   2 hidden, 1 link to a folder, 3 no image, 1 no regular file",
     ]
     assert "scoring: 13 files" in said.err and "Trained on synthetic phantoms" in said.out
-    assert os.listdir(tmp_path / "new") == ["scores.csv"]  # noqa: PTH208
+    assert os.listdir(tmp_path / "new") == ["scores.csv"]  # noqa: PTH208 # names are compared
 
 
-def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: F811
+def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: F811 # a fixture
     good, out = str(ward / "=cmd.png"), ["--output", str(tmp_path / "t.csv")]
     assert main(["predict", good, *out]) == 0
     assert main(["predict", good, str(ward / "damaged.PNG"), *out]) == 1
@@ -69,7 +69,7 @@ def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: 
     assert not list(tmp_path.glob(".*partial"))
 
 
-def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:  # noqa: F811 # a fixture
     (ward / "list.csv").write_text("n;path\n1;=cmd.png\n2;no\0thing.png\n3;a b/[1]/0001.png\n4;=cmd.png\n")
     table = tmp_path / "t.csv"
     assert main(["predict", "--csv", f"{ward}/list.csv:path", "--output", str(table)]) == 1
@@ -79,7 +79,7 @@ def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:  
 
 
 def test_tables_and_heatmaps_within_the_folder_are_not_read_again(
-    ward: Path,  # noqa: F811
+    ward: Path,  # noqa: F811 # a fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ward)
@@ -91,7 +91,7 @@ def test_tables_and_heatmaps_within_the_folder_are_not_read_again(
     assert drawn and all(Path(path).is_file() for path in drawn)
 
 
-def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path: Path) -> None:  # noqa: F811 # a fixture
     table = tmp_path / "t.csv"
     assert main(["predict", str(ward / "IM0001"), "--output", str(table)]) == 0
     assert "sop_instance_uid" not in read(table)[0]
@@ -99,7 +99,7 @@ def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path:
     assert read(table)[0]["sop_instance_uid"] == "1.2.3"
 
 
-def test_without_a_table_it_prints_an_answer_for_each_file_with_its_path(ward: Path, capsys: Text) -> None:  # noqa: F811
+def test_without_a_table_it_prints_an_answer_for_each_file_with_its_path(ward: Path, capsys: Text) -> None:  # noqa: F811 # a fixture
     assert main(["predict", str(ward / "a b"), str(ward / "pipe.png"), "typo", "--heatmaps", "raw"]) == 1
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["file"] for answer in answers[:3]] == [f"{ward}/a b/[1]/{n:04d}.png" for n in range(3)]
@@ -109,7 +109,7 @@ def test_without_a_table_it_prints_an_answer_for_each_file_with_its_path(ward: P
 
 
 @pytest.mark.parametrize("words", [["--heatmaps", "maps"], ["--uids"]])
-def test_what_only_a_table_has_is_refused_without_one(ward: Path, words: list[str], capsys: Text) -> None:  # noqa: F811
+def test_what_only_a_table_has_is_refused_without_one(ward: Path, words: list[str], capsys: Text) -> None:  # noqa: F811 # a fixture
     assert main(["predict", str(ward), *words]) == 2
     assert "--output" in capsys.readouterr().err
 

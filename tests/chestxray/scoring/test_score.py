@@ -186,10 +186,10 @@ def test_a_heatmap_is_the_one_that_the_service_draws(model: Model, tmp_path: Pat
     options = Options(heatmaps="link", heatmaps_for="all")
 
     def keep(pngs: object) -> object:
-        drawn.extend(pngs)  # type: ignore[call-overload]
+        drawn.extend(pngs)  # type: ignore[call-overload] # an object to mypy
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        answer(model, PNG, options, 10**6, "", keep)  # type: ignore[arg-type]
+        answer(model, PNG, options, 10**6, "", keep)  # type: ignore[arg-type] # it never returns
     files = [Path(str(row[f"{name}:heatmap"])).read_bytes() for name in model.bundle.card.findings]
     assert files == drawn and len(np.unique([len(file) for file in files])) > 1

@@ -174,7 +174,7 @@ def test_a_finding_of_weight_0_changes_no_other(
     kernel, bias = tiny_weights[HEAD]
     fewer = tiny_weights | {HEAD: [kernel[:, :13], bias[:13]]}
     thirteen = tuple(replace(images, labels=images.labels[:, :13], findings=FINDINGS[:13]) for images in cached)
-    alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3, patience=3)  # type: ignore[arg-type]
+    alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3, patience=3)  # type: ignore[arg-type] # two of them
     result = tuned(cached, tiny_weights, class_weights=np.array([1.0] * 13 + [0.0]), epochs=3, patience=3)
     assert alone.best_epoch == result.best_epoch > 0
     np.testing.assert_allclose(result.curve, alone.curve, rtol=1e-4)
