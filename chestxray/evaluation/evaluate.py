@@ -56,7 +56,8 @@ class Evaluation:
         platt: fitted on validation.
         thresholds: on calibrated probabilities, fitted on validation, k; 1 where there is no decision.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`;
-            of what is not learned none, of what is insufficient the ranking.
+            of what is not learned none, of what is insufficient the ranking; `patients_known` is 0 where each image
+            counts as a patient.
         logits: of the test images, N × k.
         gate: scores of the input gate, of the test images, N × G.
         uncalibrated: probabilities before calibration, N × k.
@@ -159,8 +160,10 @@ def evaluate_model(
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
         known = labels.of(calibrated.findings).at(part)
-        return _metrics_if_scorable(known, raw.at(part), calibrated.at(part), test.patients[part], params)
+        found = _metrics_if_scorable(known, raw.at(part), calibrated.at(part), test.patients[part], params)
+        return found | {"patients_known": int(patient_known[part].all())}
 
+    patient_known = test.studies["patient_known"].to_numpy(bool)
     batch = test.studies["batch"].to_numpy()
     parts = {name: batch == name for name in dataset.studies["batch"].unique()}
     metrics = {

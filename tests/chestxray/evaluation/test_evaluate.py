@@ -230,8 +230,16 @@ def test_a_batch_that_cannot_be_scored_has_counts_alone(network: OnnxModel, data
     both = two_batches(dataset)
     both.studies.loc[both.studies["batch"] == "c", list(FINDINGS)] = 0
     assert evaluate_model(network, both, ("b",), EVALUATE).metrics["batch"]["c"] == {
-        "n": 10, "patients": 10, "findings_scored": 0, "findings_averaged": 0,
+        "n": 10, "patients": 10, "findings_scored": 0, "findings_averaged": 0, "patients_known": 1,
     }  # fmt: skip
+
+
+def test_metrics_say_where_an_image_counts_as_a_patient(network: OnnxModel, dataset: Dataset) -> None:
+    both = two_batches(dataset)
+    both.studies.loc[both.studies["batch"] == "c", "patient_known"] = False
+    metrics = evaluate_model(network, both, ("b",), EVALUATE).metrics
+    parts = (metrics["test"], metrics["benchmark"], metrics["batch"]["b"], metrics["batch"]["c"])
+    assert [part["patients_known"] for part in parts] == [0, 1, 1, 0]
 
 
 def test_another_benchmark_is_an_error_unless_it_is_wanted(dataset: Dataset) -> None:
