@@ -17,6 +17,7 @@ from starlette.formparsers import MultiPartParser
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.bundle import OptionsError
 from chestxray.inference.predictions import Options, Prediction
 from serve.middleware.access_log import AccessLog
 from serve.middleware.api_key import APIKey
@@ -180,7 +181,7 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
     )
     app.state.service = service
     _add_routes(app, service)
-    for kind in (HTTPException, RadiographError, RequestValidationError):
+    for kind in (HTTPException, OptionsError, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
     _add_middleware(app, service)
     return app

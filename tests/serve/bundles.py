@@ -10,6 +10,7 @@ import numpy as np
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.platt import Platt
 from chestxray.metrics import table as metrics
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks
@@ -38,6 +39,11 @@ def random_weights(seed: int, findings: int = len(FINDINGS)) -> LayerWeights:
     return weights
 
 
+def operating_points(thresholds, name: str = "f1") -> dict[str, tuple[OperatingPoint, ...]]:
+    """One operating point of these thresholds, None where there is none."""
+    return {name: tuple(OperatingPoint(threshold=threshold) for threshold in thresholds)}
+
+
 def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDINGS, **changes: Any) -> Path:
     """A bundle whose weights go by `seed`; `changes` are made to its card."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +59,7 @@ def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDING
         input_size=INPUT_SIZE,
         bias=network.bias,
         calibration=Platt(findings, np.full(len(findings), 0.5), np.linspace(-1, 1, len(findings))).to_dict(),
-        thresholds=tuple(np.linspace(0.2, 0.8, len(findings)).tolist()),
+        operating_points=operating_points(np.linspace(0.2, 0.8, len(findings)).tolist()),
         model_sha256=hashlib.sha256(model).hexdigest(),
         data_sha256="0" * 64,
         test_draws={},

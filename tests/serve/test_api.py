@@ -29,7 +29,7 @@ def test_answers_what_the_bundle_says(client: TestClient, bundle: Path) -> None:
     answer = ask(client)
     given = {finding["name"]: finding for finding in answer["findings"]}
     assert [given[name]["probability"] for name in FINDINGS] == pytest.approx(expected, abs=1e-6)
-    assert [given[name]["threshold"] for name in FINDINGS] == list(opened.card.thresholds)
+    assert [given[name]["threshold"] for name in FINDINGS] == list(opened.card.thresholds())
     probabilities = [finding["probability"] for finding in answer["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     assert all(f["positive"] == (f["probability"] >= f["threshold"]) for f in answer["findings"])
