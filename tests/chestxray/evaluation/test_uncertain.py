@@ -37,7 +37,7 @@ def test_with_one_image_a_patient_it_is_the_conformal_quantile():
     assert band == (
         probability[present][4],
         probability[~present][-5],
-    )  # the fifth of 50 and of 49: floor(0.1 * (n + 1))
+    )  # the fifth: floor(0.1 * (n + 1))
 
 
 def test_with_too_few_patients_there_is_none():
