@@ -35,7 +35,7 @@ PositiveFloat = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 FINDING_NAME = "named with letters, digits, spaces, _ and -, a letter or digit first"
-BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first"
+BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first, 64 at most"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
 PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
@@ -85,7 +85,7 @@ def _number_or_grid(value: Any, parse: Callable[[Any], Any]) -> Any:
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 PositiveFloats = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 Grid = Annotated[PositiveFloat | PositiveFloats, WrapValidator(_number_or_grid)]
-BatchName = Annotated[str, _matching(r"[a-z][a-z0-9_-]*", BATCH_NAME), AfterValidator(_plain_word)]
+BatchName = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,63}", BATCH_NAME), AfterValidator(_plain_word)]
 Views = Literal["frontal", "all"]
 """Which views are prepared; one that is not known counts as frontal."""
 
@@ -165,6 +165,7 @@ class ReadingParams(Section):
         patients: what to put before every patient id, so that those of two hospitals stay apart; or `image`, where no
             table knows the patients: each image counts as a patient's only one.
         exclude: name of a file within the folder that lists images to leave out, one a line.
+        follow_links: whether links to files may lead out of the folder.
     """
 
     table: Annotated[str, Field(min_length=1)] | None = None
@@ -172,6 +173,7 @@ class ReadingParams(Section):
     uncertain: Literal["unknown", "positive", "negative"] = "unknown"
     patients: Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", PREFIX)] | None = None
     exclude: Annotated[str, Field(min_length=1)] | None = None
+    follow_links: bool = False
 
     @field_serializer("labels", when_used="json")
     def _labels_as_text(self, labels: dict[str, str | None] | None) -> str | None:

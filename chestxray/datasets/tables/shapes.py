@@ -99,30 +99,31 @@ class Table:
         return f"{self.shape.name} ({shown(self.path.name)})"
 
 
-def find_table(root: Path, name: str | None, names: LabelNames) -> Table:
+def find_table(root: Path, name: str | None, names: LabelNames, follow_links: bool = False) -> Table:
     """Find the table of a batch and what kind it is of.
 
     Args:
         root: the batch.
         name: of the table's file within it; None looks for NIH's names, then for the only one that can be read.
         names: what the labels mean.
+        follow_links: whether links to files may lead out of the batch.
 
     Raises:
         UserError: no such file, none or several that can be read; with what was found and what could be read.
     """
-    candidates = _candidates(root)
+    beside = candidates = _candidates(root, follow_links)
     if name:
         path = root / name
-        check_inside(root, path, "the table")
-        tables, faults = _recognise_all([path], names)
-        others, _ = _recognise_all([other for other in candidates if not other.samefile(path)], names)
+        check_inside(root, path, "the table", follow_links)
+        tables, faults = _recognise_all([path], names, beside)
+        others, _ = _recognise_all([other for other in candidates if not other.samefile(path)], names, beside)
         if tables:
             return replace(tables[0], others=bool(others))
         candidates = [path]
     else:
         official = [root / official for official in (TABLE, OLD_TABLE) if (root / official).is_file()]
         candidates = official[:1] or candidates
-        tables, faults = _recognise_all(candidates, names)
+        tables, faults = _recognise_all(candidates, names, beside)
     if len(tables) == 1:
         return tables[0]
     raise (faults[0] if faults and not tables else _refusal(root, candidates, tables))
@@ -143,28 +144,29 @@ def _refusal(root: Path, paths: list[Path], tables: list[Table]) -> UserError:
     return UserError(f"wrong header in {root}: {found}. Expected the columns of one of these, in any order: {kinds}")
 
 
-def _candidates(root: Path) -> list[Path]:
+def _candidates(root: Path, follow_links: bool) -> list[Path]:
     """Return all files that may be the table."""
     files = [path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.name not in NO_TABLES]
-    files = [path for path in files if not path.name.startswith(".") and path.is_file() and is_inside(root, path)]
+    files = [path for path in files if not path.name.startswith(".") and path.is_file()]
+    files = [path for path in files if is_inside(root, path, follow_links)]
     return sorted(files)[:MAX_TABLES]
 
 
-def _recognise_all(paths: list[Path], names: LabelNames) -> tuple[list[Table], list[UserError]]:
+def _recognise_all(paths: list[Path], names: LabelNames, beside: list[Path]) -> tuple[list[Table], list[UserError]]:
     """Return the files that are tables of a known kind, and why others could not be read at all."""
     tables: list[Table] = []
     faults: list[UserError] = []
     for path in paths:
         try:
-            tables += filter(None, [_recognise(path, names)])
+            tables += filter(None, [_recognise(path, names, beside)])
         except UserError as error:
             faults.append(error)
     return tables, faults
 
 
-def _recognise(path: Path, names: LabelNames) -> Table | None:
+def _recognise(path: Path, names: LabelNames, beside: list[Path]) -> Table | None:
     for header in read_headers(path):
-        columns = Columns(header, names)
+        columns = Columns(header, names, tuple(beside))
         for shape in SHAPES:
             if shape.fits(columns):
                 return Table(columns, shape)

@@ -32,7 +32,9 @@ def test_only_regular_files_are_images(tmp_path: Path) -> None:
     (tmp_path / "images/folder.png").mkdir()
     os.mkfifo(tmp_path / "images/pipe.png")
     (tmp_path / "images/dangling.png").symlink_to(tmp_path / "nowhere")
-    assert {reason for _, reason in rejections(read_batch(tmp_path, NIH_VOCABULARY))} == {"image missing"}
+    assert rejections(read_batch(tmp_path, NIH_VOCABULARY)) == [
+        ("dangling.png", "link to nothing"), ("folder.png", "image missing"), ("pipe.png", "no regular file"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["Hernia\nMass\n", "\ufeffMass\r\n\r\n  Hernia  \r\n", "Mass\nHernia\nMass"])
@@ -95,14 +97,6 @@ def test_a_test_list_that_means_two_files_or_nothing_is_refused(lines: str, said
         (tmp_path / folder / "1.png").touch()
     (tmp_path / TEST_LIST).write_text(lines)
     with pytest.raises(UserError, match=said):
-        read_batch(tmp_path, NIH_VOCABULARY)
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), os.mkdir])
-def test_a_test_list_that_is_no_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
-    batch(tmp_path, row("a.png"), images=("a.png",))
-    make(tmp_path / TEST_LIST)
-    with pytest.raises(UserError, match="a list of images, one a line"):
         read_batch(tmp_path, NIH_VOCABULARY)
 
 
