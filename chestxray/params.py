@@ -42,7 +42,19 @@ PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 a
 POLICIES = "f1, youden or sensitivity@0.9 (any value above 0 up to 1)"
 VERSION = "a registered version such as models:/chest-xray/1, or null"
 NIH_NAMES = {fold(name): name for name in FINDINGS}
-MENDS = {"missing": "is missing; add it", "extra_forbidden": "is not known; remove it, or mend its spelling"}
+MENDS = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "is not known; remove it, or mend its spelling",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must be a section with keys",
+    "model_type": "must be a section with keys",
+    "string_type": "must be text",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+}
+MAX_SHOWN = 80
+"""Characters of a value, or of a part of a key, that a message repeats."""
 
 
 def _one_of(*allowed: float) -> AfterValidator:
@@ -397,7 +409,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except FileNotFoundError as error:
         raise ParamsError(f"no {path} in {Path.cwd()}: run from the top of the repository") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise ParamsError(f"{path} is not YAML: {error}") from error
+        said, _, _ = str(error).partition("\nTo suppress")  # advice on ruamel.yaml
+        raise ParamsError(f"{path} is not YAML: {said}") from error
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -406,7 +419,11 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _describe(fault: ErrorDetails) -> str:
     """Name the key at fault and say what it must be, with the value given unless that is a whole section."""
-    key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
-    said = MENDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-    given = "" if isinstance(fault["input"], dict) else f" (given {fault['input']!r})"
+    key = ".".join(_cut(str(part)) for part in fault["loc"] if part != "[key]")
+    said = MENDS.get(fault["type"], fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be"))
+    given = "" if isinstance(fault["input"], dict) else f" (given {_cut(repr(fault['input']))})"
     return (f"{key}: " if key else "") + said + given
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

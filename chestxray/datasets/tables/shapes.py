@@ -1,5 +1,6 @@
 """Recognise what kind of table a batch has by the names of its columns."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,11 +52,6 @@ class Shape:
             and (not self.findings or bool(columns.findings))
         )
 
-    def describe(self) -> str:
-        """Say what columns it must have."""
-        parts = [*self.columns, *(f"{ROLES[role][0]} or the like" for role in self.roles)]
-        return f"{self.name} ({', '.join(parts + ['a column a finding'] * self.findings)})"
-
 
 NIH = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "View Position")
 SHAPES = (
@@ -73,6 +69,13 @@ SHAPES = (
 
 NO_TABLES = frozenset((BOXES, TEST_LIST, TRAIN_LIST, SYNTHETIC_NOTICE, UNLABELLED_NOTICE))
 MAX_TABLES = 50
+MAX_BELOW = 10_000
+"""Files of subfolders among which a table is looked for, to name it."""
+LISTED = 5
+"""Findings that a message names as examples."""
+PAGE = "docs/your-data.md"
+DATUM = re.compile(r"\d{4}|^[\d.,+-]+$|\.(?:png|jpe?g|dcm|tiff?)$", re.IGNORECASE)
+"""What no name of a column looks like; a line with such cells may be about a patient, and is not shown."""
 
 
 @dataclass(frozen=True)
@@ -126,22 +129,44 @@ def find_table(root: Path, name: str | None, names: LabelNames, follow_links: bo
         tables, faults = _recognise_all(candidates, names, beside)
     if len(tables) == 1:
         return tables[0]
-    raise (faults[0] if faults and not tables else _refusal(root, candidates, tables))
+    raise (faults[0] if faults and not tables else _refusal(root, candidates, tables, names))
 
 
-def _refusal(root: Path, paths: list[Path], tables: list[Table]) -> UserError:
+def _refusal(root: Path, paths: list[Path], tables: list[Table], names: LabelNames) -> UserError:
     """Say why none of the files is the table of a batch: there are several, or none."""
     if tables:
         listed = ", ".join(table.describe() for table in tables)
         return UserError(f"several tables in {root}: {listed}. Say which: batches.<name>.table, or --table")
-    if not paths:
-        return UserError(
-            f"no table in {root}: expected {TABLE}, or another {', '.join(TABLE_SUFFIXES)} file that names the images. "
-            "Put the table of the images there; save a workbook as CSV (UTF-8)."
+    if paths:
+        found = "; ".join(f"{shown(path.name)} {_wrong_header(path, names)}" for path in paths[:3])
+        kinds = ", ".join({shape.name: shape.name for shape in SHAPES})
+        return UserError(f"wrong header in {root}: {found}. Kinds of tables that are read: {kinds}; see {PAGE}")
+    below = [path.parent for path in sorted(root.glob("*/*"))[:MAX_BELOW] if path.suffix.lower() in TABLE_SUFFIXES]
+    if below:
+        return UserError(f"no table in {root} itself, but in {shown(str(below[0]))}: give that folder")
+    return UserError(
+        f"no table in {root}: expected {TABLE}, or another {', '.join(TABLE_SUFFIXES)} file that names the images. "
+        f"Put the table of the images there; save a workbook as CSV (UTF-8). See {PAGE}"
+    )
+
+
+def _wrong_header(path: Path, names: LabelNames) -> str:
+    """Say what the first line of a file lacks to be that of a table."""
+    header = read_headers(path)[0]
+    columns = Columns(header, names)
+    if any(DATUM.search(name) for name in header.names):
+        return "has no names of columns in its first line, which looks like one about an image: add a line above it"
+    lacks = []
+    if columns.role("image") is None:
+        lacks.append(f"no column of images, called {', '.join(ROLES['image'][:6])} or the like")
+    if columns.role("labels") is None and not columns.findings:
+        lacks.append(
+            f"no column of findings: one of lists, called {ROLES['labels'][0]}, or one for each finding, called by its "
+            f"name ({', '.join(names.findings[:LISTED])}…)"
         )
-    kinds = "; ".join({shape.name: shape.describe() for shape in SHAPES}.values())
-    found = "; ".join(f"given {_header(path)} in {shown(path.name)}" for path in paths[:3])
-    return UserError(f"wrong header in {root}: {found}. Expected the columns of one of these, in any order: {kinds}")
+    text = ", ".join(header.names)
+    given = ascii(text[:MAX_SHOWN]) + ("…" if len(text) > MAX_SHOWN else "")
+    return f"has {' and '.join(lacks) or 'not all columns of a kind that is known'}; given are {given}"
 
 
 def _candidates(root: Path, follow_links: bool) -> list[Path]:
@@ -171,9 +196,3 @@ def _recognise(path: Path, names: LabelNames, beside: list[Path]) -> Table | Non
             if shape.fits(columns):
                 return Table(columns, shape)
     return None
-
-
-def _header(path: Path) -> str:
-    """Return the first line of a table as a message may show it."""
-    text = ",".join(read_headers(path)[0].names)
-    return ascii(text[:MAX_SHOWN]) + ("…" if len(text) > MAX_SHOWN else "")

@@ -140,7 +140,7 @@ def test_too_many_bad_images_change_nothing(here: Path, capsys: pytest.CaptureFi
 def test_a_patient_or_an_image_on_two_sides_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     official = "" if patient_split("1", load_params().prepare, None) == "test" else "00000001_001.png"
     Path("new/test_list.txt").write_text(official)
-    assert "patients on two sides of the split: 1" in refused(capsys, "b2", "new")
+    assert "1 patients on two sides of the split, with the images 00000001_000.png" in refused(capsys, "b2", "new")
     Path("new/test_list.txt").unlink()
     params = load_params().prepare
     other = next(p for p in range(200, 300) if patient_split(str(p), params, None) != patient_split("1", params, None))

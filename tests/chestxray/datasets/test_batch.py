@@ -121,8 +121,11 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
         (_no_folder, "no such batch folder"),
         (lambda root: (root / TABLE).unlink(), f"no table.*{TABLE}"),
         (_write(TABLE, "image,label\na.png,Mass\n"), "no column of patients.*patients: image"),
-        (_write(TABLE, "picture,label\na.png,Mass\n"), "wrong header.*given 'picture,label'.*Expected.*Image Index"),
-        (_write(TABLE, ""), "wrong header.*given ''"),
+        (
+            _write(TABLE, "picture,label\na.png,Mass\n"),
+            "no column of images, called Image Index.*given are 'picture, label'",
+        ),
+        (_write(TABLE, ""), "wrong header.*given are ''"),
         (_write(TABLE, HEADER + "\n\n"), "empty table"),
         (_write(TABLE, f'{HEADER}\n"{"x" * 200_000}'), "row 2.*quotation mark"),
         (_write(BOXES, "image,box\n"), f"wrong header in .*{BOXES}"),
