@@ -43,6 +43,7 @@ class Service:
         max_batch_files: most files of one `/predict/batch`, fewer than set where the process may open few.
         metrics: of this service alone.
         draining: the process was told to end and takes requests for a little while only.
+        has_model: set when the first model was taken up.
         stopped: set when no newer model need be looked for.
 
     Raises:
@@ -61,6 +62,7 @@ class Service:
         self.metrics = Metrics()
         self.metrics.load.set_function(lambda: self.pool.load)
         self.draining = False
+        self.has_model = threading.Event()
         self.stopped = threading.Event()
 
     def follow(self) -> None:
@@ -71,6 +73,7 @@ class Service:
             if self.holder.model is not None:
                 info = self.holder.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
+                self.has_model.set()
             self.heatmaps.sweep()
             if self.stopped.wait(self.settings.model_poll_seconds):
                 return

@@ -94,8 +94,13 @@ def answer(
             inference=_milliseconds(prediction.inference_seconds),
             heatmaps=_milliseconds(heatmap_seconds),
         ),
-        disclaimer=(PHANTOMS_ONLY if card.synthetic else "") + RESEARCH_USE_ONLY,
+        disclaimer=disclaimer(card.synthetic),
     )
+
+
+def disclaimer(synthetic: bool) -> str:
+    """Say what the answers of a model are for."""
+    return (PHANTOMS_ONLY if synthetic else "") + RESEARCH_USE_ONLY
 
 
 def _milliseconds(seconds: float) -> float:

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from chestxray.errors import UserError
+from chestxray.errors import UserError, one_line
 from chestxray.findings import MAX_FINDINGS, check_findings, check_title
 from chestxray.inference.numbers import Finite
 from chestxray.inference.onnx_model import OnnxModel, Single
@@ -275,7 +275,7 @@ class Bundle:
             self.card = read_card(folder / CARD)
             model = read_regular(folder / MODEL)
         except (FileNotFoundError, BundleError) as error:
-            raise BundleError(f"{folder} is not a bundle: {error}") from error
+            raise BundleError(f"{folder} is not a bundle: {one_line(error)}") from error
         self.platt = Platt.from_dict(self.card.calibration, self.card.findings)
         digest = hashlib.sha256(model).hexdigest()
         if digest != self.card.model_sha256:

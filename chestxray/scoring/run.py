@@ -14,11 +14,11 @@ from chestxray.scoring.columns import Row
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
-from chestxray.scoring.sole_writer import sole_writer
 from chestxray.scoring.table import writer_of
 from chestxray.scoring.tally import Tally
 from chestxray.system.malloc import keep_image_blocks
 from chestxray.system.parallel import parallel_map
+from chestxray.system.sole_writer import sole_writer
 from chestxray.tracking.progress import progress
 
 IN_FLIGHT = 64
@@ -68,7 +68,7 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     keep_image_blocks()
     tally = Tally()
     folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
-    with sole_writer(output), Journal(folder) as journal:
+    with sole_writer(output, "making this table"), Journal(folder) as journal:
         done = journal.resume(files)
         scored = parallel_map(
             partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE

@@ -176,6 +176,13 @@ def test_requests_without_a_file_are_refused_without_quoting_them(client: TestCl
         assert "CANARY" not in answer.text
 
 
+def test_a_form_has_no_other_fields(client: TestClient) -> None:
+    for path in ("/predict", "/predict/batch"):
+        answer = client.post(path, files={"file": PNG}, data={"W" * 500: "CANARY"})
+        assert answer.status_code == 422 and "Extra inputs are not permitted" in answer.json()["detail"]
+        assert "CANARY" not in answer.text and len(answer.json()["detail"]) < 150
+
+
 def test_the_card_has_an_etag(client: TestClient) -> None:
     answer = client.get("/v1/model")
     assert answer.json()["card"]["findings"] == list(FINDINGS)
@@ -199,7 +206,7 @@ def test_the_document_says_which_files_are_taken(client: TestClient) -> None:
 
 def test_every_answer_and_error_has_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    shown = {"examples", "const", "enum", "default", "$ref", "anyOf", "items", "contentMediaType"}
+    shown = {"examples", "const", "enum", "default", "$ref", "anyOf", "items", "format"}
     for schema in document["components"]["schemas"].values():
         for name, field in schema.get("properties", {}).items():
             assert shown & set(field) or field["type"] == "boolean", name
