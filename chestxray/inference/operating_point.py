@@ -27,10 +27,10 @@ class Rate(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    value: Probability
-    low: Probability | None
-    high: Probability | None
-    n: Count
+    value: Annotated[Probability, Field(examples=[0.9])]
+    low: Annotated[Probability | None, Field(examples=[0.82])]
+    high: Annotated[Probability | None, Field(examples=[0.95])]
+    n: Annotated[Count, Field(examples=[64])]
     """Images that it is from."""
 
     @model_validator(mode="after")
