@@ -25,7 +25,7 @@ from serve.ui_answers import MAX_FILES, MAX_KEPT, Answered, Kept, keep, table_of
 from serve.ui_client import ServiceError
 from serve.ui_picture import add_heat, burnt, hottest_of, shown_pixels
 from tests.repository import TOP
-from tests.serve.bundles import make_bundle
+from tests.serve.bundles import make_bundle, operating_points
 from tests.serve.conftest import serving
 from tests.serve.files import PNG, encoded
 
@@ -209,7 +209,7 @@ def mixed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         findings=("Tuberculosis", "Rare", "Lost"),
         status=("learned", "insufficient", "not learned"),
         titles=TITLES,
-        thresholds=(0.0, 1.0, 1.0),
+        operating_points=operating_points((0.0, None, None)),
         patients_known=False,
     )
     with serving(folder) as address:
