@@ -4,9 +4,9 @@ PYTHON ?= python3
 IMAGES ?= 8000
 PORT ?= 8000
 UI_PORT ?= 8501
+MLFLOW_PORT ?= 5000
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export ORT_DISABLE_TELEMETRY ?= 1
 export DVC_NO_ANALYTICS ?= true
@@ -61,18 +61,20 @@ lock: .venv/installed-tests ## pin what pyproject.toml asks for; UPGRADE=--upgra
 	$(LOCK) pyproject.toml --group serve -c requirements.txt -o serve/requirements.txt
 	$(LOCK) --group pyproject.toml:ui -c requirements.txt -o serve/requirements-ui.txt
 
-serve: .venv/installed ## the service on http://127.0.0.1:8000
-	PORT=$(PORT) python -m serve
+# What runs until it is stopped takes the shell's place: a signal to make then reaches it.
+serve: .venv/installed ## the service on http://127.0.0.1:8000 (PORT)
+	@PORT=$(PORT) exec python -m serve
 
 bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
 	chestxray fetch-bundle models:/chest-xray@champion models/champion
 
 ui: .venv/installed ## the page on http://127.0.0.1:8501 (UI_PORT), beside `make serve` (with its PORT)
-	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
+	@SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} exec python -m streamlit run serve/ui.py \
 		--server.address 127.0.0.1 --server.port $(UI_PORT)
 
-mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 --port 5000
+mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000 (MLFLOW_PORT)
+	@exec mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 \
+		--port $(MLFLOW_PORT)
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	chestxray nih --images $(IMAGES) --root data/raw/nih
