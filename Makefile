@@ -24,9 +24,11 @@ LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
-reproduce: .venv/installed ## make the environment, run the pipeline, show the metrics
+reproduce: .venv/installed ## make the environment, run the pipeline, show the metrics, compare with the commit
 	dvc repro
 	@chestxray summary
+	@echo
+	@chestxray compare
 
 test: .venv/installed-tests ## the test suite, without what takes minutes and changes rarely
 	python -m pytest -n 2 --dist loadfile -m "not heavy"
