@@ -9,7 +9,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from chestxray.scoring.columns import Row
+from chestxray.inference.status import has_decision
+from chestxray.scoring.columns import Row, Value
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
@@ -67,7 +68,8 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     tally = Tally()
     folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
     with sole_writer(output, "making this table"), Journal(folder) as journal:
-        done = journal.resume(files)
+        heatmaps = [place for place, column in enumerate(scorer.columns) if column.name.endswith(":heatmap")]
+        done = journal.resume(files, lambda row: all(row[place] is None or _is_file(row[place]) for place in heatmaps))
         scored = parallel_map(
             partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE
         )
@@ -95,11 +97,15 @@ def _score(scorer: Scorer, file: InputFile) -> tuple[State, Row]:
 def _facts(scorer: Scorer) -> dict[str, str]:
     """Return what a table should say of itself where it can."""
     card = scorer.model.bundle.card
-    thresholds = card.thresholds if scorer.threshold is None else [scorer.threshold] * len(card.findings)
-    return {
-        "model": scorer.model.info.model_dump_json(),
-        "thresholds": json.dumps(dict(zip(card.findings, thresholds, strict=True))),
-    }
+    asked = scorer.threshold
+    decided = has_decision(card.status, asked is not None)
+    each = zip(card.findings, card.thresholds, decided, strict=True)
+    thresholds = {finding: own if asked is None else asked for finding, own, decides in each if decides}
+    return {"model": scorer.model.info.model_dump_json(), "thresholds": json.dumps(thresholds)}
+
+
+def _is_file(path: Value) -> bool:
+    return Path(str(path)).is_file()
 
 
 def _to_disk(path: Path) -> None:
