@@ -19,7 +19,7 @@ LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih add-batch rollback \
-	benchmark fuzz clean
+	promote benchmark fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -83,6 +83,10 @@ add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [
 
 rollback: .venv/installed ## give the champion's place back to the version before
 	@chestxray rollback
+
+promote: .venv/installed ## make a version the champion by hand: VERSION=2
+	@test -n "$(VERSION)" || { echo "usage: make promote VERSION=2"; exit 2; }
+	@chestxray promote "$(VERSION)"
 
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training
