@@ -9,6 +9,12 @@ from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card, test_note
 from chestxray.evaluation.input_gate import gate_facts, gate_table
+from chestxray.evaluation.metrics_tables import (
+    headline_metrics,
+    metrics_by_finding,
+    metrics_by_part,
+    metrics_with_intervals,
+)
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.params import load_params
@@ -34,9 +40,13 @@ def main() -> None:
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
         card = make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes(), gate)
         panels = figures.panels_of(card)
-        write_json(REPORTS / "metrics.json", result.metrics)
+        headlines = metrics_with_intervals(result.metrics)
+        write_json(REPORTS / "headlines.json", headline_metrics(result.metrics))
+        write_json(REPORTS / "metrics.json", headlines)
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         for name, table in {
+            "metrics_by_part": metrics_by_part(result.metrics),
+            "metrics_by_finding": metrics_by_finding(result.metrics),
             "classification_report": result.report(),
             "confusion_matrices": confusion,
             "predictions": result.predictions(),
@@ -56,7 +66,7 @@ def main() -> None:
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
         write_card(card, BUNDLE)
-        run.log_metrics(result.metrics)
+        run.log_metrics(headlines)
 
 
 if __name__ == "__main__":
