@@ -15,7 +15,7 @@ def main(batch: str) -> None:
     root = Path(params.batch(batch).root)
     with stage_run("decode", params, batch) as run:
         files = decode_batch(root, BatchFolders(batch).decoded, params.prepare.size).files
-        run.log_metrics({"files": len(files), "unreadable": int((files["row"] == NO_ROW).sum())})
+        run.log_metrics({"decode": {"files": len(files), "unreadable": int((files["row"] == NO_ROW).sum())}})
 
 
 if __name__ == "__main__":

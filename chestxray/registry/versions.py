@@ -101,6 +101,10 @@ class Registry:
         self._set_alias(CHALLENGER, version)
         return version
 
+    def describe(self, version: RegisteredVersion, said: str) -> None:
+        """Set the description of a version, in Markdown."""
+        self._client.update_model_version(self.name, str(version.number), said)
+
     def promote(self, version: RegisteredVersion) -> None:
         """Make a version the champion and the one before it `previous`; does nothing if it already is."""
         old = self.version_with_alias(CHAMPION)

@@ -1,7 +1,7 @@
 """Write the pipeline's runs to MLflow: one parent run per state of the pipeline, a child run per executed stage.
 
-A state is all that the results depend on (`chestxray.tracking.state`). Nothing else writes runs. What the parent says of
-the results is in `chestxray.tracking.pipeline_record`.
+A state is all that the results depend on (`chestxray.tracking.state`). Nothing else writes runs. What the parent
+says of the results is in `chestxray.tracking.pipeline_record`.
 """
 
 import os
