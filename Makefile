@@ -4,6 +4,7 @@ PYTHON ?= python3
 IMAGES ?= 8000
 PORT ?= 8000
 UI_PORT ?= 8501
+MLFLOW_PORT ?= 5000
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -71,8 +72,8 @@ ui: .venv/installed ## the page on http://127.0.0.1:8501 (UI_PORT), beside `make
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
 		--server.address 127.0.0.1 --server.port $(UI_PORT)
 
-mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 --port 5000
+mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000 (MLFLOW_PORT)
+	@exec chestxray mlflow --port $(MLFLOW_PORT)
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	chestxray nih --images $(IMAGES) --root data/raw/nih

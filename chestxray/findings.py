@@ -157,12 +157,12 @@ class Vocabulary:
         """
         meant: dict[str, str] = {}
         for finding, others in self.synonyms.items():
-            for name in {fold(name) for name in (finding, *others)}:
-                if name in NO_FINDING_NAMES:
+            for name in (finding, *others):
+                if fold(name) in NO_FINDING_NAMES:
                     said = "is what tables say of a radiograph without findings: take another name"
                     raise ValueError(f"{finding}: {name!r} {said}")
-                if meant.setdefault(name, finding) != finding:
-                    raise ValueError(f"{name!r} is a name of both {meant[name]} and {finding}: leave one out")
+                if meant.setdefault(fold(name), finding) != finding:
+                    raise ValueError(f"{name!r} is a name of both {meant[fold(name)]} and {finding}: leave one out")
 
     @property
     def findings(self) -> tuple[str, ...]:

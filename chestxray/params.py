@@ -35,14 +35,28 @@ PositiveFloat = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 FINDING_NAME = "named with letters, digits, spaces, _ and -, a letter or digit first"
-BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first"
+BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first, 64 at most"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
 PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
-POLICIES = "f1, youden or sensitivity@0.9 (any value above 0 up to 1)"
+SHARE = r"(0?\.0*[1-9][0-9]*)"
+OPERATING_POINT = rf"f1|youden|(sensitivity|specificity|ppv)@({SHARE}|1(\.0*)?)|assured_sensitivity@{SHARE}"
+OPERATING_POINTS = "f1, youden, sensitivity@0.9, specificity@0.9, ppv@0.5 or assured_sensitivity@0.9 (any value to 1)"
 VERSION = "a registered version such as models:/chest-xray/1, or null"
 NIH_NAMES = {fold(name): name for name in FINDINGS}
-MENDS = {"missing": "is missing; add it", "extra_forbidden": "is not known; remove it, or mend its spelling"}
+MENDS = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "is not known; remove it, or mend its spelling",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must be a section with keys",
+    "model_type": "must be a section with keys",
+    "string_type": "must be text",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+}
+MAX_SHOWN = 80
+"""Characters of a value, or of a part of a key, that a message repeats."""
 
 
 def _one_of(*allowed: float) -> AfterValidator:
@@ -69,6 +83,13 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"expected each once, {twice[0]} is there twice")
+    return names
+
+
 def _plain_word(name: str) -> str:
     if name in ("true", "false", "null", "yes", "no", "on", "off"):
         raise ValueError("YAML reads this word as something else; take another name")
@@ -85,7 +106,7 @@ def _number_or_grid(value: Any, parse: Callable[[Any], Any]) -> Any:
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 PositiveFloats = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 Grid = Annotated[PositiveFloat | PositiveFloats, WrapValidator(_number_or_grid)]
-BatchName = Annotated[str, _matching(r"[a-z][a-z0-9_-]*", BATCH_NAME), AfterValidator(_plain_word)]
+BatchName = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,63}", BATCH_NAME), AfterValidator(_plain_word)]
 Views = Literal["frontal", "all"]
 """Which views are prepared; one that is not known counts as frontal."""
 
@@ -165,6 +186,7 @@ class ReadingParams(Section):
         patients: what to put before every patient id, so that those of two hospitals stay apart; or `image`, where no
             table knows the patients: each image counts as a patient's only one.
         exclude: name of a file within the folder that lists images to leave out, one a line.
+        follow_links: whether links to files may lead out of the folder.
     """
 
     table: Annotated[str, Field(min_length=1)] | None = None
@@ -172,6 +194,7 @@ class ReadingParams(Section):
     uncertain: Literal["unknown", "positive", "negative"] = "unknown"
     patients: Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", PREFIX)] | None = None
     exclude: Annotated[str, Field(min_length=1)] | None = None
+    follow_links: bool = False
 
     @field_serializer("labels", when_used="json")
     def _labels_as_text(self, labels: dict[str, str | None] | None) -> str | None:
@@ -305,7 +328,13 @@ class InputGateParams(Section):
 class EvaluateParams(Section):
     """Operating points, and from how many patients of each class on a finding is more than a score."""
 
-    threshold_policy: Annotated[str, _matching(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9][0-9]*)", POLICIES)]
+    operating_points: Annotated[
+        tuple[Annotated[str, Field(max_length=40), _matching(OPERATING_POINT, OPERATING_POINTS)], ...],
+        Field(min_length=1, max_length=16),
+        AfterValidator(_check_unique),
+    ]
+    confidence: Annotated[float, Field(ge=0.5, lt=1.0)]
+    uncertain: Annotated[float, Field(gt=0.0, lt=0.5)]
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
     min_positives: Annotated[int, Field(ge=2)]
@@ -395,7 +424,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except FileNotFoundError as error:
         raise ParamsError(f"no {path} in {Path.cwd()}: run from the top of the repository") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise ParamsError(f"{path} is not YAML: {error}") from error
+        said, _, _ = str(error).partition("\nTo suppress")  # advice on ruamel.yaml
+        raise ParamsError(f"{path} is not YAML: {said}") from error
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -404,7 +434,11 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _describe(fault: ErrorDetails) -> str:
     """Name the key at fault and say what it must be, with the value given unless that is a whole section."""
-    key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
-    said = MENDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-    given = "" if isinstance(fault["input"], dict) else f" (given {fault['input']!r})"
+    key = ".".join(_cut(str(part)) for part in fault["loc"] if part != "[key]")
+    said = MENDS.get(fault["type"], fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be"))
+    given = "" if isinstance(fault["input"], dict) else f" (given {_cut(repr(fault['input']))})"
     return (f"{key}: " if key else "") + said + given
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

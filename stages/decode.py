@@ -12,9 +12,10 @@ from stages import run_stage
 
 def main(batch: str) -> None:
     params = load_params()
-    root = Path(params.batch(batch).root)
+    given = params.batch(batch)
     with stage_run("decode", params, batch) as run:
-        files = decode_batch(root, BatchFolders(batch).decoded, params.prepare.size).files
+        folder = BatchFolders(batch).decoded
+        files = decode_batch(Path(given.root), folder, params.prepare.size, given.follow_links).files
         run.log_metrics({"decode": {"files": len(files), "unreadable": int((files["row"] == NO_ROW).sum())}})
 
 

@@ -42,12 +42,13 @@ def main() -> None:
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
         card = make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes(), gate)
         panels = figures.panels_of(card)
+        by_finding = metrics_by_finding(result.metrics)
         write_json(REPORTS / "headlines.json", headline_metrics(result.metrics))
         write_json(REPORTS / "metrics.json", metrics_with_intervals(result.metrics))
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         for name, table in {
             "metrics_by_part": metrics_by_part(result.metrics),
-            "metrics_by_finding": metrics_by_finding(result.metrics),
+            "metrics_by_finding": by_finding,
             "classification_report": result.report(),
             "confusion_matrices": confusion,
             "predictions": result.predictions(),
@@ -56,9 +57,11 @@ def main() -> None:
             "curves/precision_recall": precision_recall,
         }.items():
             write_csv(REPORTS / f"{name}.csv", table)
-        curve = pd.read_csv(REPORTS / "curves/fine_tune.csv")
+        folds, head, tuned = (pd.read_csv(REPORTS / f"curves/{name}.csv") for name in ("l2", "train", "fine_tune"))
         for name, figure in {
-            "training_curves": figures.training_curves_figure(curve, f"fine-tuning on {result.test.kind}"),
+            "head": figures.head_figure(folds, head, f"trained on {result.test.kind}"),
+            "training_curves": figures.training_curves_figure(tuned, f"fine-tuning on {result.test.kind}"),
+            "findings": figures.findings_figure(by_finding[by_finding["part"] == "test"], panels, note),
             "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), panels, note),
             "roc": figures.roc_figure(roc, test, panels, note),
             "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),

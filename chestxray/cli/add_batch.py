@@ -8,10 +8,12 @@ from chestxray.cli.params_edit import apply_edits
 from chestxray.cli.reading_options import add_reading_options, reading_params
 from chestxray.datasets.arrival import Arrival, examine
 from chestxray.datasets.benchmark import benchmark_batches
+from chestxray.datasets.tables.rejections import shown
 from chestxray.errors import UserError, one_line
 from chestxray.params import Params, load_params
 from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json, write_text
+from chestxray.system.sole_writer import sole_writer
 from chestxray.tracking.store import open_store
 
 PARAMS = Path("params.yaml")
@@ -28,7 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Add the batch; one that can't be used changes nothing."""
-    params = load_params(PARAMS)
+    load_params(PARAMS)  # a fault in it is said first
+    with sole_writer(PARAMS, f"adding a batch to {PARAMS}"):
+        return _add(options, load_params(PARAMS))
+
+
+def _add(options: argparse.Namespace, params: Params) -> int:
     try:
         arrival = examine(options.name, options.root, params, reading_params(options))
         with PARAMS.open(encoding="utf-8", newline="") as file:
@@ -36,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
         write_text(PARAMS, apply_edits(text, params_edits(arrival, options.warm_start or None, params)))
     except (ValueError, OSError) as error:
         said = one_line(error) if isinstance(error, OSError) else str(error)
-        raise UserError(f"batch {options.name} was not added: {said.rstrip('.')}. {PARAMS} is unchanged.") from error
+        raise UserError(
+            f"batch {shown(options.name)} was not added: {said.rstrip('.')}. {PARAMS} is unchanged."
+        ) from error
     print(arrival.describe())
     print(f"start     {load_params(PARAMS).train.warm_start or 'cold: the trained head'}")
     print(f"added to {PARAMS}; next: dvc repro")

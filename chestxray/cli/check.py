@@ -40,11 +40,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     params = load_params()
-    batch = read_batch(options.folder, params.vocabulary, reading_params(options), params.prepare.views)
-    print(*describe_reading(batch), sep="\n")
+    folder: Path = options.folder
+    listed = [name for name, batch in params.batches.items() if Path(batch.root).resolve() == folder.resolve()]
+    reading = reading_params(options, *(params.batches[name] for name in listed[:1]))
+    batch = read_batch(folder, params.vocabulary, reading, params.prepare.views)
+    print(*[f"listed as batches.{name} in params.yaml" for name in listed[:1]], *describe_reading(batch), sep="\n")
     try:
-        decoded = decode_files(options.folder, options.folder.name, params.prepare.size, lambda _: None)
-        studies, refused, rejected = examine_batch(batch, options.folder.name, params.prepare, decoded)
+        decoded = decode_files(folder, folder.name, params.prepare.size, lambda _: None, reading.follow_links)
+        studies, refused, rejected = examine_batch(batch, folder.name, params.prepare, decoded)
     except BatchError as error:
         print(*describe_rejected(error.rejected), sep="\n")
         raise

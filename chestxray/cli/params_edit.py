@@ -39,7 +39,7 @@ def apply_edits(text: str, edits: Mapping[str, Any]) -> str:
         The new text, which is valid.
 
     Raises:
-        ParamsError: the text has a style into which the lines don't fit, or has no such key.
+        ParamsError: the text has a style into which the lines don't fit, has no such key, or that batch already.
         ValidationError: the result is not valid.
     """
     mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
@@ -77,6 +77,8 @@ def _written_lines(lines: list[str], edits: Mapping[str, Any]) -> tuple[list[str
     for key, value in edits.items():
         section, name = key.split(".", 1)
         if section == "batches":
+            if name in batches:
+                raise ParamsError(f"params.yaml has batches.{name} by now: choose another name")
             _append(batches, name, _entry(value))
         else:
             document[section][name] = value

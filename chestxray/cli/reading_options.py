@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from chestxray.datasets.batch import AS_SAID
 from chestxray.errors import UserError
 from chestxray.params import ReadingParams
 
@@ -21,7 +22,6 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--uncertain",
         choices=["unknown", "positive", "negative"],
-        default="unknown",
         help="what an uncertain label counts as (default: unknown)",
     )
     parser.add_argument(
@@ -30,15 +30,21 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         help="put before each patient id; or `image`: each image counts as a patient's only one",
     )
     parser.add_argument("--exclude", metavar="FILE", help="list within the folder of images to leave out, one a line")
+    parser.add_argument(
+        "--follow-links",
+        action=argparse.BooleanOptionalAction,
+        help="whether links to files may lead out of the folder (default: no)",
+    )
 
 
-def reading_params(options: argparse.Namespace) -> ReadingParams:
-    """Return what was said on the command line.
+def reading_params(options: argparse.Namespace, listed: ReadingParams = AS_SAID) -> ReadingParams:
+    """Return what was said on the command line, and where nothing was, what `params.yaml` says of the folder.
 
     Raises:
         UserError: a value that can't be; the message names the option.
     """
-    values: dict[str, Any] = {name: getattr(options, name) for name in ReadingParams.model_fields}
+    given = {name: getattr(options, name) for name in ReadingParams.model_fields}
+    values: dict[str, Any] = {name: getattr(listed, name) if said is None else said for name, said in given.items()}
     if options.labels is not None:
         values["labels"] = dict(_label(text) for text in options.labels)
     try:
@@ -46,7 +52,7 @@ def reading_params(options: argparse.Namespace) -> ReadingParams:
     except ValidationError as error:
         fault = error.errors()[0]
         said = fault["msg"].removeprefix("Value error, ")
-        raise UserError(f"--{fault['loc'][0]}: {said}") from None
+        raise UserError(f"--{str(fault['loc'][0]).replace('_', '-')}: {said}") from None
 
 
 def _label(text: str) -> tuple[str, str | None]:

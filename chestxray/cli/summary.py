@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from chestxray.errors import UserError
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Bundle
+from chestxray.inference.bundle import CARD, Bundle
 from chestxray.inference.headlines import headlines
 from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES
 
@@ -36,6 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the summary."""
+    if not Path("models/bundle", CARD).is_file():
+        raise UserError("there is no model in models/bundle: run dvc repro, from the top of the repository")
     print(summary(Path("models/bundle"), Path("reports/classification_report.csv")))
     return 0
 

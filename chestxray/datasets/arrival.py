@@ -19,6 +19,7 @@ from chestxray.datasets.description import (
 )
 from chestxray.datasets.prepare import examine_batch
 from chestxray.datasets.split import check_split
+from chestxray.datasets.tables.rejections import MAX_SHOWN
 from chestxray.errors import UserError
 from chestxray.params import BatchName, Params, ReadingParams
 
@@ -97,7 +98,7 @@ def examine(name: str, root: Path, params: Params, reading: ReadingParams = AS_S
     stored = _check_root(root, params)
     known = _read_known_studies(params, data)
     batch = read_batch(root, params.vocabulary, reading, params.prepare.views)
-    decoded = decode_files(root, name, params.prepare.size, lambda _: None)
+    decoded = decode_files(root, name, params.prepare.size, lambda _: None, reading.follow_links)
     studies, refused, rejected = examine_batch(batch, name, params.prepare, decoded)
     check_split(pd.concat([known, studies[known.columns.drop("batch")]], ignore_index=True))
     first = known.drop_duplicates("content_hash").set_index("content_hash")
@@ -118,8 +119,9 @@ def examine(name: str, root: Path, params: Params, reading: ReadingParams = AS_S
 def _check_name(name: str, params: Params) -> None:
     try:
         TypeAdapter(BatchName).validate_python(name)
-    except ValidationError:
-        raise ArrivalError(f"{name!r} is no name for a batch: use a–z, 0–9, _ and -, a letter first") from None
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ArrivalError(f"{name[:MAX_SHOWN]!a} is no name for a batch: {said}") from None
     if name in params.batches:
         raise ArrivalError(f"the name {name} is in use: params.yaml has batches.{name}. Choose another NAME")
 

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TEST_LIST, UNLABELLED_NOTICE
+from chestxray.batch_layout import BOXES, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
 from chestxray.datasets.tables.boxes import read_box_table, type_boxes
 from chestxray.datasets.tables.entries import Entries
-from chestxray.datasets.tables.image_files import NOT_UNIQUE, ImageFiles, check_folder, check_inside, find_images, stem
+from chestxray.datasets.tables.image_files import NOT_UNIQUE, check_folder, check_inside, find_images, stem
 from chestxray.datasets.tables.label_names import LabelNames
-from chestxray.datasets.tables.notices import read_image_list, read_unlabelled
+from chestxray.datasets.tables.notices import is_synthetic, read_image_list, read_unlabelled
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, rejection_table, shown
 from chestxray.datasets.tables.rows import (
     IMAGE_IS_PATIENT,
@@ -107,13 +107,13 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
             files have, or none that the table has.
     """
     check_folder(root)
-    synthetic = (root / SYNTHETIC_NOTICE).is_file()
+    synthetic = is_synthetic(root, reading.follow_links)
     names = LabelNames(vocabulary, reading.labels, phantoms=synthetic)
-    unlabelled = read_unlabelled(root / UNLABELLED_NOTICE, names.findings)
-    excluded = read_image_list(root, reading.exclude) if reading.exclude else ()
-    table = find_table(root, reading.table, names)
+    unlabelled = read_unlabelled(root, names.findings, reading.follow_links)
+    excluded = read_image_list(root, reading.exclude, reading.follow_links) if reading.exclude else ()
+    table = find_table(root, reading.table, names, reading.follow_links)
     entries = table.shape.read(table.columns)
-    files = find_images(root)
+    files = find_images(root, reading.follow_links)
     rows, row_notes = type_rows(entries.rows, files, reading.patients, table.path)
     labels, label_faults, label_notes = _read_labels(entries, names.findings, unlabelled, reading.uncertain)
     named = NamedRows(rows, files)
@@ -123,20 +123,19 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     _check_some_frontal(rows, good, table.path)
     studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
     studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(names.findings)})
-    boxes, bad_boxes = _read_boxes(root, entries, named, good, names, unlabelled)
-    official_test, test_notes = _read_official_test(root, named)
+    boxes, bad_boxes = _read_boxes(root, reading, entries, named, good, names, unlabelled)
+    official_test, test_notes = _read_official_test(root, reading, named)
     unnamed, unknown = strays(rows, entries.malformed, files, excluded)
     rejected = [
         *entries.malformed,
         *_rejections(rows[rows["left_out"] == ""], "fault"),
-        *files.rejected,
         *([] if table.others else unnamed),
         *bad_boxes,
     ]
     return Batch(
         root=root,
         read_as=table.describe(),
-        notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes, *_note_files(files, unknown)),
+        notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes, *_note_unknown(unknown)),
         findings=names.findings,
         studies=studies.sort_values("image", ignore_index=True),
         paths={image: root / path for image, path in zip(rows.loc[good, "image"], rows.loc[good, "path"], strict=True)},
@@ -183,19 +182,17 @@ def _rejections(rows: pd.DataFrame, column: str) -> list[Rejection]:
     return [Rejection(*row) for row in zip(bad["name"], bad["where"], bad[column], strict=True)]
 
 
-def _note_files(files: ImageFiles, unknown: tuple[str, ...]) -> list[str]:
-    """Say which files were not followed, and which are passed over if they hold no image."""
-    count = files.not_followed
-    links = [f"{count} symbolic links were not followed: only files within the folder are read"] if count else []
-    example = f"such as {shown(unknown[0])}: passed over unless they hold an image" if unknown else ""
-    return [
-        *links,
-        *([f"{len(unknown)} files that no row names are no images by their names, {example}"] * bool(unknown)),
-    ]
+def _note_unknown(unknown: tuple[str, ...]) -> list[str]:
+    """Say which files are passed over if they hold no image."""
+    if not unknown:
+        return []
+    example = f"such as {shown(unknown[0])}: passed over unless they hold an image"
+    return [f"{len(unknown)} files that no row names are no images by their names, {example}"]
 
 
 def _read_boxes(
     root: Path,
+    reading: ReadingParams,
     entries: Entries,
     named: NamedRows,
     good: npt.NDArray[np.bool_],
@@ -205,8 +202,8 @@ def _read_boxes(
     """Read the boxes of studies: of their table and of the table of boxes, where there is one."""
     tables = [] if entries.boxes is None else [entries.boxes]
     malformed: list[Rejection] = []
-    if (root / BOXES).is_file():
-        check_inside(root, root / BOXES, "the table of boxes")
+    if os.path.lexists(root / BOXES):
+        check_inside(root, root / BOXES, "the table of boxes", reading.follow_links)
         table, malformed = read_box_table(root / BOXES, names)
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["image"])
@@ -218,7 +215,9 @@ def _read_boxes(
     return boxes, [*(row for row in malformed if row.image in images), *rejected]
 
 
-def _read_official_test(root: Path, named: NamedRows) -> tuple[frozenset[str] | None, list[str]]:
+def _read_official_test(
+    root: Path, reading: ReadingParams, named: NamedRows
+) -> tuple[frozenset[str] | None, list[str]]:
     """Return the patients with an image in the list, whether or not that image is usable; None without a list.
 
     Notes say how many lines name no image of the table. A line that may mean several files is refused, and so is a list
@@ -227,7 +226,7 @@ def _read_official_test(root: Path, named: NamedRows) -> tuple[frozenset[str] | 
     path = root / TEST_LIST
     if not os.path.lexists(path):
         return None, []
-    matched = {name: named.match(name) for name in read_image_list(root, TEST_LIST)}
+    matched = {name: named.match(name) for name in read_image_list(root, TEST_LIST, reading.follow_links)}
     nothing = [name for name, places in matched.items() if not places]
     suffixed = any(stem(name) != name for name in named.rows["name"])
     strange = [name for name in nothing if suffixed and stem(name) == name]

@@ -34,7 +34,7 @@ Pixels = npt.NDArray[np.uint8]
 Fact = tuple[str, int, str, str, str, int, int]
 
 
-def decode_batch(root: Path, out: Path, size: int) -> DecodedFiles:
+def decode_batch(root: Path, out: Path, size: int, follow_links: bool = False) -> DecodedFiles:
     """Decode a batch into `out`: `images.npy`, `files.parquet`, `refused.parquet`.
 
     All cores decode; memory does not grow with the batch. `out` appears whole or not at all.
@@ -43,6 +43,7 @@ def decode_batch(root: Path, out: Path, size: int) -> DecodedFiles:
         root: the batch.
         out: the folder to make; its name is the name of the batch.
         size: side of the prepared images in pixels.
+        follow_links: whether links to files may lead out of the batch.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -50,12 +51,14 @@ def decode_batch(root: Path, out: Path, size: int) -> DecodedFiles:
     with atomic_write(out) as folder:
         folder.mkdir()
         with ArrayFile(folder / IMAGES, (size, size), np.uint8) as array:
-            decoded = decode_files(root, out.name, size, lambda pixels: array.append(pixels[None]))
+            decoded = decode_files(root, out.name, size, lambda pixels: array.append(pixels[None]), follow_links)
         decoded.write(folder)
     return decoded
 
 
-def decode_files(root: Path, name: str, size: int, keep: Callable[[Pixels], None]) -> DecodedFiles:
+def decode_files(
+    root: Path, name: str, size: int, keep: Callable[[Pixels], None], follow_links: bool = False
+) -> DecodedFiles:
     """Decode all files of a batch that may be images, with all cores.
 
     Args:
@@ -63,11 +66,12 @@ def decode_files(root: Path, name: str, size: int, keep: Callable[[Pixels], None
         name: of the batch, for a person to read.
         size: side of the prepared images in pixels.
         keep: is called with the prepared pixels of each row in turn, `(size, size)` uint8.
+        follow_links: whether links to files may lead out of the batch.
 
     Raises:
         UserError: there is no such folder, or no image in it.
     """
-    found = find_images(root)
+    found = find_images(root, follow_links)
     facts: list[Fact] = []
     refused: list[tuple[str, str, float | None, float | None]] = []
     rows: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from chestxray.batch_layout import TEST_LIST
 from chestxray.datasets.batch import Batch
 from chestxray.datasets.split import SPLITS
 from chestxray.datasets.tables.rejections import count_reasons
@@ -21,9 +22,16 @@ def describe_reading(batch: Batch) -> list[str]:
 
 
 def describe_split(studies: pd.DataFrame) -> str:
-    """Count the images of each split."""
+    """Count the images of each split, and warn of one that has none."""
     splits = studies["split"].value_counts()
-    return "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS)
+    counts = "split     " + ", ".join(f"{splits.get(split, 0)} {split}" for split in SPLITS)
+    empty = [split for split in SPLITS if split not in splits.index]
+    if not empty:
+        return counts
+    return (
+        f"{counts}\nWARNING   no {' and no '.join(empty)} patients: fine beside other batches, not for one alone; "
+        f"prepare.test and prepare.validation are the shares, {TEST_LIST} names the images of test patients"
+    )
 
 
 def describe_studies(studies: pd.DataFrame, findings: tuple[str, ...]) -> list[str]:

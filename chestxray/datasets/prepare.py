@@ -102,7 +102,7 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, decoded: Decod
     Raises:
         UserError, BatchError, SplitError: as `prepare_batch` does.
     """
-    files = _files(batch, decoded)
+    files = _files(batch, name, decoded)
     faults = _file_faults(files, params.views)
     facts = {column: files[column] for column in ("content_hash", "width", "height", "row")}
     known = batch.patients_by == "table"
@@ -125,14 +125,17 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, decoded: Decod
     return Examined(studies[~again].reset_index(drop=True), refused, rejected)
 
 
-def _files(batch: Batch, decoded: DecodedFiles) -> pd.DataFrame:
+def _files(batch: Batch, name: str, decoded: DecodedFiles) -> pd.DataFrame:
     """Return `image` of each study, and what is known of its file, as `DecodedFiles.files` has it."""
     images = batch.studies["image"]
     paths = pd.Index([batch.paths[image].relative_to(batch.root).as_posix() for image in images])
     places = pd.Index(decoded.files["path"]).get_indexer(paths)
     missing = paths[places < 0]
     if len(missing):
-        raise UserError(f"{len(missing)} images are not decoded, such as {shown(missing[0])}: run dvc repro")
+        raise UserError(
+            f"{len(missing)} images are not decoded, such as {shown(missing[0])}: run dvc repro; after a change of "
+            f"follow_links, dvc repro --force --single-item decode@{name} before it"
+        )
     files: pd.DataFrame = decoded.files.iloc[places].reset_index(drop=True)
     return files.assign(image=images)
 

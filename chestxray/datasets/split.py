@@ -44,19 +44,19 @@ def check_split(studies: pd.DataFrame) -> None:
         studies: a row an image with the columns `patient`, `split`, `content_hash` and `image`.
 
     Raises:
-        SplitError: naming the patients, or the images with identical pixels, that do.
+        SplitError: naming the images of the patients, or those with identical pixels, that do.
     """
     for column, what in (("patient", "patients"), ("content_hash", "identical images")):
         splits = studies.groupby(column)["split"].nunique()
-        torn = studies[studies[column].isin(splits.index[splits > 1])]
+        torn = studies[studies[column].isin(splits.index[splits > 1])].sort_values([column, "image"])
         if len(torn):
-            shown = "patient" if column == "patient" else "image"
-            names = torn.sort_values([column, "image"])[shown].drop_duplicates()
-            listed = ", ".join(names.head(10)) + (", …" if len(names) > 10 else "")
+            images = torn["image"].drop_duplicates()  # what identifies patients stays out of messages
+            listed = ", ".join(images.head(10)) + (", …" if len(images) > 10 else "")
             raise SplitError(
-                f"{what} on two sides of the split: {listed}. Remove one of each pair from its batch, or, if "
-                "different people share these ids, give them ids of their own. Where one batch has a test_list.txt and "
-                "another draws by hash, give each a list that names its own images of the same patients"
+                f"{torn[column].nunique()} {what} on two sides of the split, with the images {listed}. Remove one of "
+                "each pair from its batch, or, if different people share these ids, give them ids of their own. Where "
+                "one batch has a test_list.txt and another draws by hash, give each a list that names its own images "
+                "of the same patients"
             )
 
 

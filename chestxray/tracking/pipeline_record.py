@@ -101,7 +101,7 @@ def _log_batches(run: Run, params: Params, studies: pd.DataFrame) -> None:
             profile=json.dumps({key: int(count) for key, count in counts.items()}),
         )
         if dataset.name not in known:
-            inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, "train, validation, test")]))
+            inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, "train, test")]))
     run.client.log_inputs(run.run_id, inputs)
 
 

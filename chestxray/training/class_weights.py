@@ -77,7 +77,7 @@ def check_ranked(dataset: Dataset, findings: Sequence[str]) -> None:
             raise UserError(
                 f"none of the {len(findings)} findings that can be learned has images with it and images without it "
                 f"among the {len(labels)} {split} images. Give more patients, or a greater share of them in "
-                f"prepare.{split}"
+                f"prepare.{split}" + (", or name images of more patients in test_list.txt" if split == "test" else "")
             )
 
 

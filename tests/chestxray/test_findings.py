@@ -50,7 +50,7 @@ def test_a_finding_of_ones_own_and_a_name_of_two() -> None:
     own = Vocabulary({"Tuberculosis": ("TB",), "Effusion": SYNONYMS["Effusion"]})
     assert own.findings == ("Tuberculosis", "Effusion")
     assert [own.find(name) for name in ("tb", "pleural effusion", "Mass")] == ["Tuberculosis", "Effusion", None]
-    with pytest.raises(ValueError, match="'fluid' is a name of both Effusion and Edema"):
+    with pytest.raises(ValueError, match="'Fluid' is a name of both Effusion and Edema"):
         Vocabulary({"Effusion": ("fluid",), "Edema": ("Fluid",)})
 
 

@@ -143,6 +143,26 @@ def test_a_reader_goes_through_all_of_it(site: Site, page: Page) -> None:
     assert said == []
 
 
+def test_the_documentation_of_the_api_needs_no_other_site(site: Site, page: Page) -> None:
+    said: list[str] = []
+    browser = page.context.browser
+    assert browser is not None
+    documentation = browser.new_page()
+    documentation.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    documentation.on("pageerror", lambda error: said.append(str(error)))
+    asked: list[str] = []
+    documentation.on("request", lambda request: asked.append(request.url))
+    documentation.set_default_timeout(MILLISECONDS)
+    documentation.goto(f"{site.url}/docs#/Predictions/predict")
+    expect(documentation.locator(".opblock")).to_have_count(7)
+    expect(documentation.get_by_text("Find in one radiograph")).to_be_visible()
+    documentation.locator("input[type=file]").set_input_files({"name": "x", "mimeType": "image/png", "buffer": PNG})
+    documentation.get_by_role("button", name="Execute").click()
+    expect(documentation.locator(".live-responses-table")).to_contain_text('"predicted_labels"')
+    assert said == [] and all(url.startswith((f"{site.url}/", "data:", "blob:")) for url in asked)
+    documentation.close()
+
+
 def assert_tab_order(page: Page) -> None:
     """The keyboard reaches the controls in the order in which they are read."""
     page.get_by_role("combobox", name="Explain the finding").focus()

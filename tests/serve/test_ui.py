@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from serve.settings import Settings
 from tests.repository import TOP
-from tests.serve.bundles import make_bundle
+from tests.serve.bundles import make_bundle, operating_points
 from tests.serve.conftest import serving
 from tests.serve.files import PNG, encoded
 
@@ -110,7 +110,7 @@ def mixed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         findings=("Tuberculosis", "Rare", "Lost"),
         status=("learned", "insufficient", "not learned"),
         titles=TITLES,
-        thresholds=(0.0, 1.0, 1.0),
+        operating_points=operating_points((0.0, None, None)),
         patients_known=False,
     )
     with serving(folder) as address:

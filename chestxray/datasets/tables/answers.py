@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.tables.label_names import LabelNames
+from chestxray.datasets.tables.rejections import given
 
 BLANK = 0
 ABSENT = 1
@@ -54,7 +55,7 @@ def read_column(cells: "pd.Series[str]", finding: str) -> tuple[npt.NDArray[np.u
     codes, words = pd.factorize(cells)
     answers = [WORDS.get(word.casefold()) for word in words]
     reasons = [
-        "" if answer is not None else f"unreadable label: {finding} is {word[:MAX_LABEL]!a}; allowed are {ALLOWED}"
+        "" if answer is not None else f"unreadable label: {finding} is {given(word)}; allowed are {ALLOWED}"
         for answer, word in zip(answers, words, strict=True)
     ]
     known = np.array([BLANK if answer is None else answer for answer in answers], np.uint8)

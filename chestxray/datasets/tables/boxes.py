@@ -9,7 +9,7 @@ import pandas as pd
 from chestxray.batch_layout import UNLABELLED_NOTICE
 from chestxray.datasets.tables.columns import Columns
 from chestxray.datasets.tables.label_names import PASSED_OVER, LabelNames
-from chestxray.datasets.tables.rejections import Rejection, bounded, shown
+from chestxray.datasets.tables.rejections import Rejection, given, shown
 from chestxray.datasets.tables.text_table import read_columns, read_headers
 from chestxray.errors import UserError
 
@@ -82,7 +82,7 @@ def type_boxes(
         try:
             boxes.append((image, *_parse_box(row, names, unlabelled)))
         except ValueError as error:
-            rejected.append(Rejection(image, str(row.where), bounded(f"box: {error}")))
+            rejected.append(Rejection(image, str(row.where), f"box: {error}"))
     frame = pd.DataFrame(boxes, columns=list(COLUMNS)).astype(COLUMNS)
     return frame.sort_values("image", kind="stable", ignore_index=True), rejected
 
@@ -90,10 +90,14 @@ def type_boxes(
 def _parse_box(row: Any, names: LabelNames, unlabelled: tuple[str, ...]) -> tuple[str, float, float, float, float]:
     finding = names.find(row.label)
     if not finding:
-        raise ValueError(f"unknown finding {row.label[:100]!r}")
+        raise ValueError(f"unknown finding, {given(row.label)}; it must be one of {', '.join(names.findings)}")
     if finding in unlabelled:
         raise ValueError(f"{finding}, though {UNLABELLED_NOTICE} says that the batch does not label it")
-    x, y, w, h = (float(number) for number in (row.x, row.y, row.w, row.h))
+    sides = [str(side) for side in (row.x, row.y, row.w, row.h)]
+    try:
+        x, y, w, h = map(float, sides)
+    except ValueError:
+        raise ValueError(f"x, y, w, h must be numbers; given {', '.join(map(given, sides))}") from None
     if not (0 <= x < x + w <= MAX_SIDE and 0 <= y < y + h <= MAX_SIDE):
         raise ValueError(f"not a box within an image: x={x:g}, y={y:g}, w={w:g}, h={h:g}")
     return finding, x, y, w, h

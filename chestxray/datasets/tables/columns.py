@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from chestxray.datasets.tables.label_names import LabelNames
 from chestxray.datasets.tables.rejections import shown
@@ -31,10 +32,12 @@ class Columns:
     Attributes:
         header: the table's.
         names: what its labels mean; a column may be called by one.
+        beside: other files of the batch that may be tables.
     """
 
     header: Header
     names: LabelNames
+    beside: tuple[Path, ...] = ()
 
     @cached_property
     def _places(self) -> dict[str, list[int]]:

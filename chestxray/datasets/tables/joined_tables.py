@@ -12,7 +12,6 @@ import pandas as pd
 from chestxray.datasets.tables.answers import BLANK
 from chestxray.datasets.tables.columns import Columns
 from chestxray.datasets.tables.entries import Entries, answer_columns, listed, note_unused, read_named_columns
-from chestxray.datasets.tables.image_files import is_inside
 from chestxray.datasets.tables.patients import canonical_patient
 from chestxray.datasets.tables.text_table import read_headers
 from chestxray.errors import UserError
@@ -54,8 +53,8 @@ def _find_findings(columns: Columns) -> tuple[Columns, list[str]]:
     """Return the table of findings beside the metadata, and the names of others that there are."""
     path = columns.header.path
     found: list[Columns] = []
-    for other in sorted(path.parent.iterdir()):
-        if other.suffix.lower() == ".csv" and other != path and other.is_file() and is_inside(path.parent, other):
+    for other in columns.beside:
+        if other.suffix.lower() == ".csv" and other != path:
             candidates = [Columns(header, columns.names) for header in read_headers(other)]
             found += [each for each in candidates if each.have(*KEYS.values()) and each.findings][:1]
     if not found:

@@ -50,7 +50,7 @@ def _fault(text: str) -> str:
     if text.casefold() in NOBODY:
         return "no patient id: the cell is empty; fill it in"
     if ROUNDED.fullmatch(text):
-        return f"rounded patient id: {text[:70]!a} has lost digits in a spreadsheet; export the column as text"
+        return "rounded patient id: one such as 1.2E+10 has lost digits in a spreadsheet; export the column as text"
     if THOUSANDS.fullmatch(text):
         return "doubtful patient id: its points may part thousands or decimals; write it without, as text"
     if PATIENT_ID.fullmatch(text) is None:

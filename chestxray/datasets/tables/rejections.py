@@ -1,5 +1,6 @@
 """Keep what of a batch can't be used, where it stands and why, and sum it up for a person."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import pandas as pd
 from chestxray.system.files import FORMULA
 
 COLUMNS = ["image", "where", "reason"]
+NUMBER = re.compile(r"[+-]?\d{0,6}(?:[.,]\d{0,6})?", re.ASCII)
+"""One that is short enough to be no name of a person or a study."""
 MAX_SHOWN = 200
 """Characters of a name or a reason that are shown."""
 NOT_FRONTAL = "not frontal"
@@ -34,9 +37,9 @@ def shown(name: str) -> str:
     return name if harmless else ascii(name[:MAX_SHOWN])
 
 
-def bounded(reason: str) -> str:
-    """Cut a reason that quotes a cell, and escape what a terminal or a table would not show."""
-    return reason.encode("ascii", "backslashreplace").decode()[: 2 * MAX_SHOWN]
+def given(cell: str) -> str:
+    """Return what a message says of a cell: a number as it is, of a text, which may be about a patient, its length."""
+    return cell if NUMBER.fullmatch(cell) else f"a text of {len(cell)} characters"
 
 
 def rejection_table(rejections: Iterable[Rejection]) -> pd.DataFrame:

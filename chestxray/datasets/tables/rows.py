@@ -176,13 +176,19 @@ def strays(
 ) -> tuple[list[Rejection], tuple[str, ...]]:
     """Return the image files that no row names, and the paths of those that may be images only by what they hold."""
     named = set(rows["path"]) | {files.find(name)[0] for name in excluded}
-    lost = [*rows.loc[rows["path"] == "", "name"], *(row.image for row in malformed)]
+    lost = [*rows.loc[rows["path"] == "", "name"], *(row.image for row in malformed), *excluded]
     unfound = {key(re.split(r"[/\\]", name)[-1]) for name in lost}
-    unnamed = [
-        path
-        for path in files.paths
-        if path not in named and not {key(path.rpartition("/")[2]), key(stem(path.rpartition("/")[2]))} & unfound
-    ]
+
+    def is_mentioned(path: str) -> bool:
+        name = path.rpartition("/")[2]
+        return path in named or bool({key(name), key(stem(name))} & unfound)
+
+    unnamed = [path for path in files.paths if not is_mentioned(path)]
     short = short_names(files.images)
     images = [Rejection(short[path], path, NO_TABLE_ROW) for path in unnamed if path in short]
+    images += [
+        Rejection(path.rpartition("/")[2], shown(path), fault)
+        for path, fault in files.unusable.items()
+        if not is_mentioned(path)
+    ]
     return images, tuple(path for path in unnamed if path not in short)

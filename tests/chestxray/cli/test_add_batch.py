@@ -6,20 +6,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from chestxray.batch_layout import SYNTHETIC_NOTICE, TABLE, UNLABELLED_NOTICE
 from chestxray.cli.main import main
 from chestxray.cli.params_edit import apply_edits
+from chestxray.datasets.arrival import examine
 from chestxray.datasets.dataset import BatchFolders
 from chestxray.datasets.split import patient_split
 from chestxray.findings import FINDINGS
 from chestxray.params import ParamsError, load_params
+from chestxray.system.sole_writer import sole_writer
 from tests.nih_batch import noise, plain_batch, png, write_batch
 from tests.prepared_batch import prepare
 from tests.repository import TOP
@@ -38,6 +41,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [("00000001_001.png", "Mass|Hernia", 1), ("00000101_000.png", "No Finding", 101)]
     write_batch(Path("new"), rows, {name: png(noise(90 + place)) for place, (name, _, _) in enumerate(rows)})
     return tmp_path
+
+
+@pytest.fixture
+def store(here: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URI of an MLflow store without a model."""
+    uri = f"sqlite:///{shutil.copy(empty_store, here / 'store.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -106,11 +117,13 @@ def test_an_image_known_under_another_name_and_encoding_is_said_to_be_so(
     [
         (("B 2", "new"), "is no name for a batch"),
         (("../b", "new"), "is no name for a batch"),
+        (("b" * 65, "new"), "is no name for a batch: must be named with a–z, 0–9, _ and -, a letter first, 64 at most"),
+        (("\x1b[2J" * 1000, "new"), r"was not added: '\x1b[2J"),
+        (("on", "new"), "'on' is no name for a batch: YAML reads this word as something else"),
         (("phantom", "new"), "the name phantom is in use"),
         (("b2", "new/../data/raw/phantom"), "is batch phantom already"),
         (("b2", "nowhere"), "no such batch folder"),
         (("b2", "data"), "no table in data"),
-        (("b2", "new", "--warm-start", "newest"), "is no version"),
     ],
 )
 def test_a_wrong_name_or_folder_changes_nothing(
@@ -127,7 +140,7 @@ def test_too_many_bad_images_change_nothing(here: Path, capsys: pytest.CaptureFi
 def test_a_patient_or_an_image_on_two_sides_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     official = "" if patient_split("1", load_params().prepare, None) == "test" else "00000001_001.png"
     Path("new/test_list.txt").write_text(official)
-    assert "patients on two sides of the split: 1" in refused(capsys, "b2", "new")
+    assert "1 patients on two sides of the split, with the images 00000001_000.png" in refused(capsys, "b2", "new")
     Path("new/test_list.txt").unlink()
     params = load_params().prepare
     other = next(p for p in range(200, 300) if patient_split(str(p), params, None) != patient_split("1", params, None))
@@ -145,21 +158,37 @@ def test_an_earlier_batch_that_is_not_prepared_changes_nothing(here: Path, capsy
     assert "run dvc repro" in refused(capsys, "b2", "new")
 
 
-def test_a_warm_start_is_pinned_to_its_version(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'store.db'}")
+def test_a_warm_start_is_pinned_to_its_version(here: Path, capsys: pytest.CaptureFixture[str], store: str) -> None:
     assert "no version @champion of the model chest-xray" in refused(capsys, "b2", "new", "--warm-start", "@champion")
-    client = MlflowClient(f"sqlite:///{here / 'store.db'}")
+    client = MlflowClient(store)
     client.create_registered_model("chest-xray")
     for _ in range(2):
         client.create_model_version("chest-xray", str(here))
     client.set_registered_model_alias("chest-xray", "champion", "2")
+    assert "is no version" in refused(capsys, "b2", "new", "--warm-start", "newest")
     assert "no version 3" in refused(capsys, "b2", "new", "--warm-start", "3")
     main(["add-batch", "b2", "new", "--warm-start", "@champion"])
     assert load_params().train.warm_start == "models:/chest-xray/2"
     expected = re.sub("warm_start: null +", "warm_start: models:/chest-xray/2 ", ADDED)
     assert Path("params.yaml").read_text() == expected
+
+
+def test_of_two_at_once_the_second_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sole_writer(Path("params.yaml"), "at work"):
+        assert main(["add-batch", "b2", "new"]) == 1
+    assert "another process is adding a batch to params.yaml: wait for it" in capsys.readouterr().err
+    assert Path("params.yaml").read_text() == SHIPPED
+    assert main(["add-batch", "b2", "new"]) == 0
+
+
+def test_what_a_person_writes_meanwhile_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*arguments: Any) -> Any:
+        Path("params.yaml").write_text(SHIPPED.replace("  phantom:", "  b1: {root: x}\n  phantom:", 1))
+        return examine(*arguments)
+
+    monkeypatch.setattr("chestxray.cli.add_batch.examine", meanwhile)
+    assert main(["add-batch", "b1", "new"]) == 1
+    assert load_params().batches["b1"].root == "x"
 
 
 def test_it_needs_no_terminal(here: Path) -> None:
@@ -171,6 +200,7 @@ def test_it_needs_no_terminal(here: Path) -> None:
     assert "next: dvc repro" in done.stdout and Path("params.yaml").read_text() == ADDED
 
 
+@settings(max_examples=15)  # each reads and writes the whole file
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=30))
 def test_any_printable_folder_is_read_back_and_no_other_line_changes(root: str) -> None:
     text = apply_edits(SHIPPED, {"batches.b2": {"root": root}})

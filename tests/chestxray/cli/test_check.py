@@ -101,3 +101,15 @@ def test_nih_layout_and_an_image_a_patient(here: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "patients  not known: each image counts as a patient's only one" in out
     assert out.endswith("12 studies of 12 patients\n")
+
+
+def test_a_folder_that_is_listed_is_read_as_its_entry_says(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    yaml, path = YAML(), Path("params.yaml")
+    params = yaml.load(path)
+    params["batches"]["mine"] = {"root": str(here / "mine"), "labels": {"Pleural fluid": "Effusion"}}
+    yaml.dump(params, path)
+    for options, count in (([], "3"), (["--labels", "Pleural fluid="], "0")):
+        assert main(["check", "mine/", *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "listed as batches.mine in params.yaml"
+        assert next(line.split() for line in lines if "Effusion" in line)[1] == count

@@ -32,7 +32,9 @@ def test_only_regular_files_are_images(tmp_path: Path) -> None:
     (tmp_path / "images/folder.png").mkdir()
     os.mkfifo(tmp_path / "images/pipe.png")
     (tmp_path / "images/dangling.png").symlink_to(tmp_path / "nowhere")
-    assert {reason for _, reason in rejections(read_batch(tmp_path, NIH_VOCABULARY))} == {"image missing"}
+    assert rejections(read_batch(tmp_path, NIH_VOCABULARY)) == [
+        ("dangling.png", "link to nothing"), ("folder.png", "image missing"), ("pipe.png", "no regular file"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["Hernia\nMass\n", "\ufeffMass\r\n\r\n  Hernia  \r\n", "Mass\nHernia\nMass"])
@@ -98,14 +100,6 @@ def test_a_test_list_that_means_two_files_or_nothing_is_refused(lines: str, said
         read_batch(tmp_path, NIH_VOCABULARY)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), os.mkdir])
-def test_a_test_list_that_is_no_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
-    batch(tmp_path, row("a.png"), images=("a.png",))
-    make(tmp_path / TEST_LIST)
-    with pytest.raises(UserError, match="a list of images, one a line"):
-        read_batch(tmp_path, NIH_VOCABULARY)
-
-
 def test_a_test_list_without_suffixes_that_names_nothing_is_refused(tmp_path: Path) -> None:
     batch(tmp_path, row("a"), images=("a.png",))
     (tmp_path / TEST_LIST).write_text("Image\n33\n")
@@ -127,8 +121,11 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
         (_no_folder, "no such batch folder"),
         (lambda root: (root / TABLE).unlink(), f"no table.*{TABLE}"),
         (_write(TABLE, "image,label\na.png,Mass\n"), "no column of patients.*patients: image"),
-        (_write(TABLE, "picture,label\na.png,Mass\n"), "wrong header.*given 'picture,label'.*Expected.*Image Index"),
-        (_write(TABLE, ""), "wrong header.*given ''"),
+        (
+            _write(TABLE, "picture,label\na.png,Mass\n"),
+            "no column of images, called Image Index.*given are 'picture, label'",
+        ),
+        (_write(TABLE, ""), "wrong header.*given are ''"),
         (_write(TABLE, HEADER + "\n\n"), "empty table"),
         (_write(TABLE, f'{HEADER}\n"{"x" * 200_000}'), "row 2.*quotation mark"),
         (_write(BOXES, "image,box\n"), f"wrong header in .*{BOXES}"),

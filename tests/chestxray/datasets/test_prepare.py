@@ -263,7 +263,7 @@ def test_a_patient_on_two_sides_of_two_batches_stops_the_run(tmp_path: Path, b: 
     official = "" if patient_split("5", PARAMS, None) == "test" else "00000099_000.png"
     (other / "test_list.txt").write_text(official)
     prepare(other, b2, PARAMS)
-    with pytest.raises(SplitError, match="patients on two sides of the split: 5"):
+    with pytest.raises(SplitError, match="1 patients on two sides of the split, with the images"):
         load_dataset([b, b2])
 
 

@@ -24,6 +24,7 @@ from chestxray.system.files import write_json
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import NAME, PARAMS, TINY
 from tests.chestxray.other_findings import with_findings
+from tests.serve.bundles import operating_points
 
 
 def another(
@@ -87,7 +88,12 @@ def test_what_either_has_not_learned_is_not_compared_and_what_is_insufficient_ha
     params = PARAMS.model_copy(update={"evaluate": evaluate})
     registry.promote(another(client, bundle_folder, tmp_path))
     newest = another(
-        client, bundle_folder, tmp_path, "newest", status=tuple(status), thresholds=(0.0,) * 12 + (1.0, 1.0)
+        client,
+        bundle_folder,
+        tmp_path,
+        "newest",
+        status=tuple(status),
+        operating_points=operating_points((0.0,) * 12 + (None, None)),
     )
     promotion = decide_promotion(registry, newest, dataset.split("test"), params)
     verdict = promotion.verdict

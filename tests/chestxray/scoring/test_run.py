@@ -19,7 +19,7 @@ from chestxray.scoring.inputs import find_inputs
 from chestxray.scoring.journal import ROWS, Journal, file_state
 from chestxray.scoring.run import run_digest
 from chestxray.scoring.score import Scorer
-from chestxray.scoring.sole_writer import sole_writer
+from chestxray.system.sole_writer import sole_writer
 from tests.chestxray.scoring.conftest import radiographs
 from tests.repository import TOP
 
@@ -150,7 +150,7 @@ def test_two_processes_never_make_one_table(tmp_path: Path, small_bundle: Path) 
     radiographs(tmp_path / "in", 2)
     words = ("in", "--model", small_bundle, "--output", "a.csv")
     assert start(*words, at="row 1", folder=tmp_path).returncode == -signal.SIGKILL
-    with sole_writer(tmp_path / "a.csv"):
+    with sole_writer(tmp_path / "a.csv", "at work"):
         for asked in ([], ["--threshold", "0.3"]):  # the same run and another one
             refused = start(*words, *asked, folder=tmp_path)
             assert refused.returncode == 2 and "another process is making this table" in refused.stderr
@@ -166,7 +166,7 @@ def test_of_many_that_would_make_a_table_one_does_at_a_time(tmp_path: Path) -> N
 
     def add() -> bool:
         try:
-            with sole_writer(table):
+            with sole_writer(table, "at work"):
                 count = int(table.read_text()) if table.exists() else 0
                 time.sleep(0.0002)
                 table.write_text(str(count + 1))
@@ -181,7 +181,7 @@ def test_of_many_that_would_make_a_table_one_does_at_a_time(tmp_path: Path) -> N
 
 
 def test_a_failure_leaves_no_lock(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), sole_writer(tmp_path / "a.csv"):
+    with pytest.raises(KeyError), sole_writer(tmp_path / "a.csv", "at work"):
         raise KeyError
     assert not list(tmp_path.iterdir())
 

@@ -50,9 +50,8 @@ def test_a_stage_is_a_child_with_the_params_of_its_section(store: MlflowClient) 
 def test_a_stage_that_does_not_end_well_says_so(end: BaseException, status: str, store: MlflowClient) -> None:
     with pytest.raises(type(end)), stage_run("train", PARAMS) as run:
         raise end
-    assert (
-        store.get_run(run.run_id).info.status == store.get_run(pipeline_run(store, PARAMS).run_id).info.status == status
-    )
+    parent = pipeline_run(store, PARAMS)
+    assert store.get_run(run.run_id).info.status == store.get_run(parent.run_id).info.status == status
     with stage_run("train", PARAMS):
         assert store.get_run(parent.run_id).info.status == "RUNNING"
     assert store.get_run(parent.run_id).info.status == "FINISHED"

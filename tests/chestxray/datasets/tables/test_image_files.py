@@ -3,6 +3,7 @@
 import os
 import tempfile
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chestxray.batch_layout import TEST_LIST
+from chestxray.batch_layout import BOXES, SYNTHETIC_NOTICE, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.datasets.tables.image_files import find_images
 from chestxray.datasets.tables.path_ends import NamedPaths, PathEnds
 from chestxray.errors import UserError
@@ -131,24 +132,60 @@ class CountedTexts(tuple[str, ...]):
         raise AssertionError("all of them are looked at")
 
 
-def test_links_are_not_followed_out_of_the_batch(tmp_path: Path) -> None:
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A batch with links to a file and a folder outside of it, to itself, to a file of its own, and to nothing."""
     (tmp_path / "secret").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "secret" / name).touch()
-    root = batch_of(tmp_path / "batch", ("a.png", ""), ("link/b.png", ""), ("c.png", "c.png"), ("d.png", ""))
+    names = ("a.png", "link/b.png", "c.png", "d.png", "e.png")
+    root = batch_of(tmp_path / "batch", *((name, "c.png" if name == "c.png" else "") for name in names))
     (root / "a.png").symlink_to(tmp_path / "secret/a.png")
     (root / "link").symlink_to(tmp_path / "secret")
     (root / "loop").symlink_to(root)
     (root / "d.png").symlink_to("c.png")
-    batch = read(root)
-    assert list(batch.paths) == ["c.png", "d.png"]
-    assert any(note.startswith("3 symbolic links were not followed") for note in batch.notes)
-    (root / "t.csv").rename(tmp_path / "secret/t.csv")
-    (root / "t.csv").symlink_to(tmp_path / "secret/t.csv")
+    (root / "e.png").symlink_to("e.png")
+    return root
+
+
+def test_links_out_of_the_batch_are_refused_unless_a_person_lets_them(linked: Path) -> None:
+    refused = {"a.png": "link out of the batch", "e.png": "link to nothing", "link/b.png": "image missing"}
+    folder = {"link": "link to a folder outside of the batch"}
+    for follow, paths, reasons in ((False, [], refused | folder), (True, ["a.png"], refused | folder)):
+        batch = read(linked, follow_links=follow)
+        assert list(batch.paths) == [*paths, "c.png", "d.png"]
+        told = dict(zip(batch.rejected["image"], batch.rejected["reason"], strict=True))
+        expected = {image: reason for image, reason in reasons.items() if image not in paths}
+        assert {image: reason.partition(":")[0] for image, reason in told.items()} == expected
+        assert follow or "batches.<name>.follow_links: true (--follow-links)" in told["a.png"]
+
+
+def test_so_are_tables_and_lists(linked: Path) -> None:
+    (linked / "t.csv").rename(linked.parent / "secret/t.csv")
+    (linked / "t.csv").symlink_to(linked.parent / "secret/t.csv")
     with pytest.raises(UserError, match="no table"):
+        read(linked)
+    with pytest.raises(UserError, match=r"is a link out of .*follow_links: true"):
+        read(linked, table="t.csv")
+    assert list(read(linked, table="t.csv", follow_links=True).paths) == ["a.png", "c.png", "d.png"]
+    with pytest.raises(UserError, match="name a file within"):
+        read(linked, table="../secret/t.csv", follow_links=True)
+
+
+@pytest.mark.parametrize("name", [TEST_LIST, BOXES, SYNTHETIC_NOTICE, UNLABELLED_NOTICE])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_says_something_of_a_batch_is_never_passed_over(
+    name: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    root = batch_of(tmp_path, ("a.png", "a.png"))
+    make(root / name)
+    with pytest.raises(UserError, match=f"{name}.*name a file within"):
         read(root)
-    with pytest.raises(UserError, match="not a link that leads out of it"):
-        read(root, table="t.csv")
+
+
+def test_a_file_that_can_not_be_read_may_be_left_out(linked: Path) -> None:
+    (linked / "bad.txt").write_text("a.png\nb.png\nlink\ne.png\n")
+    assert read(linked, exclude="bad.txt", table="t.csv").rejected["image"].tolist() == ["link/b.png"]
 
 
 def test_hidden_files_are_none_and_unsafe_names_are_rejected(tmp_path: Path) -> None:

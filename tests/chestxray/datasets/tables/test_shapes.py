@@ -122,7 +122,28 @@ def test_a_cell_that_is_no_answer_is_rejected_with_row_and_what_is_allowed(tmp_p
     batch = read(write(tmp_path, "t.csv", text(["image", "patient", "Mass"], rows), IMAGES[:2]))
     [rejected] = batch.rejected.to_dict("records")
     assert rejected["where"] == "t.csv row 2"
-    assert rejected["reason"].startswith("unreadable label: Mass is '0.7'; allowed are 1, 0, -1")
+    assert rejected["reason"].startswith("unreadable label: Mass is 0.7; allowed are 1, 0, -1")
+
+
+def test_what_a_cell_says_of_a_person_is_in_no_message(tmp_path: Path) -> None:
+    person = "Jane Doe 1941"
+    rows = [("a.png", person, "1"), ("b.png", "7E+11", "1"), ("c.png", 3, person)]
+    root = write(tmp_path, "t.csv", text(["image", "patient", "Mass"], rows), ["a.png", "b.png", "c.png"])
+    (root / BOXES).write_text(f"{BOX_HEADER}\na.png,{person},1,1,5,5\na.png,Mass,{person},1,5,5\n")
+    reasons = "; ".join(read(root).rejected["reason"])
+    assert "Mass is a text of 13 characters" in reasons and "unknown finding, a text of 13 characters" in reasons
+    assert "x, y, w, h must be numbers; given a text of 13 characters, 1, 5, 5" in reasons
+    assert "rounded patient id" in reasons and person not in reasons and "7E+11" not in reasons
+    (root / "t.csv").write_text(f"a.png;{person};1\n")
+    with pytest.raises(UserError, match="no names of columns in its first line") as raised:
+        read(root)
+    assert "Jane" not in str(raised.value)
+
+
+def test_a_table_one_folder_below_is_pointed_at(tmp_path: Path) -> None:
+    write(tmp_path / "CheXpert-v1.0-small", "train.csv", "Path,Mass\n", ["train/a.png"])
+    with pytest.raises(UserError, match=r"no table in .* itself, but in .*CheXpert-v1\.0-small: give that folder"):
+        read(tmp_path)
 
 
 def test_two_columns_of_one_finding_and_what_a_person_says_of_others(tmp_path: Path) -> None:
@@ -341,7 +362,7 @@ def test_tables_that_are_none_or_several_are_refused_with_what_was_found(tmp_pat
         with pytest.raises(UserError, match=r"the table.*name a file within"):
             read(root, table=name)
     (root / "four.csv").write_text("\x1b[31mpicture," + "x" * 60_000)
-    with pytest.raises(UserError, match=r"wrong header in .*given '\\x1b\[31mpicture,x+'….*Expected") as raised:
+    with pytest.raises(UserError, match=r"no column of images.*given are '\\x1b\[31mpicture, x+'….*Kinds of") as raised:
         read(root, table="four.csv")
     assert len(str(raised.value)) < 1500 and str(raised.value).isprintable()
 
