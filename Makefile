@@ -19,7 +19,7 @@ LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih add-batch rollback \
-	benchmark fuzz clean
+	promote benchmark fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -75,8 +75,7 @@ ui: .venv/installed ## the page on http://127.0.0.1:8501 (UI_PORT), beside `make
 		--server.address 127.0.0.1 --server.port $(UI_PORT)
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000 (MLFLOW_PORT)
-	@exec mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 \
-		--port $(MLFLOW_PORT)
+	@exec chestxray mlflow --port $(MLFLOW_PORT)
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	chestxray nih --images $(IMAGES) --root data/raw/nih
@@ -87,6 +86,10 @@ add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [
 
 rollback: .venv/installed ## give the champion's place back to the version before
 	@chestxray rollback
+
+promote: .venv/installed ## make a version the champion by hand: VERSION=2
+	@test -n "$(VERSION)" || { echo "usage: make promote VERSION=2"; exit 2; }
+	@chestxray promote "$(VERSION)"
 
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training

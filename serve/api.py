@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.bundle import OptionsError
 from chestxray.inference.predictions import Options, Prediction
 from serve import documentation
 from serve.documentation import MODEL, OPERATION, PREDICTIONS, DocumentedAPI
@@ -223,7 +224,7 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
     )
     app.state.service = service
     _add_routes(app, service)
-    for kind in (HTTPException, RadiographError, RequestValidationError):
+    for kind in (HTTPException, OptionsError, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
     _add_middleware(app, service)
     return app

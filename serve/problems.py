@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.bundle import OptionsError
 from chestxray.inference.predictions import Quality
 from serve.schemas import ProblemDetails
 
@@ -88,8 +89,9 @@ def to_problem(error: Exception) -> ProblemError:
         case RadiographError():
             quality = Quality.of(error.checks) if error.checks else None
             return ProblemError(error.kind, f"The file can't be used: {str(error).removesuffix('.')}.", quality=quality)
-        case RequestValidationError():
-            return ProblemError("invalid-request", "; ".join(map(_complaint, error.errors())))
+        case OptionsError() | RequestValidationError():
+            said = str(error) if isinstance(error, OptionsError) else "; ".join(map(_complaint, error.errors()))
+            return ProblemError("invalid-request", said)
         case OSError() | HTTPException(__cause__=OSError()):  # FastAPI takes what storing a form meets for a bad form
             cause = error if isinstance(error, OSError) else error.__cause__
             type = KINDS_BY_ERROR.get(getattr(cause, "errno", None) or 0, "internal-error")

@@ -24,7 +24,7 @@ def started_by_make(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[sub
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
     (tmp_path / ".venv/installed").touch()
-    for name in ("python", "mlflow"):
+    for name in ("python", "chestxray"):
         (programs / name).write_text(STUB)
         (programs / name).chmod(0o755)
     make = subprocess.Popen(["make", *request.param], cwd=tmp_path)
@@ -39,7 +39,7 @@ def started_by_make(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[sub
     [
         (["serve"], "-m serve"),
         (["ui", "UI_PORT=8512"], "--server.port 8512"),
-        (["mlflow", "MLFLOW_PORT=5012"], "--port 5012"),
+        (["mlflow", "MLFLOW_PORT=5012"], "mlflow --port 5012"),
     ],
     indirect=["started_by_make"],
 )

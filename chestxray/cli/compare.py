@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 def compare_with_commit() -> str:
     """Say how the figures compare with those of the commit that is checked out, or why there is nothing to compare."""
     before, lock = committed(METRICS), committed(LOCK)
-    if before is None or lock is None:
+    if not before or not lock:
         return f"Nothing to compare these figures with: no commit here has {METRICS}."
     edited = changed(*MAKES_FIGURES)
     if edited:

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from chestxray.scoring.columns import Row
+from chestxray.inference.decisions import decided
+from chestxray.scoring.columns import Row, Value
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
@@ -31,7 +32,8 @@ LAYOUT = 1
 def run_digest(scorer: Scorer, files: Sequence[InputFile]) -> str:
     """Return what names a run: SHA-256 of its model, its options and its files, in hexadecimal."""
     heatmaps = scorer.heatmaps and (scorer.heatmaps.folder, scorer.heatmaps.of_all)
-    options = [scorer.threshold, scorer.accept_anyway, scorer.identifiers, heatmaps]
+    own = scorer.thresholds.values.tolist() if scorer.thresholds.asked else None
+    options = [scorer.thresholds.name, own, scorer.accept_anyway, scorer.identifiers, heatmaps]
     facts = [LAYOUT, scorer.model.info.sha256, *options]
     digest = hashlib.sha256(json.dumps(facts).encode())
     folder = os.getcwd()  # noqa: PTH109 # texts: a million paths
@@ -67,7 +69,8 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     tally = Tally()
     folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
     with sole_writer(output, "making this table"), Journal(folder) as journal:
-        done = journal.resume(files)
+        heatmaps = [place for place, column in enumerate(scorer.columns) if column.name.endswith(":heatmap")]
+        done = journal.resume(files, lambda row: all(row[place] is None or _is_file(row[place]) for place in heatmaps))
         scored = parallel_map(
             partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE
         )
@@ -94,12 +97,18 @@ def _score(scorer: Scorer, file: InputFile) -> tuple[State, Row]:
 
 def _facts(scorer: Scorer) -> dict[str, str]:
     """Return what a table should say of itself where it can."""
-    card = scorer.model.bundle.card
-    thresholds = card.thresholds if scorer.threshold is None else [scorer.threshold] * len(card.findings)
+    card, thresholds = scorer.model.bundle.card, scorer.thresholds
+    made = decided(thresholds.values, card.status, thresholds.asked)
+    cuts = {name: float(cut) for name, cut, there in zip(card.findings, thresholds.values, made, strict=True) if there}
     return {
         "model": scorer.model.info.model_dump_json(),
-        "thresholds": json.dumps(dict(zip(card.findings, thresholds, strict=True))),
+        "operating_point": thresholds.name,
+        "thresholds": json.dumps(cuts),
     }
+
+
+def _is_file(path: Value) -> bool:
+    return Path(str(path)).is_file()
 
 
 def _to_disk(path: Path) -> None:

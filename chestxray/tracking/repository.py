@@ -21,12 +21,12 @@ def git_commit() -> str:
         return "unknown"
 
 
-def committed(path: str) -> str | None:
-    """Return a text file as it is in the commit that is checked out, None if it is not there, or outside git."""
+def committed(file: str) -> str:
+    """Return the text of a file, named from the top of the repository, as it is committed; empty if there is none."""
     try:
-        return _git("show", f"HEAD:./{path}")
+        return _git("show", f"HEAD:./{file}")
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return ""
 
 
 def changed(*paths: str) -> list[str]:
