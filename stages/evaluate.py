@@ -15,7 +15,7 @@ from chestxray.evaluation.metrics_tables import (
     metrics_by_part,
     metrics_with_intervals,
 )
-from chestxray.evaluation.run_description import describe
+from chestxray.evaluation.run_description import describe, picture
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.params import load_params
@@ -71,7 +71,8 @@ def main() -> None:
             figures.save(figure, REPORTS / f"{name}.png")
         write_card(card, BUNDLE)
         run.log_metrics(headlines(result.metrics))
-        log_evaluation(pipeline_run(run.client, params), params, REPORTS, dataset.studies, describe(card))
+        pipeline = pipeline_run(run.client, params)
+        log_evaluation(pipeline, params, REPORTS, dataset.studies, describe(card), picture(card))
 
 
 if __name__ == "__main__":
