@@ -39,7 +39,9 @@ BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first, 64 at most"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
 PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
-POLICIES = "f1, youden or sensitivity@0.9 (any value above 0 up to 1)"
+SHARE = r"(0?\.0*[1-9][0-9]*)"
+OPERATING_POINT = rf"f1|youden|(sensitivity|specificity|ppv)@({SHARE}|1(\.0*)?)|assured_sensitivity@{SHARE}"
+OPERATING_POINTS = "f1, youden, sensitivity@0.9, specificity@0.9, ppv@0.5 or assured_sensitivity@0.9 (any value to 1)"
 VERSION = "a registered version such as models:/chest-xray/1, or null"
 NIH_NAMES = {fold(name): name for name in FINDINGS}
 MENDS = {
@@ -79,6 +81,13 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"expected each once, {twice[0]} is there twice")
+    return names
 
 
 def _plain_word(name: str) -> str:
@@ -319,7 +328,13 @@ class InputGateParams(Section):
 class EvaluateParams(Section):
     """Operating points, and from how many patients of each class on a finding is more than a score."""
 
-    threshold_policy: Annotated[str, _matching(r"f1|youden|sensitivity@(1(\.0*)?|0?\.0*[1-9][0-9]*)", POLICIES)]
+    operating_points: Annotated[
+        tuple[Annotated[str, Field(max_length=40), _matching(OPERATING_POINT, OPERATING_POINTS)], ...],
+        Field(min_length=1, max_length=16),
+        AfterValidator(_check_unique),
+    ]
+    confidence: Annotated[float, Field(ge=0.5, lt=1.0)]
+    uncertain: Annotated[float, Field(gt=0.0, lt=0.5)]
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
     min_positives: Annotated[int, Field(ge=2)]

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from socket import socket
 from types import FrameType
 
@@ -14,6 +15,8 @@ import uvicorn
 from pydantic import ValidationError
 
 from chestxray.errors import one_line
+from chestxray.inference.answer import disclaimer
+from chestxray.inference.predictions import ModelInfo
 from chestxray.system.malloc import set_heap
 from serve.api import create_app
 from serve.connections import BoundedConnection, OpenConnections, RareComplaints, queue_in_the_system
@@ -26,6 +29,9 @@ KEPT_BLOCK = 2 * MEBIBYTE
 KEPT_END = 8 * MEBIBYTE
 """Bytes that may be free at the end of the heap before they go back."""
 
+DIGITS = 12
+"""Of a digest, that are told to people."""
+
 
 class DrainingServer(uvicorn.Server):
     """Announce the end for a while before it comes, so that whoever sends requests here can stop."""
@@ -35,6 +41,16 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().set_exception_handler(RareComplaints())
         await super().startup(sockets)
         queue_in_the_system(self)
+        threading.Thread(target=self._tell_people, daemon=True).start()
+
+    def _tell_people(self) -> None:
+        """Print one line when the first model is taken up; all else is told in the log, on the other stream."""
+        service = self.config.app.state.service  # type: ignore[union-attr] # the application object, not its name
+        service.has_model.wait()
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        with suppress(OSError, ValueError):  # nobody reads it
+            print(f"{address} serves {described(service.holder.serving().info)}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Turn `/readyz` to 503 at once, and close the socket later; what is in flight then has a while to finish."""
@@ -42,6 +58,13 @@ class DrainingServer(uvicorn.Server):
         seconds = 0.0 if service.draining else service.settings.drain_seconds
         service.draining = True
         threading.Timer(seconds, super().handle_exit, (sig, frame)).start()
+
+
+def described(model: ModelInfo) -> str:
+    """Say in a line which model answers, and what for."""
+    version = f" version {model.version}" if model.version else f", sha256 {model.sha256[:DIGITS]}…"
+    alias = f" ({model.alias})" if model.alias else ""
+    return f"{model.name}{version}{alias}. {disclaimer(model.synthetic)}"
 
 
 def main() -> None:

@@ -5,19 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, Response, Security, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response, Security, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
-from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.bundle import OptionsError
 from chestxray.inference.predictions import Options, Prediction
+from serve import documentation
+from serve.documentation import MODEL, OPERATION, PREDICTIONS, DocumentedAPI
 from serve.middleware.access_log import AccessLog
 from serve.middleware.api_key import APIKey
 from serve.middleware.error_answers import ErrorAnswers
@@ -56,17 +59,28 @@ def _service(request: Request) -> Service:
 
 ServiceDependency = Annotated[Service, Depends(_service)]
 OptionsQuery = Annotated[Options, Query()]
+FILE = {"type": "string", "format": "binary"}
+"""By its `format` generated clients know a file; FastAPI writes none."""
+Radiograph = Annotated[UploadFile, WithJsonSchema(FILE)]
+FORM = Form(media_type="multipart/form-data")
 open_routes = APIRouter()
 guarded_routes = APIRouter(responses=problem_responses("internal-error"))
 
 
-@open_routes.get("/livez", responses=_example_response("application/json", {"status": "alive"}))
+@open_routes.get(
+    "/livez",
+    tags=[OPERATION],
+    summary="Is the process alive?",
+    responses=_example_response("application/json", {"status": "alive"}),
+)
 async def livez() -> dict[str, str]:
     """The process answers; never touches the model."""
     return {"status": "alive"}
 
 
-@open_routes.get("/readyz", responses={503: {"model": Readiness}})
+@open_routes.get(
+    "/readyz", tags=[OPERATION], summary="Are predictions answered?", responses={503: {"model": Readiness}}
+)
 async def readyz(service: ServiceDependency, response: Response) -> Readiness:
     """Whether predictions are answered, by which model, and why a newer one is not."""
     readiness = service.readiness()
@@ -76,6 +90,8 @@ async def readyz(service: ServiceDependency, response: Response) -> Readiness:
 
 @guarded_routes.get(
     "/v1/model",
+    tags=[MODEL],
+    summary="Show the model's card",
     responses=_example_response("application/json", {"name": "chest-xray", "card": {}})
     | problem_responses("model-unavailable"),
 )
@@ -91,40 +107,64 @@ async def model_card(request: Request, service: ServiceDependency) -> Response:
 
 @guarded_routes.get(
     "/metrics",
+    tags=[OPERATION],
+    summary="Show counts and times",
     response_class=PlainTextResponse,
     responses=_example_response("text/plain", 'requests_total{route="/predict",status="200"} 1.0\n'),
 )
 async def metrics(service: ServiceDependency) -> Response:
-    """For Prometheus."""
+    """Requests, refusals, load and times, as Prometheus reads them."""
     return Response(service.metrics.to_text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @open_routes.get(
     f"{HEATMAP_PATH}{{name}}",
+    tags=[PREDICTIONS],
+    summary="Fetch a linked heatmap",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **problem_responses("not-found", "invalid-request")},
+    responses={200: {"content": {"image/png": {"schema": FILE}}}, **problem_responses("not-found", "invalid-request")},
 )
 def gradcam(name: str, service: ServiceDependency) -> Response:
-    """A linked overlay, until it expires."""
+    """An overlay that an answer links to, as PNG, until it expires."""
     png = service.heatmaps.get(name)
     if png is None:
         raise ProblemError("not-found", "There is no such heatmap, or it expired.")
     return Response(png, media_type="image/png")
 
 
-def _prediction_routes(max_batch_files: int) -> APIRouter:
-    router = APIRouter(responses=PROBLEMS_OF_PREDICTIONS, form_limits={"max_fields": 8, "max_part_size": 1024})
-    several_files = File(alias="file", min_length=1, max_length=max_batch_files)
+class OneFile(BaseModel):
+    """The form of a prediction."""
 
-    @router.post("/predict", form_limits={"max_files": 1}, openapi_extra=RADIOGRAPHS)
+    model_config = ConfigDict(extra="forbid")
+
+    file: Radiograph
+
+
+def _prediction_routes(max_batch_files: int) -> APIRouter:
+    router = APIRouter(
+        tags=[PREDICTIONS],
+        responses=PROBLEMS_OF_PREDICTIONS,
+        form_limits={"max_fields": 8, "max_part_size": 1024},
+    )
+
+    class SeveralFiles(BaseModel):
+        """The form of several predictions."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        file: Annotated[list[Radiograph], Field(min_length=1, max_length=max_batch_files)]
+
+    @router.post("/predict", summary="Find in one radiograph", form_limits={"max_files": 1}, openapi_extra=RADIOGRAPHS)
     async def predict(
-        request: Request, service: ServiceDependency, options: OptionsQuery, file: Annotated[UploadFile, File()]
+        request: Request, service: ServiceDependency, options: OptionsQuery, form: Annotated[OneFile, FORM]
     ) -> Prediction:
         """The findings of a radiograph (PNG, JPEG, TIFF, JPEG 2000 or DICOM, recognised by content)."""
-        return await service.predict(file, options, request.state.request_id)
+        return await service.predict(form.file, options, request.state.request_id)
 
     @router.post(
         "/predict/batch",
+        summary="Find in several radiographs",
+        responses=_example_response("application/json", documentation.BATCH_EXAMPLE),
         form_limits={"max_files": max_batch_files},
         openapi_extra=RADIOGRAPHS,
         response_model=BatchPrediction,
@@ -133,10 +173,10 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
         request: Request,
         service: ServiceDependency,
         options: OptionsQuery,
-        files: Annotated[list[UploadFile], several_files],
+        form: Annotated[SeveralFiles, FORM],
     ) -> StreamingResponse:
         """Several files, all under the field name `file`: an answer or a problem each, in order, sent as it is made."""
-        answers = service.predict_batch(files, options, request.state.request_id)
+        answers = service.predict_batch(form.file, options, request.state.request_id)
         return StreamingResponse(_batch_json(answers), media_type="application/json")
 
     return router
@@ -171,16 +211,20 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
         yield
         service.close()
 
-    app = FastAPI(
+    app = DocumentedAPI(
         title="Chest X-ray findings",
-        description=RESEARCH_USE_ONLY,
+        description=documentation.DESCRIPTION,
+        openapi_tags=documentation.TAGS,
         version="1",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=documentation.operation_id,
         redirect_slashes=False,
     )
     app.state.service = service
     _add_routes(app, service)
-    for kind in (HTTPException, RadiographError, RequestValidationError):
+    for kind in (HTTPException, OptionsError, RadiographError, RequestValidationError):
         app.add_exception_handler(kind, service.refuse)
     _add_middleware(app, service)
     return app
@@ -188,7 +232,8 @@ def create_app(settings: Settings, holder: ModelHolder | None = None) -> FastAPI
 
 def _add_routes(app: FastAPI, service: Service) -> None:
     settings = service.settings
-    app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
+    app.add_route("/", lambda _: RedirectResponse(documentation.PAGE_PATH), include_in_schema=False)
+    documentation.add_page(app)
     app.include_router(open_routes)
     # `APIKey` asks for the key; this documents it.
     key = [Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else []

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.bundle import OptionsError
 from chestxray.inference.predictions import Quality
 from serve.schemas import ProblemDetails
 
@@ -44,6 +45,8 @@ KINDS_BY_ERROR = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "disk-
     (errno.EMFILE, errno.ENFILE), "overloaded"
 )
 """Kinds of what the system refuses; any other of its errors means that the service failed."""
+PLACE_LENGTH = 80
+"""Letters of the name of a field that are told; a client may send any name."""
 LOGGED = "The log has more under the request id."
 HEADERS_BY_STATUS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
@@ -86,8 +89,9 @@ def to_problem(error: Exception) -> ProblemError:
         case RadiographError():
             quality = Quality.of(error.checks) if error.checks else None
             return ProblemError(error.kind, f"The file can't be used: {str(error).removesuffix('.')}.", quality=quality)
-        case RequestValidationError():
-            return ProblemError("invalid-request", "; ".join(map(_complaint, error.errors())))
+        case OptionsError() | RequestValidationError():
+            said = str(error) if isinstance(error, OptionsError) else "; ".join(map(_complaint, error.errors()))
+            return ProblemError("invalid-request", said)
         case OSError() | HTTPException(__cause__=OSError()):  # FastAPI takes what storing a form meets for a bad form
             cause = error if isinstance(error, OSError) else error.__cause__
             type = KINDS_BY_ERROR.get(getattr(cause, "errno", None) or 0, "internal-error")
@@ -100,7 +104,7 @@ def to_problem(error: Exception) -> ProblemError:
 
 def _complaint(error: dict[str, Any]) -> str:
     """Say where a request is wrong and what is wrong there, as pydantic found it."""
-    place = ".".join(map(str, error["loc"]))
+    place = ".".join(map(str, error["loc"]))[:PLACE_LENGTH]
     return f"{place}: {error['msg']}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from fastapi import Request, Response, UploadFile
 
 from chestxray.inference.answer import Model, answer
+from chestxray.inference.decisions import choose_thresholds
 from chestxray.inference.predictions import LinkedHeatmap, Options, Prediction
 from serve.descriptors import share_descriptors
 from serve.heatmap_store import HeatmapStore
@@ -42,6 +43,7 @@ class Service:
         max_batch_files: most files of one `/predict/batch`, fewer than set where the process may open few.
         metrics: of this service alone.
         draining: the process was told to end and takes requests for a little while only.
+        has_model: set when the first model was taken up.
         stopped: set when no newer model need be looked for.
 
     Raises:
@@ -60,6 +62,7 @@ class Service:
         self.metrics = Metrics()
         self.metrics.load.set_function(lambda: self.pool.load)
         self.draining = False
+        self.has_model = threading.Event()
         self.stopped = threading.Event()
 
     def follow(self) -> None:
@@ -70,6 +73,7 @@ class Service:
             if self.holder.model is not None:
                 info = self.holder.model.info
                 self.metrics.model.info({"name": info.name, "version": info.version or "", "sha256": info.sha256})
+                self.has_model.set()
             self.heatmaps.sweep()
             if self.stopped.wait(self.settings.model_poll_seconds):
                 return
@@ -90,10 +94,11 @@ class Service:
         """Predict the findings of one file, if there is room in the queue.
 
         Raises:
+            OptionsError: the model has no such operating point, or a threshold is given too.
             ProblemError: there is no model, or no room.
             RadiographError: the file can't be used.
         """
-        self._check()
+        self._check(options)
         return await self._predict(file, options, request_id)
 
     def predict_batch(
@@ -105,9 +110,10 @@ class Service:
             For each file, in order, its answer, or what was wrong with it, with its place in the request.
 
         Raises:
+            OptionsError: the model has no such operating point, or a threshold is given too.
             ProblemError: there is no model, or no room.
         """
-        self._check()
+        self._check(options)
         return self._predict_each(files, options, request_id)
 
     async def _predict_each(
@@ -157,9 +163,9 @@ class Service:
         for name in names:
             yield LinkedHeatmap(url=f"{HEATMAP_PATH}{name}", expires_in_seconds=self.heatmaps.seconds)
 
-    def _check(self) -> None:
-        """Make sure that there is a model and room in the queue."""
-        self.holder.serving()
+    def _check(self, options: Options) -> None:
+        """Make sure that there is a model, that it can do what is asked, and that there is room in the queue."""
+        choose_thresholds(self.holder.serving().bundle.card, options.operating_point, options.threshold)
         self.pool.check()
 
     async def refuse(self, request: Request, error: Exception) -> Response:

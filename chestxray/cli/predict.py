@@ -15,6 +15,7 @@ from chestxray.errors import UserError, one_line
 from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, RadiographError
 from chestxray.inference.answer import PHANTOMS_ONLY, Model, answer
 from chestxray.inference.bundle_source import find_bundle
+from chestxray.inference.decisions import choose_thresholds
 from chestxray.inference.predictions import ModelInfo, Options, Quality
 from chestxray.inference.self_test import open_tested
 from chestxray.scoring.heatmap_files import HeatmapFiles
@@ -75,7 +76,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="with --output: a folder for overlays; without: none, inline or raw (default: none)",
     )
     parser.add_argument("--heatmaps-for", choices=("positive", "all"), default="positive", help="default: positive")
+    parser.add_argument(
+        "--operating-point", metavar="NAME", help="one of the model's, such as sensitivity@0.9; default: its first"
+    )
     parser.add_argument("--threshold", type=float, help="instead of every operating point, 0–1")
+    parser.add_argument(
+        "--prevalence", type=float, help="without --output: give predictive values for it, between 0 and 1"
+    )
     parser.add_argument(
         "--accept-anyway", action="store_true", help="answer about an image that the checks refuse, such as a hand"
     )
@@ -116,6 +123,8 @@ def _make_table(options: argparse.Namespace) -> int:
     """Score all files into a table and say what became of them."""
     output: Path = options.output
     writer_of(output)  # a wrong suffix is said before any work
+    if options.prevalence is not None:
+        raise UserError("--prevalence: a table has no predictive values; leave --output out")
     if output.is_dir():
         raise UserError("--output: a folder has that name; name a file that ends in .csv or .parquet")
     asked = _options(options, "none")
@@ -127,20 +136,22 @@ def _make_table(options: argparse.Namespace) -> int:
         Path(folder).mkdir(parents=True, exist_ok=True)
     heatmaps = HeatmapFiles(folder, run="", of_all=asked.heatmaps_for == "all") if folder else None
     model = open_model(options.model, threads=1)
-    scorer = Scorer(model, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
+    scorer = Scorer(model, asked.operating_point, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
+    deciding = scorer.thresholds.name  # says before any file what is wrong
     logging.getLogger("chestxray.imaging").setLevel(logging.ERROR)  # why a file can't be used stands in its row
     try:
         tally = score_to_table(scorer, inputs.files, output)
     except KeyboardInterrupt:
         print("chestxray predict: call again with the same arguments to go on", file=sys.stderr)
         raise
-    _summarise(tally, inputs, model.info, output)
+    _summarise(tally, inputs, model.info, deciding, output)
     return FAILED if tally.failed else 0
 
 
-def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, output: Path) -> None:
-    """Print what became of the files, by which model."""
+def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, deciding: str, output: Path) -> None:
+    """Print what became of the files, by which model, and by which operating point it decided."""
     print(*tally.lines(inputs.skipped), sep="\n")
+    print(f"decisions {deciding}")
     print(f"model     {info.name}{f' version {info.version}' if info.version else ''}, sha256 {info.sha256[:12]}")
     print(f"table     {written_text(str(output))}")
     if left := unfinished_runs(output):
@@ -183,6 +194,7 @@ def _print_answers(options: argparse.Namespace) -> int:
     inputs = _inputs(options)
     inputs.add((path, path) for path in inputs.missing)
     model = open_model(options.model)
+    choose_thresholds(model.bundle.card, asked.operating_point, asked.threshold)  # says before any file what is wrong
     return max([_print_answer(model, file, asked) for file in inputs.files])
 
 

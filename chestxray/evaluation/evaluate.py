@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,14 @@ from chestxray.datasets.split import split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
-from chestxray.evaluation.thresholds import NEVER, fit_thresholds
+from chestxray.evaluation.operating_points import Threshold, fit_thresholds
+from chestxray.evaluation.tested_points import bands_table, points_table, tested_bands, tested_points
+from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
-from chestxray.inference.decisions import decide
+from chestxray.inference.decisions import decide, decided
 from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import (
     PATIENTS_UNKNOWN,
@@ -31,6 +34,7 @@ from chestxray.inference.status import (
     has_number,
     named_number,
 )
+from chestxray.inference.uncertain import UncertainBand
 from chestxray.labels import LabelMasks, check_scorable, has_both_classes, label_masks, patients_by_class
 from chestxray.metrics.calibration_error import calibration_error
 from chestxray.metrics.confusion import confusion_matrices
@@ -54,7 +58,9 @@ class Evaluation:
         status: of the k findings.
         evidence: of the k findings, the patients behind it.
         platt: fitted on validation.
-        thresholds: on calibrated probabilities, fitted on validation, k; 1 where there is no decision.
+        operating_points: of the findings that are learned, from validation, with what they are worth on test; the first
+            one decides.
+        uncertain: the bands of the findings that are learned.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`;
             of what is not learned none, of what is insufficient the ranking; `patients_known` is 0 where each image
             counts as a patient.
@@ -69,7 +75,8 @@ class Evaluation:
     status: tuple[Status, ...]
     evidence: tuple[Evidence, ...]
     platt: Platt
-    thresholds: npt.NDArray[np.float64]
+    operating_points: dict[str, tuple[OperatingPoint, ...]]
+    uncertain: tuple[UncertainBand | None, ...]
     metrics: dict[str, Any]
     logits: npt.NDArray[np.float32]
     gate: npt.NDArray[np.float32]
@@ -79,14 +86,20 @@ class Evaluation:
     test: Dataset
 
     @property
+    def thresholds(self) -> npt.NDArray[np.float64]:
+        """`(k,)` of the operating point that decides, on calibrated probabilities; NaN where there is no decision."""
+        deciding = next(iter(self.operating_points.values()))
+        return np.array([np.nan if point.threshold is None else point.threshold for point in deciding])
+
+    @property
     def labels(self) -> LabelMasks:
         """Labels of the test images."""
         return label_masks(self.test.labels, self.test.findings)
 
     def confusion(self) -> pd.DataFrame:
-        """Count right and wrong decisions on the test images, a row a learned finding."""
+        """Count right and wrong decisions on the test images, a row a finding that is decided on."""
         table = confusion_matrices(self.labels, self.decisions)
-        return table[has_decision(self.status)].reset_index(drop=True)
+        return table[decided(self.thresholds, self.status)].reset_index(drop=True)
 
     def curves(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Compute the ROC and precision-recall curves of the findings that have a number, on the test images."""
@@ -95,10 +108,17 @@ class Evaluation:
 
     def report(self) -> pd.DataFrame:
         """Tabulate a row a finding with its status, then the averages, on the test images; empty what is not known."""
-        cuts = np.where(has_decision(self.status), self.thresholds, np.nan)
-        table = classification_report(self.labels, self.decisions, cuts, self.metrics["test"])
+        table = classification_report(self.labels, self.decisions, self.thresholds, self.metrics["test"])
         table.insert(1, "status", pd.Series(self.status))
         return table
+
+    def points(self) -> pd.DataFrame:
+        """Tabulate the operating points; see `points_table`."""
+        return points_table(self.test.findings, self.operating_points)
+
+    def bands(self) -> pd.DataFrame:
+        """Tabulate the uncertain bands; see `bands_table`."""
+        return bands_table(self.test.findings, self.uncertain)
 
     def test_logits(self) -> pd.DataFrame:
         """Tabulate the logits of the test images by content hash and finding."""
@@ -111,14 +131,28 @@ class Evaluation:
         Truth is empty where the image does not label the finding; number and decision where the status says so.
         """
         columns: dict[str, Any] = {name: self.test.studies[name] for name in ("batch", "image", "patient")}
-        decided = has_decision(self.status)
+        with_decision = decided(self.thresholds, self.status)
         for place, (finding, status) in enumerate(zip(self.test.findings, self.status, strict=True)):
             columns[f"{finding}_truth"] = label_cells(self.test.studies[finding])
             columns[f"{finding}_status"] = status
             for name, numbers in named_number(status, self.probabilities[:, place]).items():
                 columns[f"{finding}_{name}"] = numbers
-            columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8) if decided[place] else None
+            columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8) if with_decision[place] else None
         return pd.DataFrame(columns)
+
+
+class ValidationFit(NamedTuple):
+    """What validation gave: calibration, then by operating point k thresholds, and k uncertain bands."""
+
+    platt: Platt
+    thresholds: dict[str, tuple[Threshold, ...]]
+    bands: tuple[Band, ...]
+
+    @property
+    def deciding(self) -> npt.NDArray[np.float64]:
+        """`(k,)` thresholds of the operating point that decides; NaN where there is none."""
+        first = next(iter(self.thresholds.values()))
+        return np.array([np.nan if cut.value is None else cut.value for cut in first])
 
 
 def evaluate_model(
@@ -147,20 +181,15 @@ def evaluate_model(
     status = tuple(finding_status(each, params.min_positives) for each in evidence)
     labels = label_masks(test.labels, test.findings)
     check_scorable(labels.of(list(itertools.compress(test.findings, has_number(status)))))
-    known = label_masks(validation.labels, validation.findings)
-    logits = predict_logits(model, validation, "predicting validation")
-    platt = fit_platt(logits, known)
-    fitted = fit_thresholds(known, platt.probabilities(logits), params.threshold_policy)
-    thresholds = np.where(has_decision(status), fitted, NEVER)
+    fit = fit_on_validation(predict_logits(model, validation, "predicting validation"), validation, status, params)
     logits, gate = predict_logits_and_gate(model, test, "predicting test")
     before = Platt.identity(test.findings).probabilities(logits)
-    after = platt.probabilities(logits)
-    decisions = decide(after, thresholds, status)
-    raw, calibrated = (predictions_of_numbered(test.findings, scores, decisions, status) for scores in (before, after))
+    after = fit.platt.probabilities(logits)
+    raw, scored = (predictions_of_numbered(test.findings, scores, fit.deciding, status) for scores in (before, after))
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        known = labels.of(calibrated.findings).at(part)
-        found = _metrics_if_scorable(known, raw.at(part), calibrated.at(part), test.patients[part], params)
+        known = labels.of(scored.findings).at(part)
+        found = _metrics_if_scorable(known, raw.at(part), scored.at(part), test.patients[part], params)
         return found | {"patients_known": int(patient_known[part].all())}
 
     patient_known = test.studies["patient_known"].to_numpy(bool)
@@ -171,7 +200,39 @@ def evaluate_model(
         "benchmark": measured(np.isin(batch, benchmark)),
         "batch": {name: _without_findings(measured(part)) for name, part in parts.items()},
     }
-    return Evaluation(status, evidence, platt, thresholds, metrics, logits, gate, before, after, decisions, test)
+    return Evaluation(
+        status=status,
+        evidence=evidence,
+        platt=fit.platt,
+        operating_points=tested_points(labels, after, test.patients, fit.thresholds, params.min_positives),
+        uncertain=tested_bands(labels, after, test.patients, fit.bands, params.uncertain, params.min_positives),
+        metrics=metrics,
+        logits=logits,
+        gate=gate,
+        uncalibrated=before,
+        probabilities=after,
+        decisions=decide(after, fit.deciding, status),
+        test=test,
+    )
+
+
+def fit_on_validation(
+    logits: npt.NDArray[np.float32], validation: Dataset, status: Sequence[Status], params: EvaluateParams
+) -> ValidationFit:
+    """Fit calibration, operating points and uncertain bands; only learned findings have the latter two.
+
+    Args:
+        logits: of the validation images, N × k.
+        validation: these images.
+        status: of the k findings.
+        params: of the operating points.
+    """
+    labels = label_masks(validation.labels, validation.findings)
+    platt = fit_platt(logits, labels)
+    learned = labels.hide(list(itertools.compress(validation.findings, ~has_decision(status))))
+    images = learned, platt.probabilities(logits), validation.patients
+    thresholds = {name: fit_thresholds(*images, name, params.confidence) for name in params.operating_points}
+    return ValidationFit(platt, thresholds, fit_bands(*images, params.uncertain))
 
 
 def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
@@ -196,17 +257,19 @@ def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
 
 
 def predictions_of_numbered(
-    findings: Sequence[str], probabilities: npt.ArrayLike, decisions: npt.ArrayLike, status: Sequence[Status]
+    findings: Sequence[str], probabilities: npt.ArrayLike, thresholds: npt.NDArray[np.float64], status: Sequence[Status]
 ) -> Predictions:
     """Put together what a model predicts of the findings that have a number: nothing else is measured or compared.
 
     Args:
         findings: of the model, k names.
         probabilities: `(n, k)` in 0..1.
-        decisions: `(n, k)` of 0 and 1.
+        thresholds: `(k,)`; NaN where there is none.
         status: of the k findings.
     """
-    numbered, undecided = (itertools.compress(findings, mask) for mask in (has_number(status), ~has_decision(status)))
+    masks = has_number(status), ~decided(thresholds, status)
+    numbered, undecided = (itertools.compress(findings, mask) for mask in masks)
+    decisions = decide(probabilities, thresholds, status)
     return Predictions(tuple(findings), probabilities, decisions, tuple(undecided)).of(tuple(numbered))
 
 
@@ -243,7 +306,7 @@ def _without_findings(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def evaluation_note(dataset: Dataset, params: EvaluateParams) -> str:
     """Say in a line for figures what the images are and how the operating points were chosen."""
-    return f"{test_note(dataset)}, operating points by {params.threshold_policy} on validation"
+    return f"{test_note(dataset)}, decided by {params.operating_points[0]} on validation"
 
 
 def test_note(dataset: Dataset) -> str:
@@ -278,7 +341,8 @@ def make_card(
         input_size=model.input_size,
         bias=model.bias,
         calibration=evaluation.platt.to_dict(),
-        thresholds=tuple(evaluation.thresholds.tolist()),
+        operating_points=evaluation.operating_points,
+        uncertain=evaluation.uncertain,
         model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,

@@ -27,7 +27,7 @@ from chestxray.inference.headlines import headline
 from chestxray.inference.status import NUMBERS, Status, has_decision
 from chestxray.labels import LabelMasks, check_scores, has_both_classes
 from chestxray.metrics.calibration_error import calibration_error, reliability
-from chestxray.metrics.table import HEADLINES
+from chestxray.metrics.table import COMPARED, HEADLINES
 from chestxray.system.files import atomic_write
 
 DOTS_PER_INCH = 100
@@ -300,6 +300,64 @@ def reliability_figure(
         key.plot([], [], color=colour, marker=marker, label=name)
     key.plot([], [], color=GREY, linestyle="--", label="perfect calibration")
     key.legend(loc="center", fontsize=12, frameon=False, title="10 bins of equal mass")
+    return figure
+
+
+def findings_figure(by_finding: pd.DataFrame, panels: Panels, note: str) -> Figure:
+    """Draw AUROC, average precision and F1 of each finding side by side, with their 95 % intervals.
+
+    Args:
+        by_finding: `finding, auroc, average_precision, f1` and their ends, as `metrics_tables.metrics_by_finding` gives
+            of one part; empty where not measured.
+        panels: of all findings.
+        note: what the images are; says "synthetic" when they are.
+
+    Raises:
+        ValueError: missing columns.
+    """
+    shown = {metric.name: metric.title for metric in COMPARED if metric.reported}
+    _check_columns(by_finding, {"finding", *shown}, "a figure by finding")
+    table = by_finding.set_index("finding").reindex(list(panels))
+    figure = _figure(
+        1.8 + 0.36 * len(table), "Test metrics by finding, with 95 % intervals (none: too few patients)", note
+    )
+    places = np.arange(len(table))
+    columns = figure.subplots(1, len(shown), sharey=True)
+    for axes, (name, title) in zip(columns, shown.items(), strict=True):
+        value = table[name].to_numpy(dtype=float)
+        ends = [table.get(f"{name}_ci_{end}", table[name] * np.nan).to_numpy(dtype=float) for end in ("low", "high")]
+        errors = np.nan_to_num([np.maximum(value - ends[0], 0), np.maximum(ends[1] - value, 0)])
+        axes.errorbar(value, places, xerr=errors, fmt="o", markersize=7, capsize=4, color=BLUE)
+        axes.set(xlim=(-0.02, 1.02), ylim=(len(table) - 0.5, -0.5), title=title)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        for place in places[np.isnan(value)]:
+            axes.text(0.5, place, "not measured", ha="center", va="center", color=GREY)
+    said = [textwrap.shorten(panel.title, TITLE_LETTERS, placeholder=" …") for panel in panels.values()]
+    columns[0].set_yticks(places, said, fontsize=12, parse_math=False)
+    return figure
+
+
+def head_figure(folds: pd.DataFrame, curve: pd.DataFrame, note: str) -> Figure:
+    """Draw how the L2 of the head was chosen, and its loss by iteration; nothing where a warm start brought the head.
+
+    Args:
+        folds: `l2, mean_auroc`, a row a candidate.
+        curve: `iteration, loss`.
+        note: what was trained on what; says "synthetic" when it was.
+    """
+    figure = _figure(6, "Training of the head", note)
+    choice, losses = figure.subplots(1, 2)
+    for axes, table, x, y in ((choice, folds, "l2", "mean_auroc"), (losses, curve, "iteration", "loss")):
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set(xlabel=x, ylabel=y.replace("_auroc", " AUROC"))
+        if table.empty:
+            _say(axes, "not fitted: a warm start brought the head")
+            continue
+        axes.plot(table[x], table[y], color=BLUE, marker="o" if axes is choice else None)
+    if not folds.empty:
+        choice.set(xscale="log", xticks=folds["l2"], xticklabels=[f"{l2:g}" for l2 in folds["l2"]])
+        choice.minorticks_off()
+        choice.set(xlabel="L2", ylabel="mean AUROC over patient-grouped folds")
     return figure
 
 

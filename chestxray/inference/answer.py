@@ -12,7 +12,9 @@ import numpy.typing as npt
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import Pixels, resize
 from chestxray.inference.bundle import Bundle, Card
+from chestxray.inference.decisions import choose_thresholds
 from chestxray.inference.heatmap import overlay_pngs
+from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.predictions import (
     Finding,
@@ -22,6 +24,7 @@ from chestxray.inference.predictions import (
     LinkedHeatmap,
     ModelInfo,
     Options,
+    Performance,
     Prediction,
     Quality,
     RawHeatmap,
@@ -61,13 +64,15 @@ def answer(
         publish: makes links of overlays, given as PNG files; needed for `link` alone.
 
     Raises:
+        OptionsError: the model has no such operating point, or a threshold is given too.
         ValueError: links are asked for without `publish`.
         RadiographError: the file can't be used.
     """
     card = model.bundle.card
-    prediction = predict_file(model.bundle, data, max_pixels, options.threshold, options.accept_anyway)
+    thresholds = choose_thresholds(card, options.operating_point, options.threshold)
+    prediction = predict_file(model.bundle, data, max_pixels, thresholds, options.accept_anyway)
     start = time.perf_counter()
-    findings = _findings(prediction, card)
+    findings = [_finding(prediction, card, place, options.prevalence) for place in range(len(card.findings))]
     if options.heatmaps != "none":
         wanted = has_number(card.status) if options.heatmaps_for == "all" else prediction.decisions
         explained = np.flatnonzero(wanted)
@@ -80,6 +85,7 @@ def answer(
         model=model.info,
         image=_image_info(data, prediction),
         quality=Quality.of(prediction.checks),
+        operating_point=thresholds.name,
         findings=findings,
         predicted_labels=[finding.name for finding in findings if finding.positive],
         timing_ms=Timing(
@@ -88,32 +94,40 @@ def answer(
             inference=_milliseconds(prediction.inference_seconds),
             heatmaps=_milliseconds(heatmap_seconds),
         ),
-        disclaimer=(PHANTOMS_ONLY if card.synthetic else "") + RESEARCH_USE_ONLY,
+        disclaimer=disclaimer(card.synthetic),
     )
+
+
+def disclaimer(synthetic: bool) -> str:
+    """Say what the answers of a model are for."""
+    return (PHANTOMS_ONLY if synthetic else "") + RESEARCH_USE_ONLY
 
 
 def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 2)
 
 
-def _findings(prediction: FilePrediction, card: Card) -> list[Finding]:
-    """Put together what may be said of each finding by its status, in the order of the model."""
-    findings = []
-    for place, (name, title, status) in enumerate(zip(card.findings, card.titles, card.status, strict=True)):
-        named = named_number(status, float(prediction.probabilities[place]))
-        decided = bool(prediction.decided[place])
-        findings.append(
-            Finding(
-                name=name,
-                title=title,
-                status=status,
-                probability=named["probability"],
-                score=named["score"],
-                threshold=float(prediction.thresholds[place]) if decided else None,
-                positive=bool(prediction.decisions[place]) if decided else None,
-            )
-        )
-    return findings
+def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: float | None) -> Finding:
+    """Put together what may be said of a finding by its status."""
+    status = card.status[place]
+    number = float(prediction.probabilities[place])
+    named = named_number(status, number)
+    decided = bool(prediction.decided[place])
+    points = card.operating_points.get(prediction.thresholds.name)  # none of the caller's own threshold
+    point = points[place] if points and status == "learned" else OperatingPoint(threshold=None)
+    band = card.uncertain[place] if card.uncertain and status == "learned" else None
+    return Finding(
+        name=card.findings[place],
+        title=card.titles[place],
+        status=status,
+        probability=named["probability"],
+        score=named["score"],
+        threshold=float(prediction.thresholds.values[place]) if decided else None,
+        positive=bool(prediction.decisions[place]) if decided else None,
+        undecided_because=point.lacking or None,
+        uncertain=band.holds(number) if band else None,
+        performance=Performance.of(point, prevalence),
+    )
 
 
 def _heatmaps(

@@ -21,9 +21,12 @@ from pydantic import (
 
 from chestxray.errors import UserError, one_line
 from chestxray.findings import MAX_FINDINGS, check_findings, check_title
+from chestxray.inference.numbers import Finite
 from chestxray.inference.onnx_model import OnnxModel, Single
+from chestxray.inference.operating_point import OperatingPoint, OperatingPointName
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence, Status
+from chestxray.inference.uncertain import UncertainBand
 from chestxray.system.files import write_json
 from chestxray.system.regular_file import read_regular
 
@@ -35,12 +38,17 @@ MAX_ENTRIES = 10_000
 """Of a list or an object in it."""
 MAX_DEPTH = 16
 """Of lists and objects in each other."""
+MAX_OPERATING_POINTS = 16
 MAX_SIDE = 4096
 """Of images that a model takes, in pixels."""
 
 
 class BundleError(UserError):
     """The bundle is incomplete, damaged or of another kind; the message says which."""
+
+
+class OptionsError(UserError):
+    """What was asked of a model is not possible with it; the message names the option, and what is."""
 
 
 def _check_contents(value: Any, depth: int = 0) -> None:
@@ -58,8 +66,6 @@ def _check_contents(value: Any, depth: int = 0) -> None:
             _check_contents(inner, depth + 1)
 
 
-Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Probability = Annotated[Finite, Field(ge=0.0, le=1.0)]
 Title = Annotated[str, AfterValidator(check_title)]
 Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
 
@@ -76,8 +82,11 @@ class Card(BaseModel):
         input_size: side of its central square, which the network sees and the maps cover.
         bias: of each finding: mean(map) + bias = logit.
         calibration: Platt's slope and intercept per finding, fitted on validation.
-        thresholds: operating point per finding, on calibrated probabilities, fitted on validation; 1, which none
-            reaches, where there is none to be had.
+        operating_points: by name, for each finding its threshold on calibrated probabilities, from validation, and how
+            it did on test; the first one decides unless another is asked for. Older bundles have one, of which test is
+            not known here.
+        uncertain: of the findings, the band in which neither side is shown; empty in older bundles, None where
+            validation has too few patients.
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
@@ -103,7 +112,11 @@ class Card(BaseModel):
     input_size: Side
     bias: Annotated[tuple[Finite, ...], FailFast()]
     calibration: dict[str, Any]
-    thresholds: Annotated[tuple[Probability, ...], FailFast()]
+    operating_points: Annotated[
+        dict[OperatingPointName, Annotated[tuple[OperatingPoint, ...], FailFast()]],
+        Field(min_length=1, max_length=MAX_OPERATING_POINTS),
+    ]
+    uncertain: Annotated[tuple[UncertainBand | None, ...], FailFast()] = ()
     model_sha256: str
     data_sha256: str
     synthetic: StrictBool
@@ -119,9 +132,11 @@ class Card(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, content: Any) -> Any:
-        """Check what is bounded, and give the findings of an older bundle the titles and the status that they had."""
+        """Check what is bounded, and give the findings of an older bundle what they had: titles, status, thresholds."""
         if not isinstance(content, dict):
             return content
+        if "thresholds" in content and "operating_points" not in content:
+            content = _with_operating_point(content)
         unknown = len(set(content) - set(cls.model_fields))
         if unknown:
             raise ValueError(f"it has {unknown:,} entries that are not known here")
@@ -139,8 +154,9 @@ class Card(BaseModel):
             "titles": self.titles,
             "status": self.status,
             "evidence": self.evidence or self.findings,
-            "thresholds": self.thresholds,
             "bias": self.bias,
+            "uncertain": self.uncertain or self.findings,
+            **{f"operating_points.{name}": points for name, points in self.operating_points.items()},
         }
         for name, values in columns.items():
             if len(values) != len(self.findings):
@@ -151,6 +167,23 @@ class Card(BaseModel):
         for name in ("params", "metrics", "input_gate"):
             _check_contents(getattr(self, name))
         return self
+
+    @property
+    def operating_point(self) -> str:
+        """Name of the operating point that decides unless another is asked for."""
+        return next(iter(self.operating_points))
+
+    def thresholds(self, operating_point: str | None = None) -> npt.NDArray[np.float64]:
+        """Return the thresholds of an operating point, by default of the one that decides: `(k,)`, NaN where none.
+
+        Raises:
+            OptionsError: there is no such operating point.
+        """
+        name = operating_point or self.operating_point
+        if name not in self.operating_points:
+            raise OptionsError(f"operating_point: this model has {', '.join(self.operating_points)}, and no other")
+        found = [np.nan if point.threshold is None else point.threshold for point in self.operating_points[name]]
+        return np.array(found)
 
     def param(self, name: str) -> Any:
         """Return one of `params` by its dotted name, such as "prepare.salt".
@@ -164,6 +197,18 @@ class Card(BaseModel):
                 raise BundleError(f"{CARD} has no params.{name}")
             value = value[key]
         return value
+
+
+def _with_operating_point(content: dict[str, Any]) -> dict[str, Any]:
+    """Give an older card, which has one threshold a finding, its operating point by name; 1 stood for none."""
+    cuts = content["thresholds"]
+    if not isinstance(cuts, list | tuple) or len(cuts) > MAX_FINDINGS:
+        raise ValueError(f"thresholds must be a list of at most {MAX_FINDINGS} numbers")
+    params = content.get("params")
+    evaluate = params.get("evaluate") if isinstance(params, dict) else None
+    name = evaluate.get("threshold_policy", "f1") if isinstance(evaluate, dict) else "f1"
+    points = [{"threshold": None if cut == 1 else cut} for cut in cuts]
+    return {key: value for key, value in content.items() if key != "thresholds"} | {"operating_points": {name: points}}
 
 
 def read_card(file: Path) -> Card:
@@ -209,7 +254,7 @@ class Bundle:
         card: content of `bundle.json`.
         model: `model.onnx`, opened.
         platt: the calibration.
-        thresholds: operating points of the findings, float64, k.
+        thresholds: of the operating point that decides, float64, k; NaN where there is none.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -236,7 +281,7 @@ class Bundle:
         if digest != self.card.model_sha256:
             raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")
         self.model = OnnxModel(model, threads)
-        self.thresholds = np.array(self.card.thresholds)
+        self.thresholds = self.card.thresholds()
 
     def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
         """Predict calibrated probabilities and maps.

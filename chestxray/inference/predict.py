@@ -10,9 +10,8 @@ from chestxray.imaging.decode import decode
 from chestxray.imaging.quality import check_accepted, quality_checks
 from chestxray.imaging.radiograph import Check, Radiograph, resize
 from chestxray.inference.bundle import Bundle
-from chestxray.inference.decisions import decide
+from chestxray.inference.decisions import Thresholds, decide, decided
 from chestxray.inference.gate_checks import gate_checks
-from chestxray.inference.status import has_decision
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class FilePrediction:
         radiograph: that was in it.
         checks: what makes the answer doubtful, or pointless.
         probabilities: of the findings, calibrated, float32, k; what each may be called is said by its status.
-        thresholds: from which on each is positive, float64, k.
-        decided: whether its status allows a decision, bool, k.
+        thresholds: by which they were decided on.
+        decided: whether there is a decision, bool, k.
         decisions: whether it is positive, bool, k; false where nothing is decided.
         maps: parts of the logits, float32, h × w × k.
         decode_seconds: that decoding took.
@@ -34,7 +33,7 @@ class FilePrediction:
     radiograph: Radiograph
     checks: list[Check]
     probabilities: npt.NDArray[np.float32]
-    thresholds: npt.NDArray[np.float64]
+    thresholds: Thresholds
     decided: npt.NDArray[np.bool_]
     decisions: npt.NDArray[np.bool_]
     maps: npt.NDArray[np.float32]
@@ -43,7 +42,7 @@ class FilePrediction:
 
 
 def predict_file(
-    bundle: Bundle, data: bytes, max_pixels: int, threshold: float | None = None, accept_anyway: bool = False
+    bundle: Bundle, data: bytes, max_pixels: int, thresholds: Thresholds, accept_anyway: bool = False
 ) -> FilePrediction:
     """Decode a file and predict.
 
@@ -51,7 +50,7 @@ def predict_file(
         bundle: the model.
         data: the whole file.
         max_pixels: the most to accept.
-        threshold: instead of the operating point of every finding, 0–1; insufficient ones are decided by it too.
+        thresholds: to decide by, as `choose_thresholds` gives them.
         accept_anyway: predict even if a check refuses the image.
 
     Raises:
@@ -69,15 +68,14 @@ def predict_file(
     if not accept_anyway:
         check_accepted(checks)
     predicted = time.perf_counter()
-    thresholds = bundle.thresholds if threshold is None else np.full_like(bundle.thresholds, threshold)
-    status, asked = bundle.card.status, threshold is not None
+    status = bundle.card.status
     return FilePrediction(
         radiograph=radiograph,
         checks=checks,
         probabilities=probabilities[0],
         thresholds=thresholds,
-        decided=has_decision(status, asked),
-        decisions=decide(probabilities, thresholds, status, asked)[0],
+        decided=decided(thresholds.values, status, thresholds.asked),
+        decisions=decide(probabilities, thresholds.values, status, thresholds.asked)[0],
         maps=maps[0],
         decode_seconds=decoded - start,
         inference_seconds=predicted - decoded,

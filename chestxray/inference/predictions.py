@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.quality import Verdict, overall_verdict
 from chestxray.imaging.radiograph import Check
+from chestxray.inference.operating_point import OperatingPoint, Rate
 from chestxray.inference.status import Status
 
 Digest = Annotated[str, Field(examples=["5ed1bd0c2ad6bf2b3e6c4ad4a3a8b8fcb34cfe0e7e3e5f3a0f3f7d4f2f3b5a61"])]
@@ -28,8 +29,12 @@ class Options(BaseModel):
     """Grad-CAM: none, overlays as base64 PNG, links to overlays that expire, or the maps as numbers."""
     heatmaps_for: Literal["positive", "all"] = "positive"
     """Which findings get one; those that are not learned never do."""
+    operating_point: Annotated[str | None, Field(max_length=40, examples=["sensitivity@0.9"])] = None
+    """By which of the model's operating points to decide; none named: by the first of its card."""
     threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     """Instead of the operating point of every finding; decides on insufficient ones too."""
+    prevalence: Annotated[float | None, Field(gt=0, lt=1, examples=[0.02])] = None
+    """Of each finding among the images to be decided on: the predictive values are given for it."""
     accept_anyway: bool = False
     """Answer about an image that the checks refuse, such as a lateral view; `quality` says what they found."""
 
@@ -126,6 +131,32 @@ class RawHeatmap(BaseModel):
 Heatmap = InlineHeatmap | LinkedHeatmap | RawHeatmap
 
 
+class Performance(BaseModel):
+    """How decisions by an operating point did on the model's test images, with 95 % intervals over patients.
+
+    An interval is missing where too few patients of the test images have, or lack, the finding.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    sensitivity: Rate
+    specificity: Rate
+    prevalence: Annotated[float, Field(examples=[0.125])]
+    """That the predictive values are for: the one asked for, else that of the test images."""
+    ppv: Rate | None
+    """Share of positive decisions that are right; null if none was positive."""
+    npv: Rate | None
+    """Share of negative decisions that are right; null if none was negative."""
+
+    @classmethod
+    def of(cls, point: OperatingPoint, prevalence: float | None) -> Self | None:
+        """Put together what is known of an operating point; None if it was not tested on both classes."""
+        values = point.predictive_values(prevalence)
+        if point.sensitivity is None or point.specificity is None or values is None:
+            return None
+        return cls(sensitivity=point.sensitivity, specificity=point.specificity, **values._asdict())
+
+
 class Finding(BaseModel):
     """One of the findings of the model, with a number and a decision as far as its status allows them."""
 
@@ -146,6 +177,13 @@ class Finding(BaseModel):
     """From which on it is positive; null where there is no decision."""
     positive: bool | None
     """Whether its number reaches the threshold; null where there is no decision."""
+    undecided_because: Annotated[str | None, Field(examples=[None])] = None
+    """Why a learned finding has no threshold at this operating point; null where it has one."""
+    uncertain: Annotated[bool | None, Field(examples=[False])] = None
+    """Whether its probability lies where neither presence nor absence is shown at the model's stated error rate, so
+    that a person should look; null where the model has no such band."""
+    performance: Performance | None = None
+    """Of the decisions about it on the test images; null where there is none, and with the request's threshold."""
     heatmap: Annotated[Heatmap, Field(discriminator="kind")] | None = None
 
     @property
@@ -170,6 +208,8 @@ class Prediction(BaseModel):
     model: ModelInfo
     image: ImageInfo
     quality: Quality
+    operating_point: Annotated[str, Field(examples=["f1"])]
+    """That the decisions are by; "threshold" if the request gave one."""
     findings: list[Finding]
     """All of the model: those learned, the most probable first, then the insufficient ones by score, then those that
     are not learned."""

@@ -4,11 +4,13 @@ See docs/decisions/finding-status.md.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+from chestxray.inference.numbers import Count
 
 Status = Literal["learned", "insufficient", "not learned"]
 """Of a finding.
@@ -25,7 +27,6 @@ NUMBERS: dict[Status, str] = {"learned": "probability", "insufficient": "score"}
 PATIENTS_UNKNOWN = "patients unknown: each image counts as one"
 """To be said of numbers where it is so: images of one person may have been both learned from and tested on."""
 T = TypeVar("T")
-Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class ClassPatients(BaseModel):

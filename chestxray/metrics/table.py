@@ -118,6 +118,12 @@ class Weightings:
         return ranking_scores(self.sample.rankings, self.weights)
 
     @cached_property
+    def both_classes(self) -> Booleans:
+        """`(b, k)`: where a finding is both present and absent."""
+        weights, labels = self.weights.astype(float), self.sample.labels
+        return np.asarray((weights @ labels.present > 0) & (weights @ labels.absent > 0))
+
+    @cached_property
     def f1(self) -> tuple[Floats, Floats]:
         """F1 of each finding, `(b, k)`, and of all pooled, `(b,)`; NaN without decisions."""
         each, pooled = f1_scores(self.sample.decided_labels, self.sample.decisions, self.weights)
@@ -130,7 +136,7 @@ class Weightings:
 
     def where_decided(self, values: Floats) -> Floats:
         """Return `values (b, k)`, NaN where a finding lacks a class or is only ranked."""
-        return np.where(np.isfinite(self.ranking[0]) & self.sample.decided, values, np.nan)
+        return np.where(self.both_classes & self.sample.decided, values, np.nan)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.evaluate import predictions_of_numbered
 from chestxray.evaluation.logits import IMAGES_AT_ONCE, logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.bundle import BundleError
-from chestxray.inference.decisions import decide
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.status import Status
 from chestxray.metrics.table import Predictions
@@ -81,8 +80,7 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
             if theirs != ours:
                 raise RegistryError(f"it was made with {name} {theirs}, this run has {ours}")
         probabilities = bundle.platt.probabilities(_logits(version, bundle.model, test, hashes))
-    decisions = decide(probabilities, bundle.thresholds, card.status)
-    predictions = predictions_of_numbered(card.findings, probabilities, decisions, card.status)
+    predictions = predictions_of_numbered(card.findings, probabilities, bundle.thresholds, card.status)
     return VersionPredictions(
         version.number,
         trained_on,

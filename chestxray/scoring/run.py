@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from chestxray.inference.status import has_decision
+from chestxray.inference.decisions import decided
 from chestxray.scoring.columns import Row, Value
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
@@ -32,7 +32,8 @@ LAYOUT = 1
 def run_digest(scorer: Scorer, files: Sequence[InputFile]) -> str:
     """Return what names a run: SHA-256 of its model, its options and its files, in hexadecimal."""
     heatmaps = scorer.heatmaps and (scorer.heatmaps.folder, scorer.heatmaps.of_all)
-    options = [scorer.threshold, scorer.accept_anyway, scorer.identifiers, heatmaps]
+    own = scorer.thresholds.values.tolist() if scorer.thresholds.asked else None
+    options = [scorer.thresholds.name, own, scorer.accept_anyway, scorer.identifiers, heatmaps]
     facts = [LAYOUT, scorer.model.info.sha256, *options]
     digest = hashlib.sha256(json.dumps(facts).encode())
     folder = os.getcwd()  # noqa: PTH109 # texts: a million paths
@@ -96,12 +97,14 @@ def _score(scorer: Scorer, file: InputFile) -> tuple[State, Row]:
 
 def _facts(scorer: Scorer) -> dict[str, str]:
     """Return what a table should say of itself where it can."""
-    card = scorer.model.bundle.card
-    asked = scorer.threshold
-    decided = has_decision(card.status, asked is not None)
-    each = zip(card.findings, card.thresholds, decided, strict=True)
-    thresholds = {finding: own if asked is None else asked for finding, own, decides in each if decides}
-    return {"model": scorer.model.info.model_dump_json(), "thresholds": json.dumps(thresholds)}
+    card, thresholds = scorer.model.bundle.card, scorer.thresholds
+    made = decided(thresholds.values, card.status, thresholds.asked)
+    cuts = {name: float(cut) for name, cut, there in zip(card.findings, thresholds.values, made, strict=True) if there}
+    return {
+        "model": scorer.model.info.model_dump_json(),
+        "operating_point": thresholds.name,
+        "thresholds": json.dumps(cuts),
+    }
 
 
 def _is_file(path: Value) -> bool:

@@ -11,6 +11,7 @@ from chestxray.imaging.dicom.identifiers import read_identifiers
 from chestxray.imaging.quality import overall_verdict
 from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, Check, RadiographError
 from chestxray.inference.answer import Model
+from chestxray.inference.decisions import Thresholds, choose_thresholds
 from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.status import NUMBERS
 from chestxray.scoring.columns import IDENTIFIERS, Column, Row, Value, columns_of
@@ -27,17 +28,28 @@ class Scorer:
 
     Attributes:
         model: that answers; its bundle is best opened with one thread, see `score_files`.
-        threshold: instead of the operating point of every finding, 0–1.
+        operating_point: to decide by; None takes the model's first one.
+        threshold: instead of an operating point, of every finding, 0–1.
         accept_anyway: score also what a check refuses.
         identifiers: whether rows name study, series, image and patient of DICOM files.
         heatmaps: where to draw heatmaps; None draws none.
     """
 
     model: Model
+    operating_point: str | None = None
     threshold: float | None = None
     accept_anyway: bool = False
     identifiers: bool = False
     heatmaps: HeatmapFiles | None = None
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """What is decided by.
+
+        Raises:
+            OptionsError: the model has no such operating point, or both are given.
+        """
+        return choose_thresholds(self.model.bundle.card, self.operating_point, self.threshold)
 
     @cached_property
     def columns(self) -> list[Column]:
@@ -75,7 +87,7 @@ def score_file(scorer: Scorer, file: InputFile) -> Row:
     except MemoryError:
         return _in_order(scorer, row | _failed(*OUT_OF_RESOURCES))
     try:
-        prediction = predict_file(scorer.model.bundle, data, MAX_PIXELS, scorer.threshold, scorer.accept_anyway)
+        prediction = predict_file(scorer.model.bundle, data, MAX_PIXELS, scorer.thresholds, scorer.accept_anyway)
     except RadiographError as error:
         row |= _failed(error.kind, str(error)) | (_checked(error.checks) if error.checks else {})
     except (MemoryError, OSError, subprocess.TimeoutExpired):

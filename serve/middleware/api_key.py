@@ -5,10 +5,11 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve.documentation import PAGE_PATH
 from serve.problems import ProblemError
 from serve.service import HEATMAP_PATH
 
-OPEN = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/livez", "/readyz", PAGE_PATH, "/openapi.json"})
 """Answered without the key, as linked heatmaps are: their names are secrets, and `<img>` sends no header."""
 
 
@@ -35,7 +36,7 @@ class APIKey:
 
     def _may_pass(self, scope: Scope) -> bool:
         path = scope["path"]
-        if path in OPEN or path.startswith(HEATMAP_PATH):
+        if path in OPEN or path.startswith((HEATMAP_PATH, f"{PAGE_PATH}/")):
             return True
         given = Headers(scope=scope).get("x-api-key", "").encode("latin-1")
         return hmac.compare_digest(given, self.key)

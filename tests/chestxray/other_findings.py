@@ -33,7 +33,10 @@ def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Pat
         "status": tuple(card.status[place] for place in places),
         "evidence": tuple(card.evidence[place] for place in places) if card.evidence else (),
         "bias": bias,
-        "thresholds": tuple(card.thresholds[place] for place in places),
+        "operating_points": {
+            name: tuple(points[place] for place in places) for name, points in card.operating_points.items()
+        },
+        "uncertain": tuple(card.uncertain[place] for place in places) if card.uncertain else (),
         "calibration": {name: card.calibration[card.findings[place]] for name, place in columns.items()},
         "model_sha256": hashlib.sha256(content).hexdigest(),
     }

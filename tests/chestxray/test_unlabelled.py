@@ -13,8 +13,8 @@ from chestxray.batch_layout import UNLABELLED_NOTICE
 from chestxray.datasets.dataset import BatchFolders, Dataset, load_dataset, unlabelled_in
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.evaluate import evaluate_model
+from chestxray.evaluation.operating_points import fit_thresholds
 from chestxray.evaluation.overlays import write_overlays
-from chestxray.evaluation.thresholds import fit_thresholds
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.onnx_model import OnnxModel
@@ -153,11 +153,11 @@ def test_calibration_and_thresholds_are_of_the_images_that_label_the_finding(
         assert getattr(one, name)[MASS] == getattr(part, name)[MASS] != getattr(whole, name)[MASS]
         np.testing.assert_array_equal(getattr(one, name)[OTHERS], getattr(whole, name)[OTHERS])
     one, whole, part = (
-        fit_thresholds(masks(y), p, policy)
+        [cut.value for cut in fit_thresholds(masks(y), p, np.arange(len(p)), policy, 0.95)]
         for y, p in ((masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE]))
     )
     assert one[MASS] == part[MASS]
-    np.testing.assert_array_equal(one[OTHERS], whole[OTHERS])
+    np.testing.assert_array_equal(np.array(one)[OTHERS], np.array(whole)[OTHERS])
     error = calibration_error(masks(masked(labels)), scores)["Mass"]
     assert error == pytest.approx(calibration_error(masks(labels[~LATE]), scores[~LATE])["Mass"], abs=1e-12)
     said, seen = reliability(labels[~LATE, MASS], scores[~LATE, MASS]).T

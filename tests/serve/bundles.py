@@ -10,6 +10,7 @@ import numpy as np
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.operating_point import OperatingPoint, Rate
 from chestxray.inference.platt import Platt
 from chestxray.metrics import table as metrics
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks
@@ -38,6 +39,22 @@ def random_weights(seed: int, findings: int = len(FINDINGS)) -> LayerWeights:
     return weights
 
 
+def operating_points(thresholds, name: str = "f1") -> dict[str, tuple[OperatingPoint, ...]]:
+    """One operating point of these thresholds, None where there is none."""
+    return {name: tuple(OperatingPoint(threshold=threshold) for threshold in thresholds)}
+
+
+TESTED = "sensitivity@0.9"
+"""Operating point of these bundles that was tested: at 0.1, but on the last finding, which has none."""
+
+
+def tested_points(count: int) -> dict[str, tuple[OperatingPoint, ...]]:
+    sensitivity = Rate(value=0.9, low=0.8, high=0.95, n=50)
+    specificity = Rate(value=0.8, low=0.76, high=0.84, n=450)
+    point = OperatingPoint(threshold=0.1, sensitivity=sensitivity, specificity=specificity)
+    return {TESTED: (point,) * (count - 1) + (OperatingPoint(threshold=None, lacking="it needs 29 patients"),)}
+
+
 def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDINGS, **changes: Any) -> Path:
     """A bundle whose weights go by `seed`; `changes` are made to its card."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +70,7 @@ def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDING
         input_size=INPUT_SIZE,
         bias=network.bias,
         calibration=Platt(findings, np.full(len(findings), 0.5), np.linspace(-1, 1, len(findings))).to_dict(),
-        thresholds=tuple(np.linspace(0.2, 0.8, len(findings)).tolist()),
+        operating_points=operating_points(np.linspace(0.2, 0.8, len(findings)).tolist()) | tested_points(len(findings)),
         model_sha256=hashlib.sha256(model).hexdigest(),
         data_sha256="0" * 64,
         test_draws={},

@@ -15,6 +15,7 @@ SAFE = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
     "x-frame-options": "DENY",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """Headers of every answer that does not say otherwise."""
 

@@ -16,7 +16,7 @@ from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import Bundle
 from tests.dicom_files import dicom
-from tests.serve.bundles import INPUT_SIZE, SIZE
+from tests.serve.bundles import INPUT_SIZE, SIZE, TESTED
 from tests.serve.clients import Service, ask
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
 
@@ -29,7 +29,7 @@ def test_answers_what_the_bundle_says(client: TestClient, bundle: Path) -> None:
     answer = ask(client)
     given = {finding["name"]: finding for finding in answer["findings"]}
     assert [given[name]["probability"] for name in FINDINGS] == pytest.approx(expected, abs=1e-6)
-    assert [given[name]["threshold"] for name in FINDINGS] == list(opened.card.thresholds)
+    assert [given[name]["threshold"] for name in FINDINGS] == list(opened.card.thresholds())
     probabilities = [finding["probability"] for finding in answer["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     assert all(f["positive"] == (f["probability"] >= f["threshold"]) for f in answer["findings"])
@@ -176,6 +176,13 @@ def test_requests_without_a_file_are_refused_without_quoting_them(client: TestCl
         assert "CANARY" not in answer.text
 
 
+def test_a_form_has_no_other_fields(client: TestClient) -> None:
+    for path in ("/predict", "/predict/batch"):
+        answer = client.post(path, files={"file": PNG}, data={"W" * 500: "CANARY"})
+        assert answer.status_code == 422 and "Extra inputs are not permitted" in answer.json()["detail"]
+        assert "CANARY" not in answer.text and len(answer.json()["detail"]) < 150
+
+
 def test_the_card_has_an_etag(client: TestClient) -> None:
     answer = client.get("/v1/model")
     assert answer.json()["card"]["findings"] == list(FINDINGS)
@@ -199,7 +206,7 @@ def test_the_document_says_which_files_are_taken(client: TestClient) -> None:
 
 def test_every_answer_and_error_has_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    shown = {"examples", "const", "enum", "default", "$ref", "anyOf", "items", "contentMediaType"}
+    shown = {"examples", "const", "enum", "default", "$ref", "anyOf", "items", "format"}
     for schema in document["components"]["schemas"].values():
         for name, field in schema.get("properties", {}).items():
             assert shown & set(field) or field["type"] == "boolean", name
@@ -246,3 +253,47 @@ def test_two_files_are_too_many_for_one_prediction(client: TestClient) -> None:
     answer = client.post("/predict", files=[("file", PNG), ("file", PNG)])
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-request")
     assert "Maximum number of files is 1" in answer.json()["detail"]
+
+
+def test_an_answer_is_by_the_operating_point_asked_for_and_says_what_its_decisions_are_worth(
+    client: TestClient,
+) -> None:
+    usual, other = (ask(client, **asked) for asked in ({}, {"operating_point": TESTED}))
+    assert (usual["operating_point"], other["operating_point"]) == ("f1", TESTED)
+    by_name = {finding["name"]: finding for finding in other["findings"]}
+    last = by_name.pop(FINDINGS[-1])
+    assert (last["threshold"], last["positive"], last["undecided_because"]) == (None, None, "it needs 29 patients")
+    assert last["performance"] is None and last["probability"] is not None
+    for finding in by_name.values():
+        assert finding["threshold"] == 0.1 and finding["positive"] == (finding["probability"] >= 0.1)
+        worth = finding["performance"]
+        assert worth["sensitivity"] == {"value": 0.9, "low": 0.8, "high": 0.95, "n": 50} and worth["prevalence"] == 0.1
+        assert worth["ppv"]["value"] == pytest.approx(45 / (45 + 90)) and worth["ppv"]["low"] < worth["ppv"]["value"]
+    assert all(finding["performance"] is None for finding in usual["findings"])  # nobody tested that one
+
+
+def test_predictive_values_are_given_for_another_prevalence(client: TestClient) -> None:
+    answer = ask(client, operating_point=TESTED, prevalence=0.01)
+    worth = answer["findings"][0]["performance"] or answer["findings"][1]["performance"]
+    assert worth["prevalence"] == 0.01
+    assert worth["ppv"]["value"] == pytest.approx(0.9 * 0.01 / (0.9 * 0.01 + 0.2 * 0.99))
+    assert worth["npv"]["value"] == pytest.approx(0.8 * 0.99 / (0.8 * 0.99 + 0.1 * 0.01))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"operating_point": "best"}, "this model has f1, sensitivity@0.9, and no other"),
+        ({"operating_point": TESTED, "threshold": 0.5}, "not both"),
+        ({"prevalence": 0}, "prevalence"),
+        ({"prevalence": 1}, "prevalence"),
+        ({"operating_point": "x" * 41}, "operating_point"),
+    ],
+)
+def test_an_operating_point_that_the_model_lacks_is_refused_with_those_that_it_has(
+    client: TestClient, asked: dict[str, object], said: str
+) -> None:
+    for path, field in (("/predict", "file"), ("/predict/batch", "file")):
+        answer = client.post(path, files={field: PNG}, params=asked)
+        assert answer.status_code == 422 and answer.json()["type"] == "invalid-request"
+        assert said in answer.json()["detail"]

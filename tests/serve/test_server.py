@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pydicom.data import get_testdata_file
 
 from benchmarks.client import FORM, Client, form
 from benchmarks.process import DEADLINE, free_port, serving
+from chestxray.findings import RESEARCH_USE_ONLY
 from tests.repository import TOP
 from tests.serve.files import PNG, encoded
 from tests.serve.waiting import get, post, until, wait_until_ready
@@ -30,7 +32,9 @@ def started_with(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]
     port = free_port()
     environment = {**os.environ, **settings, "PORT": str(port)}
     command = [sys.executable, "-m", "serve"]
-    with subprocess.Popen(command, cwd=TOP, env=environment, stderr=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(
+        command, cwd=TOP, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
         try:
             yield started, f"http://127.0.0.1:{port}"
         finally:
@@ -72,8 +76,10 @@ def test_sigterm_loses_no_request(process: tuple[subprocess.Popen[str], str]) ->
         draining = wait_until_ready(url, 503).json()
         assert draining["ready"] is False and draining["model"]
         assert [answer.result() for answer in answers] == [200] * 16
-    _, logs = server.communicate(timeout=DEADLINE)
+    said, logs = server.communicate(timeout=DEADLINE)
     assert server.returncode == 0
+    assert re.fullmatch(rf"{url} serves bundle, sha256 [0-9a-f]{{12}}…\. Trained on synthetic .*\n", said), said
+    assert RESEARCH_USE_ONLY in said
     assert all(json.loads(line)["level"] == "info" for line in logs.splitlines())
 
 
@@ -201,5 +207,5 @@ def test_where_nothing_can_be_stored_findings_are_answered_all_the_same(bundle: 
         inline = client.post("/predict?heatmaps=inline&heatmaps_for=all", form(noise)).json()
         assert all(finding["heatmap"] for finding in inline["findings"])
         assert not list((tmp_path / "tmp").rglob("*.png"))
-        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
     assert [line["event"] for line in lines if line["level"] == "error"] == ["heatmaps not stored", "failed"]

@@ -1,5 +1,7 @@
 """dvc.yaml names what each stage depends on, no more and no less."""
 
+import json
+import re
 from pathlib import Path
 
 import grimp
@@ -64,9 +66,27 @@ def test_the_file_stays_short() -> None:
     assert len(lines) <= 300 and len(code) <= 105
 
 
+def test_the_page_of_plots_has_a_place_for_each_figure_and_takes_nothing_from_the_internet() -> None:
+    entries = [entry for stage in STAGES.values() for entry in stage.get("plots", [])]
+    figures = [path for entry in entries for path in entry if path.endswith(".png")]
+    page = (TOP / ".dvc/plots/page.html").read_text()
+    places = re.findall(r"#(\w+)\s*{ order: (\d); --title: \"\2\. ", page)
+    assert sorted(identifier for identifier, _ in places) == sorted(re.sub(r"[/.]", "_", path) for path in figures)
+    assert [int(place) for _, place in places] == list(range(1, len(figures) + 1))
+    assert "//" not in page.replace("<!-- ", "") and "{scripts}" not in page
+
+
+def test_curves_of_findings_are_a_line_a_finding() -> None:
+    plots = {path: props for entry in STAGES["evaluate"]["plots"] for path, props in entry.items()}
+    for name in ("roc", "precision_recall"):
+        assert plots[f"reports/curves/{name}.csv"]["template"] == "by_finding"
+    template = json.loads((TOP / ".dvc/plots/by_finding.json").read_text())
+    assert template["encoding"]["color"]["field"] == "finding"
+
+
 def test_stages_are_listed_in_run_order() -> None:
     assert list(STAGES) == [
-        "phantom", "decode", "prepare", "backbone", "features", "digests", "class_weighting",
+        "phantom_listed", "phantom", "decode", "prepare", "backbone", "features", "digests", "class_weighting",
         "train", "fine_tune", "input_gate", "evaluate", "gradcam", "register",
     ]  # fmt: skip
 

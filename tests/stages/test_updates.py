@@ -1,5 +1,6 @@
 """An update: one edit and one repro, a fixed yardstick, a warm start, and kills on the way."""
 
+import io
 import json
 import signal
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from tests.stages.conftest import FIRST, Clone, ran
 pytestmark = pytest.mark.slow
 
 LATER = ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
-EACH = ["digests@prepared", "digests@features", "class_weighting", *LATER]
+EACH = ["phantom_listed", "digests@prepared", "digests@features", "class_weighting", *LATER]
 KILLED_AT = {
     "decode": ("chestxray.datasets.decode", "resize", "own"),
     "prepare": ("chestxray.datasets.prepare", "check_split", "own"),
@@ -98,7 +99,9 @@ def test_an_update_prepares_and_embeds_the_new_batch_alone(updates: Updates) -> 
 def test_the_benchmark_stays_and_the_difference_is_shown(updates: Updates) -> None:
     one, two = (updates.metrics(tag) for tag in (FIRST, "HEAD"))
     assert one["benchmark"]["n"] == two["benchmark"]["n"] == one["test"]["n"]
-    assert two["test"]["n"] == two["batch"]["phantom"]["n"] + two["batch"]["own"]["n"]
+    by_part = updates.clone.run("git", "show", "HEAD:reports/metrics_by_part.csv").stdout
+    rows = pd.read_csv(io.StringIO(by_part)).set_index(["part", "batch"])["n"]
+    assert two["test"]["n"] == rows[("batch", "phantom")] + rows[("batch", "own")]
     assert one["benchmark"].keys() == two["benchmark"].keys() and one["test"].keys() == two["test"].keys()
     digests = {updates.clone.run("git", "show", f"{tag}:reports/benchmark.json").stdout for tag in (FIRST, "HEAD")}
     assert len(digests) == 1
@@ -181,9 +184,12 @@ def test_rolling_back_and_forth(updates: Updates) -> None:
 
     client.set_registered_model_alias("chest-xray", "champion", "2")
     client.set_registered_model_alias("chest-xray", "previous", "1")
-    for champion, previous in (("1", "2"), ("2", "1")):
-        updates.clone.run("python", "-m", "chestxray", "rollback")
-        assert (alias("champion"), alias("previous")) == (champion, previous)
+    updates.clone.run("python", "-m", "chestxray", "rollback")
+    assert (alias("champion"), alias("previous")) == ("1", "2")
+    again = updates.clone.run("python", "-m", "chestxray", "rollback", check=False)
+    assert again.returncode == 1 and "version 2 was rolled back" in again.stderr and alias("champion") == "1"
+    updates.clone.run("python", "-m", "chestxray", "promote", "2")
+    assert (alias("champion"), alias("previous")) == ("2", "1")
     client.delete_registered_model_alias("chest-xray", "previous")
     failed = updates.clone.run("python", "-m", "chestxray", "rollback", check=False)
     assert failed.returncode != 0 and "no previous champion" in failed.stderr

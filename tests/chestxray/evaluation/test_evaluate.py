@@ -17,7 +17,7 @@ from chestxray.evaluation.evaluate import (
     evaluation_note,
     make_card,
 )
-from chestxray.evaluation.thresholds import fit_thresholds
+from chestxray.evaluation.operating_points import fit_thresholds
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Bundle, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -47,7 +47,7 @@ def flipped(dataset: Dataset, split: str) -> Dataset:
 
 def test_labels_of_test_change_the_metrics_alone(network: OnnxModel, dataset: Dataset, evaluation: Evaluation) -> None:
     other = evaluate_model(network, flipped(dataset, "test"), ("b",), EVALUATE)
-    assert np.array_equal(other.thresholds, evaluation.thresholds)
+    assert np.array_equal(other.thresholds, evaluation.thresholds, equal_nan=True)
     assert other.platt.to_dict() == evaluation.platt.to_dict()
     assert np.array_equal(other.probabilities, evaluation.probabilities)
     auroc, flipped_auroc = (result.metrics["test"]["auroc"] for result in (evaluation, other))
@@ -59,7 +59,7 @@ def test_labels_of_validation_change_calibration_and_operating_points(
     network: OnnxModel, dataset: Dataset, evaluation: Evaluation
 ) -> None:
     other = evaluate_model(network, flipped(dataset, "validation"), ("b",), EVALUATE)
-    assert not np.array_equal(other.thresholds, evaluation.thresholds)
+    assert not np.array_equal(other.thresholds, evaluation.thresholds, equal_nan=True)
     assert other.platt.to_dict() != evaluation.platt.to_dict()
     # Calibration never turns a ranking over: what test says of it stays as it was.
     assert other.metrics["test"]["auroc"] == evaluation.metrics["test"]["auroc"]
@@ -75,16 +75,16 @@ def test_thresholds_are_those_of_calibrated_probabilities_of_validation(
 ) -> None:
     validation = dataset.split("validation")
     probabilities = evaluation.platt.probabilities(network.logits(next(validation.chunks(20))))
-    assert np.array_equal(fit_thresholds(masks(validation.labels), probabilities, "f1"), evaluation.thresholds)
+    found = fit_thresholds(masks(validation.labels), probabilities, validation.patients, "f1", 0.95)
+    assert [cut.value for cut in found] == evaluation.thresholds.tolist()
 
 
 def test_a_wanted_sensitivity_is_reached_on_validation_and_said(
     bundle_folder: Path, network: OnnxModel, dataset: Dataset, tmp_path: Path
 ) -> None:
     shipped = TOP.joinpath("params.yaml").read_text()
-    wanted = shipped.replace("_policy: f1 ", "_policy: sensitivity@0.9 ").replace(
-        "min_positives: 10", "min_positives: 2"
-    )
+    wanted = shipped.replace("[f1, youden, sensitivity@0.9,", "[sensitivity@0.9,")
+    wanted = wanted.replace("min_positives: 10", "min_positives: 2")
     (tmp_path / "params.yaml").write_text(wanted)
     params = load_params(tmp_path / "params.yaml")
     result = evaluate_model(network, dataset, ("b",), params.evaluate)
@@ -152,7 +152,7 @@ def test_no_table_says_more_of_a_finding_than_its_status_allows(by_status: Evalu
         expected = {LOST: set(), RARE: {"score"}}.get(place, {"probability", "decision"})
         assert filled == expected and set(table[f"{finding}_status"]) == {by_status.status[place]}
     assert np.array_equal(table["Hernia_score"], every["Hernia_probability"])
-    assert by_status.thresholds[[LOST, RARE]].tolist() == [1, 1]
+    assert np.isnan(by_status.thresholds[[LOST, RARE]]).all()
     assert not by_status.decisions[:, [LOST, RARE]].any()
     report = by_status.report().set_index("finding")
     assert (

@@ -12,6 +12,8 @@ from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.figures import (
     Panel,
     confusion_matrix_figure,
+    findings_figure,
+    head_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
@@ -214,6 +216,31 @@ def test_one_epoch_is_enough_and_none_is_refused(tmp_path):
         training_curves_figure(EPOCHS.iloc[:0], NOTE)
     with pytest.raises(ValueError, match="validation_loss"):
         training_curves_figure(EPOCHS.drop(columns="validation_loss"), NOTE)
+
+
+def test_metrics_by_finding_are_drawn_where_they_were_measured(drawn):
+    metrics = drawn[1][2]
+    by_finding = pd.DataFrame(
+        {name: metrics[name] for name in ("auroc", "average_precision", "f1", "auroc_ci_low", "auroc_ci_high")}
+    )
+    figure = findings_figure(by_finding.rename_axis("finding").reset_index(), PANELS, NOTE)
+    auroc = figure.axes[0]
+    (points, *_), *_ = auroc.containers
+    assert np.allclose(points.get_xdata()[:13], [metrics["auroc"][finding] for finding in FINDINGS[:13]])
+    assert [axes.get_title() for axes in figure.axes] == ["AUROC", "average precision", "F1"]
+    assert [text.get_text() for text in auroc.texts] == ["not measured"], "Hernia never occurs"
+
+
+def test_a_head_that_a_warm_start_brought_has_no_curves(tmp_path):
+    folds, curve = (
+        pd.DataFrame({"l2": [10.0, 0.3], "mean_auroc": [0.8, 0.9]}),
+        pd.DataFrame({"iteration": [1, 2], "loss": [0.5, 0.4]}),
+    )
+    figure = head_figure(folds, curve, NOTE)
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1] and not any(axes.texts for axes in figure.axes)
+    empty = head_figure(folds.iloc[:0], curve.iloc[:0], NOTE)
+    save(empty, tmp_path / "empty.png")
+    assert all("warm start" in axes.texts[0].get_text() for axes in empty.axes)
 
 
 def test_a_note_is_text_not_mathematics(tmp_path):

@@ -59,7 +59,7 @@ def test_images_come_out_the_same_alone_and_together(bundle: Bundle, dataset: Da
 def test_the_card_says_what_the_model_is(bundle: Bundle, bundle_folder: Path, dataset: Dataset) -> None:
     card = bundle.card
     assert card.findings == FINDINGS and (card.size, card.input_size) == (SIZE, TINY.input_size)
-    assert card.bias == bundle.model.bias and len(card.thresholds) == 14
+    assert card.bias == bundle.model.bias and len(card.thresholds()) == 14
     assert card.synthetic and RESEARCH_USE_ONLY in card.intended_use
     assert card.data_sha256 == dataset.split("train").digest
     assert set(card.params) == {
@@ -127,8 +127,23 @@ def curves(**changes: object) -> dict[str, dict[str, object]]:
     return usual | {"Mass": usual["Mass"] | changes}
 
 
+def rate(value: object, low: object = 0.4, high: object = 0.6, n: object = 7) -> dict[str, object]:
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+def points(threshold: object, **measured: object) -> dict[str, list[dict[str, object]]]:
+    return {"f1": [{"threshold": 0.5}] * 13 + [{"threshold": threshold, **measured}]}
+
+
 WRONG_NUMBERS = [
-    *(("thresholds", [0.5] * 13 + [value]) for value in (*NO_NUMBERS, -5.0, 7.0)),
+    *(("operating_points", points(value)) for value in ("0.5", True, float("nan"), float("inf"), BIG, -5.0, 7.0)),
+    *(("operating_points", points(0.5, sensitivity=rate(value))) for value in (*NO_NUMBERS, -0.1, 1.1)),
+    ("operating_points", points(0.5, sensitivity=rate(0.5, low=0.6))),
+    ("operating_points", points(0.5, sensitivity=rate(0.5, high=None))),
+    ("operating_points", points(0.5, specificity=rate(0.5, n=-1))),
+    ("operating_points", {"f1; drop": points(0.5)["f1"]}),
+    ("operating_points", {}),
+    ("uncertain", [None] * 13 + [{"low": 0.6, "high": 0.5, "error": 0.1}]),
     *(("bias", [0.5] * 13 + [value]) for value in NO_NUMBERS),
     *(("calibration", curves(slope=value)) for value in (*NO_NUMBERS, 0.0, -1.0)),
     *(("calibration", curves(intercept=value)) for value in NO_NUMBERS),
@@ -154,7 +169,9 @@ def test_a_card_holds_finite_numbers_in_range_only_when_it_is_read(
 
 @pytest.mark.parametrize(("name", "value"), WRONG_NUMBERS)
 def test_and_when_it_is_written(name: str, value: object, bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"number|bool|integer|greater|less|at most|positive"):
+    with pytest.raises(
+        ValueError, match=r"number|bool|integer|greater|less|at most|pos|interval|pattern|1 item|requir"
+    ):
         write_card(bundle.card.model_copy(update={name: value}), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -173,7 +190,10 @@ for _ in range(100):
         {"findings": [HOSTILE] * 14},
         {"titles": [7] * 100_000},
         {"titles": [HOSTILE] * 14},
-        {"thresholds": ["xxxx"] * 100_000},
+        {"operating_points": {"f1": ["xxxx"] * 100_000}},
+        {"operating_points": {HOSTILE: []}},
+        {"operating_points": {f"f{place}": [] for place in range(100_000)}},
+        {"operating_points": points(0.5, lacking=HOSTILE)},
         {"status": [HOSTILE] * 14},
         {"evidence": [{HOSTILE: place} for place in range(14)]},
         {"calibration": curves(slope=HOSTILE)},

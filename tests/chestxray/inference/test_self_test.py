@@ -14,6 +14,7 @@ from chestxray.inference.predictions import ModelInfo, Options
 from chestxray.inference.self_test import open_tested
 from chestxray.system.files import write_json
 from tests.chestxray.other_findings import with_findings
+from tests.serve.bundles import operating_points
 
 
 @pytest.mark.parametrize("count", [1, 5, 20])
@@ -34,15 +35,19 @@ def test_a_model_of_any_findings_answers_with_them(count: int, bundle_folder: Pa
         assert given[name].threshold == same.threshold and given[name].positive == same.positive
 
 
+def points(*thresholds: float) -> dict[str, list[dict[str, float]]]:
+    return {"f1": [{"threshold": threshold} for threshold in thresholds]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"findings": ("B", "A", "C")}, "disagree about the names or the order of the findings"),
         ({"findings": ("A", "B", "D")}, "calibration must name the 3 findings of the model"),
         ({"findings": ("A", "B")}, "titles must be one for each of the 2 findings, got 3"),
-        ({"thresholds": (0.5, 0.5)}, "thresholds must be one for each of the 3 findings, got 2"),
+        ({"operating_points": points(0.5, 0.5)}, r"operating_points\.f1 must be one for each of the 3 findings, got 2"),
         ({"bias": (0.0,)}, "bias must be one for each of the 3 findings, got 1"),
-        ({"thresholds": (0.5, 0.5, 2.0)}, r"thresholds\.2: Input should be less than or equal to 1"),
+        ({"operating_points": points(0.5, 0.5, 2.0)}, r"operating_points.*: Input should be less than or equal to 1"),
         ({"findings": ("A", "B", "A")}, "finding 3 of 3 has the name of an earlier one"),
         ({"findings": ()}, "1 to 200 findings, got 0"),
         ({"findings": ("A", "B", "C" * 101)}, "finding 3 of 3 must be 1 to 100 printable characters"),
@@ -52,7 +57,7 @@ def test_a_card_that_contradicts_itself_or_its_model_is_refused(
     changes: dict[str, Any], message: str, bundle_folder: Path, tmp_path: Path
 ) -> None:
     folder = with_findings(bundle_folder, {"A": 0, "B": 3, "C": 7}, tmp_path / "bundle")
-    write_json(folder / CARD, Bundle(folder).card.model_copy(update=changes).model_dump())
+    write_json(folder / CARD, Bundle(folder).card.model_dump() | changes)
     with pytest.raises(BundleError, match=message):
         open_tested(folder, threads=1)
 
@@ -62,7 +67,8 @@ def test_a_model_of_another_width_is_refused(bundle_folder: Path, tmp_path: Path
     card = Bundle(narrow).card
     calibration = card.calibration | {"C": card.calibration["A"]}
     wide = {"findings": ("A", "B", "C"), "titles": ("A", "B", "C"), "status": (*card.status, "learned"), "evidence": ()}
-    wide |= {"bias": (*card.bias, 0.0), "thresholds": (*card.thresholds, 0.5), "calibration": calibration}
+    wide |= {"bias": (*card.bias, 0.0), "calibration": calibration, "uncertain": ()}
+    wide |= {"operating_points": operating_points((*card.thresholds(), 0.5))}
     write_card(card.model_copy(update=wide), narrow)
     with pytest.raises(BundleError, match="disagree about the names or the order of the findings"):
         open_tested(narrow, threads=1)

@@ -23,6 +23,7 @@ from chestxray.tracking.mlflow_runs import PARENT, STAGE, STATE, pipeline_run
 from stages.register import main
 from tests.chestxray.conftest import NAME, PARAMS
 from tests.repository import TOP
+from tests.serve.bundles import operating_points
 
 ROUNDS = 4
 
@@ -43,7 +44,7 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     np.save(folders.decoded / IMAGES, dataset.images["b"])
     shutil.copytree(bundle, top / "models/bundle")
     card = Card.model_validate(read_json(bundle / CARD))
-    write_card(card.model_copy(update={"thresholds": (threshold,) * 14}), top / "models/bundle")
+    write_card(card.model_copy(update={"operating_points": operating_points((threshold,) * 14)}), top / "models/bundle")
     (top / "models/final.weights.h5").write_bytes(b"weights")
     test = dataset.split("test")
     logits = predict_logits(OnnxModel(bundle / MODEL), test, "predicting")

@@ -69,7 +69,7 @@ def test_a_finding_has_what_its_status_allows(ward: Path, tmp_path: Path, thresh
     status = ("not learned", "insufficient", *["learned"] * 12)
     model = opened(make_bundle(tmp_path / "bundle", status=status))
     first, second, third, *_ = model.bundle.card.findings
-    scorer = Scorer(model, threshold, heatmaps=HeatmapFiles(str(tmp_path / "maps"), "run", of_all=True))
+    scorer = Scorer(model, threshold=threshold, heatmaps=HeatmapFiles(str(tmp_path / "maps"), "run", of_all=True))
     names = [column.name for column in scorer.columns]
     assert names[5] == f"{third}:probability" and names[-4:-2] == [f"{first}:positive", f"{first}:status"]
     assert f"{first}:probability" not in names and f"{second}:probability" not in names

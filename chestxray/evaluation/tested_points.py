@@ -1,0 +1,127 @@
+"""Measure on the test images how the operating points and the uncertain bands did that validation gave."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.evaluation.operating_points import Threshold
+from chestxray.evaluation.uncertain import Band
+from chestxray.inference.operating_point import OperatingPoint, Rate
+from chestxray.inference.uncertain import UncertainBand
+from chestxray.labels import Booleans, LabelMasks
+from chestxray.metrics.ranking import DECIMALS
+from chestxray.metrics.shares import Shares, measure_shares
+
+
+def tested_points(
+    labels: LabelMasks,
+    probabilities: npt.NDArray[np.floating[Any]],
+    patients: npt.ArrayLike,
+    thresholds: Mapping[str, Sequence[Threshold]],
+    min_patients: int,
+) -> dict[str, tuple[OperatingPoint, ...]]:
+    """Measure sensitivity and specificity of each operating point.
+
+    Args:
+        labels: of n test images and k findings.
+        probabilities: `(n, k)`.
+        patients: `(n,)` ids.
+        thresholds: by the name of the operating point, of the k findings.
+        min_patients: of a class, that an interval needs.
+    """
+    found = {}
+    for name, cuts in thresholds.items():
+        values = np.array([np.nan if cut.value is None else cut.value for cut in cuts])
+        positive = np.asarray(probabilities, float) >= np.where(np.isnan(values), 2.0, values)
+        sensitivity = measure_shares(positive, labels.present, patients, min_patients)
+        specificity = measure_shares(~positive, labels.absent, patients, min_patients)
+        found[name] = tuple(
+            OperatingPoint(threshold=None, lacking=cut.lacking)
+            if cut.value is None
+            else OperatingPoint(
+                threshold=cut.value, sensitivity=_rate(sensitivity, place), specificity=_rate(specificity, place)
+            )
+            for place, cut in enumerate(cuts)
+        )
+    return found
+
+
+def tested_bands(
+    labels: LabelMasks,
+    probabilities: npt.NDArray[np.floating[Any]],
+    patients: npt.ArrayLike,
+    bands: Sequence[Band],
+    error: float,
+    min_patients: int,
+) -> tuple[UncertainBand | None, ...]:
+    """Measure how many test images lie in each finding's band, and how many on its wrong side; arguments as above."""
+    lows, highs = np.array([(2.0, 2.0) if band is None else band for band in bands]).T
+    scores = np.asarray(probabilities, float)
+    below, above = scores < lows, scores > highs
+
+    def rates(hits: Booleans, cases: Booleans) -> Shares:
+        return measure_shares(hits, cases, patients, min_patients)
+
+    inside = rates(~below & ~above, labels.labelled)
+    present_below, absent_above = rates(below, labels.present), rates(above, labels.absent)
+    return tuple(
+        band
+        and UncertainBand(
+            low=band[0],
+            high=band[1],
+            error=error,
+            inside=_rate(inside, place),
+            present_below=_rate(present_below, place),
+            absent_above=_rate(absent_above, place),
+        )
+        for place, band in enumerate(bands)
+    )
+
+
+def _rate(shares: Shares, place: int) -> Rate | None:
+    """Return one of the shares; None of no images."""
+    if not shares.n[place]:
+        return None
+    value, low, high = (round(float(each[place]), DECIMALS) for each in shares[:3])
+    known = np.isfinite(low)
+    return Rate(value=value, low=low if known else None, high=high if known else None, n=int(shares.n[place]))
+
+
+def points_table(findings: Sequence[str], points: Mapping[str, Sequence[OperatingPoint]]) -> pd.DataFrame:
+    """Tabulate a row a finding and operating point: threshold, or why there is none, and what it is worth on test.
+
+    Predictive values are those at the prevalence of the test images.
+    """
+    rows = []
+    for name, of_findings in points.items():
+        for finding, point in zip(findings, of_findings, strict=True):
+            row = {"finding": finding, "operating_point": name, "threshold": point.threshold}
+            values = point.predictive_values()
+            rates = {"sensitivity": point.sensitivity, "specificity": point.specificity}
+            rates |= {"ppv": values and values.ppv, "npv": values and values.npv}
+            for title, rate in rates.items():
+                row |= _cells(title, rate)
+            rows.append({**row, "prevalence": point.test_prevalence, "lacking": point.lacking})
+    return pd.DataFrame(rows).round(DECIMALS)
+
+
+def bands_table(findings: Sequence[str], bands: Sequence[UncertainBand | None]) -> pd.DataFrame:
+    """Tabulate a row a finding: its uncertain band, and what of the test images lies in it, and on its wrong side."""
+    rows = []
+    for finding, band in zip(findings, bands, strict=True):
+        row = {"finding": finding, "low": band and band.low, "high": band and band.high, "error": band and band.error}
+        row |= _cells("inside", band.inside if band else None)
+        row |= _cells("present_below", band.present_below if band else None)
+        row |= _cells("absent_above", band.absent_above if band else None)
+        rows.append(row)
+    return pd.DataFrame(rows).round(DECIMALS)
+
+
+def _cells(title: str, rate: Rate | None) -> dict[str, float | int | None]:
+    """Return the columns of a rate: its value, the ends of its interval, and its n."""
+    if rate is None:
+        return dict.fromkeys((title, f"{title}_ci_low", f"{title}_ci_high", f"{title}_n"))
+    return {title: rate.value, f"{title}_ci_low": rate.low, f"{title}_ci_high": rate.high, f"{title}_n": rate.n}

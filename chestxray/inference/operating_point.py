@@ -1,0 +1,144 @@
+"""Describe an operating point: the threshold at which probabilities become decisions, and what these are worth.
+
+A predictive value of a test set holds for the prevalence of that test set; Bayes' rule gives it for another.
+"""
+
+import math
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from chestxray.inference.numbers import Count, Probability
+
+OperatingPointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,30}(@[0-9.]{1,8})?$")]
+
+
+def _check_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a text for people must be printable")
+    return text
+
+
+Reason = Annotated[str, Field(max_length=300), AfterValidator(_check_printable)]
+
+
+class Rate(BaseModel):
+    """A share of images, with the ends of its 95 % interval over patients; None where there are too few for one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Annotated[Probability, Field(examples=[0.9])]
+    low: Annotated[Probability | None, Field(examples=[0.82])]
+    high: Annotated[Probability | None, Field(examples=[0.95])]
+    n: Annotated[Count, Field(examples=[64])]
+    """Images that it is from."""
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends")
+        if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
+            raise ValueError("a value lies within its interval")
+        return self
+
+    @property
+    def complement(self) -> "Rate":
+        """The share of the other images."""
+        low = None if self.high is None else 1 - self.high
+        high = None if self.low is None else 1 - self.low
+        return Rate(value=1 - self.value, low=low, high=high, n=self.n)
+
+
+class PredictiveValues(NamedTuple):
+    """How often decisions are right, at a prevalence; None where nothing would be positive, or nothing negative."""
+
+    prevalence: float
+    ppv: Rate | None
+    npv: Rate | None
+
+
+class OperatingPoint(BaseModel):
+    """A threshold of a finding, chosen on validation, and how its decisions did on the test images.
+
+    Attributes:
+        threshold: from which calibrated probability on the finding is positive; None if validation can't give one.
+        lacking: why there is none, for people; empty if there is one.
+        sensitivity: on test; None if no test image has the finding, or there is no threshold.
+        specificity: on test; None if none lacks it, or there is no threshold.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: Probability | None
+    lacking: Reason = ""
+    sensitivity: Rate | None = None
+    specificity: Rate | None = None
+
+    @property
+    def test_prevalence(self) -> float | None:
+        """Share of the test images that label the finding which have it; None if all or none do."""
+        if self.sensitivity is None or self.specificity is None:
+            return None
+        return self.sensitivity.n / (self.sensitivity.n + self.specificity.n)
+
+    def predictive_values(self, prevalence: float | None = None) -> PredictiveValues | None:
+        """Compute both predictive values at a prevalence, or at that of the test images; None if it was not tested."""
+        at = prevalence or self.test_prevalence
+        if self.sensitivity is None or self.specificity is None or at is None:
+            return None
+        return predictive_values(self.sensitivity, self.specificity, at)
+
+
+def predictive_values(sensitivity: Rate, specificity: Rate, prevalence: float) -> PredictiveValues:
+    """Compute the positive and the negative predictive value at a prevalence (Bayes' rule).
+
+    Source: Altman and Bland, BMJ 309, 1994. Both hang on one likelihood ratio, whose interval is put together from
+    those of its two shares on the logarithmic scale (MOVER-R in the words of Donner and Zou, Statistical Methods in
+    Medical Research 21, 2012); it says how far chance in the test set reaches, and takes the prevalence as known.
+
+    Args:
+        sensitivity: of the decisions.
+        specificity: of them.
+        prevalence: share of the images to be decided on that have the finding, in (0, 1).
+
+    Raises:
+        ValueError: a prevalence that is not between 0 and 1.
+
+    Example:
+        >>> nine_of_ten = Rate(value=0.9, low=None, high=None, n=100)
+        >>> found = predictive_values(nine_of_ten, nine_of_ten, prevalence=0.1)
+        >>> round(found.ppv.value, 2), round(found.npv.value, 3)
+        (0.5, 0.988)
+    """
+    if not 0 < prevalence < 1:
+        raise ValueError(f"a prevalence lies between 0 and 1, got {prevalence}")
+    odds = prevalence / (1 - prevalence)
+    ppv = _share_that_is_right(sensitivity, specificity.complement, odds)
+    npv = _share_that_is_right(specificity, sensitivity.complement, 1 / odds)
+    return PredictiveValues(prevalence, ppv, npv)
+
+
+def _share_that_is_right(right: Rate, wrong: Rate, odds: float) -> Rate | None:
+    """Compute odds × right / (odds × right + wrong), which falls as wrong / right grows."""
+    if not right.value and not wrong.value:
+        return None
+    value = odds * right.value / (odds * right.value + wrong.value)
+    n = right.n + wrong.n
+    if right.low is None or wrong.low is None:
+        return Rate(value=value, low=None, high=None, n=n)
+    low, high = (1 / (1 + math.exp(end) / odds) for end in reversed(_log_ratio_ends(wrong, right)))
+    return Rate(value=value, low=min(low, value), high=max(high, value), n=n)
+
+
+def _log_ratio_ends(top: Rate, bottom: Rate) -> tuple[float, float]:
+    """Compute the interval of log(top / bottom) from those of both; of their ends alone where one of them is 0."""
+    a, a_low, a_high = (_log(each) for each in (top.value, top.low, top.high))
+    b, b_low, b_high = (_log(each) for each in (bottom.value, bottom.low, bottom.high))
+    if not top.value or not bottom.value:
+        return a_low - b_high, a_high - b_low
+    return a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
+
+
+def _log(share: float | None) -> float:
+    """Return the logarithm of a share, and a very small one instead of that of 0."""
+    return math.log(share) if share else -300.0
