@@ -26,9 +26,8 @@ def main() -> None:
         test = load_dataset(prepared).split("test")
         predictions = pd.read_csv("reports/predictions.csv")
         columns = [f"{finding}_decision" for finding in test.findings]
-        decisions, negative = (
-            predictions[columns].eq(value).to_numpy() for value in (1, 0)
-        )  # an empty cell is neither
+        # An empty cell is neither.
+        decisions, negative = (predictions[columns].eq(value).to_numpy() for value in (1, 0))
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)
         bundle = Bundle(Path("models/bundle"))
         boxes = load_boxes(prepared)
@@ -39,7 +38,7 @@ def main() -> None:
         examples = choose_examples(labels, decisions, negative, test.patients, params.gradcam.seed)
         pictures = draw_examples(bundle, test, examples, boxes, params.gradcam)
         figures.save(figures.examples_figure(pictures, test_note(test)), OUT / "overview.png")
-        run.log_metrics({"studies": len(chosen), "overlays": len(index)})
+        run.log_metrics({"gradcam": {"studies": len(chosen), "overlays": len(index)}})
 
 
 if __name__ == "__main__":

@@ -21,6 +21,20 @@ def git_commit() -> str:
         return "unknown"
 
 
+def committed(file: str) -> str:
+    """Return the text of a file, named from the top of the repository, as it is committed; empty if there is none."""
+    try:
+        return _git("show", f"HEAD:./{file}")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def changed(*paths: str) -> list[str]:
+    """Return the files at or below some paths that are not as in the commit, those that git doesn't know included."""
+    lines = _git("status", "--porcelain", "--no-renames", "--", *paths).splitlines()
+    return [line.strip().partition(" ")[2].strip() for line in lines]
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=repository(), check=True, capture_output=True, text=True)
     return done.stdout.strip()

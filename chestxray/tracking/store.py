@@ -26,6 +26,7 @@ def open_store() -> MlflowClient:
         UserError: it can't be locked (`store_lock`), or not opened: a server that does not answer, a damaged database.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
     folder = repository().resolve() / ".mlflow"
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
