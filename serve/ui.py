@@ -173,7 +173,7 @@ def show_controls(answer: Prediction, pixels: Pixels, test: dict[str, Any]) -> t
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity")
     st.html(legend(finding, least / 100, opacity / 100))
     if finding.name in test.get("auroc", {}):
-        st.caption(test_result(finding, test))
+        st.caption(test_result(finding, test, answer.operating_point))
     picture = add_heat(pixels, finding, hottest_of(answer, finding), least / 100, opacity / 100)
     numbers = "" if finding.number is None else f", {finding.number:.2f}"
     point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"
