@@ -6,7 +6,7 @@ import streamlit as st
 
 from chestxray.inference.headlines import headlines
 from chestxray.inference.operating_point import Rate
-from chestxray.inference.predictions import Finding, ModelInfo, Prediction, Quality
+from chestxray.inference.predictions import Finding, ModelInfo, Prediction
 from serve.ui_answers import Answered
 from serve.ui_html import NOT_LEARNED, SCORE_ONLY, UNDECIDED, plain, result
 
@@ -19,8 +19,10 @@ def show_verdict(shown: Answered) -> None:
     if shown.problem is not None:
         st.error(f"**{shown.problem.heading}.** {shown.problem}")
     if shown.prediction is not None:
-        show_detected(shown.prediction)
-        show_quality(shown.prediction.quality)
+        refused = shown.prediction.quality.verdict == "refused"
+        # What may mean nothing is not read before it is said to.
+        for show in (show_quality, show_detected) if refused else (show_detected, show_quality):
+            show(shown.prediction)
 
 
 def show_detected(answer: Prediction) -> None:
@@ -40,8 +42,9 @@ def show_detected(answer: Prediction) -> None:
         st.markdown("No finding was learned from enough patients. That does **not** mean that the chest is healthy.")
 
 
-def show_quality(quality: Quality) -> None:
+def show_quality(answer: Prediction) -> None:
     """Say what the checks found in the image; how far each is from its limit is in the answer of the service."""
+    quality = answer.quality
     if quality.verdict == "accepted":
         st.caption("Image checks: accepted; nothing was found that makes the answer doubtful.")
     refused, warned = (
