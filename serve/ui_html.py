@@ -56,6 +56,7 @@ phone the pictures follow the verdict, and the table of files is last."""
 
 SCORE_ONLY = "score only"
 NOT_LEARNED = "not learned"
+UNDECIDED = "not decided"
 
 
 def result(finding: Finding) -> str:
@@ -63,7 +64,7 @@ def result(finding: Finding) -> str:
     if finding.status not in NUMBERS:
         return NOT_LEARNED
     if finding.positive is None:
-        return SCORE_ONLY
+        return SCORE_ONLY if NUMBERS[finding.status] == "score" else UNDECIDED
     return "detected" if finding.positive else "not detected"
 
 
