@@ -1,10 +1,19 @@
 """Define the error that a person can mend, and show errors in one line."""
 
+import errno
+import os
 import re
 from urllib.parse import unquote
 
 INTERRUPTED = 130
 """Exit code of a program that was stopped by Ctrl-C, as a shell gives it."""
+
+NO_ROOM = {
+    errno.ENOSPC: "free some space there, then run the same again",
+    errno.EDQUOT: "free some of your quota there, then run the same again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), then run the same again",
+}
+"""Why a file can't be written in full, and how to mend it."""
 
 CREDENTIALS = re.compile(r"(?<=://)\S*@")
 """User and password of a URI; too much rather than too little where the text has another "@"."""
@@ -21,9 +30,31 @@ class UserError(ValueError):
 def one_line(error: UserError | OSError) -> str:
     """Return an error as the command line shows it: its message in one line, and the file if it is about one."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        return f"{said}; {NO_ROOM[error.errno]}" if error.errno in NO_ROOM else said
     lines = [line.strip() for line in str(error).splitlines()]
     return masked("; ".join(line for line in lines if line)) or type(error).__name__
+
+
+def no_room(error: BaseException, path: str | None = None) -> OSError | None:
+    """Return, of an error that comes of a full disk, an `OSError` that says so; of another None.
+
+    The libraries that write tables, weights and databases raise errors of their own, some of which have no number.
+
+    Args:
+        error: which may have been raised from others, or while others were handled.
+        path: of what was written; of the error's own file by default.
+    """
+    at: BaseException | None = error
+    while at is not None:
+        for number in NO_ROOM:
+            said = not isinstance(at, UserError) and os.strerror(number) in str(at)
+            if said or (isinstance(at, OSError) and at.errno == number):
+                return OSError(number, os.strerror(number), path or getattr(at, "filename", None))
+        if "database or disk is full" in str(at):  # SQLite's words
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path or "the store of MLflow")
+        at = at.__cause__ or at.__context__
+    return None
 
 
 def masked(text: str, *uris: str) -> str:

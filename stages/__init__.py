@@ -4,7 +4,8 @@ import inspect
 import sys
 from collections.abc import Callable
 
-from chestxray.errors import INTERRUPTED, UserError, one_line
+from chestxray.errors import INTERRUPTED, UserError, no_room, one_line
+from chestxray.system.encoding import require_utf8
 from chestxray.system.telemetry import forbid_telemetry
 
 forbid_telemetry()  # before a stage imports ONNX Runtime or MLflow
@@ -18,8 +19,12 @@ def run_stage(main: Callable[..., None]) -> None:
         print(f"usage: python -m {main.__globals__['__spec__'].name} {' '.join(f'<{name}>' for name in wanted)}")
         sys.exit(2)
     try:
+        require_utf8()
         main(*given)
-    except (UserError, OSError) as error:
-        sys.exit(one_line(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        told = no_room(error) or error
+        if not isinstance(told, UserError | OSError):
+            raise
+        sys.exit(one_line(told))

@@ -18,7 +18,6 @@ GOOD = "good"
 IMAGES = 150
 """At most, of each kind: the interval of a share near 1 is some 3 % wide."""
 IMAGES_AT_ONCE = 8
-BATCH = f"batch of {IMAGES_AT_ONCE} image"
 COLUMNS = ["kind", "n", "refused", "share", "low", "high", "check"]
 
 
@@ -44,7 +43,7 @@ def gate_table(model: OnnxModel, test: Dataset, good: Single, seed: int) -> pd.D
     for kind, draw in kinds.items():
         chosen = np.unique(np.linspace(0, len(batch) - 1, min(IMAGES, len(batch))).astype(int))
         drawn = _drawn(test, chosen, draw, [seed, *kind.encode()])
-        chunks = progress(drawn, f"input gate, {kind}", -(-len(chosen) // IMAGES_AT_ONCE), BATCH)
+        chunks = progress(drawn, f"input gate, {kind}", len(chosen), count=len)
         rows.append(_row(kind, np.concatenate([model.logits_and_gate(chunk)[1] for chunk in chunks]), model))
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -40,8 +40,7 @@ def predict_logits_and_gate(model: OnnxModel, images: Dataset, what: str) -> tup
 
 
 def _chunks(images: Dataset, what: str) -> Iterator[npt.NDArray[np.uint8]]:
-    total = -(-len(images.studies) // IMAGES_AT_ONCE)
-    return progress(images.chunks(IMAGES_AT_ONCE), what, total, f"batch of {IMAGES_AT_ONCE} image")
+    return progress(images.chunks(IMAGES_AT_ONCE), what, len(images.studies), count=len)
 
 
 def prepared_hashes(images: Dataset) -> pd.Index:

@@ -65,9 +65,8 @@ def deletion_weights(patients: npt.ArrayLike) -> Iterator[Weights]:
     ids, patient = np.unique(np.asarray(patients), return_inverse=True)
     groups = min(GROUPS, len(ids))
     chunk = max(1, CHUNK // len(patient))
-    starts = range(0, groups, chunk)
-    for start in progress(starts, "jackknife", len(starts), unit="chunk"):
-        rows = np.arange(start, min(start + chunk, groups))
+    left_out = (np.arange(start, min(start + chunk, groups)) for start in range(0, groups, chunk))
+    for rows in progress(left_out, "jackknife", groups, "sample", count=len):
         yield (patient % groups != rows[:, None]).astype(np.int32)
 
 

@@ -115,8 +115,7 @@ def write_patient(images: Path, site: Site, params: PhantomParams, patient: Pati
     spacing = 10 * FIELD / params.size
     for study, drawing in zip(patient.studies, draw_patient(patient, site, params), strict=True):
         name = f"{patient.number:08d}_{study.followup:03d}.png"
-        if not cv2.imwrite(str(images / name), drawing.image):
-            raise OSError(f"could not write {images / name}: is the disk full?")
+        (images / name).write_bytes(cv2.imencode(".png", drawing.image)[1].tobytes())  # imwrite swallows a full disk
         labels = "|".join(drawing.findings) or NO_FINDING
         entries.append(
             f"{name},{labels},{study.followup},{patient.number},{study.age},{patient.sex},{study.view},"

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chestxray.errors import no_room
+
 if TYPE_CHECKING:  # the service writes reports of its own and has no use for pandas
     import pandas as pd
 
@@ -26,6 +28,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Yields:
         Where to write a file or make a folder; nothing is there, whatever a killed run left.
+
+    Raises:
+        OSError: there is no room for it; its file is `path`. `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -35,6 +40,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         partial.replace(path)
+    except Exception as error:
+        full = no_room(error, str(path))
+        if full is None:
+            raise
+        raise full from error
     finally:
         _remove(partial)
 

@@ -86,7 +86,7 @@ def test_curves_of_findings_are_a_line_a_finding() -> None:
 
 def test_stages_are_listed_in_run_order() -> None:
     assert list(STAGES) == [
-        "phantom", "decode", "prepare", "backbone", "features", "digests", "class_weighting",
+        "phantom_listed", "phantom", "decode", "prepare", "backbone", "features", "digests", "class_weighting",
         "train", "fine_tune", "input_gate", "evaluate", "gradcam", "register",
     ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What a person can mend ends a stage with one line, and no output is touched."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.phantom_listed import lists_phantoms
 from tests.repository import TOP
 
 
@@ -20,9 +22,9 @@ def empty(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(TOP), "DVC_ROOT": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
+    environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", **variables}
     return subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=folder,
@@ -78,8 +80,34 @@ def test_params_that_are_no_yaml_are_told_in_one_line(empty: Path, old: str, new
     assert process.returncode == 1 and said in complaint and len(complaint.splitlines()) == 1
 
 
+def test_without_a_phantom_in_params_nothing_is_drawn(empty: Path) -> None:
+    list_phantoms(empty, False)
+    with start(empty, "stages.phantom") as process:
+        said = process.communicate()[0]
+    assert process.returncode == 0 and said.startswith("nothing is drawn") and len(said.splitlines()) == 1
+    assert {path.name: list(path.iterdir()) for path in (empty / "data/raw").iterdir()} == {"phantom": [], "update": []}
+
+
+def list_phantoms(folder: Path, listed: bool) -> None:
+    (folder / "data").mkdir()
+    (folder / "data/phantom_listed.json").write_text(json.dumps({"listed": listed}))
+
+
+def test_a_batch_of_phantoms_is_known_by_its_folder() -> None:
+    assert lists_phantoms(["/data/mine", "data/raw/phantom/"]) and lists_phantoms([f"{Path.cwd()}/data/raw/update"])
+    assert not lists_phantoms(["data/raw/phantoms", "/data/raw/phantom", "data/raw"])
+
+
+def test_a_locale_without_utf8_is_refused_before_any_work(empty: Path) -> None:
+    with start(empty, "stages.phantom", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") as process:
+        complaint = process.communicate()[1]
+    assert process.returncode == 1 and complaint.startswith("the locale has the encoding")
+    assert not (empty / "mlflow.db").exists()
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_a_stage_without_a_traceback_and_leaves_nothing_half_written(empty: Path) -> None:
+    list_phantoms(empty, True)
     with start(empty, "stages.phantom") as process:
         folder = empty / "data/raw/.phantom.partial"
         while not folder.exists() and process.poll() is None:

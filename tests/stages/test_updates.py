@@ -20,7 +20,7 @@ from tests.stages.conftest import Clone, ran
 pytestmark = pytest.mark.slow
 
 LATER = ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
-EACH = ["digests@prepared", "digests@features", "class_weighting", *LATER]
+EACH = ["phantom_listed", "digests@prepared", "digests@features", "class_weighting", *LATER]
 KILLED_AT = {
     "decode": ("chestxray.datasets.decode", "resize", "third"),
     "prepare": ("chestxray.datasets.prepare", "check_split", "third"),

@@ -1,6 +1,7 @@
 """Files and folders are written whole or not at all, and reports are the same whenever they hold the same."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -115,6 +116,46 @@ def test_parquet_keeps_floats_to_the_bit_and_the_index(tmp_path: Path) -> None:
     table = pd.DataFrame({"logit": [1 / 3, 0.1 + 0.2]}, index=pd.Index(["a", "b"], name="content_hash"))
     write_parquet(tmp_path / "a.parquet", table)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), table, check_exact=True)
+
+
+WRITERS = """
+import resource, sys
+from pathlib import Path
+import h5py, numpy as np, pandas as pd
+from chestxray.errors import one_line
+from chestxray.system.files import atomic_write, write_csv, write_parquet
+from chestxray.system.npy import ArrayFile
+
+TABLE = pd.DataFrame({"x": np.random.default_rng(0).random(50_000)})
+
+def h5(path):
+    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
+        file.create_dataset("0", data=TABLE["x"].to_numpy())
+
+def arrays(path):
+    with atomic_write(path) as partial:
+        partial.mkdir()
+        with ArrayFile(partial / "a.npy", (1,), np.float64) as file:
+            file.append(TABLE.to_numpy())
+        np.save(partial / "b.npy", TABLE.to_numpy())
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for name, write in {
+    "a.csv": lambda path: write_csv(path, TABLE), "a.parquet": lambda path: write_parquet(path, TABLE),
+    "a.h5": h5, "arrays": arrays,
+}.items():
+    try:
+        write(Path(name))
+    except OSError as error:
+        print(one_line(error))
+"""
+
+
+def test_where_a_file_does_not_fit_its_name_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WRITERS], cwd=tmp_path, capture_output=True, text=True, check=True)
+    said = [line.split(";")[0] for line in done.stdout.splitlines()]
+    assert said == [f"File too large: {name}" for name in ("a.csv", "a.parquet", "a.h5", "arrays")], done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_keeps_its_line_ends(tmp_path: Path) -> None:
