@@ -4,6 +4,7 @@ PYTHON ?= python3
 IMAGES ?= 8000
 PORT ?= 8000
 UI_PORT ?= 8501
+MLFLOW_PORT ?= 5000
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -19,7 +20,7 @@ LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih add-batch rollback \
-	benchmark fuzz clean
+	promote benchmark fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -71,8 +72,8 @@ ui: .venv/installed ## the page on http://127.0.0.1:8501 (UI_PORT), beside `make
 	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
 		--server.address 127.0.0.1 --server.port $(UI_PORT)
 
-mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///.mlflow/mlflow.db} --host 127.0.0.1 --port 5000
+mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000 (MLFLOW_PORT)
+	@exec chestxray mlflow --port $(MLFLOW_PORT)
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	chestxray nih --images $(IMAGES) --root data/raw/nih
@@ -83,6 +84,10 @@ add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [
 
 rollback: .venv/installed ## give the champion's place back to the version before
 	@chestxray rollback
+
+promote: .venv/installed ## make a version the champion by hand: VERSION=2
+	@test -n "$(VERSION)" || { echo "usage: make promote VERSION=2"; exit 2; }
+	@chestxray promote "$(VERSION)"
 
 benchmark: .venv/installed ## ours against the plain way, side by side (about 10 minutes)
 	python -m benchmarks.training

@@ -19,12 +19,14 @@ class ServiceError(Exception):
 
     Attributes:
         heading: what happened, in a few words.
+        type: of the problem, as the service names it; empty where it did not answer.
         quality: what the service's checks found in the file, where they refuse it.
     """
 
-    def __init__(self, heading: str, detail: str, quality: Quality | None = None) -> None:
+    def __init__(self, heading: str, detail: str, type: str = "", quality: Quality | None = None) -> None:
         super().__init__(detail)
         self.heading = heading
+        self.type = type
         self.quality = quality
 
 
@@ -52,4 +54,4 @@ def ask(method: str, path: str, **arguments: Any) -> Any:
         detail = f"No answer from {url}. Start it with `make serve`, then try again."
         raise ServiceError("The service is down", detail) from error
     heading = REFUSED if problem.status in {413, 415, 422} else problem.title
-    raise ServiceError(heading, f"{problem.detail} (Request {problem.request_id})", problem.quality)
+    raise ServiceError(heading, f"{problem.detail} (Request {problem.request_id})", problem.type, problem.quality)

@@ -1,6 +1,7 @@
 """The stages of the pipeline: each reads files, calls the library, writes files."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ def run_stage(main: Callable[..., None]) -> None:
     if len(given) != len(wanted):
         print(f"usage: python -m {main.__globals__['__spec__'].name} {' '.join(f'<{name}>' for name in wanted)}")
         sys.exit(2)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and its run in MLflow says so
     try:
         require_utf8()
         main(*given)

@@ -30,7 +30,7 @@ def main() -> None:
         write_json(Path("reports/class_weights.json"), weights)
         rejected = pd.concat([*(pd.read_csv(each.prepared / REJECTED, dtype=str) for each in prepared), dataset.known])
         write_csv(Path("reports/rejected.csv"), rejected)
-        run.log_metrics(weights)
+        run.log_artifact(Path("reports/class_weights.json"))
 
 
 if __name__ == "__main__":

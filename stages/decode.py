@@ -16,7 +16,7 @@ def main(batch: str) -> None:
     with stage_run("decode", params, batch) as run:
         folder = BatchFolders(batch).decoded
         files = decode_batch(Path(given.root), folder, params.prepare.size, given.follow_links).files
-        run.log_metrics({"files": len(files), "unreadable": int((files["row"] == NO_ROW).sum())})
+        run.log_metrics({"decode": {"files": len(files), "unreadable": int((files["row"] == NO_ROW).sum())}})
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from chestxray.evaluation.metrics_tables import (
     metrics_by_part,
     metrics_with_intervals,
 )
+from chestxray.evaluation.run_description import describe
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.params import load_params
 from chestxray.system.files import read_json, write_csv, write_json, write_parquet
-from chestxray.tracking.mlflow_runs import stage_run
+from chestxray.tracking.mlflow_runs import pipeline_run, stage_run
+from chestxray.tracking.pipeline_record import headlines, log_evaluation
 from stages import run_stage
 
 BUNDLE = Path("models/bundle")
@@ -40,10 +42,9 @@ def main() -> None:
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
         card = make_card(model, result, dataset, params, (BUNDLE / MODEL).read_bytes(), gate)
         panels = figures.panels_of(card)
-        headlines = metrics_with_intervals(result.metrics)
         by_finding = metrics_by_finding(result.metrics)
         write_json(REPORTS / "headlines.json", headline_metrics(result.metrics))
-        write_json(REPORTS / "metrics.json", headlines)
+        write_json(REPORTS / "metrics.json", metrics_with_intervals(result.metrics))
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         for name, table in {
             "metrics_by_part": metrics_by_part(result.metrics),
@@ -69,7 +70,8 @@ def main() -> None:
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
         write_card(card, BUNDLE)
-        run.log_metrics(headlines)
+        run.log_metrics(headlines(result.metrics))
+        log_evaluation(pipeline_run(run.client, params), params, REPORTS, dataset.studies, describe(card))
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def main() -> None:
         write_csv(Path("reports/curves/fine_tune.csv"), tuned.curve)
         metrics = {**tuned.metrics(), "images": len(rows)}
         write_json(Path("reports/fine_tune.json"), {"fine_tune": metrics})
-        run.log_metrics(metrics)
-        run.log_curve(tuned.curve, step="epoch")
+        run.log_metrics({"fine_tune": metrics})
+        run.log_curve(tuned.curve, "fine_tune", step="epoch")
 
 
 def _images(dataset: Dataset, split: Split, params: Params) -> TrainingImages:

@@ -32,7 +32,7 @@ def main() -> None:
         write_csv(OUT / "index.csv", index)
         with atomic_write(OUT / "overview.png") as partial:
             Image.fromarray(sheet).save(partial, "PNG")
-        run.log_metrics({"studies": len(chosen), "overlays": len(index)})
+        run.log_metrics({"gradcam": {"studies": len(chosen), "overlays": len(index)}})
 
 
 if __name__ == "__main__":

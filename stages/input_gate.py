@@ -29,7 +29,7 @@ def main() -> None:
         )
         write_csv(Path("reports/refused_studies.csv"), fitted.refused)
         write_json(Path("reports/input_gate.json"), {"input_gate": fitted.metrics})
-        run.log_metrics(fitted.metrics)
+        run.log_metrics({"input_gate": {k: v for k, v in fitted.metrics.items() if not isinstance(v, dict)}})
 
 
 if __name__ == "__main__":

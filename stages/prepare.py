@@ -23,7 +23,7 @@ def main(batch: str) -> None:
         except BatchError as error:
             write_csv(REJECTED, error.rejected)
             raise UserError(f"batch {batch}: {error}. The list: {REJECTED}") from error
-        run.log_metrics({"rejected": len(rejected)})
+        run.log_metrics({"prepare": {"rejected": len(rejected)}})
         run.log_tags({"data_sha256": load_dataset([folders]).digest})
 
 

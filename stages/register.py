@@ -7,14 +7,16 @@ import pandas as pd
 from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import test_note
-from chestxray.inference.bundle import CARD
+from chestxray.evaluation.run_description import describe
+from chestxray.inference.bundle import CARD, read_card
 from chestxray.params import load_params
 from chestxray.registry.promote import apply_verdict, decide_promotion
 from chestxray.registry.promotion_report import report
 from chestxray.registry.registered_version import FLIPS_FILE, VERDICT_FILE
 from chestxray.registry.versions import Registry
-from chestxray.system.files import read_json, write_csv, write_json, write_text
-from chestxray.tracking.mlflow_runs import log_pipeline, pipeline_run, stage_run
+from chestxray.system.files import write_csv, write_json, write_text
+from chestxray.tracking.mlflow_runs import pipeline_run, stage_run
+from chestxray.tracking.pipeline_record import log_evaluation, log_verdict, picture
 from chestxray.tracking.store import open_store, store_lock
 from stages import run_stage
 
@@ -30,7 +32,8 @@ def main() -> None:
     with stage_run("register", params), store_lock(client.tracking_uri, "registry"):
         pipeline = pipeline_run(client, params)
         registry = Registry(client, params.register_.model)
-        test = load_dataset(batch_folders(params.batches)).split("test")
+        dataset = load_dataset(batch_folders(params.batches))
+        test = dataset.split("test")
         logits = pd.read_parquet("models/test_logits.parquet")
         version = registry.register(pipeline, BUNDLE, Path("models/final.weights.h5"), logits)
         promotion = decide_promotion(registry, version, test, params)
@@ -39,9 +42,12 @@ def main() -> None:
         write_csv(REPORTS / FLIPS_FILE, promotion.flips)
         write_csv(REPORTS / "updates.csv", promotion.history)
         figures.save(figures.history_figure(promotion.history, test_note(test)), REPORTS / "updates.png")
-        log_pipeline(pipeline, params, REPORTS, read_json(BUNDLE / CARD))
-        apply_verdict(registry, version, promotion.verdict, REPORTS)
-        verdict = promotion.verdict
+        card, verdict = read_card(BUNDLE / CARD), promotion.verdict
+        said = describe(card, verdict)
+        log_evaluation(pipeline, params, REPORTS, dataset.studies, said)
+        log_verdict(pipeline, REPORTS, card.model_dump())
+        apply_verdict(registry, version, verdict, REPORTS)
+        registry.describe(version, f"{said}\n\n{picture(pipeline)}")
         print(f"{registry.name} version {version.number}: {verdict['decision']}. {verdict['reason']}")
         write_json(MARKER, {"model": registry.name, "bundle_sha256": version.digest})
 

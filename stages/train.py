@@ -55,8 +55,8 @@ def main() -> None:
         write_csv(Path("reports/curves/l2.csv"), folds)
         write_csv(Path("reports/curves/train.csv"), curve)
         write_json(Path("reports/train.json"), {"train": metrics})
-        run.log_metrics(metrics)
-        run.log_curve(curve, step="iteration")
+        run.log_metrics({"train": metrics})
+        run.log_curve(curve, "train", step="iteration")
 
 
 def _fit(studies: pd.DataFrame, findings: tuple[str, ...], params: Params) -> tuple[Head, float]:

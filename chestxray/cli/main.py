@@ -17,6 +17,8 @@ COMMANDS = {
     "check": "say what a folder of radiographs and its table would be read as",
     "add-batch": "check a new batch and list it in params.yaml",
     "rollback": "give the champion's place back to the version before",
+    "promote": "make a version the champion by hand",
+    "mlflow": "show the runs and the registered model on MLflow's page",
     "fetch-bundle": "bring the bundle of a registered version into a folder",
     "nih": "bring NIH ChestX-ray14, or whole patients of it, as a batch",
 }

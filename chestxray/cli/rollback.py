@@ -12,10 +12,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Swap the aliases champion and previous; a second time takes that back."""
+    """Swap the aliases champion and previous; a second time does nothing but say so."""
     name = load_params().register_.model
     store = open_store()
     with store_lock(store.tracking_uri, "registry"):
         before, now = Registry(store, name).rollback()
-    print(f"{now.name}: champion is version {now.number} again, version {before.number} is {PREVIOUS}")
+    print(f"{now.name}: champion is version {now.number} again, version {before.number} is rolled back ({PREVIOUS})")
     return 0

@@ -1,7 +1,7 @@
 """Draw overlays for test studies: which places speak for the positive findings."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.findings import RESEARCH_USE_ONLY, UNLABELLED
 from chestxray.inference.bundle import Bundle
+from chestxray.inference.caption import captioned
 from chestxray.inference.decisions import decide
 from chestxray.inference.heatmap import encode_png, overlay, upscale_maps
 from chestxray.params import GradcamParams
@@ -152,45 +153,6 @@ def _sheet(pictures: list[Pixels], synthetic: bool) -> Pixels:
         for p in pictures[:SHEET_PICTURES]
     ]
     return captioned(contact_sheet(small or [blank], SHEET_COLUMNS), [note], scale=SHEET_COLUMNS)
-
-
-def captioned(
-    picture: Pixels, lines: list[str], boxes: Iterable[tuple[float, float, float, float]] = (), scale: int = 1
-) -> Pixels:
-    """Put lines of text, broken where they are too long, above a picture and boxes into it.
-
-    Args:
-        picture: uint8 H × W × 3.
-        lines: of text.
-        boxes: x, y, width, height in pixels of the picture.
-        scale: divides the size of the letters, which otherwise goes by the width.
-
-    Returns:
-        uint8 (H + caption) × W × 3.
-    """
-    letters = picture.shape[1] // (27 * scale)
-    font = ImageFont.load_default(size=letters)
-    lines = [part for line in lines for part in _broken(line, font, picture.shape[1] - letters)]
-    top = int(1.4 * letters * len(lines)) + letters
-    canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + top), "white")
-    canvas.paste(Image.fromarray(picture), (0, top))
-    draw = ImageDraw.Draw(canvas)
-    for place, line in enumerate(lines):
-        draw.text((letters // 2, letters // 3 + int(1.4 * letters * place)), line, fill="black", font=font)
-    for x, y, width, height in boxes:
-        draw.rectangle((x, y + top, x + width, y + height + top), outline=(0, 255, 255), width=2)
-    return np.asarray(canvas)
-
-
-def _broken(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
-    """Break a line where its letters fill a width in pixels; what can't be printed shows as a question mark."""
-    part = ""
-    for letter in (letter if letter.isprintable() else "?" for letter in line):
-        if part and font.getlength(part + letter) > width:
-            yield part
-            part = ""
-        part += letter
-    yield part
 
 
 def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:

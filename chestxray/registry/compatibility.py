@@ -49,7 +49,7 @@ class SharedFindings(NamedTuple):
     def sentence(self) -> str:
         """Say on what the two are compared; empty if their findings are the same."""
         sides = {"champion": self.champion_only, "challenger": self.challenger_only}
-        alone = [f"only the {side} has {', '.join(names)}" for side, names in sides.items() if names]
+        alone = [f"only the {side} predicts {', '.join(names)}" for side, names in sides.items() if names]
         findings = "finding" if len(self.shared) == 1 else "findings"
         return "; ".join([f"Compared on the {len(self.shared)} {findings} of both", *alone]) + "." if alone else ""
 

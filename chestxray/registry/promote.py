@@ -25,9 +25,10 @@ class Promotion:
     """What is decided on a version, and on what.
 
     Attributes:
-        verdict: content of `promotion.json`: `version`, `champion` (the number of the one before, or null), `decision`,
-            `reason`, `synthetic`, `patients_known`, `titles` and `status` of the version's findings, and what
-            `gate.Verdict.to_dict` gives, if there were two versions to compare.
+        verdict: content of `promotion.json`: `version`, `champion` (the number of the one before, or null),
+            `same_weights_as` (the number of the first version that is the same network, or null), `decision`, `reason`,
+            `synthetic`, `patients_known`, `titles` and `status` of the version's findings, `champion_status` of the
+            champion's, and what `gate.Verdict.to_dict` gives, if there were two versions to compare.
         flips: test studies whose decision changed, as `flips` lists them.
         history: every version on every batch, as `history.version_history` gives it.
     """
@@ -40,7 +41,8 @@ class Promotion:
 def decide_promotion(registry: Registry, version: RegisteredVersion, test: Dataset, params: Params) -> Promotion:
     """Judge a version against the champion on the benchmark; moves nothing.
 
-    The champion itself keeps the verdict that made it champion.
+    The champion itself keeps the verdict that made it champion. A version with the weights of an earlier one is no new
+    model, however it is calibrated, and is not promoted.
 
     Args:
         registry: that has the version.
@@ -59,9 +61,11 @@ def decide_promotion(registry: Registry, version: RegisteredVersion, test: Datas
             f"version {version.number} can't be opened; delete it from the registry and run dvc repro again"
         )
     history = version_history(test, list(predictions.values()), champion_number, params.evaluate.min_positives)
+    original = _first_of_its_weights(registry, version)
     verdict = {
         "version": version.number,
         "champion": champion_number,
+        "same_weights_as": original,
         "synthetic": test.synthetic,
         "patients_known": test.patients_known,
         "titles": dict(predictions[version.number].titles),
@@ -77,12 +81,23 @@ def decide_promotion(registry: Registry, version: RegisteredVersion, test: Datas
     changed = no_flips
     if champion_predictions:
         changed = flips(test.studies, champion_predictions.predictions, challenger_predictions.predictions)
-    verdict |= _decide(version, champion_number, champion_predictions, challenger_predictions, test, params)
+        verdict["champion_status"] = dict(champion_predictions.status)
+    verdict |= _decide(version, original, champion_number, champion_predictions, challenger_predictions, test, params)
     return Promotion(verdict, changed, history)
+
+
+def _first_of_its_weights(registry: Registry, version: RegisteredVersion) -> int | None:
+    """Return the number of the first version with the weights of this later one; None if it is itself the first."""
+    digest = version.network_digest()
+    if digest is None:
+        return None
+    earlier = (other for other in registry.versions() if other.number < version.number)
+    return next((other.number for other in earlier if other.network_digest() == digest), None)
 
 
 def _decide(
     version: RegisteredVersion,
+    original: int | None,
     champion_number: int | None,
     champion: VersionPredictions | None,
     challenger: VersionPredictions,
@@ -91,12 +106,16 @@ def _decide(
 ) -> dict[str, Any]:
     """Decide and say why; the gate is asked where nothing else settles it."""
     decision = "keep"
-    by_hand = "to replace it, move the alias in MLflow by hand"
+    by_hand = f"to make version {version.number} champion all the same, chestxray promote {version.number}"
     if champion_number is None:
         decision = "promote"
         reason = "It is the first: there is no champion to hold it against."
     elif version.verdict_tag == ROLLED_BACK:
-        reason = "It was rolled back by hand."
+        reason = f"It was rolled back: {by_hand}."
+    elif original is not None:
+        compared = _ask_gate(test, champion, challenger, params) if champion and original == champion_number else {}
+        reason = f"It has the same weights as version {original}, recalibrated, and is no new model: {by_hand}."
+        return compared | {"decision": decision, "reason": reason}
     elif version.number < champion_number:
         reason = f"Version {champion_number} was promoted after it: {by_hand}."
     elif champion is None:

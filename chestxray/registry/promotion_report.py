@@ -3,13 +3,23 @@
 from typing import Any
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.status import PATIENTS_UNKNOWN
+from chestxray.inference.status import PATIENTS_UNKNOWN, Status
 from chestxray.metrics.table import COMPARED, Metric
+from chestxray.registry.registered_version import same_weights
+
+MEANINGS: dict[Status | None, str] = {
+    "learned": "learned (a probability and decisions)",
+    "insufficient": "insufficient (a score and no decisions)",
+    "not learned": "not learned (no number)",
+    None: "not among the findings",
+}
+"""What a version says of a finding; None where it does not have it."""
 
 
 def report(verdict: dict[str, Any]) -> str:
     """Write `promotion.md` from the content of `promotion.json`."""
-    lines = [f"# Version {verdict['version']}: {verdict['decision']}", "", verdict["reason"], ""]
+    title = f"# Version {verdict['version']}: {verdict['decision']}{same_weights(verdict)}"
+    lines = [title, "", verdict["reason"], "", *_changes(verdict)]
     if "mean" in verdict:
         kind = "**synthetic** phantoms, no clinical meaning" if verdict["synthetic"] else "radiographs"
         # Verdicts of older versions name neither patients nor titles.
@@ -42,14 +52,33 @@ def _name(verdict: dict[str, Any], finding: str) -> str:
     return title
 
 
+def _changes(verdict: dict[str, Any]) -> list[str]:
+    """Say which findings stand otherwise in the champion, a sentence for each kind of change."""
+    if "champion_status" not in verdict:  # nothing to compare, or an older verdict
+        return []
+    before, after = verdict["champion_status"], verdict["status"]
+    changes: dict[tuple[Status | None, Status | None], list[str]] = {}
+    for name in (name for name in {**after, **before} if before.get(name) != after.get(name)):
+        changes.setdefault((before.get(name), after.get(name)), []).append(_name(verdict, name))
+    lines = []
+    for (old, new), names in changes.items():
+        was, now = ("was", "is") if len(names) == 1 else ("were", "are")
+        then = f"{was} {MEANINGS[old]} in champion version {verdict['champion']}"
+        lines += [f"{', '.join(names)} {then} and {now} {MEANINGS[new]} in version {verdict['version']}.", ""]
+    return lines
+
+
 def _without_result(verdict: dict[str, Any]) -> list[str]:
     """Name the version's findings that are not learned or insufficient, a paragraph each."""
     status = verdict.get("status", {})
     lines = []
-    for kind, meaning in (("insufficient", "a score without decisions"), ("not learned", "no number, not compared")):
+    for kind, meaning in (
+        ("insufficient", "These findings have a score and no decisions, since too few patients show them"),
+        ("not learned", "These findings are not learned, have no number, and are not compared"),
+    ):
         names = [_name(verdict, finding) for finding in status if status[finding] == kind]
         if names:
-            lines += [f"{kind.capitalize()} ({meaning}): {', '.join(names)}.", ""]
+            lines += [f"{meaning}: {', '.join(names)}.", ""]
     return lines
 
 

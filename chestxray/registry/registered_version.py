@@ -17,11 +17,14 @@ from mlflow.exceptions import MlflowException
 
 from chestxray.errors import UserError
 from chestxray.inference.bundle import CARD, Bundle, Card, bundle_digest, read_card
+from chestxray.models.weights import read_weights
+from chestxray.registry.network_digest import network_digest
 from chestxray.system.files import read_json
 from chestxray.tracking.mlflow_runs import Run
 
 DIGEST = "chestxray.bundle_sha256"
 WEIGHTS_DIGEST = "chestxray.weights_sha256"
+NETWORK_DIGEST = "chestxray.network_sha256"
 LOGITS_DIGEST = "chestxray.opinions_sha256"  # the older name, which stored versions keep
 VERDICT = "chestxray.verdict"
 """Tags of a version."""
@@ -44,6 +47,12 @@ class RegistryError(UserError):
 def artifact_path(digest: str, what: str) -> str:
     """Return the folder of a version's files among the artifacts of its run, which may have made several bundles."""
     return f"versions/{digest[:16]}/{what}"
+
+
+def same_weights(verdict: dict[str, Any]) -> str:
+    """Return " (same weights as version 1, recalibrated)" where a verdict finds it so, else nothing."""
+    original = verdict.get("same_weights_as")  # older verdicts don't say
+    return f" (same weights as version {original}, recalibrated)" if original else ""
 
 
 class RegisteredVersion:
@@ -110,6 +119,20 @@ class RegisteredVersion:
             raise ValueError("the weights are not those registered")
         return file
 
+    def network_digest(self) -> str | None:
+        """Return `network_digest` of its weights, kept as a tag once computed; None, which is logged, without them."""
+        if NETWORK_DIGEST not in self._tags:
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    card = self.card(folder)
+                    weights = read_weights(self.weights(folder), card.param("backbone.alpha"), len(card.findings))
+            except (MlflowException, OSError, ValueError) as error:
+                message = "whether version %s is the network of another one can't be told: %s"
+                logging.getLogger(__name__).warning(message, self.number, error)
+                return None
+            self.tag(NETWORK_DIGEST, network_digest(weights, card.findings))
+        return str(self._tags[NETWORK_DIGEST])
+
     @property
     def has_logits(self) -> bool:
         """Whether logits were kept with it."""
@@ -159,7 +182,7 @@ class RegisteredVersion:
             self._run.log_artifact(reports / name, artifact_path(self.digest, VERDICT_FOLDER))
         if self.verdict_tag != ROLLED_BACK:
             against = f" against version {verdict['champion']}" if verdict["champion"] else ""
-            self.tag(VERDICT, f"{verdict['decision']}{against}")
+            self.tag(VERDICT, f"{verdict['decision']}{against}{same_weights(verdict)}")
 
     def _fetch(self, what: str, folder: str) -> Path:
         path = artifact_path(self.digest, what)

@@ -101,6 +101,10 @@ class Registry:
         self._set_alias(CHALLENGER, version)
         return version
 
+    def describe(self, version: RegisteredVersion, said: str) -> None:
+        """Set the description of a version, in Markdown."""
+        self._client.update_model_version(self.name, str(version.number), said)
+
     def promote(self, version: RegisteredVersion) -> None:
         """Make a version the champion and the one before it `previous`; does nothing if it already is."""
         old = self.version_with_alias(CHAMPION)
@@ -110,14 +114,37 @@ class Registry:
             self._set_alias(PREVIOUS, old)
         self._set_alias(CHAMPION, version)
 
+    def promote_by_hand(self, number: int) -> RegisteredVersion | None:
+        """Make a version the champion whatever the gate said of it, one that was rolled back too.
+
+        Returns:
+            The version that was champion, now `previous`; None without one.
+
+        Raises:
+            RegistryError: there is no such version, it is champion already, or its files are gone.
+            BundleError: its files are damaged.
+        """
+        try:
+            version = self.version(number)
+            champion = self.version_with_alias(CHAMPION)
+        except (MlflowException, KeyError) as error:
+            raise RegistryError(f"there is no version {number} of {self.name} that holds a bundle") from error
+        if champion is not None and champion.number == number:
+            raise RegistryError(f"version {number} of {self.name} is champion already")
+        with tempfile.TemporaryDirectory() as folder:
+            version.bundle(folder)
+        self.promote(version)
+        version.tag(VERDICT, f"promoted by hand{f' after version {champion.number}' if champion else ''}")
+        return champion
+
     def rollback(self) -> tuple[RegisteredVersion, RegisteredVersion]:
-        """Give the champion's place back to `previous`; a second time takes that back.
+        """Give the champion's place back to `previous`, but never to a version that was itself rolled back.
 
         Returns:
             The version that was champion, and the one that is now.
 
         Raises:
-            RegistryError: no version was champion before.
+            RegistryError: no version was champion before, or the one that was has been rolled back.
         """
         try:
             champion = self.version_with_alias(CHAMPION)
@@ -126,6 +153,11 @@ class Registry:
             raise RegistryError(f"there is no registered model {self.name}: run dvc repro") from error
         if champion is None or previous is None or champion.number == previous.number:
             raise RegistryError(f"{self.name} has no previous champion to go back to")
+        if previous.verdict_tag == ROLLED_BACK:
+            raise RegistryError(
+                f"champion is version {champion.number} already, version {previous.number} was rolled back: to make it "
+                f"champion again all the same, chestxray promote {previous.number}"
+            )
         champion.tag(VERDICT, ROLLED_BACK)
         previous.tag(VERDICT, f"restored after version {champion.number}")
         # Champion first: if killed in between, both aliases point at the version asked for.

@@ -180,14 +180,17 @@ def _listed(argument: str, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
         raise UserError(f"--csv: {file} has no column {column!a}; it has {names}")
     if headers[0].names.count(column) > 1:
         raise UserError(f"--csv: {file} has several columns {column!a}; give them different names")
-    cells, malformed = read_columns(headers[0], {"path": headers[0].names.index(column)})
+    cells, malformed = read_columns(headers[0], {"path": headers[0].names.index(column)}, strip=False)
     if malformed:
         raise UserError(
             f"--csv: {file}, row {malformed[0].number}: {len(malformed[0].fields)} fields, the header has "
             f"{len(headers[0].names)}"
         )
+    folder = os.path.dirname(file)  # noqa: PTH120 # ./ stays
     for cell in cells["path"]:
-        if cell:
-            yield cell, os.path.join(os.path.dirname(file), cell)  # noqa: PTH118, PTH120 # ./ stays
+        bare = cell.strip()
+        if bare:  # a name may have spaces around it; where there is none such, they are the table's
+            name = cell if os.path.lexists(os.path.join(folder, cell)) else bare  # noqa: PTH118 # as above
+            yield name, os.path.join(folder, name)  # noqa: PTH118 # as above
         else:
             skipped["empty cell"] += 1

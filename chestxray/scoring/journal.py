@@ -2,13 +2,13 @@
 
 A folder holds them, a line of JSON each. A line that was cut by the end of the process or of the machine is no JSON,
 and is cut off with all behind it; so is the row of a file that has changed since, as a run that was not killed would
-have seen one state of it or the other.
+have seen one state of it or the other, or whose heatmaps are there no more.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,12 +55,18 @@ class Journal:
         """Close; the rows stay."""
         self._file.close()
 
-    def resume(self, files: Sequence[InputFile]) -> int:
-        """Return how many rows of an earlier run count; the others are cut off."""
+    def resume(self, files: Sequence[InputFile], is_whole: Callable[[Row], bool] = lambda _: True) -> int:
+        """Return how many rows of an earlier run count; the others are cut off.
+
+        Args:
+            files: of the run.
+            is_whole: whether what a row names beside the table is still there.
+        """
         self._file.seek(0)
         kept = end = 0
         for line, file in zip(self._file, files, strict=False):
-            if not _is_row(line, file):
+            row = _row(line, file)
+            if row is None or not is_whole(row):
                 break
             kept += 1
             end += len(line)
@@ -89,12 +95,12 @@ class Journal:
         shutil.rmtree(self.folder)
 
 
-def _is_row(line: bytes, file: InputFile) -> bool:
-    """Return whether a line is the whole row of a file that has not changed since."""
+def _row(line: bytes, file: InputFile) -> Row | None:
+    """Return the whole row of a file that has not changed since; None if the line is none."""
     try:
         match json.loads(line):
-            case [state, [file.given, *_]]:
-                return line.endswith(b"\n") and state == file_state(file.path)
+            case [state, [file.given, *values]]:
+                return [file.given, *values] if line.endswith(b"\n") and state == file_state(file.path) else None
     except ValueError:
         pass
-    return False
+    return None

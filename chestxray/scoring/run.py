@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from chestxray.inference.decisions import decided
-from chestxray.scoring.columns import Row
+from chestxray.scoring.columns import Row, Value
 from chestxray.scoring.inputs import InputFile
 from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
@@ -69,7 +69,8 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     tally = Tally()
     folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
     with sole_writer(output, "making this table"), Journal(folder) as journal:
-        done = journal.resume(files)
+        heatmaps = [place for place, column in enumerate(scorer.columns) if column.name.endswith(":heatmap")]
+        done = journal.resume(files, lambda row: all(row[place] is None or _is_file(row[place]) for place in heatmaps))
         scored = parallel_map(
             partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE
         )
@@ -104,6 +105,10 @@ def _facts(scorer: Scorer) -> dict[str, str]:
         "operating_point": thresholds.name,
         "thresholds": json.dumps(cuts),
     }
+
+
+def _is_file(path: Value) -> bool:
+    return Path(str(path)).is_file()
 
 
 def _to_disk(path: Path) -> None:

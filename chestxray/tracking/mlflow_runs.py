@@ -1,31 +1,39 @@
-"""Record the pipeline in MLflow: one parent run per state of the pipeline, a child run per executed stage.
+"""Write the pipeline's runs to MLflow: one parent run per state of the pipeline, a child run per executed stage.
 
-A state is all that the results depend on (`chestxray.tracking.state`). Nothing else writes runs.
+A state is all that the results depend on (`chestxray.tracking.state`). Nothing else writes runs. What the parent
+says of the results is in `chestxray.tracking.pipeline_record`.
 """
 
-import hashlib
-import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Run as Entity
 
 from chestxray.params import Params
-from chestxray.tracking.repository import git_commit, repository
+from chestxray.tracking.nested import Nested, flatten
+from chestxray.tracking.pipeline_name import pipeline_name
+from chestxray.tracking.process import is_gone, this_process
+from chestxray.tracking.repository import git_commit
 from chestxray.tracking.state import pipeline_state
 from chestxray.tracking.store import experiment_id, open_store, store_lock
 
 # Tags of runs.
 STATE = "chestxray.state"
 STAGE = "chestxray.stage"
+PROCESS = "chestxray.process"
+EXPERIMENT_OF_DVC = "dvc.experiment"
 PARENT = "mlflow.parentRunId"
+SOURCE = "mlflow.source.name"
+KIND_OF_SOURCE = "mlflow.source.type"
+COMMIT = "mlflow.source.git.commit"
 
-Nested = Mapping[str, Any]
+MOST_RUNS = 1000
 
 
 class Run:
@@ -42,16 +50,17 @@ class Run:
         self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in flat.items()])
 
     def log_metrics(self, metrics: Nested, step: int = 0) -> None:
-        """Log nested metrics under dotted keys; what isn't a finite number is left out."""
-        numbers = {key: float(value) for key, value in flatten(metrics).items() if isinstance(value, int | float)}
+        """Log nested metrics in MLflow's groups, `test/mean_auroc`; what isn't a finite number is left out."""
+        flat = flatten(metrics, "/").items()
+        numbers = {key: float(value) for key, value in flat if isinstance(value, int | float)}
         now = int(1000 * time.time())  # of two values of a metric at the same step, MLflow shows the newer
         finite = [Metric(key, value, now, step) for key, value in numbers.items() if abs(value) < float("inf")]
         self.client.log_batch(self.run_id, metrics=finite)
 
-    def log_curve(self, curve: pd.DataFrame, step: str) -> None:
+    def log_curve(self, curve: pd.DataFrame, group: str, step: str) -> None:
         """Log the rows of a table as metrics of steps, such as epochs, which the column `step` counts."""
         for row in curve.to_dict("records"):
-            self.log_metrics({str(key): value for key, value in row.items() if key != step}, int(row[step]))
+            self.log_metrics({group: {str(key): value for key, value in row.items() if key != step}}, int(row[step]))
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags for a person to filter by."""
@@ -67,7 +76,9 @@ class Run:
 
 @contextmanager
 def stage_run(stage: str, params: Params, batch: str | None = None) -> Iterator[Run]:
-    """Record a stage as a child run while the block runs; a block that fails marks this run as failed, no other.
+    """Record a stage as a child run while the block runs; how the block ends is how this run and its parent end.
+
+    Runs of stages that were killed, and could not say so, are ended first.
 
     Args:
         stage: name of the stage, and of its section in `params`.
@@ -75,22 +86,24 @@ def stage_run(stage: str, params: Params, batch: str | None = None) -> Iterator[
         batch: the batch, for stages that run once per batch.
     """
     client = open_store()
+    end_killed_runs(client)
     parent = pipeline_run(client, params)
-    experiment = client.get_run(parent.run_id).info.experiment_id
     name = stage if batch is None else f"{stage}@{batch}"
-    info = client.create_run(experiment, run_name=name, tags={PARENT: parent.run_id, STAGE: name}).info
-    run = Run(client, info.run_id)
-    sections = params.model_dump(mode="json", by_alias=True)
-    run.log_params({stage: sections.get(stage, {})})
+    tags = {PARENT: parent.run_id, STAGE: name, PROCESS: this_process(), **_source(f"stages/{stage}.py")}
+    run = Run(client, client.create_run(experiment_id(client), run_name=name, tags=tags).info.run_id)
+    parent.log_tags({PROCESS: this_process()})
+    client.update_run(parent.run_id, "RUNNING")
+    run.log_params({stage: params.model_dump(mode="json", by_alias=True).get(stage, {})})
+    status = "FAILED"  # whatever ends the stage, SystemExit too: the run must not look alive
     try:
         yield run
+        status = "FINISHED"
     except KeyboardInterrupt:
-        client.set_terminated(info.run_id, "KILLED")
+        status = "KILLED"
         raise
-    except BaseException:  # whatever ended the stage goes on, SystemExit too; the run must not look alive
-        client.set_terminated(info.run_id, "FAILED")
-        raise
-    client.set_terminated(info.run_id, "FINISHED")
+    finally:
+        client.set_terminated(run.run_id, status)
+        _end_parent(client, parent.run_id, status)
 
 
 def pipeline_run(client: MlflowClient, params: Params) -> Run:
@@ -101,42 +114,42 @@ def pipeline_run(client: MlflowClient, params: Params) -> Run:
         found = client.search_runs([experiment], f"tags.`{STATE}` = '{state}'", max_results=1)
         if found:
             return Run(client, found[0].info.run_id)
-        run = client.create_run(experiment, run_name=f"pipeline {state[:8]}", tags={STATE: state})
-        client.set_terminated(run.info.run_id, "FINISHED")
+        tags = {STATE: state, **_source("dvc.yaml")}
+        if "DVC_EXP_NAME" in os.environ:
+            tags[EXPERIMENT_OF_DVC] = os.environ["DVC_EXP_NAME"]
+        run = client.create_run(experiment, run_name=pipeline_name(params), tags=tags)
+        client.set_terminated(run.info.run_id, "FINISHED", run.info.start_time)
         return Run(client, run.info.run_id)
 
 
-def log_pipeline(run: Run, params: Params, reports: Path, card: Nested) -> None:
-    """Log the full record of the pipeline to its run: params, final metrics, tables, figures, digests.
+def end_killed_runs(client: MlflowClient) -> None:
+    """End the runs whose processes are gone: MLflow would show them as running for ever.
 
-    Args:
-        run: the parent.
-        params: of this state.
-        reports: folder of the reports.
-        card: content of `bundle.json`.
+    Those of another machine are left alone. Runs of older code don't name their process; one that does live says how it
+    ended when it ends.
     """
-    run.log_params(params.model_dump(mode="json", by_alias=True))
-    for name in ("metrics", "train", "fine_tune", "class_weights"):
-        metrics = json.loads((reports / f"{name}.json").read_text(encoding="utf-8"))
-        run.log_metrics({name: metrics} if name == "class_weights" else metrics)
-    for pattern in ("*.json", "*.csv", "*.png", "curves/*.csv", "gradcam/overview.png", "gradcam/index.csv"):
-        for file in sorted(reports.glob(pattern)):
-            run.log_artifact(file, "/".join(file.relative_to(reports).parent.parts) or None)
-    lock = repository() / "dvc.lock"
-    run.log_tags(
-        {
-            "data": "synthetic" if card["synthetic"] else "real",
-            "data_sha256": card["data_sha256"],
-            "model_sha256": card["model_sha256"],
-            "git_commit": git_commit(),
-            "dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "none",
-        }
+    running = client.search_runs([experiment_id(client)], "attributes.status = 'RUNNING'", max_results=MOST_RUNS)
+    killed = [run for run in running if _is_killed(run)]
+    for run in killed:
+        client.update_run(run.info.run_id, "KILLED")  # without an end: when it was killed is not known
+    for parent in {run.data.tags.get(PARENT, run.info.run_id) for run in killed}:
+        _end_parent(client, parent, "KILLED")
+
+
+def _is_killed(run: Entity) -> bool:
+    return PROCESS not in run.data.tags or is_gone(run.data.tags[PROCESS], run.info.start_time / 1000)
+
+
+def _end_parent(client: MlflowClient, parent: str, status: str) -> None:
+    """End the pipeline's run as its latest stage ended, so that it has lasted as long as its stages, each run once."""
+    start = client.get_run(parent).info.start_time
+    children = client.search_runs(
+        [experiment_id(client)], f"tags.`{PARENT}` = '{parent}'", max_results=MOST_RUNS, order_by=["start_time"]
     )
+    latest = {run.data.tags.get(STAGE): run.info for run in children if run.info.end_time}
+    work = sum(info.end_time - info.start_time for info in latest.values())
+    client.set_terminated(parent, status, start + work)
 
 
-def flatten(nested: Nested, prefix: str = "") -> dict[str, Any]:
-    """Replace nested keys by dotted ones: {"a": {"b": 1}} → {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+def _source(file: str) -> dict[str, str]:
+    return {SOURCE: file, KIND_OF_SOURCE: "LOCAL", COMMIT: git_commit().removesuffix("+changes")}

@@ -21,6 +21,14 @@ def git_commit() -> str:
         return "unknown"
 
 
+def committed(file: str) -> str:
+    """Return the text of a file, named from the top of the repository, as it is committed; empty if there is none."""
+    try:
+        return _git("show", f"HEAD:./{file}")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=repository(), check=True, capture_output=True, text=True)
     return done.stdout.strip()

@@ -21,12 +21,19 @@ def pipeline_state(params: Params) -> str:
         top / "dvc.yaml",
         *(file for folder in ("chestxray", "stages") for file in sorted((top / folder).rglob("*.py"))),
     ]
-    # The phantom batches are made by a stage, from params that are in the digest already.
-    outside = [batch for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
-    for file in (*code, *(file for batch in outside for file in _tables(top / batch.root, batch))):
+    for file in (*code, *outside_tables(params)):
         if file.is_file():
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def outside_tables(params: Params) -> list[Path]:
+    """Return the files, beside images, of batches that no stage makes; one that is named need not be there.
+
+    The phantom batches are made by a stage, from params.
+    """
+    outside = [batch for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
+    return [file for batch in outside for file in _tables(repository() / batch.root, batch)]
 
 
 def _tables(root: Path, batch: BatchParams) -> Iterator[Path]:

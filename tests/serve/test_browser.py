@@ -130,9 +130,22 @@ def test_a_reader_goes_through_all_of_it(site: Site, page: Page) -> None:
         expect(picture).not_to_have_attribute("src", str(before))
     assert site.predictions() == asked
     assert_tab_order(page)
+    for width, height in ((1366, 768), (1920, 1080)):  # plain and with heat side by side, without scrolling
+        page.set_viewport_size({"width": width, "height": height})
+        for shown in (page.get_by_role("img", name="Plain radiograph"), picture):
+            expect(shown).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 390, "height": 844})
+    verdict, plain = page.locator("h2").bounding_box(), page.get_by_role("img", name="Plain radiograph").bounding_box()
+    assert verdict and plain and verdict["y"] < plain["y"] and plain["width"] > 300
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for button, first_bytes in (("Download this overlay", b"\x89PNG"), ("Download this table", b"file,error")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=button).click()
+        assert Path(download.value.path()).read_bytes().startswith(first_bytes)
 
     upload(page, b"garbage")
-    expect(page.get_by_text("The file is refused")).to_be_in_viewport()
+    expect(page.get_by_text("The file is refused.", exact=True)).to_be_in_viewport()
     site.stop()
     page.reload()
     expect(page.get_by_text("The service is down")).to_be_in_viewport()

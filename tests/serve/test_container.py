@@ -43,7 +43,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 page = AppTest.from_file("serve/ui.py", default_timeout=float(sys.argv[2])).run()
 for file in Path(sys.argv[1]).iterdir():
-    page.file_uploader(key="upload").set_value((file.name, file.read_bytes(), "image/png"))
+    page.file_uploader[0].set_value((file.name, file.read_bytes(), "image/png"))
     page.run()
     assert not page.exception and not page.error and "Detected" in page.header[0].value, page
 """

@@ -1,5 +1,7 @@
 """The page, against a real service on the loopback."""
 
+import csv
+import io
 import json
 import re
 import tomllib
@@ -12,10 +14,16 @@ import numpy as np
 import pytest
 import requests
 import streamlit as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
 
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
+from chestxray.inference.predictions import Finding, Prediction
 from serve.settings import Settings
+from serve.ui_answers import MAX_FILES, MAX_KEPT, Answered, Kept, keep, table_of
+from serve.ui_client import ServiceError
+from serve.ui_picture import add_heat, burnt, hottest_of, shown_pixels
 from tests.repository import TOP
 from tests.serve.bundles import make_bundle, operating_points
 from tests.serve.conftest import serving
@@ -31,9 +39,15 @@ def page(url: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return AppTest.from_file(str(Path(TOP, "serve", "ui.py")), default_timeout=SECONDS).run()
 
 
-def upload(page: AppTest, data: bytes) -> AppTest:
-    page.file_uploader(key="upload").set_value(("CANARY-NAME.png", data, "image/png"))
+def upload(page: AppTest, *files: bytes, name: str = "CANARY-NAME") -> AppTest:
+    page.file_uploader[0].set_value([(f"{name}{place}.png", data, "image/png") for place, data in enumerate(files)])
     return page.run()
+
+
+def picker(page: AppTest) -> Selectbox:
+    """That of the finding to explain."""
+    (found,) = (box for box in page.selectbox if box.label == "Explain the finding")
+    return found
 
 
 def words(page: AppTest) -> str:
@@ -44,7 +58,7 @@ def words(page: AppTest) -> str:
 
 def rows(page: AppTest) -> list[tuple[str, float, float, str]]:
     """Finding, probability, operating point and result, as the table says."""
-    table = next(html.proto.body for html in page.get("html") if "<table" in html.proto.body)
+    table = next(html.proto.body for html in page.get("html") if "<table class=findings" in html.proto.body)
     row = r"<th scope=row>([^<]+)</th>.*?<td>([\d.]+)</td><td>([\d.]+)</td><td>([^<]+)</td>"
     return [(name, float(p), float(point), result) for name, p, point, result in re.findall(row, table)]
 
@@ -68,12 +82,96 @@ def test_a_radiograph_gets_its_findings(page: AppTest) -> None:
     assert all(f"**{name}**" in words(page) for name in detected)
 
 
+def test_several_files_have_a_table_and_each_can_be_looked_at_again(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(page, PNG, b"garbage", encoded(np.full((100, 100), 9, np.uint8)), name="=file")
+    assert not page.exception
+    files = next(html.proto.body for html in page.get("html") if "<table class=files" in html.proto.body)
+    assert re.findall(r"<th scope=row>([^<]+)</th>", files) == ["=file0.png", "=file1.png", "=file2.png"]
+    assert files.count("The file is refused") == 2
+    first = rows(page)
+    monkeypatch.setattr("requests.request", only_the_card)
+    chooser = next(box for box in page.selectbox if box.label == "Radiograph")
+    chooser.select_index(1).run()
+    assert not page.exception and "**The file is refused.**" in page.error[0].value and "PNG" in page.error[0].value
+    page.file_uploader[0].set_value(None).run()  # an answer stays when its file goes
+    next(box for box in page.selectbox if box.label == "Radiograph").select_index(0).run()
+    assert not page.exception and rows(page) == first
+    next(button for button in page.button if button.label == "Forget all files").click().run()
+    assert not page.exception and "class=files" not in str([html.proto.body for html in page.get("html")][1:])
+
+
+def test_more_files_than_the_page_looks_at_are_counted(page: AppTest) -> None:
+    upload(page, *[b"garbage"] * (MAX_FILES + 1))
+    assert f"{MAX_FILES + 1} files were uploaded; the first {MAX_FILES} are looked at." in words(page)
+    files = next(html.proto.body for html in page.get("html") if "<table class=files" in html.proto.body)
+    assert files.count("<th scope=row>") == MAX_FILES
+
+
+def test_files_that_are_too_large_together_are_let_go(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.ui_answers.MAX_BYTES", 2**20)
+    upload(page, bytes(2**19), bytes(2**19 + 1))
+    assert "more than 1 MiB together" in page.error[0].value
+    page.run()
+    assert not page.error and not any("class=files" in html.proto.body for html in page.get("html")[1:])
+
+
+def prediction_of(url: str, data: bytes) -> Prediction:
+    options = {"heatmaps": "raw", "heatmaps_for": "all"}
+    answer = httpx2.post(f"{url}/predict", files={"file": data}, params=options, timeout=SECONDS)
+    return Prediction.model_validate_json(answer.content)
+
+
+def test_the_table_is_that_of_the_command_line_and_runs_no_formula(url: str) -> None:
+    problem = ServiceError("The file is refused", "=1", "unsupported-format")
+    answers = [Answered("=cmd", problem=problem), Answered("b.png", prediction_of(url, PNG))]
+    refused, good = csv.DictReader(io.StringIO(table_of(answers)))
+    assert (refused["file"], refused["error"], refused["error_message"]) == ("'=cmd", "unsupported-format", "'=1")
+    assert (good["quality"] == "warned" and good["checks"] == "image-size:warned") or good["quality"] == "accepted"
+    for finding in answers[1].prediction.findings if answers[1].prediction else ():
+        assert float(good[f"{finding.name}:probability"]) == pytest.approx(finding.probability, abs=1e-6)
+        assert good[f"{finding.name}:positive"] == str(finding.positive).lower()
+    assert RESEARCH_USE_ONLY in good["disclaimer"] and good["synthetic"] == "true"
+
+
+def test_no_more_answers_are_kept_than_fit() -> None:
+    kept: Kept = {}
+    for number in range(MAX_KEPT + 3):
+        keep(kept, str(number), Answered(str(number)))
+        keep(kept, "0", Answered("0"))
+    assert len(kept) == MAX_KEPT > MAX_FILES + 1 and list(kept)[-1] == "0" and "1" not in kept
+
+
+def test_a_downloaded_overlay_carries_its_caption(url: str) -> None:
+    answer, pixels = prediction_of(url, PNG), shown_pixels(PNG)
+    finding = answer.findings[0]
+    picture = add_heat(pixels, finding, hottest_of(answer, finding), 0.0, 0.6)
+    whole = np.asarray(Image.open(io.BytesIO(burnt(picture, answer, ["what it shows"]))))
+    height = len(picture)
+    assert (whole[-height:] == picture).all() and whole.shape[0] > height + 60
+    assert (whole[:-height] < 128).any() and (whole[:4] == 255).all()
+
+
+def test_heat_fades_where_it_ends() -> None:
+    values = [[0.0] * 3 + [4.0] * 4] * 7
+    heatmap = {"kind": "raw", "values": values, "covers": {"left": 0.05, "top": 0.05, "width": 0.9, "height": 0.9}}
+    finding = Finding.model_validate(
+        {"name": "A", "title": "A", "status": "learned", "probability": 1, "threshold": 0, "positive": True}
+        | {"heatmap": heatmap}
+    )
+    pixels = np.full((1024, 1024), 128, np.uint8)
+    shown = add_heat(pixels, finding, 4.0, 0.5, 0.6).astype(int)
+    assert np.abs(np.diff(shown, axis=0)).max() <= 8 and np.abs(np.diff(shown, axis=1)).max() <= 8, "a hard edge"
+    assert (shown[:40] == 128).all() and (shown[500, 800] != 128).any()
+
+
 def test_sliders_and_picker_need_no_new_inference(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(page, PNG)
     monkeypatch.setattr("requests.request", only_the_card)
     page.slider(key="least").set_value(60)
     page.slider(key="opacity").set_value(10)
-    page.selectbox[1].select_index(3).run()
+    picker(page).select_index(3).run()
     assert not page.exception and not page.error
     assert len(rows(page)) == 14
 
@@ -97,6 +195,7 @@ def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
     assert page.header[0].value == "Nothing detected"
     assert "not** mean that the chest is healthy" in words(page)
     assert {result for *_, result in rows(page)} == {"not detected"}
+    assert "sensitivity" not in words(page), "of a model whose card has none"
 
 
 TITLES = ("Tuberculosis $x$", "*Rare* [sign](javascript:1)", "Lost <b>one</b>")
@@ -127,7 +226,7 @@ def test_the_page_shows_no_more_of_a_finding_than_its_status_allows(
     upload(page, PNG)
     assert not page.exception and not page.error
     assert page.header[0].value == "Detected: 1 of 1 finding"
-    table = next(html.proto.body for html in page.get("html") if "<table" in html.proto.body)
+    table = next(html.proto.body for html in page.get("html") if "<table class=findings" in html.proto.body)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr class=.*?</tr>", table)]
     assert [(row[0], row[-1]) for row in cells] == [
         ("Tuberculosis $x$", "detected"),
@@ -137,7 +236,7 @@ def test_the_page_shows_no_more_of_a_finding_than_its_status_allows(
     assert [row[2] == "–" for row in cells] == [False, False, True], "a number where there is none"
     assert [row[3] == "–" for row in cells] == [False, True, True], "an operating point where there is none"
     assert ["track" in row[1] for row in cells] == [True, True, False]
-    assert len(page.selectbox[1].options) == 2 and not any("Lost" in option for option in page.selectbox[1].options)
+    assert len(picker(page).options) == 2 and not any("Lost" in option for option in picker(page).options)
     for said in (r"**Tuberculosis \$x\$**", r"\*Rare\* \[sign\](javascript\:1).", r"Lost \<b\>one\</b\>."):
         assert said in words(page)
 
@@ -169,13 +268,13 @@ def test_a_refused_file_gets_the_reason(page: AppTest) -> None:
     upload(page, b"garbage")
     assert not page.exception
     assert "**The file is refused.**" in page.error[0].value and "PNG" in page.error[0].value
-    assert not page.button, "the same file would be refused again"
+    assert all(button.label != "Try again" for button in page.button), "the same file would be refused again"
 
 
 def test_an_image_that_the_checks_refuse_is_answered_when_the_reader_asks_for_it(page: AppTest) -> None:
     upload(page, encoded(np.full((100, 100), 9, np.uint8)))
     assert not page.exception and "have the same grey: nothing can be seen" in page.error[0].value
-    assert not page.get("html")[1:], "no findings yet"
+    assert not any("class=findings" in html.proto.body for html in page.get("html")), "findings before they are wanted"
     page.checkbox[0].check().run()
     assert not page.exception and len(rows(page)) == 14
     assert any("the same grey: nothing can be seen." in error.value for error in page.error)

@@ -200,9 +200,12 @@ def test_rolling_back_and_forth(updates: Updates) -> None:
 
     client.set_registered_model_alias("chest-xray", "champion", "2")
     client.set_registered_model_alias("chest-xray", "previous", "1")
-    for champion, previous in (("1", "2"), ("2", "1")):
-        updates.clone.run("python", "-m", "chestxray", "rollback")
-        assert (alias("champion"), alias("previous")) == (champion, previous)
+    updates.clone.run("python", "-m", "chestxray", "rollback")
+    assert (alias("champion"), alias("previous")) == ("1", "2")
+    again = updates.clone.run("python", "-m", "chestxray", "rollback", check=False)
+    assert again.returncode == 1 and "version 2 was rolled back" in again.stderr and alias("champion") == "1"
+    updates.clone.run("python", "-m", "chestxray", "promote", "2")
+    assert (alias("champion"), alias("previous")) == ("2", "1")
     client.delete_registered_model_alias("chest-xray", "previous")
     failed = updates.clone.run("python", "-m", "chestxray", "rollback", check=False)
     assert failed.returncode != 0 and "no previous champion" in failed.stderr

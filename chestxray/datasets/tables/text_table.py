@@ -63,14 +63,17 @@ def read_headers(path: Path) -> tuple[Header, ...]:
     return tuple(sorted(headers, key=lambda header: -len(header.names)))
 
 
-def read_columns(header: Header, places: Mapping[str, int]) -> tuple[pd.DataFrame, list[MalformedRow]]:
-    """Read some columns of a table as text without spaces around it; rows without any content are passed over.
+def read_columns(
+    header: Header, places: Mapping[str, int], *, strip: bool = True
+) -> tuple[pd.DataFrame, list[MalformedRow]]:
+    """Read some columns of a table as text; rows without any content are passed over.
 
     Empty fields beyond those of the header are cut.
 
     Args:
         header: of the table.
         places: position of each column that is wanted, by the name that it gets.
+        strip: whether spaces around a cell are taken away.
 
     Returns:
         The columns, indexed by the number of the row in the file, whose header is row 1; and the rows with a wrong
@@ -89,7 +92,7 @@ def read_columns(header: Header, places: Mapping[str, int]) -> tuple[pd.DataFram
         if len(fields) != width:
             malformed.append(MalformedRow(number, fields))
         else:
-            cells = [fields[place].strip() for place in places.values()]
+            cells = [fields[place].strip() if strip else fields[place] for place in places.values()]
             good.append([short.setdefault(cell, cell) if len(cell) <= SHORT else cell for cell in cells])
             numbers.append(number)
     if not good and not malformed:

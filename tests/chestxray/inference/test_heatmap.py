@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib import colormaps
 
-from chestxray.evaluation.overlays import captioned, contact_sheet
+from chestxray.evaluation.overlays import contact_sheet
+from chestxray.inference.caption import captioned
 from chestxray.inference.heatmap import COLOURS, overlay, upscale_maps
 
 

@@ -66,6 +66,12 @@ def test_a_column_of_paths_is_relative_to_its_file(tmp_path: Path, separator: st
     assert inputs.skipped == {"empty cell": 1}
 
 
+def test_spaces_around_a_path_are_its_own_where_a_file_has_them(tmp_path: Path) -> None:
+    (tmp_path / " a.png").touch()
+    (tmp_path / "t.csv").write_text("path\n a.png\n b.png \n")
+    assert given(find_inputs([], [f"{tmp_path}/t.csv:path"])) == [" a.png", "b.png"]
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [

@@ -1,0 +1,29 @@
+"""Show the runs and the registered model on MLflow's page."""
+
+import argparse
+import os
+import sys
+
+from chestxray.tracking.store import experiment_id, open_store
+
+VIEW = "workflowType=machine_learning"
+"""MLflow's page opens in a view for traces of language models unless the address says otherwise."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--port", type=int, default=5000, help="of the page on 127.0.0.1 (5000)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the address of the runs, then become MLflow's server; a store on a server has its page already."""
+    client = open_store()
+    page = f"#/experiments/{experiment_id(client)}/runs?{VIEW}"
+    if client.tracking_uri.startswith(("http:", "https:")):
+        print(f"{client.tracking_uri.rstrip('/')}/{page}")
+        return 0
+    print(f"runs: http://127.0.0.1:{options.port}/{page}", flush=True)
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = client.tracking_uri  # not on the command line: it may have a password
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # five processes for what is not used here
+    server = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
+    os.execv(sys.executable, [sys.executable, *server])  # noqa: S606 # no shell, and no process of ours in between

@@ -1,0 +1,116 @@
+"""Record in the pipeline's run what it came to: params, headline metrics, data, description, tables and figures."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Dataset, DatasetInput, InputTag
+
+from chestxray.params import Params
+from chestxray.tracking.mlflow_runs import Run
+from chestxray.tracking.nested import Nested
+from chestxray.tracking.repository import git_commit, repository
+
+HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1")
+"""Of each part of `metrics.json`, these are MLflow's metrics, or the same over all findings; the rest is in tables."""
+PARTS = ("test", "benchmark")
+DESCRIPTION = "mlflow.note.content"
+CONTEXT = "mlflow.data.context"
+TRAINING = ("l2", "validation_mean_auroc", "best_epoch")
+"""Of `train.json` and `fine_tune.json`, these are MLflow's metrics."""
+PICTURE = "roc.png"
+EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", PICTURE, "confusion_matrix.png")
+"""Files that the stage `evaluate` writes: all that a run has which stops there."""
+ALL = ("*.json", "*.csv", "*.md", "*.png", "curves/*.csv", "gradcam/overview.png", "gradcam/index.csv")
+
+
+def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFrame, said: str) -> None:
+    """Log what is known when the model is evaluated: a try with `dvc exp run … evaluate` ends here.
+
+    Args:
+        run: the parent.
+        params: of this state.
+        reports: folder of the reports.
+        studies: of all batches, with `batch`, `split`, `patient`, `content_hash` and the findings.
+        said: the description, for people, in Markdown.
+    """
+    run.log_params(params.model_dump(mode="json", by_alias=True))
+    run.log_metrics(headlines(_read(reports / "metrics.json")))
+    for part in ("train", "fine_tune"):
+        metrics = _read(reports / f"{part}.json")[part]
+        run.log_metrics({part: {name: value for name, value in metrics.items() if name in TRAINING}})
+    _log_batches(run, params, studies)
+    run.log_tags({DESCRIPTION: f"{said}\n\n{picture(run)}"})
+    _log_files(run, reports, EVALUATED)
+
+
+def log_verdict(run: Run, reports: Path, card: Nested) -> None:
+    """Log the rest of the full record, which ends with the verdict: all tables and figures, and digests.
+
+    Args:
+        run: the parent.
+        reports: folder of the reports.
+        card: content of `bundle.json`.
+    """
+    _log_files(run, reports, ALL)
+    lock = repository() / "dvc.lock"
+    run.log_tags(
+        {
+            "data": "synthetic" if card["synthetic"] else "real",
+            "data_sha256": card["data_sha256"],
+            "model_sha256": card["model_sha256"],
+            "git_commit": git_commit(),
+            "dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "none",
+        }
+    )
+
+
+def picture(run: Run) -> str:
+    """Return a picture of the run's in Markdown; MLflow's server has it at this address."""
+    return f"![ROC of each finding on the test images](get-artifact?path={PICTURE}&run_uuid={run.run_id})"
+
+
+def headlines(metrics: Nested) -> dict[str, dict[str, float]]:
+    """Return the six numbers that stand for a model, of those that could be measured.
+
+    Args:
+        metrics: content of `metrics.json`.
+    """
+    names = [name for headline in HEADLINES for name in (headline, f"{headline}_of_all")]
+    parts = {part: metrics.get(part, {}) for part in PARTS}
+    return {part: {name: found[name] for name in names if name in found} for part, found in parts.items()}
+
+
+def _log_batches(run: Run, params: Params, studies: pd.DataFrame) -> None:
+    """Log the batches as MLflow's datasets: where each lies, its studies, patients and split, a digest of what is used.
+
+    A run that has them keeps them.
+    """
+    known = {each.dataset.name for each in run.client.get_run(run.run_id).inputs.dataset_inputs}
+    inputs = []
+    for batch, rows in studies.groupby("batch", sort=False):
+        used = rows[["content_hash", "split", *params.findings]].to_csv(index=False)
+        counts = {"studies": len(rows), "patients": rows["patient"].nunique(), **rows["split"].value_counts()}
+        dataset = Dataset(
+            name=str(batch),
+            digest=hashlib.sha256(used.encode()).hexdigest()[:8],
+            source_type="local",
+            source=json.dumps({"uri": params.batches[str(batch)].root}),
+            profile=json.dumps({key: int(count) for key, count in counts.items()}),
+        )
+        if dataset.name not in known:
+            inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, "train, test")]))
+    run.client.log_inputs(run.run_id, inputs)
+
+
+def _log_files(run: Run, reports: Path, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        for file in sorted(reports.glob(pattern)):
+            run.log_artifact(file, "/".join(file.relative_to(reports).parent.parts) or None)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,114 @@
+"""Say in words on the page what was detected, what the checks found, and how well the model does."""
+
+from typing import Any
+
+import streamlit as st
+
+from chestxray.inference.headlines import headlines
+from chestxray.inference.predictions import Finding, ModelInfo, Prediction, Quality
+from serve.ui_answers import Answered
+from serve.ui_html import NOT_LEARNED, SCORE_ONLY, plain, result
+
+LISTED = 6
+"""Findings that are named in a line about those without a result; the table has all."""
+
+
+def show_verdict(shown: Answered) -> None:
+    """Say what the checks found, and what is detected."""
+    if shown.problem is not None:
+        st.error(f"**{shown.problem.heading}.** {shown.problem}")
+    if shown.prediction is not None:
+        show_detected(shown.prediction)
+        show_quality(shown.prediction.quality)
+
+
+def show_detected(answer: Prediction) -> None:
+    """Say in words what is detected, of the findings that are decided on."""
+    detected = [finding for finding in answer.findings if finding.positive]
+    decided = sum(finding.positive is not None for finding in answer.findings)
+    findings = "finding" if decided == 1 else "findings"
+    if detected:
+        st.header(f"Detected: {len(detected)} of {decided} {findings}", anchor=False)
+        st.markdown(", ".join(f"**{plain(finding.title)}**" for finding in detected))
+    elif decided:
+        st.header("Nothing detected", anchor=False)
+        reached = f"None of {decided} findings reaches" if decided > 1 else "The one finding does not reach"
+        st.markdown(f"{reached} its operating point. That does **not** mean that the chest is healthy.")
+    else:
+        st.header("Nothing is decided", anchor=False)
+        st.markdown("No finding was learned from enough patients. That does **not** mean that the chest is healthy.")
+
+
+def show_quality(quality: Quality) -> None:
+    """Say what the checks found in the image; how far each is from its limit is in the answer of the service."""
+    if quality.verdict == "accepted":
+        st.caption("Image checks: accepted; nothing was found that makes the answer doubtful.")
+    refused, warned = (
+        [check.message for check in quality.checks if check.verdict == verdict] for verdict in ("refused", "warned")
+    )
+    if refused:
+        lines = [f"- {message}" for message in refused]
+        st.error("\n".join(["The checks refuse this image; the answer may mean nothing:", "", *lines]))
+    if warned:
+        st.warning("\n".join(f"- {message}" for message in warned) if len(warned) > 1 else warned[0])
+
+
+def test_result(finding: Finding, test: dict[str, Any]) -> str:
+    """Say how well a finding is ranked on the test set, and what its operating point does there."""
+    name = finding.name
+    labelled = test.get("labelled", {}).get(name, test["n"])
+    said = [
+        f"{plain(finding.title)} on the test set: AUROC {_with_interval(test, 'auroc', name)}, "
+        f"{test['positives'][name]} of {labelled} images have it."
+    ]
+    if finding.positive is not None and name in test.get("recall", {}) and name in test.get("precision", {}):
+        said.append(
+            f"At its operating point: sensitivity {_with_interval(test, 'recall', name)}, "
+            f"precision {_with_interval(test, 'precision', name)}."
+        )
+    return " ".join(said)
+
+
+def _with_interval(test: dict[str, Any], metric: str, name: str) -> str:
+    low, high = (test.get(f"{metric}_ci_{end}", {}).get(name) for end in ("low", "high"))
+    said = "too few patients for an interval" if low is None else f"95 % interval {low:.2f}–{high:.2f}"
+    return f"{test[metric][name]:.2f} ({said})"
+
+
+def explain_missing_results(findings: list[Finding]) -> None:
+    """Say under the table why some findings have a score only, or nothing."""
+    for word, why in (
+        (SCORE_ONLY, "too few patients to learn it or to check it, therefore no probability and no decision"),
+        (NOT_LEARNED, "the model never saw images both with and without it"),
+    ):
+        titles = [plain(finding.title) for finding in findings if result(finding) == word]
+        if titles:
+            listed = ", ".join(titles[:LISTED]) + (f" and {len(titles) - LISTED} more" if len(titles) > LISTED else "")
+            st.caption(f"{word[0].upper()}{word[1:]} – {why}: {listed}.")
+
+
+def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
+    """Show which model answers, what it was trained on, and its metrics on the test set."""
+    test = card["metrics"]["test"]
+    kind = "synthetic phantoms" if info.synthetic else "radiographs"
+    version = f" version {info.version}" if info.version else ""
+    alias = f" ({info.alias})" if info.alias else ""
+    shown = headlines(test, card.get("headlines", {}))
+    first = next((f"{each.title} {each.value:.3f}" for each in shown if each.value is not None), "measured")
+    title = f"Model {info.name}{version}{alias}: {first} on {test['n']} {kind}"
+    with st.expander(title, expanded=expanded):
+        for column, (name, value, said) in zip(st.columns(max(1, len(shown))), shown, strict=False):
+            column.metric(f"{name[0].upper()}{name[1:]}", "–" if value is None else f"{value:.3f}")
+            column.caption(said)
+        st.markdown(measured_on(test, kind, card["patients_known"]))
+        st.markdown(f"{card['intended_use']}  \nSHA-256 of the bundle: `{info.sha256}`")
+
+
+def measured_on(test: dict[str, Any], kind: str, patients_known: bool) -> str:
+    """Say what the test set is, and whether its patients are apart from those of training."""
+    if patients_known:
+        return f"Measured on {test['n']} {kind} of {test['patients']} patients that it never saw in training."
+    return (
+        f"Measured on {test['n']} {kind} that it never saw in training. **Patients are unknown**: each image counted "
+        "as one, so it may have seen other images of the same people, and be worse with those of others."
+    )
