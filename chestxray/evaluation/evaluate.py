@@ -19,7 +19,7 @@ from chestxray.evaluation.operating_points import Threshold, fit_thresholds
 from chestxray.evaluation.tested_points import bands_table, points_table, tested_bands, tested_points
 from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card
+from chestxray.inference.bundle import Card, Explanation
 from chestxray.inference.decisions import decide, decided
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.operating_point import OperatingPoint
@@ -321,6 +321,7 @@ def make_card(
     params: Params,
     content: bytes,
     input_gate: dict[str, Any] | None = None,
+    explanation: tuple[Explanation, ...] = (),
 ) -> Card:
     """Make the card of the bundle.
 
@@ -331,6 +332,7 @@ def make_card(
         params: that made it.
         content: of `model.onnx`.
         input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
+        explanation: of the findings, whether its maps are shown to point; empty if that was not tried.
     """
     return Card(
         findings=dataset.findings,
@@ -343,6 +345,7 @@ def make_card(
         calibration=evaluation.platt.to_dict(),
         operating_points=evaluation.operating_points,
         uncertain=evaluation.uncertain,
+        explanation=explanation,
         model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,

@@ -7,7 +7,7 @@ usually is.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,13 +16,12 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.inference.bundle import Explanation
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.shares import Shares, measure_differences, measure_shares
 from chestxray.tracking.progress import progress
 
-Explanation = Literal["shown", "unproven"]
-"""Of a finding: whether its maps were shown to find the place in an image better than the finding's mean box does."""
 OVERLAPS = (0.1, 0.25, 0.5)
 """Of a region with the box, from which on it counts as found (Wang et al., CVPR 2017, table 4)."""
 MEASURES = ("pointing_game", "pixel_auroc", *(f"{name}_{share}" for name in ("iou", "iobb") for share in OVERLAPS))
@@ -225,7 +224,9 @@ def localize(
     side = model.input_size
     scores: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
     maps: tuple[int, Single, Single] = (-1, np.zeros(0, np.float32), np.zeros(0, np.float32))
-    for place, mean in progress(zip(places, mean_boxes(places, side), strict=True), "boxes", len(places), "box"):
+    for place, mean in progress(
+        zip(places, mean_boxes(places, side), strict=True), "finding boxes", len(places), "place"
+    ):
         if maps[0] != place.row:
             pixels = np.asarray(test.pixels(place.row))[None, ..., None]
             maps = place.row, model.outputs(pixels).maps[0], shuffled.outputs(pixels).maps[0]
