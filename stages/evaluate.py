@@ -11,7 +11,7 @@ from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_
 from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.evaluation.localization import localize
 from chestxray.evaluation.reports import write_reports
-from chestxray.evaluation.run_description import describe
+from chestxray.evaluation.run_description import describe, picture
 from chestxray.evaluation.shuffled_network import shuffle_weights
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -50,7 +50,8 @@ def main() -> None:
             figures.save(figure, REPORTS / f"{name}.png")
         write_card(card, BUNDLE)
         run.log_metrics(headlines(result.metrics))
-        log_evaluation(pipeline_run(run.client, params), params, REPORTS, dataset.studies, describe(card))
+        pipeline = pipeline_run(run.client, params)
+        log_evaluation(pipeline, params, REPORTS, dataset.studies, describe(card), picture(card))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pandas as pd
 from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import test_note
-from chestxray.evaluation.run_description import describe
+from chestxray.evaluation.run_description import describe, picture
 from chestxray.inference.bundle import CARD, read_card
 from chestxray.params import load_params
 from chestxray.registry.promote import apply_verdict, decide_promotion
@@ -16,7 +16,7 @@ from chestxray.registry.registered_version import FLIPS_FILE, VERDICT_FILE
 from chestxray.registry.versions import Registry
 from chestxray.system.files import write_csv, write_json, write_text
 from chestxray.tracking.mlflow_runs import pipeline_run, stage_run
-from chestxray.tracking.pipeline_record import log_evaluation, log_verdict, picture
+from chestxray.tracking.pipeline_record import embedded, log_evaluation, log_verdict
 from chestxray.tracking.store import open_store, store_lock
 from stages import run_stage
 
@@ -44,10 +44,10 @@ def main() -> None:
         figures.save(figures.history_figure(promotion.history, test_note(test)), REPORTS / "updates.png")
         card, verdict = read_card(BUNDLE / CARD), promotion.verdict
         said = describe(card, verdict)
-        log_evaluation(pipeline, params, REPORTS, dataset.studies, said)
+        log_evaluation(pipeline, params, REPORTS, dataset.studies, said, picture(card))
         log_verdict(pipeline, REPORTS, card.model_dump())
         apply_verdict(registry, version, verdict, REPORTS)
-        registry.describe(version, f"{said}\n\n{picture(pipeline)}")
+        registry.describe(version, f"{said}\n\n{embedded(pipeline)}")
         print(f"{registry.name} version {version.number}: {verdict['decision']}. {verdict['reason']}")
         write_json(MARKER, {"model": registry.name, "bundle_sha256": version.digest})
 

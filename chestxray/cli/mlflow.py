@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from chestxray.errors import masked
 from chestxray.tracking.store import experiment_id, open_store
 
 VIEW = "workflowType=machine_learning"
@@ -20,10 +21,11 @@ def run(options: argparse.Namespace) -> int:
     client = open_store()
     page = f"#/experiments/{experiment_id(client)}/runs?{VIEW}"
     if client.tracking_uri.startswith(("http:", "https:")):
-        print(f"{client.tracking_uri.rstrip('/')}/{page}")
+        print(f"runs: {masked(client.tracking_uri).rstrip('/')}/{page}")
         return 0
     print(f"runs: http://127.0.0.1:{options.port}/{page}", flush=True)
     os.environ["MLFLOW_BACKEND_STORE_URI"] = client.tracking_uri  # not on the command line: it may have a password
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # five processes for what is not used here
     server = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, *server])  # noqa: S606 # no shell, and no process of ours in between
+    return 0

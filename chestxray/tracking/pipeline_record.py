@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from chestxray.params import Params
@@ -20,13 +21,13 @@ DESCRIPTION = "mlflow.note.content"
 CONTEXT = "mlflow.data.context"
 TRAINING = ("l2", "validation_mean_auroc", "best_epoch")
 """Of `train.json` and `fine_tune.json`, these are MLflow's metrics."""
-PICTURE = "roc.png"
-EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", PICTURE, "confusion_matrix.png")
+PICTURE = "description.png"
+EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", "findings.png")
 """Files that the stage `evaluate` writes: all that a run has which stops there."""
 ALL = ("*.json", "*.csv", "*.md", "*.png", "curves/*.csv", "gradcam/overview.png", "gradcam/index.csv")
 
 
-def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFrame, said: str) -> None:
+def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFrame, said: str, picture: Figure) -> None:
     """Log what is known when the model is evaluated: a try with `dvc exp run … evaluate` ends here.
 
     Args:
@@ -35,6 +36,7 @@ def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFram
         reports: folder of the reports.
         studies: of all batches, with `batch`, `split`, `patient`, `content_hash` and the findings.
         said: the description, for people, in Markdown.
+        picture: for the description.
     """
     run.log_params(params.model_dump(mode="json", by_alias=True))
     run.log_metrics(headlines(_read(reports / "metrics.json")))
@@ -42,7 +44,8 @@ def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFram
         metrics = _read(reports / f"{part}.json")[part]
         run.log_metrics({part: {name: value for name, value in metrics.items() if name in TRAINING}})
     _log_batches(run, params, studies)
-    run.log_tags({DESCRIPTION: f"{said}\n\n{picture(run)}"})
+    run.client.log_figure(run.run_id, picture, PICTURE)
+    run.log_tags({DESCRIPTION: f"{said}\n\n{embedded(run)}"})
     _log_files(run, reports, EVALUATED)
 
 
@@ -67,9 +70,9 @@ def log_verdict(run: Run, reports: Path, card: Nested) -> None:
     )
 
 
-def picture(run: Run) -> str:
-    """Return a picture of the run's in Markdown; MLflow's server has it at this address."""
-    return f"![ROC of each finding on the test images](get-artifact?path={PICTURE}&run_uuid={run.run_id})"
+def embedded(run: Run) -> str:
+    """Return the picture of a run in Markdown; MLflow's server has it at this address, and shows it unscaled."""
+    return f"![AUROC by finding](get-artifact?path={PICTURE}&run_uuid={run.run_id})"
 
 
 def headlines(metrics: Nested) -> dict[str, dict[str, float]]:

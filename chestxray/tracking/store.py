@@ -14,8 +14,6 @@ from chestxray.errors import UserError, masked
 from chestxray.tracking.repository import repository
 
 EXPERIMENT = "chest-xray"
-VIEW = {"mlflow.experimentKind": "custom_model_development"}
-"""Tag by which MLflow's page opens an experiment in the view for model training."""
 SQLITE = "sqlite:///"
 RETRIES = "3"
 """Of a request to a server, unless set otherwise: with MLflow's seven, one that is down is four minutes of silence."""
@@ -65,13 +63,11 @@ def experiment_id(client: MlflowClient) -> str:
     """Return the id of the project's experiment, which is made if there is none."""
     found = client.get_experiment_by_name(EXPERIMENT)
     if found:
-        for key in VIEW.keys() - found.tags.keys():  # an older store's
-            client.set_experiment_tag(found.experiment_id, key, VIEW[key])
         return str(found.experiment_id)
     file = _sqlite_file(client.tracking_uri)
     location = (file.parent / "artifacts").as_uri() if file else None  # without a server, artifacts lie beside it
     try:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=VIEW))
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
     except MlflowException:
         # Another process was first.
         return str(client.get_experiment_by_name(EXPERIMENT).experiment_id)

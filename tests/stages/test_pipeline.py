@@ -174,7 +174,11 @@ def test_one_parent_run_per_state_with_the_full_record(history: History) -> None
     for run in (first, second):
         assert run.data.tags["data"] == "synthetic"
         assert {"data_sha256", "model_sha256", "git_commit", "dvc_lock_sha256"} < set(run.data.tags)
-        assert 0.0 <= run.data.metrics["test.mean_auroc"] <= 1.0
+        assert 0.0 <= run.data.metrics["test/mean_auroc"] <= 1.0
+        assert run.info.run_name.startswith("phantom: Conv_1, 1 epoch") and run.info.end_time > run.info.start_time
+        assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"phantom"}
+    assert second.info.run_name.endswith("train.l2 50.0") and "l2" not in first.info.run_name
+    for run in (first, second):
         names = {file.path for file in history.client.list_artifacts(run.info.run_id)}
         assert {"confusion_matrix.png", "classification_report.csv", "curves", "gradcam"} < names
 
@@ -192,7 +196,7 @@ def test_each_executed_stage_is_a_child_run(history: History) -> None:
 
 def test_curves_are_in_mlflow_per_epoch(history: History) -> None:
     (run, *_) = history.runs("tags.`chestxray.stage` = 'fine_tune'")
-    epochs = [m.step for m in history.client.get_metric_history(run.info.run_id, "validation_mean_auroc")]
+    epochs = [m.step for m in history.client.get_metric_history(run.info.run_id, "fine_tune/validation_mean_auroc")]
     assert {0, 1} <= set(epochs)
 
 
@@ -220,7 +224,7 @@ def test_mlflow_users_can_load_the_model(history: History) -> None:
     history.clone.run("env", f"MLFLOW_TRACKING_URI={uri}", "python", "-c", script)
 
 
-def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) -> None:
+def test_a_failed_stage_and_its_pipeline_are_marked_failed(make_clone: Callable[[], Clone]) -> None:
     clone = make_clone()
     clone.turn(prepare={"max_rejected": 0.0})
     clone.repro("phantom")
@@ -240,7 +244,7 @@ def test_a_failed_stage_is_marked_failed_alone(make_clone: Callable[[], Clone]) 
         "decode@phantom": "FINISHED",
         "prepare@phantom": "FAILED",
     }
-    assert [run.info.status for run in runs if "chestxray.stage" not in run.data.tags] == ["FINISHED"]
+    assert [run.info.status for run in runs if "chestxray.stage" not in run.data.tags] == ["FAILED"]
 
 
 def test_of_two_repros_in_one_clone_the_second_says_that_the_first_is_at_work(make_clone: Callable[[], Clone]) -> None:

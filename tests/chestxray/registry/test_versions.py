@@ -50,7 +50,7 @@ def workspace(top: Path, dataset: Dataset, bundle: Path, threshold: float, stric
     logits = predict_logits(OnnxModel(bundle / MODEL), test, "predicting")
     logits_frame(prepared_hashes(test), logits, test.findings).to_parquet(top / "models/test_logits.parquet")
     for name in ("metrics", "train", "fine_tune", "class_weights"):
-        write_json(top / f"reports/{name}.json", {name: 1})
+        write_json(top / f"reports/{name}.json", {name: {}})
     return top
 
 
