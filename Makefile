@@ -17,6 +17,8 @@ PIP := python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --quiet $(UPGRADE)
 
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # in the order of testpaths, the longest first
+
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih add-batch rollback \
 	promote benchmark fuzz clean
@@ -31,13 +33,13 @@ reproduce: .venv/installed ## make the environment, run the pipeline, show the m
 	@chestxray compare
 
 test: .venv/installed-tests ## the test suite, without what takes minutes and changes rarely
-	python -m pytest -n 2 --dist loadfile -m "not heavy"
+	$(PYTEST) -m "not heavy"
 
 test-fast: .venv/installed-tests ## the tests that take seconds
 	python -m pytest -m "not slow"
 
 test-all: .venv/installed-tests ## the whole test suite
-	python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-pythons: test-python3.11 test-python3.12 test-python3.13 ## the fast tests on each Python that is found, freshly installed
 

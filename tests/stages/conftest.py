@@ -1,5 +1,6 @@
 """A pipeline in miniature: the real stages under the real DVC and MLflow, on 120 small phantoms."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from tests.repository import TOP
@@ -96,3 +98,45 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
         return clone
 
     return make
+
+
+FIRST = "first"
+"""Tag of the commit after the first `dvc repro`."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A clone after its first `dvc repro`, committed, and the stages that ran."""
+
+    clone: Clone
+    stages: list[str]
+
+
+@pytest.fixture(scope="session")
+def trained(make_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One for all processes of a test run, which is made once; `test_pipeline.py` alone may go on in it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = shared / "trained.json"
+    with FileLock(shared / "trained.lock"):
+        if not made.exists():
+            clone = make_clone()
+            stages = clone.repro()
+            clone.commit("first model")
+            clone.run("git", "tag", FIRST)
+            made.write_text(json.dumps([str(clone.top), stages]))
+    top, stages = json.loads(made.read_text())
+    return Trained(Clone(Path(top)), stages)
+
+
+@pytest.fixture(scope="session")
+def copy_trained(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
+    """Makes clones of the trained one; their `dvc repro` takes all outputs from its cache, and registers."""
+
+    def copy() -> Clone:
+        clone = Clone(tmp_path_factory.mktemp("clone"))
+        trained.clone.run("git", "clone", "-q", "--branch", FIRST, ".", str(clone.top))
+        clone.run("dvc", "cache", "dir", "--local", str(trained.clone.top / ".dvc" / "cache"))
+        return clone
+
+    return copy

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from pydicom import uid
 
 from chestxray.batch_layout import TABLE
@@ -180,6 +180,25 @@ def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path, b: B
     prepare(root, b, LENIENT)
     box = load_boxes([b]).iloc[0]
     assert box[["x", "y", "w", "h"]].tolist() == [8.0, 8.0, 16.0, 4.0]
+
+
+def turned(orientation: int) -> bytes:
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(noise(orientation)).save(stream, "PNG", exif=exif)
+    return stream.getvalue()
+
+
+def test_boxes_of_images_that_are_turned_upright_are_left_out(tmp_path: Path, b: BatchFolders) -> None:
+    files = {"1.png": turned(1), "2.png": turned(6), "3.dcm": dicom(noise(3), PatientOrientation=["R", "F"])}
+    files["4.dcm"] = dicom(noise(4), PatientOrientation=["L", "F"])
+    root = write_batch(tmp_path / "raw", [(name, "Mass", place) for place, name in enumerate(files)], files)
+    lines = [f"{name},Mass,1,1,5,5,,," for name in files]
+    (root / "BBox_List_2017.csv").write_text("\n".join(["Image Index,Finding Label,Bbox [x,y,w,h],,,", *lines]))
+    rejected = prepare(root, b, PARAMS)
+    assert load_boxes([b])["image"].tolist() == ["1.png", "4.dcm"]
+    assert rejected["image"].tolist() == ["2.png", "3.dcm"]
+    assert rejected["reason"].str.startswith("box left out: its image was turned upright").all()
 
 
 def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path, b: BatchFolders) -> None:
