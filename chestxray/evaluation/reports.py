@@ -41,6 +41,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         "classification_report": result.report(),
         "confusion_matrices": confusion,
         "predictions": result.predictions(),
+        "curves/abstention": result.risk_coverage,
         "curves/roc": roc,
         "curves/precision_recall": precision_recall,
     }
@@ -50,6 +51,10 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
     for name, figure in {
         "findings": figures.findings_figure(by_finding[by_finding["part"] == "test"], panels, note),
         "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), panels, note),
+        "abstention": figures.abstention_figure(
+            result.risk_coverage, card.params["evaluate"]["uncertain"], panels, note
+        ),
+        "localization": figures.localization_figure(tables["localization"], panels, note),
         "roc": figures.roc_figure(roc, test, panels, note),
         "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),
         "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, panels, note),
