@@ -7,9 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
@@ -61,6 +62,15 @@ class Clone:
     def out_of_date(self) -> set[str]:
         """The stages that `dvc status` names."""
         return {address.rpartition(":")[2] for address in Repo(str(self.top)).status()}
+
+    def readers(self, path: Path) -> set[str]:
+        """The stages that depend on a file."""
+        deps = {stage.addressing: [Path(dep.fs_path) for dep in stage.deps] for stage in self._stages}
+        return {name for name, paths in deps.items() if {path, *path.parents}.intersection(paths)}
+
+    @cached_property
+    def _stages(self) -> list[Any]:
+        return list(Repo(str(self.top)).index.stages)
 
     def turn(self, **sections: dict[str, object]) -> None:
         """Edits params.yaml."""

@@ -5,11 +5,13 @@ Those with a panel for each finding take the `panels`, any number of them: what 
 Figures are made as objects, without pyplot: nothing global, no display, safe in any thread.
 """
 
+from chestxray.evaluation.figures.abstention import abstention_figure
 from chestxray.evaluation.figures.confusion import confusion_matrix_figure
 from chestxray.evaluation.figures.examples import ExamplePicture, examples_figure
 from chestxray.evaluation.figures.findings import findings_figure
 from chestxray.evaluation.figures.history import history_figure
 from chestxray.evaluation.figures.input_gate import input_gate_figure
+from chestxray.evaluation.figures.localization import localization_figure
 from chestxray.evaluation.figures.ranking import precision_recall_figure, roc_figure
 from chestxray.evaluation.figures.reliability import reliability_figure
 from chestxray.evaluation.figures.style import Panel, Panels, panels_of, save
@@ -19,12 +21,14 @@ __all__ = [
     "ExamplePicture",
     "Panel",
     "Panels",
+    "abstention_figure",
     "confusion_matrix_figure",
     "examples_figure",
     "findings_figure",
     "head_figure",
     "history_figure",
     "input_gate_figure",
+    "localization_figure",
     "panels_of",
     "precision_recall_figure",
     "reliability_figure",

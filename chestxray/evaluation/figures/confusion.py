@@ -1,7 +1,5 @@
 """Draw right and wrong decisions."""
 
-import itertools
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -41,7 +39,7 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, panels: Panels, not
     """Draw a captioned 2x2 table for each finding: counts and percentages of each row (of the images with that truth).
 
     Args:
-        confusion: `finding, tn, fp, fn, tp`, as `confusion.confusion_matrices` gives, of the findings that are learned.
+        confusion: `finding, tn, fp, fn, tp`, as `confusion.confusion_matrices` gives, of the findings with decisions.
         n: images; a row adds up to those of them that label its finding.
         panels: of all findings.
         note: what the images are and how thresholds were chosen; says "synthetic" when they are.
@@ -49,20 +47,21 @@ def confusion_matrix_figure(confusion: pd.DataFrame, n: int, panels: Panels, not
     Raises:
         ValueError: missing columns or findings, or counts that add up to more than n.
     """
-    learned = list(itertools.compress(panels, has_decision([panel.status for panel in panels.values()])))
+    learned = [name for name, panel in panels.items() if panel.decided and has_decision([panel.status])[0]]
     if learned:
         check_columns(confusion, {"finding", "tn", "fp", "fn", "tp"}, "a confusion figure")
     cells = confusion.set_index("finding")[["tn", "fp", "fn", "tp"]]
     labelled = cells.sum(axis=1)
     if sorted(cells.index) != sorted(learned) or (labelled > n).any():
         raise ValueError(
-            f"confusion needs each of the {len(learned)} learned findings once, each adding up to at most {n}; "
+            f"confusion needs each of the {len(learned)} findings with decisions once, each adding up to at most {n}; "
             f"got\n{labelled}"
         )
     figure, grid, key = panel_grid(panels, f"Confusion matrices, n = {n:,} images", note, title_pad=6)
     for finding, axes in grid.items():
         if finding not in learned:
-            say(axes, said_of(panels[finding].status, "no decisions"))
+            status = panels[finding].status
+            say(axes, "no threshold can be given" if status == "learned" else said_of(status, "no decisions"))
             axes.set(xticks=(), yticks=(), aspect="equal")
             continue
         _confusion_panel(axes, cells.loc[finding].to_numpy(dtype=np.int64).reshape(2, 2))

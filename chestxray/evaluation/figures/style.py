@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -41,10 +42,11 @@ def new_figure(height: float, title: str, note: str) -> Figure:
 
 
 class Panel(NamedTuple):
-    """What stands over the panel of a finding, and what may be shown in it."""
+    """What stands over the panel of a finding, and what it may show: decisions, if it is learned and `decided`."""
 
     title: str
     status: Status
+    decided: bool = True
 
 
 Panels = Mapping[str, Panel]
@@ -53,8 +55,8 @@ Panels = Mapping[str, Panel]
 
 def panels_of(card: Card) -> dict[str, Panel]:
     """Return the panels of a bundle's findings."""
-    columns = zip(card.findings, card.titles, card.status, strict=True)
-    return {name: Panel(title, status) for name, title, status in columns}
+    columns = zip(card.findings, card.titles, card.status, np.isfinite(card.thresholds()).tolist(), strict=True)
+    return {name: Panel(*of_finding) for name, *of_finding in columns}
 
 
 def panel_grid(panels: Panels, title: str, note: str, title_pad: float = 20) -> tuple[Figure, dict[str, Axes], Axes]:

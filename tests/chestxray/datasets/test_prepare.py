@@ -253,7 +253,7 @@ def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(
     assert both.studies.equals(dataset.studies)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.permutations(range(3)), st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=3, max_size=3))
 def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: list[set[int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -131,8 +131,8 @@ def test_versions_with_other_lists_are_compared_on_what_they_share_and_it_is_sai
     assert (verdict.decision, verdict.differences, verdict.means) == (alone.decision, alone.differences, alone.means)
     assert verdict.reason.startswith(alone.reason)
     rest = [name for name in FINDINGS if name not in shared]
-    said = f"Compared on the 3 findings of both; only the champion has {', '.join(rest)}; "
-    said += "only the challenger has Tuberculosis."
+    said = f"Compared on the 3 findings of both; only the champion predicts {', '.join(rest)}; "
+    said += "only the challenger predicts Tuberculosis."
     assert verdict.reason.endswith(said)
     written = verdict.to_dict()
     assert written["not_compared"] == {"champion": rest, "challenger": ["Tuberculosis"]}
