@@ -70,7 +70,7 @@ def test_the_page_of_plots_has_a_place_for_each_figure_and_takes_nothing_from_th
     entries = [entry for stage in STAGES.values() for entry in stage.get("plots", [])]
     figures = [path for entry in entries for path in entry if path.endswith(".png")]
     page = (TOP / ".dvc/plots/page.html").read_text()
-    places = re.findall(r"#(\w+)\s*{ order: (\d); --title: \"\2\. ", page)
+    places = re.findall(r"#(\w+)\s*{ order: (\d+); --title: \"\2\. ", page)
     assert sorted(identifier for identifier, _ in places) == sorted(re.sub(r"[/.]", "_", path) for path in figures)
     assert [int(place) for _, place in places] == list(range(1, len(figures) + 1))
     assert "//" not in page.replace("<!-- ", "") and "{scripts}" not in page
