@@ -7,7 +7,6 @@ UI_PORT ?= 8501
 MLFLOW_PORT ?= 5000
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export ORT_DISABLE_TELEMETRY ?= 1
 export DVC_NO_ANALYTICS ?= true
@@ -18,6 +17,8 @@ PIP := python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --quiet $(UPGRADE)
 
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # in the order of testpaths, the longest first
+
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih add-batch rollback \
 	promote benchmark fuzz clean
@@ -25,18 +26,20 @@ LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
-reproduce: .venv/installed ## make the environment, run the pipeline, show the metrics
+reproduce: .venv/installed ## make the environment, run the pipeline, show the metrics, compare with the commit
 	dvc repro
 	@chestxray summary
+	@echo
+	@chestxray compare
 
 test: .venv/installed-tests ## the test suite, without what takes minutes and changes rarely
-	python -m pytest -n 2 --dist loadfile -m "not heavy"
+	$(PYTEST) -m "not heavy"
 
 test-fast: .venv/installed-tests ## the tests that take seconds
 	python -m pytest -m "not slow"
 
 test-all: .venv/installed-tests ## the whole test suite
-	python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-pythons: test-python3.11 test-python3.12 test-python3.13 ## the fast tests on each Python that is found, freshly installed
 
@@ -62,14 +65,15 @@ lock: .venv/installed-tests ## pin what pyproject.toml asks for; UPGRADE=--upgra
 	$(LOCK) pyproject.toml --group serve -c requirements.txt -o serve/requirements.txt
 	$(LOCK) --group pyproject.toml:ui -c requirements.txt -o serve/requirements-ui.txt
 
-serve: .venv/installed ## the service on http://127.0.0.1:8000
-	PORT=$(PORT) python -m serve
+# What runs until it is stopped takes the shell's place: a signal to make then reaches it.
+serve: .venv/installed ## the service on http://127.0.0.1:8000 (PORT)
+	@PORT=$(PORT) exec python -m serve
 
 bundle: .venv/installed ## bring the champion's bundle into models/champion, for serve/Dockerfile
 	chestxray fetch-bundle models:/chest-xray@champion models/champion
 
 ui: .venv/installed ## the page on http://127.0.0.1:8501 (UI_PORT), beside `make serve` (with its PORT)
-	SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} python -m streamlit run serve/ui.py \
+	@SERVICE_URL=$${SERVICE_URL:-http://127.0.0.1:$(PORT)} exec python -m streamlit run serve/ui.py \
 		--server.address 127.0.0.1 --server.port $(UI_PORT)
 
 mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000 (MLFLOW_PORT)

@@ -92,6 +92,13 @@ CHECKED = {"name": "chest-xray", "version": "3", "alias": "champion", "sha256": 
 DETECTED = {
     "name": "Cardiomegaly", "title": "Cardiomegaly", "status": "learned", "probability": 0.71, "score": None,
     "threshold": 0.19, "positive": True,
+    "undecided_because": None, "uncertain": False,
+    "performance": {
+        "sensitivity": {"value": 0.87, "low": 0.52, "high": 0.97, "n": 15},
+        "specificity": {"value": 0.95, "low": 0.91, "high": 0.97, "n": 273}, "prevalence": 0.05,
+        "ppv": {"value": 0.46, "low": 0.28, "high": 0.65, "n": 28},
+        "npv": {"value": 0.99, "low": 0.97, "high": 1.0, "n": 260},
+    },
     "heatmap": {"kind": "link", "url": "/static/gradcam/0672ec63….png", "expires_in_seconds": 600.0},
 }  # fmt: skip
 BATCH_EXAMPLE: dict[str, Any] = {
@@ -105,6 +112,7 @@ BATCH_EXAMPLE: dict[str, Any] = {
                 "view_position": "PA", "patient_orientation": "L\\F", "warnings": [],
             },
             "quality": {"verdict": "accepted", "checks": []},
+            "operating_point": "f1",
             "findings": [DETECTED],
             "predicted_labels": ["Cardiomegaly"],
             "timing_ms": {"queue": 0.08, "decode": 31.5, "inference": 47.02, "heatmaps": 57.07},

@@ -65,7 +65,7 @@ def choose_files() -> list[ChosenFile]:
         disabled=not files,
         placeholder="Pick a synthetic phantom" if files else "`make reproduce` draws the examples",
     )
-    if sum(file.size for file in uploaded) > MAX_BYTES:
+    if len(uploaded) > 1 and sum(file.size for file in uploaded) > MAX_BYTES:
         st.session_state["uploads"] += 1  # another uploader: the files of this one go
         st.error(
             f"The files have more than {MAX_BYTES >> 20} MiB together: none was looked at. Upload fewer at a time."
@@ -173,13 +173,14 @@ def show_controls(answer: Prediction, pixels: Pixels, test: dict[str, Any]) -> t
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity")
     st.html(legend(finding, least / 100, opacity / 100))
     if finding.name in test.get("auroc", {}):
-        st.caption(test_result(finding, test))
+        st.caption(test_result(finding, test, answer.operating_point))
     picture = add_heat(pixels, finding, hottest_of(answer, finding), least / 100, opacity / 100)
     numbers = "" if finding.number is None else f", {finding.number:.2f}"
     point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"
     lines = [
         f"{finding.title}: {result(finding)}{numbers}{point}",
         f"Grad-CAM: where the model saw it; heat below {least} % of the hottest is hidden, opacity {opacity} %",
+        f"Image checks: {answer.quality.verdict}",
     ]
     st.download_button(
         "Download this overlay (PNG)",

@@ -15,8 +15,8 @@ MAX_FILES = 12
 """Uploaded files that are asked about."""
 MAX_KEPT = 16
 """Answers that are kept, each with a picture of 1 MiB at most; more than the files that can be chosen at a time."""
-MAX_BYTES = 128 * 1024 * 1024
-"""Of all files that are uploaded at a time, which the page holds in memory."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Of several files that are chosen at a time, which the page holds in memory; one may be as large as it can upload."""
 
 
 class ChosenFile(NamedTuple):

@@ -28,7 +28,8 @@ h1 { font-size: 1.6rem!important; padding: 0!important } h2 { font-size: 1.35rem
 .track > i { position: absolute; top: -.2rem; height: 1.2rem; width: 3px; margin-left: -1px;
   background: light-dark(#000, #fff) }
 .files { table-layout: fixed } .files th, .files td { overflow-wrap: anywhere; vertical-align: top }
-.files .shown th { font-weight: 600 } .files th:first-child { width: 30% } .files th:nth-child(2), .files td:nth-child(2) { width: 6rem }
+.files .shown th { font-weight: 600 } .files th:first-child { width: 30% }
+.files th:nth-child(2), .files td:nth-child(2) { width: 6rem }
 .legend { display: flex; gap: .6rem; align-items: center; font-size: .9rem } .legend > div { flex: 1; height: .8rem }
 [data-testid=stFileUploaderDropzone] { max-height: 4.6rem; overflow-y: auto }
 .st-key-result { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem }
@@ -55,6 +56,7 @@ phone the pictures follow the verdict, and the table of files is last."""
 
 SCORE_ONLY = "score only"
 NOT_LEARNED = "not learned"
+UNDECIDED = "not decided"
 
 
 def result(finding: Finding) -> str:
@@ -62,7 +64,7 @@ def result(finding: Finding) -> str:
     if finding.status not in NUMBERS:
         return NOT_LEARNED
     if finding.positive is None:
-        return SCORE_ONLY
+        return SCORE_ONLY if NUMBERS[finding.status] == "score" else UNDECIDED
     return "detected" if finding.positive else "not detected"
 
 

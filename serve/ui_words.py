@@ -5,9 +5,10 @@ from typing import Any
 import streamlit as st
 
 from chestxray.inference.headlines import headlines
-from chestxray.inference.predictions import Finding, ModelInfo, Prediction, Quality
+from chestxray.inference.operating_point import Rate
+from chestxray.inference.predictions import Finding, ModelInfo, Prediction
 from serve.ui_answers import Answered
-from serve.ui_html import NOT_LEARNED, SCORE_ONLY, plain, result
+from serve.ui_html import NOT_LEARNED, SCORE_ONLY, UNDECIDED, plain, result
 
 LISTED = 6
 """Findings that are named in a line about those without a result; the table has all."""
@@ -18,8 +19,10 @@ def show_verdict(shown: Answered) -> None:
     if shown.problem is not None:
         st.error(f"**{shown.problem.heading}.** {shown.problem}")
     if shown.prediction is not None:
-        show_detected(shown.prediction)
-        show_quality(shown.prediction.quality)
+        refused = shown.prediction.quality.verdict == "refused"
+        # What may mean nothing is not read before it is said to.
+        for show in (show_quality, show_detected) if refused else (show_detected, show_quality):
+            show(shown.prediction)
 
 
 def show_detected(answer: Prediction) -> None:
@@ -39,8 +42,9 @@ def show_detected(answer: Prediction) -> None:
         st.markdown("No finding was learned from enough patients. That does **not** mean that the chest is healthy.")
 
 
-def show_quality(quality: Quality) -> None:
+def show_quality(answer: Prediction) -> None:
     """Say what the checks found in the image; how far each is from its limit is in the answer of the service."""
+    quality = answer.quality
     if quality.verdict == "accepted":
         st.caption("Image checks: accepted; nothing was found that makes the answer doubtful.")
     refused, warned = (
@@ -53,26 +57,39 @@ def show_quality(quality: Quality) -> None:
         st.warning("\n".join(f"- {message}" for message in warned) if len(warned) > 1 else warned[0])
 
 
-def test_result(finding: Finding, test: dict[str, Any]) -> str:
-    """Say how well a finding is ranked on the test set, and what its operating point does there."""
+def test_result(finding: Finding, test: dict[str, Any], operating_point: str) -> str:
+    """Say how well a finding is ranked on the test set, and what its decisions are worth there.
+
+    Args:
+        finding: of the answer.
+        test: metrics of the model on its test images.
+        operating_point: by which it was decided.
+    """
     name = finding.name
     labelled = test.get("labelled", {}).get(name, test["n"])
+    low, high = (test[f"auroc_ci_{end}"].get(name) for end in ("low", "high"))
     said = [
-        f"{plain(finding.title)} on the test set: AUROC {_with_interval(test, 'auroc', name)}, "
+        f"{plain(finding.title)} on the test set: AUROC {_with_interval(test['auroc'][name], low, high)}, "
         f"{test['positives'][name]} of {labelled} images have it."
     ]
-    if finding.positive is not None and name in test.get("recall", {}) and name in test.get("precision", {}):
-        said.append(
-            f"At its operating point: sensitivity {_with_interval(test, 'recall', name)}, "
-            f"precision {_with_interval(test, 'precision', name)}."
-        )
+    if (known := finding.performance) is not None:
+        worth = [
+            f"{title} {_rate(rate)}" for title, rate in (("sensitivity", known.sensitivity), ("precision", known.ppv))
+        ]
+        at = f"at a prevalence of {known.prevalence:.1%}"
+        said.append(f"By the operating point {plain(operating_point)}: {', '.join(worth)} {at}.")
+    if finding.uncertain:
+        said.append("**Uncertain**: its probability shows neither presence nor absence; a person should look.")
     return " ".join(said)
 
 
-def _with_interval(test: dict[str, Any], metric: str, name: str) -> str:
-    low, high = (test.get(f"{metric}_ci_{end}", {}).get(name) for end in ("low", "high"))
+def _rate(rate: Rate | None) -> str:
+    return "not measured" if rate is None else _with_interval(rate.value, rate.low, rate.high)
+
+
+def _with_interval(value: float, low: float | None, high: float | None) -> str:
     said = "too few patients for an interval" if low is None else f"95 % interval {low:.2f}–{high:.2f}"
-    return f"{test[metric][name]:.2f} ({said})"
+    return f"{value:.2f} ({said})"
 
 
 def explain_missing_results(findings: list[Finding]) -> None:
@@ -85,6 +102,8 @@ def explain_missing_results(findings: list[Finding]) -> None:
         if titles:
             listed = ", ".join(titles[:LISTED]) + (f" and {len(titles) - LISTED} more" if len(titles) > LISTED else "")
             st.caption(f"{word[0].upper()}{word[1:]} – {why}: {listed}.")
+    for finding in [finding for finding in findings if result(finding) == UNDECIDED][:LISTED]:
+        st.caption(f"{plain(finding.title)} – {UNDECIDED}: {plain(finding.undecided_because or 'no threshold')}.")
 
 
 def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:

@@ -24,7 +24,7 @@ from chestxray.params import Params
 from serve.problems import KINDS
 from serve.settings import Settings
 from tests.repository import TOP
-from tests.stages.conftest import Clone, make_clone  # noqa: F401 # a fixture
+from tests.stages.conftest import Clone, copy_trained, make_clone, trained  # noqa: F401 # fixtures
 
 NOT_RUN = {
     "make test": "is the suite that this test is part of",
@@ -197,9 +197,9 @@ def test_params_in_the_documents_are_valid() -> None:
 
 
 @pytest.fixture(scope="module")
-def clone(make_clone: Callable[[], Clone]) -> Clone:  # noqa: F811 # pytest hands the fixture in by its name
+def clone(copy_trained: Callable[[], Clone]) -> Clone:  # noqa: F811 # pytest hands the fixture in by its name
     """A clone after `make reproduce`, with this environment as its `.venv`, and a gate that lets the update pass."""
-    clone = make_clone()
+    clone = copy_trained()
     clone.turn(**{"register.gate": {"margin": 0.49, "finding_margin": 0.49}})
     environment = clone.top / ".venv"
     environment.mkdir()

@@ -47,7 +47,7 @@ def _check(options: argparse.Namespace) -> None:
     print(*[f"listed as batches.{name} in params.yaml" for name in listed[:1]], *describe_reading(batch), sep="\n")
     try:
         decoded = decode_files(folder, folder.name, params.prepare.size, lambda _: None, reading.follow_links)
-        studies, refused, rejected = examine_batch(batch, folder.name, params.prepare, decoded)
+        studies, _, refused, rejected = examine_batch(batch, folder.name, params.prepare, decoded)
     except BatchError as error:
         print(*describe_rejected(error.rejected), sep="\n")
         raise

@@ -14,6 +14,7 @@ from chestxray.system.telemetry import forbid_telemetry
 COMMANDS = {
     "predict": "answer about files without a server",
     "summary": "show what the last run of the pipeline came to",
+    "compare": "say how the figures of the last run compare with the committed ones",
     "check": "say what a folder of radiographs and its table would be read as",
     "add-batch": "check a new batch and list it in params.yaml",
     "rollback": "give the champion's place back to the version before",

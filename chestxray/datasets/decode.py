@@ -31,7 +31,7 @@ VIEW_CHECKS = frozenset({"view-position", "patient-orientation"})
 """Of a DICOM header; what they refuse is a radiograph all the same."""
 
 Pixels = npt.NDArray[np.uint8]
-Fact = tuple[str, int, str, str, str, int, int]
+Fact = tuple[str, int, str, str, str, int, int, bool]
 
 
 def decode_batch(root: Path, out: Path, size: int, follow_links: bool = False) -> DecodedFiles:
@@ -80,15 +80,16 @@ def decode_files(
     decoded = parallel_map(partial(_decode, size=size), paths, IMAGES_IN_FLIGHT, THREADS_PER_CORE)
     for path, result in progress(zip(found.paths, decoded, strict=True), f"decoding {name}", len(found.paths)):
         if isinstance(result, str):
-            facts.append((path, NO_ROW, result, "", "", 0, 0))
+            facts.append((path, NO_ROW, result, "", "", 0, 0, False))
             continue
         if result.content_hash not in rows:
             rows[result.content_hash] = len(rows)
             keep(result.pixels)
         row = rows[result.content_hash]
-        facts.append((path, row, "", result.not_frontal, result.content_hash, result.width, result.height))
+        size_and_turn = (result.width, result.height, result.turned)
+        facts.append((path, row, "", result.not_frontal, result.content_hash, *size_and_turn))
         refused += [(path, check.name, check.value, check.limit) for check in result.refused]
-    columns = ["path", "row", "reason", "not_frontal", "content_hash", "width", "height"]
+    columns = ["path", "row", "reason", "not_frontal", "content_hash", "width", "height", "turned"]
     types = {"path": "str", "check": "str", "value": "float64", "limit": "float64"}
     return DecodedFiles(
         pd.DataFrame(facts, columns=columns),
@@ -103,6 +104,7 @@ class _Decoded(NamedTuple):
     content_hash: str
     width: int
     height: int
+    turned: bool
     not_frontal: str
     refused: tuple[Check, ...]
 
@@ -121,7 +123,7 @@ def _decode(path: Path, size: int) -> _Decoded | str:
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     refused = tuple(check for check in pixel_checks(radiograph, size) if check.verdict == "refused")
-    return _Decoded(resize(pixels, size), digest.hexdigest(), width, height, not_frontal, refused)
+    return _Decoded(resize(pixels, size), digest.hexdigest(), width, height, radiograph.turned, not_frontal, refused)
 
 
 def _header_refusals(radiograph: Radiograph) -> tuple[str, str]:

@@ -22,7 +22,7 @@ class DecodedFiles(NamedTuple):
         files: sorted by `path`: `row`, its place in the array of images, which is the earlier one's where two files
             have the same pixels; `reason` why it can't be used, and then `row` is -1, else empty; `not_frontal`, what
             its header says of another view, or empty; `content_hash` (SHA-256 of the decoded pixels), `width` and
-            `height` (pixels of the file).
+            `height` (pixels of the image), `turned`, whether it was turned or mirrored to be upright.
         refused: `path`, `check`, `value`, `limit` of files that the service would refuse by their pixels.
     """
 

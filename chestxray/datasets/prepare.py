@@ -19,6 +19,7 @@ from chestxray.system.files import atomic_write
 
 KINDS_SHOWN = 5
 """How many kinds of fault a refusal lists."""
+TURNED_BOX = "box left out: its image was turned upright, by EXIF or PatientOrientation, and the box would not fit"
 MOST = 0.5
 """Of a batch; where more is at fault it was not understood, and a higher limit would hide that."""
 
@@ -64,12 +65,12 @@ def prepare_batch(
     """
     batch = read_batch(root, vocabulary, reading, params.views)
     print(*describe_reading(batch), sep="\n", flush=True)
-    studies, refused, rejected = examine_batch(batch, folders.name, params, read_decoded(folders.decoded))
+    studies, boxes, refused, rejected = examine_batch(batch, folders.name, params, read_decoded(folders.decoded))
     rejected = pd.concat([rejected, batch.left_out.assign(batch=folders.name)], ignore_index=True)
     with atomic_write(folders.prepared) as folder:
         folder.mkdir()
         studies.to_parquet(folder / STUDIES, index=False)
-        _scale_boxes(batch.boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
+        _scale_boxes(boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
         refused.to_csv(folder / REFUSED_STUDIES, index=False)
         rejected.to_csv(folder / REJECTED, index=False)
     write_split(studies, folders)
@@ -81,11 +82,13 @@ class Examined(NamedTuple):
 
     Attributes:
         studies: with `split`, `content_hash`, `width`, `height`, `row`, `synthetic` and `patient_known`.
+        boxes: those of the batch, but for those of images that were turned to be upright.
         refused: `image`, `check`, `value`, `limit` of the studies that the service would refuse by their pixels.
         rejected: `batch`, `image`, `where`, `reason`; those that are not frontal by their DICOM header among them.
     """
 
     studies: pd.DataFrame
+    boxes: pd.DataFrame
     refused: pd.DataFrame
     rejected: pd.DataFrame
 
@@ -122,7 +125,10 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, decoded: Decod
     usable = int((faults == "").sum())
     _check_rejected(damaged if usable else rejected, usable, params.max_rejected)
     refused = files.loc[faults == "", ["image", "path"]].merge(decoded.refused, on="path").drop(columns="path")
-    return Examined(studies[~again].reset_index(drop=True), refused, rejected)
+    turned = batch.boxes["image"].isin(files.loc[files["turned"], "image"])
+    lost = rejection_table(Rejection(image, "", TURNED_BOX) for image in batch.boxes.loc[turned, "image"])
+    rejected = pd.concat([rejected, lost.assign(batch=name)], ignore_index=True)
+    return Examined(studies[~again].reset_index(drop=True), batch.boxes[~turned], refused, rejected)
 
 
 def _files(batch: Batch, name: str, decoded: DecodedFiles) -> pd.DataFrame:

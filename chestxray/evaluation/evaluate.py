@@ -16,10 +16,10 @@ from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.operating_points import Threshold, fit_thresholds
-from chestxray.evaluation.tested_points import bands_table, points_table, tested_bands, tested_points
+from chestxray.evaluation.tested_points import bands_table, points_table, risk_coverage, tested_bands, tested_points
 from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card
+from chestxray.inference.bundle import Card, Explanation
 from chestxray.inference.decisions import decide, decided
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.operating_point import OperatingPoint
@@ -44,6 +44,8 @@ from chestxray.metrics.table import HEADLINES, Predictions
 from chestxray.params import EvaluateParams, Params
 
 INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
+BAND_ERRORS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+"""Of the uncertain bands in the figure of what they cost and gain."""
 LICENCES = (
     "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
     "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017",
@@ -61,6 +63,7 @@ class Evaluation:
         operating_points: of the findings that are learned, from validation, with what they are worth on test; the first
             one decides.
         uncertain: the bands of the findings that are learned.
+        risk_coverage: what bands of other errors would leave to decide; see `tested_points.risk_coverage`.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`;
             of what is not learned none, of what is insufficient the ranking; `patients_known` is 0 where each image
             counts as a patient.
@@ -77,6 +80,7 @@ class Evaluation:
     platt: Platt
     operating_points: dict[str, tuple[OperatingPoint, ...]]
     uncertain: tuple[UncertainBand | None, ...]
+    risk_coverage: pd.DataFrame
     metrics: dict[str, Any]
     logits: npt.NDArray[np.float32]
     gate: npt.NDArray[np.float32]
@@ -142,11 +146,12 @@ class Evaluation:
 
 
 class ValidationFit(NamedTuple):
-    """What validation gave: calibration, then by operating point k thresholds, and k uncertain bands."""
+    """What validation gave: calibration, by operating point k thresholds, k uncertain bands, and others by error."""
 
     platt: Platt
     thresholds: dict[str, tuple[Threshold, ...]]
     bands: tuple[Band, ...]
+    band_curve: dict[float, tuple[Band, ...]]
 
     @property
     def deciding(self) -> npt.NDArray[np.float64]:
@@ -206,6 +211,7 @@ def evaluate_model(
         platt=fit.platt,
         operating_points=tested_points(labels, after, test.patients, fit.thresholds, params.min_positives),
         uncertain=tested_bands(labels, after, test.patients, fit.bands, params.uncertain, params.min_positives),
+        risk_coverage=risk_coverage(labels, after, fit.band_curve),
         metrics=metrics,
         logits=logits,
         gate=gate,
@@ -232,7 +238,8 @@ def fit_on_validation(
     learned = labels.hide(list(itertools.compress(validation.findings, ~has_decision(status))))
     images = learned, platt.probabilities(logits), validation.patients
     thresholds = {name: fit_thresholds(*images, name, params.confidence) for name in params.operating_points}
-    return ValidationFit(platt, thresholds, fit_bands(*images, params.uncertain))
+    curve = {error: fit_bands(*images, error) for error in sorted({*BAND_ERRORS, params.uncertain})}
+    return ValidationFit(platt, thresholds, curve[params.uncertain], curve)
 
 
 def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
@@ -321,6 +328,7 @@ def make_card(
     params: Params,
     content: bytes,
     input_gate: dict[str, Any] | None = None,
+    explanation: tuple[Explanation, ...] = (),
 ) -> Card:
     """Make the card of the bundle.
 
@@ -331,6 +339,7 @@ def make_card(
         params: that made it.
         content: of `model.onnx`.
         input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
+        explanation: of the findings, whether its maps are shown to point; empty if that was not tried.
     """
     return Card(
         findings=dataset.findings,
@@ -343,6 +352,7 @@ def make_card(
         calibration=evaluation.platt.to_dict(),
         operating_points=evaluation.operating_points,
         uncertain=evaluation.uncertain,
+        explanation=explanation,
         model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,

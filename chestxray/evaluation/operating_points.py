@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.evaluation.risk_control import effective_patients, misses_allowed, patients_needed
+from chestxray.evaluation.risk_control import misses_allowed, patients_needed
 from chestxray.labels import Booleans, Floats, LabelMasks, check_scores, has_both_classes
 
 
@@ -116,12 +116,7 @@ def _assured_sensitivity(found: Validation, wanted: float) -> Threshold:
     allowed = misses_allowed(found.probability[found.positive], patients, wanted, found.confidence)
     if allowed is None:
         needed, people = patients_needed(wanted, found.confidence), len(np.unique(patients))
-        worth = effective_patients(patients)
-        return Threshold(
-            None,
-            f"it needs {needed} validation patients with the finding, there are {people}"
-            + (f", who count as {worth} since their numbers of images differ" if worth < people else ""),
-        )
+        return Threshold(None, f"it needs {needed} validation patients with the finding, there are {people}")
     return _first_of_best(found, found.true_positives >= found.positives - allowed)
 
 

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
 from chestxray.datasets.dataset import Dataset, label_cells
-from chestxray.findings import RESEARCH_USE_ONLY, UNLABELLED
+from chestxray.findings import UNLABELLED
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.caption import captioned
 from chestxray.inference.decisions import decide
@@ -28,9 +27,6 @@ finding, `peak_in_box` where no true box is known."""
 TRUTH_SAID = {1: "present", 0: "absent", UNLABELLED: "not labelled"}
 NAME_LENGTH = 80
 """Characters of an overlay's file name that say what it shows."""
-SHEET_COLUMNS = 4
-SHEET_WIDTH = 290
-SHEET_PICTURES = 12
 
 
 def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> list[int]:
@@ -56,7 +52,7 @@ def choose_studies(decisions: npt.NDArray[np.bool_], count: int, seed: int) -> l
 
 def write_overlays(
     bundle: Bundle, test: Dataset, chosen: list[int], boxes: pd.DataFrame, params: GradcamParams, out: Path
-) -> tuple[pd.DataFrame, Pixels]:
+) -> pd.DataFrame:
     """Write an overlay per positive finding of the chosen studies.
 
     Args:
@@ -68,20 +64,17 @@ def write_overlays(
         out: a folder that does not exist yet.
 
     Returns:
-        The index (columns `INDEX`), and a contact sheet with one overlay per study, uint8 H × W × 3.
+        The index, with the columns `INDEX`.
     """
     out.mkdir(parents=True)
     rows: list[dict[str, Any]] = []
-    shown: list[Pixels] = []
     for index in progress(chosen, "Grad-CAM", len(chosen), "overlay"):
-        overlays = list(_overlays(bundle, test, index, boxes, params))
-        for row, picture in overlays:
+        for row, picture in _overlays(bundle, test, index, boxes, params):
             row["file"] = _file_name(len(rows), f"{row['batch']}_{row['image']}_{row['finding']}")
             (out / row["file"]).write_bytes(encode_png(picture))
             rows.append(row)
-        shown += [picture for _, picture in overlays[:1]]
     table = pd.DataFrame(rows, columns=list(INDEX))
-    return table.assign(truth=label_cells(table["truth"])), _sheet(shown, bundle.card.synthetic)
+    return table.assign(truth=label_cells(table["truth"]))
 
 
 def _file_name(number: int, shown: str) -> str:
@@ -141,26 +134,3 @@ def _caption(row: dict[str, Any], title: str, synthetic: bool) -> list[str]:
         f"truth: {TRUTH_SAID[row['truth']]}{box}",
         f"{kind}{row['image']}",
     ]
-
-
-def _sheet(pictures: list[Pixels], synthetic: bool) -> Pixels:
-    note = (
-        f"{'Synthetic phantoms. ' if synthetic else ''}Grad-CAM of positive findings, test studies. {RESEARCH_USE_ONLY}"
-    )
-    blank = np.full((SHEET_WIDTH, SHEET_WIDTH, 3), 255, np.uint8)
-    small = [
-        np.asarray(Image.fromarray(p).resize((SHEET_WIDTH, p.shape[0] * SHEET_WIDTH // p.shape[1])))
-        for p in pictures[:SHEET_PICTURES]
-    ]
-    return captioned(contact_sheet(small or [blank], SHEET_COLUMNS), [note], scale=SHEET_COLUMNS)
-
-
-def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:
-    """Put pictures of one width side by side, uint8 H × W × 3; white where there is none."""
-    height, width = max(picture.shape[0] for picture in pictures), pictures[0].shape[1]
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
-    for place, picture in enumerate(pictures):
-        row, column = divmod(place, columns)
-        sheet[row * height : row * height + picture.shape[0], column * width : (column + 1) * width] = picture
-    return sheet

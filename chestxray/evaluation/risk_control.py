@@ -59,11 +59,11 @@ def misses_allowed(
 ) -> int | None:
     """Say how many images with a finding may be missed, those of the lowest probabilities.
 
-    The risk is the share that is missed. It only grows with the threshold, so the highest threshold at which the
-    hypothesis "the risk is above 1 - sensitivity" is rejected, at it and below it, controls the risk (Bates et al.
-    2021, theorem 1; in the words of Angelopoulos et al., "Learn then Test", 2021, a fixed sequence of tests). The
-    hypothesis is rejected twice: of a patient's images on average, each patient counting once, and of images, each
-    counting once, where the sample is as small as its unequal patients make it (Kish's effective size).
+    The risk is the share of a patient's images that is missed, on average over patients, each counting once. It only
+    grows with the threshold, so the highest threshold at which the hypothesis "the risk is above 1 - sensitivity" is
+    rejected, at it and below it, controls the risk (Bates et al. 2021, theorem 1; in the words of Angelopoulos et al.,
+    "Learn then Test", 2021, a fixed sequence of tests). Patients of many images may be the harder ones: the share of
+    all images that is missed on validation is not above 1 - sensitivity either.
 
     Args:
         probabilities: `(m,)` of the images with the finding.
@@ -74,29 +74,14 @@ def misses_allowed(
     Returns:
         At most so many images may be missed; None if these are too few patients to miss even none.
     """
-    level, significance = 1 - sensitivity, 1 - confidence
+    level = 1 - sensitivity
     _, patient, sizes = np.unique(patients, return_inverse=True, return_counts=True)
-    people = len(sizes)
-    effective = effective_patients(patients)
-    if not effective:
+    people, images = len(sizes), len(patient)
+    if not people:
         return None
     order = np.argsort(probabilities, kind="stable")
     by_patient = np.append(0.0, np.cumsum(1 / sizes[patient[order]])) / people
-    by_image = np.arange(len(order) + 1) / len(order)
-    single = people == len(order)
-    tested = np.maximum(
-        hoeffding_bentkus(by_patient, people, level, single), hoeffding_bentkus(by_image, effective, level, single)
-    )
-    accepted = int(np.argmax(np.append(tested, 1.0) > significance))
+    by_image = np.arange(images + 1) / images
+    shown = hoeffding_bentkus(by_patient, people, level, binary=people == images) <= 1 - confidence
+    accepted = int(np.argmin(np.append(shown & (by_image <= level + 1e-12), False)))
     return accepted - 1 if accepted else None
-
-
-def effective_patients(patients: npt.NDArray[np.intp]) -> int:
-    """Return how many patients with one image each say as much as these: Kish's effective size, rounded down.
-
-    Example:
-        >>> effective_patients(np.array([1, 1, 1, 1, 2, 3])), effective_patients(np.array([1, 2, 3]))
-        (2, 3)
-    """
-    sizes = np.unique(patients, return_counts=True)[1]
-    return int(sizes.sum() ** 2 / (sizes**2).sum() + 1e-9) if len(sizes) else 0

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from chestxray.evaluation.figures import BLUE, DOTS_PER_INCH
+from chestxray.evaluation.figures.style import BLUE, DOTS_PER_INCH
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
 from chestxray.inference.headlines import headline

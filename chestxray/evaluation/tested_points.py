@@ -81,6 +81,35 @@ def tested_bands(
     )
 
 
+def risk_coverage(
+    labels: LabelMasks, probabilities: npt.NDArray[np.floating[Any]], curve: Mapping[float, Sequence[Band]]
+) -> pd.DataFrame:
+    """Tabulate what bands of several errors leave to decide, and how much of that is wrong.
+
+    Args:
+        labels: of n test images and k findings.
+        probabilities: `(n, k)`.
+        curve: by error, the bands of the findings.
+
+    Returns:
+        Columns `finding`, `error`, `decided` (share of the labelled images that lie outside the band) and `wrong`
+        (share of these on the wrong side; empty if none is decided); rows of findings with bands.
+    """
+    scores = np.asarray(probabilities, float)
+    rows = []
+    for place, finding in enumerate(labels.findings):
+        for error, bands in curve.items():
+            band = bands[place]
+            if band is None:
+                continue
+            below, above = scores[:, place] < band[0], scores[:, place] > band[1]
+            outside = (below | above) & labels.labelled[:, place]
+            wrong = (below & labels.present[:, place]) | (above & labels.absent[:, place])
+            decided = outside.sum() / max(labels.labelled[:, place].sum(), 1)
+            rows.append((finding, error, decided, wrong.sum() / outside.sum() if outside.any() else np.nan))
+    return pd.DataFrame(rows, columns=["finding", "error", "decided", "wrong"]).round(DECIMALS)
+
+
 def _rate(shares: Shares, place: int) -> Rate | None:
     """Return one of the shares; None of no images."""
     if not shares.n[place]:

@@ -36,7 +36,8 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Radiograph:
     check_cost(jpeg)
     grey = _grey(decode_complete(whole), jpeg)
     exif = next((content for name, content in jpeg.segments if name == APP_1 and content[:6] == b"Exif\0\0"), None)
-    return Radiograph(upright(grey.pixels, exif), "JPEG", jpeg.bits, checks=grey.checks)
+    pixels = upright(grey.pixels, exif)
+    return Radiograph(pixels, "JPEG", jpeg.bits, checks=grey.checks, turned=pixels is not grey.pixels)
 
 
 def decode_complete(data: bytes, rgb: bool = False) -> npt.NDArray[np.generic]:

@@ -139,7 +139,8 @@ def decode_png(data: bytes, max_pixels: int) -> Radiograph:
     still.check_size(png.width, png.height, max_pixels)
     codec = None if png.interlaced or png.width * png.height > MAX_TWICE else CODECS.get((png.colour, png.depth))
     grey = _decode_any(png) if codec is None else _decode_plain(png, codec)
-    return Radiograph(still.upright(grey.pixels, png.exif), "PNG", png.depth, checks=grey.checks)
+    pixels = still.upright(grey.pixels, png.exif)
+    return Radiograph(pixels, "PNG", png.depth, checks=grey.checks, turned=pixels is not grey.pixels)
 
 
 def _decode_plain(png: PngChunks, codec: Codec) -> Grey:

@@ -69,6 +69,7 @@ class Radiograph:
         patient_orientation: of a DICOM file, the directions of the patient that its rows and columns run to, such as
             "R\\F", from which the pixels were turned to "L\\F"; None if it names none.
         checks: what its header and its decoding make doubtful or pointless; `chestxray.imaging.quality` adds to them.
+        turned: whether the pixels stand in another place than in the file, so that boxes in it don't fit them.
     """
 
     pixels: Pixels
@@ -77,6 +78,7 @@ class Radiograph:
     view_position: str | None = None
     patient_orientation: str | None = None
     checks: tuple[Check, ...] = ()
+    turned: bool = False
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:

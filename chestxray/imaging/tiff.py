@@ -99,7 +99,8 @@ def decode_tiff(data: bytes, max_pixels: int) -> Radiograph:
     values = np.empty((height, width, samples), np.uint16 if bits == 16 else np.uint8)
     _fill(values, page, bits)
     grey = _grey(values, page, bits)
-    return Radiograph(turned(grey.pixels, page.one(ORIENTATION, 1)), "TIFF", bits, checks=grey.checks)
+    pixels = turned(grey.pixels, page.one(ORIENTATION, 1))
+    return Radiograph(pixels, "TIFF", bits, checks=grey.checks, turned=pixels is not grey.pixels)
 
 
 def _read_page(data: bytes) -> Page:

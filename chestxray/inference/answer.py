@@ -127,6 +127,7 @@ def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: flo
         undecided_because=point.lacking or None,
         uncertain=band.holds(number) if band else None,
         performance=Performance.of(point, prevalence),
+        explanation=card.explanation[place] if card.explanation and has_number(card.status)[place] else None,
     )
 
 

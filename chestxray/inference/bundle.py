@@ -4,7 +4,7 @@ import hashlib
 import sys
 from collections.abc import Sized
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,8 @@ def _check_contents(value: Any, depth: int = 0) -> None:
             _check_contents(inner, depth + 1)
 
 
+Explanation = Literal["shown", "unproven"]
+"""Of a finding: whether its maps are shown to find the place in an image better than its usual place does."""
 Title = Annotated[str, AfterValidator(check_title)]
 Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
 
@@ -87,6 +89,8 @@ class Card(BaseModel):
             not known here.
         uncertain: of the findings, the band in which neither side is shown; empty in older bundles, None where
             validation has too few patients.
+        explanation: of the findings, whether test boxes show that its maps find the place better than the mean place
+            of the finding does; empty in older bundles.
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
@@ -117,6 +121,7 @@ class Card(BaseModel):
         Field(min_length=1, max_length=MAX_OPERATING_POINTS),
     ]
     uncertain: Annotated[tuple[UncertainBand | None, ...], FailFast()] = ()
+    explanation: Annotated[tuple[Explanation, ...], FailFast()] = ()
     model_sha256: str
     data_sha256: str
     synthetic: StrictBool
@@ -156,6 +161,7 @@ class Card(BaseModel):
             "evidence": self.evidence or self.findings,
             "bias": self.bias,
             "uncertain": self.uncertain or self.findings,
+            "explanation": self.explanation or self.findings,
             **{f"operating_points.{name}": points for name, points in self.operating_points.items()},
         }
         for name, values in columns.items():

@@ -184,6 +184,9 @@ class Finding(BaseModel):
     that a person should look; null where the model has no such band."""
     performance: Performance | None = None
     """Of the decisions about it on the test images; null where there is none, and with the request's threshold."""
+    explanation: Annotated[Literal["shown", "unproven"] | None, Field(examples=["unproven"])] = None
+    """Whether boxes of test images show that heatmaps of this finding find its place better than the place where it
+    usually is; null of a model that was not tried on boxes, and of what is not learned."""
     heatmap: Annotated[Heatmap, Field(discriminator="kind")] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""Measure shares of images, such as sensitivities, with 95 % intervals over patients."""
+"""Measure means over images of what lies in 0..1, such as sensitivities, with 95 % intervals over patients."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.labels import Booleans, Floats
-from chestxray.metrics.interval import Cases, share_interval
-from chestxray.metrics.jackknife import jackknife
+from chestxray.metrics.interval import Cases, share_interval, student
+from chestxray.metrics.jackknife import Spread, jackknife
 from chestxray.metrics.ranking import ratio
 
 
 class Shares(NamedTuple):
-    """Shares of images; arrays `(k,)`.
+    """Means over images; arrays `(k,)`.
 
     Attributes:
-        value: 0..1; 0 of no images.
+        value: 0 of no images.
         low: lower end of the interval; NaN where too few patients have such images.
         high: its upper end.
         n: images that it is of.
@@ -27,12 +27,12 @@ class Shares(NamedTuple):
     n: npt.NDArray[np.intp]
 
 
-def measure_shares(hits: Booleans, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
-    """Measure the share of cases that are hits.
+def measure_shares(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
+    """Measure the mean of values in 0..1 over cases: of true and false, the share that is true.
 
     Args:
-        hits: `(n, k)` of n images.
-        cases: `(n, k)` images that each share is of.
+        values: `(n, k)` of n images; what is no case may be anything.
+        cases: `(n, k)` images that each mean is over.
         patients: `(n,)` ids of at least two patients.
         min_patients: with such images, that an interval needs.
 
@@ -42,14 +42,28 @@ def measure_shares(hits: Booleans, cases: Booleans, patients: npt.ArrayLike, min
         >>> found.value.round(2).tolist(), found.n.tolist()
         ([0.67], [3])
     """
-    both = hits & cases
-
-    def share(weights: npt.NDArray[np.int32]) -> dict[str, Floats]:
-        counted = weights.astype(float)
-        return {"share": np.asarray(ratio(counted @ both, counted @ cases))}
-
-    found = jackknife(share, patients)["share"]
+    found = _mean(values, cases, patients)
     counted = Cases.count(cases, patients)
     enough = counted.patients >= min_patients
     low, high = (np.where(enough, end, np.nan) for end in share_interval(found, counted))
     return Shares(found.value, low, high, cases.sum(axis=0))
+
+
+def measure_differences(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
+    """Measure the mean of differences in -1..1 over cases, by Student's interval; arguments as above."""
+    found = _mean(values, cases, patients)
+    people = Cases.count(cases, patients).patients
+    reach = student(np.minimum(found.freedom, people - 1)) * found.error
+    reach = np.where(people >= min_patients, reach, np.nan)
+    return Shares(found.value, found.value - reach, found.value + reach, cases.sum(axis=0))
+
+
+def _mean(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike) -> Spread:
+    counts = np.asarray(cases, float)
+    sums = np.where(cases, np.asarray(values, float), 0.0)
+
+    def mean(weights: npt.NDArray[np.int32]) -> dict[str, Floats]:
+        weighted = weights.astype(float)
+        return {"mean": np.asarray(ratio(weighted @ sums, weighted @ counts))}
+
+    return jackknife(mean, patients)["mean"]

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
 from chestxray.models.pretrained_config import PretrainedConfig
+from chestxray.models.tensorflow import keras
 from chestxray.models.weights import HEAD
 
 
@@ -35,7 +34,7 @@ def backbone(config: PretrainedConfig, start: str = "input", stop: str | None = 
 
 def normalise(pixels: Any, config: PretrainedConfig) -> Any:
     """Convert raw grey pixels 0–255, N × H × W × 1, to the three normalised channels that the weights expect."""
-    x = ops.cast(pixels, "float32") / 255.0
+    x = keras.ops.cast(pixels, "float32") / 255.0
     return (x - np.array(config.mean, np.float32)) / np.array(config.std, np.float32)
 
 
@@ -60,8 +59,8 @@ def classifier(config: PretrainedConfig, size: int, findings: int) -> keras.Mode
     body = backbone(config)
     head = FindingsHead(findings, name=HEAD)
     logits, maps = head(body(crop))
-    mirror_logits, mirror_maps = head(body(ops.flip(crop, axis=2)))
-    means = {"logits": (logits + mirror_logits) / 2.0, "maps": (maps + ops.flip(mirror_maps, axis=2)) / 2.0}
+    mirror_logits, mirror_maps = head(body(keras.ops.flip(crop, axis=2)))
+    means = {"logits": (logits + mirror_logits) / 2.0, "maps": (maps + keras.ops.flip(mirror_maps, axis=2)) / 2.0}
     return keras.Model(pixels, means, name="classifier")
 
 
@@ -94,8 +93,8 @@ class FindingsHead(keras.layers.Layer):
 
     def call(self, activations: Any) -> tuple[Any, Any]:
         """Compute logits N × k and maps N × h × w × k of activations N × h × w × K."""
-        maps = ops.matmul(activations, self.kernel)
-        return ops.mean(maps, axis=(1, 2)) + self.bias, maps
+        maps = keras.ops.matmul(activations, self.kernel)
+        return keras.ops.mean(maps, axis=(1, 2)) + self.bias, maps
 
 
 def trainable_part(config: PretrainedConfig, start: str, findings: int) -> keras.Model:

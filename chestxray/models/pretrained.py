@@ -8,11 +8,11 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from chestxray.models.mobilenet_v2 import LayerWeights, kernels
 from chestxray.models.pretrained_config import TORCHVISION
+from chestxray.models.tensorflow import keras
 from chestxray.models.torch_checkpoint import Tensors, read_tensors
 from chestxray.models.weights import WeightsError, read_weights
 from chestxray.params import BackboneParams

@@ -29,6 +29,12 @@ def committed(file: str) -> str:
         return ""
 
 
+def changed(*paths: str) -> list[str]:
+    """Return the files at or below some paths that are not as in the commit, those that git doesn't know included."""
+    lines = _git("status", "--porcelain", "--no-renames", "--", *paths).splitlines()
+    return [line.strip().partition(" ")[2].strip() for line in lines]
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=repository(), check=True, capture_output=True, text=True)
     return done.stdout.strip()

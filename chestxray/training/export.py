@@ -3,7 +3,6 @@
 from itertools import islice
 from pathlib import Path
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +14,7 @@ from chestxray.models.keras_model import classifier, set_weights
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import classifier_graph
 from chestxray.models.pretrained_config import PretrainedConfig
+from chestxray.models.tensorflow import keras
 from chestxray.models.weights import HEAD
 from chestxray.system.files import atomic_write
 

@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import tensorflow as tf
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.findings import UNLABELLED
@@ -22,6 +20,7 @@ from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.pretrained_config import PretrainedConfig
+from chestxray.models.tensorflow import keras, tf
 from chestxray.params import FeaturesParams, FineTuneParams
 from chestxray.training.features import Features
 from chestxray.training.views import PREDICTION_VIEWS, views

@@ -36,6 +36,7 @@ def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Pat
         "operating_points": {
             name: tuple(points[place] for place in places) for name, points in card.operating_points.items()
         },
+        "explanation": tuple(card.explanation[place] for place in places) if card.explanation else (),
         "uncertain": tuple(card.uncertain[place] for place in places) if card.uncertain else (),
         "calibration": {name: card.calibration[card.findings[place]] for name, place in columns.items()},
         "model_sha256": hashlib.sha256(content).hexdigest(),

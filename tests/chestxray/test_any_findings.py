@@ -87,5 +87,5 @@ def test_a_model_of_any_findings_is_trained_exported_measured_and_explained(
     assert evaluation.metrics["test"]["findings_scored"] == max(1, k - 1)
 
     chosen = choose_studies(evaluation.decisions, 2, seed=0)
-    index, _ = write_overlays(bundle, test, chosen, BOXES, GRADCAM, tmp_path / "overlays")
+    index = write_overlays(bundle, test, chosen, BOXES, GRADCAM, tmp_path / "overlays")
     assert set(index["finding"]) <= set(findings[: max(1, k - 1)])

@@ -294,7 +294,7 @@ def test_evaluation_goes_on_and_predictions_leave_missing_labels_empty(
 def test_overlays_leave_missing_labels_empty(two: Dataset, bundle_folder: Path, tmp_path: Path) -> None:
     bundle, test = Bundle(bundle_folder), two.split("test")
     boxes = pd.DataFrame(columns=["batch", "image", "finding", "x", "y", "w", "h"])
-    index, _ = write_overlays(bundle, test, list(range(20)), boxes, PARAMS.gradcam, tmp_path / "out")
+    index = write_overlays(bundle, test, list(range(20)), boxes, PARAMS.gradcam, tmp_path / "out")
     mass = index[index["finding"] == "Mass"]
     assert mass["truth"].isna().tolist() == (mass["batch"] == "c").tolist()
     assert mass["truth"].isna().any() and index.loc[index["finding"] != "Mass", "truth"].notna().all()

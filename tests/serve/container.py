@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -55,9 +56,10 @@ class Recipe:
 
     def install(self, folder: Path) -> Path:
         """Makes an environment with the packages alone, and returns its folder of programs."""
-        venv.create(folder, with_pip=True)
+        venv.create(folder)
         python = folder / "bin" / "python"
-        command = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", self.requirements]
+        install = ["install", "--quiet", "--no-compile", "--require-hashes", "-r", self.requirements]
+        command = [sys.executable, "-m", "pip", "--python", python, *install]
         done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
         if done.returncode and re.search("No matching distribution|Connection|Temporary failure", done.stderr):
             pytest.skip(f"pip can't reach its packages: {done.stderr.strip().splitlines()[-1]}")

@@ -135,10 +135,12 @@ def started(recipe: Recipe, programs: Path, app: Path, **settings: str) -> Itera
 
 
 @pytest.mark.slow
-def test_the_recipe_of_the_service_serves(bundle: Path, tmp_path: Path) -> None:
-    """With its packages alone, its files, its settings, its command."""
+@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.heavy)])
+def test_the_recipe_of_the_service_serves(bundle: Path, tmp_path: Path, alone: bool) -> None:
+    """With its files, its settings, its command; with its packages, and with its packages alone."""
     recipe = Recipe(SERVICE)
-    programs, app = recipe.install(tmp_path / "venv"), recipe.lay_out(tmp_path / "app", bundle)
+    programs = recipe.install(tmp_path / "venv") if alone else Path(sys.executable).parent
+    app = recipe.lay_out(tmp_path / "app", bundle)
     with started(recipe, programs, app) as (url, environment):
         wait_until_ready(url, 200)
         answer = post(f"{url}/predict?heatmaps=inline&threshold=0")

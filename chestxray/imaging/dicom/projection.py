@@ -68,6 +68,8 @@ def upright(pixels: Pixels, elements: Elements) -> tuple[Pixels, tuple[Check, ..
     if not frontal:
         return pixels, (_not_frontal(row, column, elements),)
     checks = [] if tuple(given)[:2] == ("L", "F") else [_turned(row, column)]
+    if (row, column) == ("L", "F"):
+        return pixels, tuple(checks)
     if row in "HF":
         pixels, row, column = np.asarray(cv2.transpose(pixels), np.uint8), column, row
     if row == "R":

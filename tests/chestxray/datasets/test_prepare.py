@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from pydicom import uid
 
 from chestxray.batch_layout import TABLE
@@ -182,6 +182,25 @@ def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path, b: B
     assert box[["x", "y", "w", "h"]].tolist() == [8.0, 8.0, 16.0, 4.0]
 
 
+def turned(orientation: int) -> bytes:
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(noise(orientation)).save(stream, "PNG", exif=exif)
+    return stream.getvalue()
+
+
+def test_boxes_of_images_that_are_turned_upright_are_left_out(tmp_path: Path, b: BatchFolders) -> None:
+    files = {"1.png": turned(1), "2.png": turned(6), "3.dcm": dicom(noise(3), PatientOrientation=["R", "F"])}
+    files["4.dcm"] = dicom(noise(4), PatientOrientation=["L", "F"])
+    root = write_batch(tmp_path / "raw", [(name, "Mass", place) for place, name in enumerate(files)], files)
+    lines = [f"{name},Mass,1,1,5,5,,," for name in files]
+    (root / "BBox_List_2017.csv").write_text("\n".join(["Image Index,Finding Label,Bbox [x,y,w,h],,,", *lines]))
+    rejected = prepare(root, b, PARAMS)
+    assert load_boxes([b])["image"].tolist() == ["1.png", "4.dcm"]
+    assert rejected["image"].tolist() == ["2.png", "3.dcm"]
+    assert rejected["reason"].str.startswith("box left out: its image was turned upright").all()
+
+
 def test_patients_of_the_official_list_are_test_and_no_others(tmp_path: Path, b: BatchFolders) -> None:
     root = plain_batch(tmp_path / "raw", 30)
     (root / "test_list.txt").write_text("00000003_000.png\n00000007_000.png")
@@ -234,7 +253,7 @@ def test_an_image_that_comes_again_under_another_name_and_encoding_counts_once(
     assert both.studies.equals(dataset.studies)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.permutations(range(3)), st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=3, max_size=3))
 def test_each_image_is_the_first_batchs_that_has_it(order: list[int], contents: list[set[int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

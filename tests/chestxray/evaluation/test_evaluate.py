@@ -17,7 +17,9 @@ from chestxray.evaluation.evaluate import (
     evaluation_note,
     make_card,
 )
+from chestxray.evaluation.localization import localize
 from chestxray.evaluation.operating_points import fit_thresholds
+from chestxray.evaluation.reports import write_reports
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Bundle, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -30,6 +32,9 @@ from tests.repository import TOP
 @pytest.fixture(scope="module")
 def network(bundle_folder: Path) -> OnnxModel:
     return OnnxModel(bundle_folder / MODEL)
+
+
+NO_BOXES = pd.DataFrame(columns=["batch", "image", "finding", "x", "y", "w", "h"])
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +258,51 @@ def test_another_benchmark_is_an_error_unless_it_is_wanted(dataset: Dataset) -> 
         BenchmarkError, match=r"findings or labels changed.* its 15 findings are Atelec.*Tuberculosis\."
     ):
         check_benchmark(more, digest)
+
+
+def test_an_operating_point_that_is_unattainable_decides_nothing_and_is_said_everywhere(
+    network: OnnxModel, dataset: Dataset, bundle_folder: Path, tmp_path: Path
+) -> None:
+    asked = EVALUATE.model_copy(
+        update={"operating_points": ("assured_sensitivity@0.9", "f1")}
+    )  # 20 patients are too few
+    result = evaluate_model(network, dataset, ("b",), asked)
+    params = load_params(TOP / "params.yaml").model_copy(update={"evaluate": asked})
+    card = make_card(network, result, dataset, params, (bundle_folder / MODEL).read_bytes())
+    assert all(
+        "needs 29 validation patients" in point.lacking for point in card.operating_points["assured_sensitivity@0.9"]
+    )
+    assert np.isnan(card.thresholds()).all() and np.isfinite(card.thresholds("f1")).all()
+    assert not result.decisions.any() and result.confusion().empty and "macro_f1" not in result.metrics["test"]
+    assert result.predictions()["Mass_decision"].isna().all() and result.predictions()["Mass_probability"].notna().all()
+    located = localize(network, network, result.test, NO_BOXES, 2)
+    write_reports(result, located, card, "synthetic phantoms", tmp_path)
+    points = pd.read_csv(tmp_path / "operating_points.csv")
+    assert points["lacking"].notna().sum() == 14 and len(points) == 28
+    assert (tmp_path / "confusion_matrix.png").exists() and (tmp_path / "localization.png").exists()
+
+
+def test_operating_points_are_measured_on_test(evaluation: Evaluation) -> None:
+    places = {name: [point.threshold for point in points] for name, points in evaluation.operating_points.items()}
+    labels = evaluation.test.labels == 1
+    for name, thresholds in places.items():
+        for place, threshold in enumerate(thresholds):
+            point = evaluation.operating_points[name][place]
+            if threshold is None:
+                assert point.lacking and point.sensitivity is None
+                continue
+            called = evaluation.probabilities[:, place].astype(float) >= threshold
+            assert point.sensitivity and point.specificity
+            assert point.sensitivity.value == pytest.approx(called[labels[:, place]].mean(), abs=1e-6)
+            assert point.specificity.value == pytest.approx((~called[~labels[:, place]]).mean(), abs=1e-6)
+            assert point.sensitivity.n == labels[:, place].sum()
+    test = evaluation.metrics["test"]
+    for place, finding in enumerate(FINDINGS):
+        point = evaluation.operating_points["f1"][place]
+        assert point.sensitivity and test["recall"][finding] == pytest.approx(point.sensitivity.value, abs=1e-6)
+        assert test["recall_ci_low"][finding] == pytest.approx(point.sensitivity.low, abs=1e-6)
+
+
+def test_a_wider_band_leaves_less_to_decide(evaluation: Evaluation) -> None:
+    for _, rows in evaluation.risk_coverage.groupby("finding"):
+        assert rows.sort_values("error")["decided"].is_monotonic_increasing

@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib import colormaps
 
-from chestxray.evaluation.overlays import contact_sheet
 from chestxray.inference.caption import captioned
 from chestxray.inference.heatmap import COLOURS, overlay, upscale_maps
 
@@ -44,10 +43,3 @@ def test_captions_are_above_and_boxes_inside_the_picture() -> None:
     top = shown.shape[0] - 120
     assert top > 0 and (shown[0] == 255).all() and (shown[:top] < 128).any()
     assert (shown[top + 30, 40] == [0, 255, 255]).all() and (shown[top + 60, 40] == 0).all()
-
-
-def test_a_sheet_keeps_every_picture() -> None:
-    pictures = [np.full((10 + n, 8, 3), n, np.uint8) for n in range(5)]
-    sheet = contact_sheet(pictures, 2)
-    assert sheet.shape == (3 * 14, 16, 3)
-    assert all((sheet == n).all(axis=2).any() for n in range(5))

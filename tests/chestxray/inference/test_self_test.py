@@ -67,7 +67,7 @@ def test_a_model_of_another_width_is_refused(bundle_folder: Path, tmp_path: Path
     card = Bundle(narrow).card
     calibration = card.calibration | {"C": card.calibration["A"]}
     wide = {"findings": ("A", "B", "C"), "titles": ("A", "B", "C"), "status": (*card.status, "learned"), "evidence": ()}
-    wide |= {"bias": (*card.bias, 0.0), "calibration": calibration, "uncertain": ()}
+    wide |= {"bias": (*card.bias, 0.0), "calibration": calibration, "uncertain": (), "explanation": ()}
     wide |= {"operating_points": operating_points((*card.thresholds(), 0.5))}
     write_card(card.model_copy(update=wide), narrow)
     with pytest.raises(BundleError, match="disagree about the names or the order of the findings"):

@@ -63,7 +63,7 @@ sys.exit(main(words))
 """
 """`chestxray`, which kills itself at a place."""
 
-PLACES = ["row 0", "row 1", "half of row 7", "row 29", "table", "end"]
+PLACES = ["row 0", "half of row 7", "row 29", "table", "end"]
 COUNT = 30
 
 
@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_again_and_again_makes_the_same_table(
     expected = (films / f"whole.{suffix}").read_bytes()
     maps = {path: path.read_bytes() for path in (films / f"maps-{suffix}").rglob("*.png")}
     killed = films / f"killed.{suffix}"
-    for place in PLACES if suffix == "csv" else PLACES[2::2]:
+    for place in PLACES if suffix == "csv" else ["table"]:
         died = start(*common, "--output", killed.name, at=place, folder=films)
         assert died.returncode == -signal.SIGKILL, died.stderr
         assert killed.exists() == (place == "end")

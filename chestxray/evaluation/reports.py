@@ -1,0 +1,62 @@
+"""Write the tables and figures of an evaluation, whoever trained the model and whosever the images are."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from chestxray.evaluation import figures
+from chestxray.evaluation.evaluate import Evaluation
+from chestxray.evaluation.localization import Localization
+from chestxray.evaluation.metrics_tables import (
+    headline_metrics,
+    metrics_by_finding,
+    metrics_by_part,
+    metrics_with_intervals,
+)
+from chestxray.inference.bundle import Card
+from chestxray.system.files import write_csv, write_json
+
+
+def write_reports(result: Evaluation, located: Localization, card: Card, note: str, folder: Path) -> None:
+    """Write the headlines as JSON, all else as CSV, and the figures as PNG.
+
+    Args:
+        result: of the test images.
+        located: how well its maps find their boxes.
+        card: of the model, which has the titles of the findings.
+        note: what the images are and how it is decided, for the titles of figures.
+        folder: to write into.
+    """
+    write_json(folder / "headlines.json", headline_metrics(result.metrics))
+    write_json(folder / "metrics.json", metrics_with_intervals(result.metrics))
+    by_finding = metrics_by_finding(result.metrics)
+    confusion = result.confusion()
+    roc, precision_recall = result.curves()
+    tables: dict[str, pd.DataFrame] = {
+        "metrics_by_part": metrics_by_part(result.metrics),
+        "metrics_by_finding": by_finding,
+        "operating_points": result.points(),
+        "uncertain": result.bands(),
+        "localization": located.table(),
+        "classification_report": result.report(),
+        "confusion_matrices": confusion,
+        "predictions": result.predictions(),
+        "curves/abstention": result.risk_coverage,
+        "curves/roc": roc,
+        "curves/precision_recall": precision_recall,
+    }
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+    test, labels, panels = result.metrics["test"], result.labels, figures.panels_of(card)
+    for name, figure in {
+        "findings": figures.findings_figure(by_finding[by_finding["part"] == "test"], panels, note),
+        "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), panels, note),
+        "abstention": figures.abstention_figure(
+            result.risk_coverage, card.params["evaluate"]["uncertain"], panels, note
+        ),
+        "localization": figures.localization_figure(tables["localization"], panels, note),
+        "roc": figures.roc_figure(roc, test, panels, note),
+        "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),
+        "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, panels, note),
+    }.items():
+        figures.save(figure, folder / f"{name}.png")
