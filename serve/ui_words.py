@@ -80,6 +80,8 @@ def test_result(finding: Finding, test: dict[str, Any], operating_point: str) ->
         said.append(f"By the operating point {plain(operating_point)}: {', '.join(worth)} {at}.")
     if finding.uncertain:
         said.append("**Uncertain**: its probability shows neither presence nor absence; a person should look.")
+    if finding.explanation == "unproven":
+        said.append("Its heatmaps are **unproven**: boxes of test images do not show that they find its place.")
     return " ".join(said)
 
 

@@ -27,7 +27,7 @@ def describe(card: Card, verdict: dict[str, Any] | None = None) -> str:
     """
     said = "Evaluated, not registered: it was not put to the gate."
     if verdict:
-        said = f"**Version {verdict['version']}: {verdict['decision']}.** {verdict['reason']}"
+        said = f"Version {verdict['version']}: {verdict['decision']}. {verdict['reason']}"
     counts = ", ".join(f"{card.status.count(status)} {status}" for status in STATUSES if status in card.status)
     facts = f"Trained on {', '.join(card.params['batches'])} ({_kind(card)}). Findings: {counts}. {RESEARCH_USE_ONLY}"
     return "\n\n".join([said, _table(card), facts])

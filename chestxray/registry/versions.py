@@ -33,6 +33,8 @@ from chestxray.tracking.mlflow_runs import Run
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
+HAS_MODELS = "mlflow.log-model.history"
+"""Tag of a run without which MLflow's list of runs doesn't ask the registry for its versions; an empty list will do."""
 
 
 class Registry:
@@ -193,6 +195,7 @@ class Registry:
         return min(versions, key=lambda version: version.number, default=None)
 
     def _create(self, run: Run, bundle: Path, weights: Path, digest: str) -> RegisteredVersion:
+        run.log_tags({HAS_MODELS: "[]"})
         run.log_artifact(weights, artifact_path(digest, WEIGHTS_FOLDER))
         with tempfile.TemporaryDirectory() as temporary:
             model = Path(temporary, MODEL_FOLDER)

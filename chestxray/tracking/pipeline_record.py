@@ -81,9 +81,12 @@ def headlines(metrics: Nested) -> dict[str, dict[str, float]]:
     Args:
         metrics: content of `metrics.json`.
     """
-    names = [name for headline in HEADLINES for name in (headline, f"{headline}_of_all")]
-    parts = {part: metrics.get(part, {}) for part in PARTS}
-    return {part: {name: found[name] for name in names if name in found} for part, found in parts.items()}
+    chosen: dict[str, dict[str, float]] = {}
+    for part in PARTS:
+        found = metrics.get(part, {})
+        names = [name if name in found else f"{name}_of_all" for name in HEADLINES]
+        chosen[part] = {name: found[name] for name in names if name in found}
+    return chosen
 
 
 def _log_batches(run: Run, params: Params, studies: pd.DataFrame) -> None:

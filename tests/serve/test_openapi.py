@@ -26,8 +26,14 @@ def server(bundle: Path, tmp_path: Path) -> Iterator[Server]:
 
 
 def before_call(_: schemathesis.HookContext, case: schemathesis.Case, sent: dict[str, Any]) -> None:
-    """Where a form takes several files schemathesis makes one of a media type, and would send it as text."""
+    """Make valid what the document can't say.
+
+    Where a form takes several files schemathesis makes one of a media type, and would send it as text. Names of
+    operating points are the model's, and only one of name and threshold is taken.
+    """
     valid = case.meta is not None and case.meta.generation.mode.is_positive
+    if valid:
+        case.query.pop("operating_point", None)
     file = case.body.get("file") if isinstance(case.body, dict) else None
     if valid and case.path == "/predict/batch" and isinstance(file, bytes):
         sent["files"] = [("file", ("file", file))]

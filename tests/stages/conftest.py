@@ -75,6 +75,7 @@ class Clone:
     def turn(self, **sections: dict[str, object]) -> None:
         """Edits params.yaml."""
         yaml, path = YAML(), self.top / "params.yaml"
+        yaml.width = 2**16  # no line is broken, as `chestxray add-batch` can't keep such a style
         params = yaml.load(path)
         for section, values in sections.items():
             reduce(getitem, section.split("."), params).update(values)

@@ -19,7 +19,7 @@ from chestxray.params import PrepareParams
 from chestxray.registry.promote import apply_verdict, decide_promotion
 from chestxray.registry.promotion_report import report
 from chestxray.registry.registered_version import RegisteredVersion, RegistryError
-from chestxray.registry.versions import CHAMPION, PREVIOUS, Registry
+from chestxray.registry.versions import CHAMPION, HAS_MODELS, PREVIOUS, Registry
 from chestxray.system.files import write_json
 from chestxray.tracking.mlflow_runs import pipeline_run
 from tests.chestxray.conftest import NAME, PARAMS, TINY
@@ -207,6 +207,11 @@ def test_a_version_that_can_not_be_promoted_by_hand_says_why(
     shutil.rmtree(next(tmp_path.rglob(f"versions/{gone.digest[:16]}")))
     with pytest.raises(RegistryError, match="the files of version 2 are gone"):
         registry.promote_by_hand(2)
+
+
+def test_the_list_of_runs_shows_the_version_of_a_run(client: MlflowClient, registry: Registry) -> None:
+    (version,) = client.search_model_versions(f"name = '{NAME}'")
+    assert client.get_run(version.run_id).data.tags[HAS_MODELS] == "[]"  # as seen in a browser
 
 
 def test_the_draw_is_the_hash_until_a_list_says_otherwise(dataset: Dataset) -> None:

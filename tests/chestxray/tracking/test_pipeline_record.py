@@ -94,7 +94,7 @@ def test_means_over_no_finding_give_way_to_those_over_all() -> None:
 def test_a_description_begins_with_the_verdict_and_says_what_the_images_are(card: Card) -> None:
     verdict: dict[str, Any] = {"version": 2, "decision": "keep", "reason": "Because."}
     said = describe(card, verdict)
-    assert said.startswith("**Version 2: keep.** Because.\n") and "synthetic phantoms, no clinical meaning" in said
+    assert said.startswith("Version 2: keep. Because.\n") and "synthetic phantoms, no clinical meaning" in said
     radiographs = card.model_copy(update={"synthetic": False, "patients_known": False})
     assert "(radiographs; patients unknown: each image counts as one)" in describe(radiographs)
 
