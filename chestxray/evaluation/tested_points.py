@@ -1,6 +1,6 @@
 """Measure on the test images how the operating points and the uncertain bands did that validation gave."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.evaluation.operating_points import Threshold
-from chestxray.evaluation.uncertain import Band
+from chestxray.evaluation.uncertain import Band, Ends
 from chestxray.inference.operating_point import OperatingPoint, Rate
 from chestxray.inference.uncertain import UncertainBand
 from chestxray.labels import Booleans, LabelMasks
@@ -89,7 +89,8 @@ def risk_coverage(
     Args:
         labels: of n test images and k findings.
         probabilities: `(n, k)`.
-        curve: by error, the bands of the findings.
+        curve: by error, the bands of the findings; of those that leave nothing uncertain, the one of the least error is
+            shown.
 
     Returns:
         Columns `finding`, `error`, `decided` (share of the labelled images that lie outside the band) and `wrong`
@@ -98,16 +99,22 @@ def risk_coverage(
     scores = np.asarray(probabilities, float)
     rows = []
     for place, finding in enumerate(labels.findings):
-        for error, bands in curve.items():
-            band = bands[place]
-            if band is None:
-                continue
+        given = ((error, curve[error][place]) for error in sorted(curve))
+        for error, band in _until_all_is_decided((error, band) for error, band in given if band is not None):
             below, above = scores[:, place] < band[0], scores[:, place] > band[1]
             outside = (below | above) & labels.labelled[:, place]
             wrong = (below & labels.present[:, place]) | (above & labels.absent[:, place])
             decided = outside.sum() / max(labels.labelled[:, place].sum(), 1)
             rows.append((finding, error, decided, wrong.sum() / outside.sum() if outside.any() else np.nan))
     return pd.DataFrame(rows, columns=["finding", "error", "decided", "wrong"]).round(DECIMALS)
+
+
+def _until_all_is_decided(bands: Iterable[tuple[float, Ends]]) -> Iterator[tuple[float, Ends]]:
+    """Pass on bands by rising error, as far as the first one that leaves nothing uncertain."""
+    for error, (low, high) in bands:
+        yield error, (low, high)
+        if low == high:
+            return
 
 
 def _rate(shares: Shares, place: int) -> Rate | None:

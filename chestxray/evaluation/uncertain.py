@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from chestxray.labels import Floats, LabelMasks, check_scores
 
-Band = tuple[float, float] | None
-"""Lower and upper end, in 0..1; None if validation has too few patients of a class."""
+Ends = tuple[float, float]
+"""Lower and upper end, in 0..1."""
+Band = Ends | None
+"""None if validation has too few patients of a class."""
 
 
 def fit_bands(
