@@ -1,4 +1,4 @@
-"""Measure how often the intervals of `metrics.json` hold the value that they are for, on data whose values are known.
+"""Measure how often the intervals of the card hold the value that they are for, on data whose values are known.
 
 Populations: binormal scores as in `benchmarks.gate`, with prevalences from 0.2 % to 20 %, for patients of 1 to 8 images
 and for patients as unequal as NIH's, of whom most have one image and few have a hundred; and the predictions of a test

@@ -39,9 +39,13 @@ BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first, 64 at most"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
 PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
-SHARE = r"(0?\.0*[1-9][0-9]*)"
-OPERATING_POINT = rf"f1|youden|(sensitivity|specificity|ppv)@({SHARE}|1(\.0*)?)|assured_sensitivity@{SHARE}"
-OPERATING_POINTS = "f1, youden, sensitivity@0.9, specificity@0.9, ppv@0.5 or assured_sensitivity@0.9 (any value to 1)"
+SHARE = r"0\.[0-9]{0,5}[1-9]"
+OPERATING_POINT = rf"f1|youden|(sensitivity|specificity|ppv)@({SHARE}|1)|assured_sensitivity@{SHARE}"
+"""One number has one name: 0.9, neither .9 nor 0.90."""
+OPERATING_POINTS = (
+    "f1, youden, sensitivity@0.9, specificity@0.9, ppv@0.5 or assured_sensitivity@0.9; any number up to 1, with 6 "
+    "decimals at most and no 0 at its end"
+)
 VERSION = "a registered version such as models:/chest-xray/1, or null"
 NIH_NAMES = {fold(name): name for name in FINDINGS}
 MENDS = {
@@ -435,6 +439,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 def _describe(fault: ErrorDetails) -> str:
     """Name the key at fault and say what it must be, with the value given unless that is a whole section."""
     key = ".".join(_cut(str(part)) for part in fault["loc"] if part != "[key]")
+    if fault["loc"] == ("evaluate", "threshold_policy"):
+        return "evaluate.threshold_policy: is evaluate.operating_points now, a list of which the first decides: [f1, …]"
     said = MENDS.get(fault["type"], fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be"))
     given = "" if isinstance(fault["input"], dict) else f" (given {_cut(repr(fault['input']))})"
     return (f"{key}: " if key else "") + said + given

@@ -172,8 +172,8 @@ def show_controls(answer: Prediction, pixels: Pixels, test: dict[str, Any]) -> t
     least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least")
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity")
     st.html(legend(finding, least / 100, opacity / 100))
-    if finding.name in test.get("auroc", {}):
-        st.caption(test_result(finding, test, answer.operating_point))
+    if said := test_result(finding, test, answer.operating_point):
+        st.caption(said)
     picture = add_heat(pixels, finding, hottest_of(answer, finding), least / 100, opacity / 100)
     numbers = "" if finding.number is None else f", {finding.number:.2f}"
     point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"

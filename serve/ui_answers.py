@@ -111,6 +111,8 @@ def _cells(answer: Answered) -> Iterator[tuple[str, str]]:
         if finding.number is not None:
             yield _harmless(f"{finding.name}:{NUMBERS[finding.status]}"), f"{finding.number:.6f}"
         yield _harmless(f"{finding.name}:positive"), "" if finding.positive is None else str(finding.positive).lower()
+        if finding.uncertain is not None:
+            yield _harmless(f"{finding.name}:uncertain"), str(finding.uncertain).lower()
         yield _harmless(f"{finding.name}:status"), finding.status
     yield "model_sha256", answer.prediction.model.sha256
     yield "synthetic", str(answer.prediction.model.synthetic).lower()

@@ -65,7 +65,7 @@ def result(finding: Finding) -> str:
         return NOT_LEARNED
     if finding.positive is None:
         return SCORE_ONLY if NUMBERS[finding.status] == "score" else UNDECIDED
-    return "detected" if finding.positive else "not detected"
+    return ("detected" if finding.positive else "not detected") + (", uncertain" if finding.uncertain else "")
 
 
 def plain(text: str) -> str:

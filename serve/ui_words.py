@@ -39,7 +39,9 @@ def show_detected(answer: Prediction) -> None:
         st.markdown(f"{reached} its operating point. That does **not** mean that the chest is healthy.")
     else:
         st.header("Nothing is decided", anchor=False)
-        st.markdown("No finding was learned from enough patients. That does **not** mean that the chest is healthy.")
+        learned = any(finding.status == "learned" for finding in answer.findings)
+        why = "None has a threshold at this operating point" if learned else "None was learned from enough patients"
+        st.markdown(f"{why}. That does **not** mean that the chest is healthy.")
 
 
 def show_quality(answer: Prediction) -> None:
@@ -58,7 +60,7 @@ def show_quality(answer: Prediction) -> None:
 
 
 def test_result(finding: Finding, test: dict[str, Any], operating_point: str) -> str:
-    """Say how well a finding is ranked on the test set, and what its decisions are worth there.
+    """Say how well a finding is ranked on the test set, what its decisions are worth there, and what is doubtful.
 
     Args:
         finding: of the answer.
@@ -66,12 +68,14 @@ def test_result(finding: Finding, test: dict[str, Any], operating_point: str) ->
         operating_point: by which it was decided.
     """
     name = finding.name
-    labelled = test.get("labelled", {}).get(name, test["n"])
-    low, high = (test[f"auroc_ci_{end}"].get(name) for end in ("low", "high"))
-    said = [
-        f"{plain(finding.title)} on the test set: AUROC {_with_interval(test['auroc'][name], low, high)}, "
-        f"{test['positives'][name]} of {labelled} images have it."
-    ]
+    said = []
+    if name in test.get("auroc", {}):
+        labelled = test.get("labelled", {}).get(name, test["n"])
+        low, high = (test[f"auroc_ci_{end}"].get(name) for end in ("low", "high"))
+        said.append(
+            f"{plain(finding.title)} on the test set: AUROC {_with_interval(test['auroc'][name], low, high)}, "
+            f"{test['positives'][name]} of {labelled} images have it."
+        )
     if (known := finding.performance) is not None:
         worth = [
             f"{title} {_rate(rate)}" for title, rate in (("sensitivity", known.sensitivity), ("precision", known.ppv))

@@ -16,7 +16,13 @@ from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.operating_points import Threshold, fit_thresholds
-from chestxray.evaluation.tested_points import bands_table, points_table, risk_coverage, tested_bands, tested_points
+from chestxray.evaluation.tested_points import (
+    bands_table,
+    measure_bands,
+    measure_points,
+    points_table,
+    risk_coverage,
+)
 from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card, Explanation
@@ -209,8 +215,8 @@ def evaluate_model(
         status=status,
         evidence=evidence,
         platt=fit.platt,
-        operating_points=tested_points(labels, after, test.patients, fit.thresholds, params.min_positives),
-        uncertain=tested_bands(labels, after, test.patients, fit.bands, params.uncertain, params.min_positives),
+        operating_points=measure_points(labels, after, test.patients, fit.thresholds, params.min_positives),
+        uncertain=measure_bands(labels, after, test.patients, fit.bands, params.uncertain, params.min_positives),
         risk_coverage=risk_coverage(labels, after, fit.band_curve),
         metrics=metrics,
         logits=logits,

@@ -7,13 +7,13 @@ usually is.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Explanation
@@ -88,7 +88,8 @@ def score_heat(heat: npt.NDArray[np.floating[Any]], mask: Mask) -> dict[str, flo
 
     The region is as large as the place: the hottest pixels, so that no threshold has to be chosen. `iobb` is the share
     of the region that lies in the place (Wang et al. 2017), `pointing_game` whether the hottest pixel does (Zhang et
-    al., ECCV 2016), `pixel_auroc` how well heat ranks the pixels of the place above others.
+    al., ECCV 2016), `pixel_auroc` how well heat ranks the pixels of the place above others. Of pixels that are equally
+    hot each is taken in part, so that nothing hangs on which way up the image is.
 
     Args:
         heat: side × side.
@@ -97,13 +98,16 @@ def score_heat(heat: npt.NDArray[np.floating[Any]], mask: Mask) -> dict[str, flo
     Returns:
         Measure → value in 0..1, all of `MEASURES`.
     """
-    flat, inside = heat.ravel(), mask.ravel()
+    flat, inside = np.asarray(heat, float).ravel(), mask.ravel()
     area = int(inside.sum())
-    hottest = np.argsort(-flat, kind="stable")[:area]
-    shared = int(inside[hottest].sum())
-    ranks = rankdata(flat)[inside].sum() - area * (area + 1) / 2
+    ordered = np.sort(flat)
+    below, not_above = (np.searchsorted(ordered, flat[inside], side) for side in ("left", "right"))
+    ranks = (below + not_above + 1).sum() / 2 - area * (area + 1) / 2
+    hottest, least = flat == ordered[-1], ordered[-area]
+    above, level = flat > least, flat == least
+    shared = inside[above].sum() + (area - above.sum()) * inside[level].mean()
     found = {
-        "pointing_game": float(inside[hottest[0]]),
+        "pointing_game": float(inside[hottest].mean()),
         "pixel_auroc": float(ranks / (area * (len(flat) - area))),
     }
     return found | _overlaps(np.array([shared]), area, area)
@@ -163,6 +167,7 @@ class Localization:
     scores: Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
     min_patients: int
 
+    @cached_property
     def table(self) -> pd.DataFrame:
         """Tabulate a row a finding, method and measure, with n and interval; `map - mean box` is their difference.
 
@@ -181,8 +186,10 @@ class Localization:
         return table.sort_values("finding", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
     def explanations(self) -> tuple[Explanation, ...]:
-        """Say of each finding whether its maps are shown to beat its mean box, by `DECIDES`."""
-        table = self.table()
+        """Say of each finding whether its maps are shown to beat its mean box, by `DECIDES`; empty without any box."""
+        if not self.places:
+            return ()
+        table = self.table
         gains = table[(table["method"] == GAIN) & (table["measure"] == DECIDES)].set_index("finding")
         shown = set(gains.index[gains["ci_low"] > 0])
         return tuple("shown" if finding in shown else "unproven" for finding in self.findings)

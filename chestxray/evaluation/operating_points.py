@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from chestxray.evaluation.risk_control import misses_allowed, patients_needed
 from chestxray.labels import Booleans, Floats, LabelMasks, check_scores, has_both_classes
+from chestxray.params import OPERATING_POINT, OPERATING_POINTS
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, eq=False)
-class Validation:
+class Cuts:
     """What validation says of one finding, with the decisions at every cut between neighbouring probabilities.
 
     Attributes:
@@ -35,7 +36,7 @@ class Validation:
         patient: `(n,)` whose they are.
         confidence: of what is assured.
         ranked: `(n,)` probabilities, falling.
-        decided: `(c,)` images that are positive at each cut, from none to all.
+        called: `(c,)` images that are positive at each cut, from none to all.
         true_positives: `(c,)` of them.
     """
 
@@ -44,7 +45,7 @@ class Validation:
     patient: npt.NDArray[np.intp]
     confidence: float
     ranked: Floats
-    decided: npt.NDArray[np.intp]
+    called: npt.NDArray[np.intp]
     true_positives: npt.NDArray[np.intp]
 
     @classmethod
@@ -53,9 +54,9 @@ class Validation:
         order = np.argsort(-probability, kind="stable")
         ranked = probability[order]
         # A cut stands below each distinct probability; above the first one nothing is positive.
-        decided = np.append(0, np.flatnonzero(np.diff(ranked, append=-1.0)) + 1)
-        true_positives = np.append(0, np.cumsum(positive[order]))[decided]
-        return cls(positive, probability, patient, confidence, ranked, decided, true_positives)
+        called = np.append(0, np.flatnonzero(np.diff(ranked, append=-1.0)) + 1)
+        true_positives = np.append(0, np.cumsum(positive[order]))[called]
+        return cls(positive, probability, patient, confidence, ranked, called, true_positives)
 
     @property
     def positives(self) -> int:
@@ -70,48 +71,48 @@ class Validation:
     @property
     def false_positives(self) -> npt.NDArray[np.intp]:
         """`(c,)` images without it that are positive at each cut."""
-        return self.decided - self.true_positives
+        return self.called - self.true_positives
 
     def threshold(self, cut: int) -> float:
         """Return the number midway between the probabilities on both sides of a cut."""
-        above, below = np.concatenate([[1.0], self.ranked, [0.0]])[self.decided[cut] : self.decided[cut] + 2]
+        above, below = np.concatenate([[1.0], self.ranked, [0.0]])[self.called[cut] : self.called[cut] + 2]
         middle = (above + below) / 2
         return float(middle if middle > below else above)
 
 
-def _first_of_best(found: Validation, merit: npt.NDArray[np.float64] | npt.NDArray[np.intp] | Booleans) -> Threshold:
+def _first_of_best(found: Cuts, merit: npt.NDArray[np.float64] | npt.NDArray[np.intp] | Booleans) -> Threshold:
     """Take the cut of the greatest merit; among equals that of the fewest positive images, the highest specificity."""
     return Threshold(found.threshold(int(np.argmax(merit))))
 
 
-def _f1(found: Validation, _: float) -> Threshold:
-    return _first_of_best(found, 2 * found.true_positives / (found.positives + found.decided))
+def _f1(found: Cuts, _: float) -> Threshold:
+    return _first_of_best(found, 2 * found.true_positives / (found.positives + found.called))
 
 
-def _youden(found: Validation, _: float) -> Threshold:
+def _youden(found: Cuts, _: float) -> Threshold:
     # Youden's J times both counts: whole numbers, so that equals are equal.
     merit = found.true_positives * found.negatives - found.false_positives * found.positives
     return _first_of_best(found, merit)
 
 
-def _sensitivity(found: Validation, wanted: float) -> Threshold:
+def _sensitivity(found: Cuts, wanted: float) -> Threshold:
     return _first_of_best(found, found.true_positives >= wanted * found.positives)
 
 
-def _specificity(found: Validation, wanted: float) -> Threshold:
+def _specificity(found: Cuts, wanted: float) -> Threshold:
     reached = found.negatives - found.false_positives >= wanted * found.negatives
     return _first_of_best(found, np.where(reached, found.true_positives, -1))
 
 
-def _ppv(found: Validation, wanted: float) -> Threshold:
-    reached = (found.decided > 0) & (found.true_positives >= wanted * found.decided)
+def _ppv(found: Cuts, wanted: float) -> Threshold:
+    reached = (found.called > 0) & (found.true_positives >= wanted * found.called)
     if not reached.any():
-        best = (found.true_positives[1:] / found.decided[1:]).max()
+        best = (found.true_positives[1:] / found.called[1:]).max()
         return Threshold(None, f"no threshold reaches it on validation, where the highest is {best:.2f}")
     return _first_of_best(found, np.where(reached, found.true_positives, -1))
 
 
-def _assured_sensitivity(found: Validation, wanted: float) -> Threshold:
+def _assured_sensitivity(found: Cuts, wanted: float) -> Threshold:
     patients = found.patient[found.positive]
     allowed = misses_allowed(found.probability[found.positive], patients, wanted, found.confidence)
     if allowed is None:
@@ -120,7 +121,7 @@ def _assured_sensitivity(found: Validation, wanted: float) -> Threshold:
     return _first_of_best(found, found.true_positives >= found.positives - allowed)
 
 
-RULES: dict[str, Callable[[Validation, float], Threshold]] = {
+RULES: dict[str, Callable[[Cuts, float], Threshold]] = {
     "f1": _f1,
     "youden": _youden,
     "sensitivity": _sensitivity,
@@ -129,29 +130,22 @@ RULES: dict[str, Callable[[Validation, float], Threshold]] = {
     "assured_sensitivity": _assured_sensitivity,
 }
 """How a threshold is chosen, by the first part of the operating point's name; the second, after @, is what to reach."""
-WITHOUT_TARGET = ("f1", "youden")
-NAMES = "f1, youden, sensitivity@0.9, specificity@0.9, ppv@0.5 or assured_sensitivity@0.9 (any number between 0 and 1)"
 
 
 def parse_operating_point(name: str) -> tuple[str, float]:
     """Read the name of an operating point: its rule, and what it is to reach (NaN of the rules without).
 
     Raises:
-        ValueError: none of `NAMES`.
+        ValueError: it is no operating point.
 
     Example:
         >>> parse_operating_point("specificity@0.9")
         ('specificity', 0.9)
     """
-    rule, at, target = name.partition("@")
-    if rule in WITHOUT_TARGET and not at:
-        return rule, np.nan
-    plain = re.fullmatch(r"[01]?\.?[0-9]{1,6}", target, re.ASCII)
-    if rule in RULES and rule not in WITHOUT_TARGET and plain:
-        number = float(target)
-        if 0 < number < 1 or (number == 1 and rule != "assured_sensitivity"):
-            return rule, number
-    raise ValueError(f"an operating point is {NAMES}, got {name!r}")
+    if not re.fullmatch(OPERATING_POINT, name):
+        raise ValueError(f"an operating point is {OPERATING_POINTS}; got {name!r}")
+    rule, _, target = name.partition("@")
+    return rule, float(target) if target else np.nan
 
 
 def fit_thresholds(
@@ -171,7 +165,7 @@ def fit_thresholds(
         labels: of n images and k findings.
         probabilities: `(n, k)` in 0..1.
         patients: `(n,)` ids.
-        name: one of `NAMES`.
+        name: of the operating point, as `evaluate.operating_points` takes it.
         confidence: of what is assured, in (0, 1).
 
     Returns:
@@ -188,5 +182,5 @@ def fit_thresholds(
     found = [Threshold(None, "validation has no images both with and without the finding")] * len(labels.findings)
     for finding in np.flatnonzero(has_both_classes(labels)).tolist():
         rows, positive = labels.labelled_rows(finding)
-        found[finding] = RULES[rule](Validation.of(positive, scores[rows, finding], patient[rows], confidence), target)
+        found[finding] = RULES[rule](Cuts.of(positive, scores[rows, finding], patient[rows], confidence), target)
     return tuple(found)

@@ -37,7 +37,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         "metrics_by_finding": by_finding,
         "operating_points": result.points(),
         "uncertain": result.bands(),
-        "localization": located.table(),
+        "localization": located.table,
         "classification_report": result.report(),
         "confusion_matrices": confusion,
         "predictions": result.predictions(),

@@ -16,7 +16,7 @@ from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.shares import Shares, measure_shares
 
 
-def tested_points(
+def measure_points(
     labels: LabelMasks,
     probabilities: npt.NDArray[np.floating[Any]],
     patients: npt.ArrayLike,
@@ -49,7 +49,7 @@ def tested_points(
     return found
 
 
-def tested_bands(
+def measure_bands(
     labels: LabelMasks,
     probabilities: npt.NDArray[np.floating[Any]],
     patients: npt.ArrayLike,

@@ -31,7 +31,7 @@ from chestxray.inference.predictions import (
     Rectangle,
     Timing,
 )
-from chestxray.inference.status import STATUSES, has_number, named_number
+from chestxray.inference.status import STATUSES, has_decision, has_number, named_number
 
 OVERLAY_SIZE = 512
 """Longer side of an overlay, in pixels."""
@@ -114,8 +114,8 @@ def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: flo
     named = named_number(status, number)
     decided = bool(prediction.decided[place])
     points = card.operating_points.get(prediction.thresholds.name)  # none of the caller's own threshold
-    point = points[place] if points and status == "learned" else OperatingPoint(threshold=None)
-    band = card.uncertain[place] if card.uncertain and status == "learned" else None
+    point = points[place] if points and has_decision(card.status)[place] else OperatingPoint(threshold=None)
+    band = card.bands[place]
     return Finding(
         name=card.findings[place],
         title=card.titles[place],

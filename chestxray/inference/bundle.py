@@ -25,7 +25,7 @@ from chestxray.inference.numbers import Finite
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.operating_point import OperatingPoint, OperatingPointName
 from chestxray.inference.platt import Platt
-from chestxray.inference.status import Evidence, Status
+from chestxray.inference.status import Evidence, Status, has_decision
 from chestxray.inference.uncertain import UncertainBand
 from chestxray.system.files import write_json
 from chestxray.system.regular_file import read_regular
@@ -98,7 +98,7 @@ class Card(BaseModel):
             may then be in training and in test.
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
-        metrics: of the test images, as in `reports/metrics.json`.
+        metrics: of the test images: `test`, `benchmark`, and `batch` by its name.
         input_gate: its thresholds, and the shares of good and of other images that it refuses, with n and intervals;
             empty in bundles from before there was one.
         headlines: those of `metrics` that are shown first, with their titles; older bundles name none.
@@ -190,6 +190,13 @@ class Card(BaseModel):
             raise OptionsError(f"operating_point: this model has {', '.join(self.operating_points)}, and no other")
         found = [np.nan if point.threshold is None else point.threshold for point in self.operating_points[name]]
         return np.array(found)
+
+    @property
+    def bands(self) -> tuple[UncertainBand | None, ...]:
+        """The uncertain bands of the findings that are learned; None of others, and of those that have none."""
+        known = self.uncertain or (None,) * len(self.findings)
+        learned = has_decision(self.status)
+        return tuple(band if decided else None for band, decided in zip(known, learned, strict=True))
 
     def param(self, name: str) -> Any:
         """Return one of `params` by its dotted name, such as "prepare.salt".

@@ -35,7 +35,7 @@ def headline(metrics: Mapping[str, Any], name: str, title: str) -> Headline:
     without an interval.
 
     Args:
-        metrics: of some images, as `metrics.json` and the card of a bundle have them.
+        metrics: of some images, as the card of a bundle has them.
         name: of the metric.
         title: of the metric, for people.
 

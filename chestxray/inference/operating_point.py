@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from chestxray.inference.numbers import Count, Probability
 
-OperatingPointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,30}(@[0-9.]{1,8})?$")]
+OperatingPointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,30}(@[0-9.]{1,20})?$")]
 
 
 def _check_printable(text: str) -> str:

@@ -31,7 +31,7 @@ def measure_shares(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLi
     """Measure the share of cases that are hits.
 
     Args:
-        values: `(n, k)` of n images, true or false (1 or 0); what is no case may be anything.
+        values: `(n, k)` of n images, true or false (1 or 0); those of other images make no difference.
         cases: `(n, k)` images that each mean is over.
         patients: `(n,)` ids of at least two patients.
         min_patients: with such images, that an interval needs.

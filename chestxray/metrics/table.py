@@ -1,6 +1,6 @@
 """List the metrics: what each is called, which way is better, and how it is computed under weights.
 
-`METRICS` is the one table of those that are computed under weights: `metrics.json`, the reports, the figures, the
+`METRICS` is the one table of those that are computed under weights: the card, the reports, the figures, the
 page and the gate go by it. A metric more is one entry there and one function here.
 """
 
@@ -144,7 +144,7 @@ class Metric:
     """A metric as a value.
 
     Attributes:
-        name: key in `metrics.json`.
+        name: key in the card.
         title: for people.
         compute: weightings → `(b, k)`, NaN where a finding lacks a class or has no decisions, if `by_finding`; else
             `(b,)`.
@@ -152,7 +152,7 @@ class Metric:
         interval: from its spread and the cases that it is over; None if it has no interval.
         cases: sample → the images that it is a mean over, arrays `(n, k)`, or `(n, 1)` if it is not by finding.
         compared: by the gate.
-        reported: `metrics.json` has it.
+        reported: the card has it.
         higher_is_better: which way is better.
     """
 
@@ -277,7 +277,7 @@ METRICS = (
     ),
     # No interval: docs/decisions/intervals.md
     Metric("npv", "negative predictive value", _negative_predictive_value, by_finding=True),
-    # metrics.json uses this name for the mean.
+    # The card uses this name for the mean.
     Metric(
         "calibration_error",
         "calibration error",

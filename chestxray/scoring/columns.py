@@ -1,4 +1,4 @@
-"""Name the columns of a table of scores: those of each file, and for any findings three or four of each finding."""
+"""Name the columns of a table of scores: those of each file, and for any findings three to five of each finding."""
 
 from typing import Literal, NamedTuple
 
@@ -36,10 +36,12 @@ def columns_of(card: Card, identifiers: bool, heatmaps: bool) -> list[Column]:
     columns = [Column("path", "text")]
     columns += [Column(name, "text") for name in IDENTIFIERS if identifiers]
     columns += [Column(name, "text") for name in (ERROR, "error_message", QUALITY, "checks")]
-    by_status = sorted(zip(card.findings, card.status, strict=True), key=lambda each: STATUSES.index(each[1]))
-    for finding, status in by_status:
+    each = zip(card.findings, card.status, card.bands, strict=True)
+    for finding, status, band in sorted(each, key=lambda each: STATUSES.index(each[1])):
         number = NUMBERS.get(status)
         columns += [Column(f"{finding}:{number}", "number")] if number else []
-        columns += [Column(f"{finding}:positive", "flag"), Column(f"{finding}:status", "text")]
+        columns += [Column(f"{finding}:positive", "flag")]
+        columns += [Column(f"{finding}:uncertain", "flag")] if band else []
+        columns += [Column(f"{finding}:status", "text")]
         columns += [Column(f"{finding}:heatmap", "text")] if heatmaps and number else []
     return [*columns, Column("model_sha256", "text"), Column("synthetic", "flag")]

@@ -25,7 +25,7 @@ IN_FLIGHT = 64
 """Files that may be in work, or wait for their turn to be written."""
 THREADS_PER_CORE = 2
 """Each decodes and predicts one file, the model with one thread; a second one works while the first one waits."""
-LAYOUT = 1
+LAYOUT = 2
 """Changes with what rows hold."""
 
 

@@ -118,6 +118,8 @@ def _findings(scorer: Scorer, file: InputFile, prediction: FilePrediction) -> di
             values[f"{finding}:{number}"] = float(prediction.probabilities[place])
         if prediction.decided[place]:
             values[f"{finding}:positive"] = bool(prediction.decisions[place])
+        if band := card.bands[place]:
+            values[f"{finding}:uncertain"] = band.holds(float(prediction.probabilities[place]))
     if scorer.heatmaps:
         drawn = scorer.heatmaps.draw(file.place, prediction, card)
         values |= {f"{card.findings[place]}:heatmap": path for place, path in drawn.items()}

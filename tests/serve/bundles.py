@@ -12,6 +12,7 @@ from chestxray.inference.bundle import MODEL, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.operating_point import OperatingPoint, Rate
 from chestxray.inference.platt import Platt
+from chestxray.inference.uncertain import UncertainBand
 from chestxray.metrics import table as metrics
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks
 from chestxray.models.onnx_graph import classifier_graph
@@ -55,6 +56,9 @@ def tested_points(count: int) -> dict[str, tuple[OperatingPoint, ...]]:
     return {TESTED: (point,) * (count - 1) + (OperatingPoint(threshold=None, lacking="it needs 29 patients"),)}
 
 
+BAND = UncertainBand(low=0.4, high=0.6, error=0.1, inside=None, present_below=None, absent_above=None)
+
+
 def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDINGS, **changes: Any) -> Path:
     """A bundle whose weights go by `seed`; `changes` are made to its card."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +74,8 @@ def make_bundle(folder: Path, seed: int = 0, findings: tuple[str, ...] = FINDING
         input_size=INPUT_SIZE,
         bias=network.bias,
         calibration=Platt(findings, np.full(len(findings), 0.5), np.linspace(-1, 1, len(findings))).to_dict(),
+        uncertain=(BAND,) * (len(findings) - 1) + (None,),
+        explanation=("shown", *["unproven"] * (len(findings) - 1)),
         operating_points=operating_points(np.linspace(0.2, 0.8, len(findings)).tolist()) | tested_points(len(findings)),
         model_sha256=hashlib.sha256(model).hexdigest(),
         data_sha256="0" * 64,

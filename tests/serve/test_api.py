@@ -272,6 +272,14 @@ def test_an_answer_is_by_the_operating_point_asked_for_and_says_what_its_decisio
     assert all(finding["performance"] is None for finding in usual["findings"])  # nobody tested that one
 
 
+def test_what_is_uncertain_and_what_heatmaps_are_worth_is_in_the_answer(client: TestClient) -> None:
+    by_name = {finding["name"]: finding for finding in ask(client)["findings"]}
+    assert by_name[FINDINGS[-1]]["uncertain"] is None
+    inside = [by_name[name]["uncertain"] for name in FINDINGS[:-1]]
+    assert inside == [0.4 <= by_name[name]["probability"] <= 0.6 for name in FINDINGS[:-1]] and any(inside)
+    assert [by_name[name]["explanation"] for name in FINDINGS] == ["shown", *["unproven"] * 13]
+
+
 def test_predictive_values_are_given_for_another_prevalence(client: TestClient) -> None:
     answer = ask(client, operating_point=TESTED, prevalence=0.01)
     worth = answer["findings"][0]["performance"] or answer["findings"][1]["performance"]

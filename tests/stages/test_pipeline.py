@@ -321,7 +321,7 @@ CHANGES: dict[str, set[str]] = {
     "training/export.py": {"input_gate"},
     "training/input_gate.py": {"input_gate"},
     "training/unlike_images.py": {"input_gate", "evaluate"},
-    "evaluation/figures.py": {"evaluate", "gradcam", "register"},
+    "evaluation/figures/style.py": {"evaluate", "gradcam", "register"},
     "registry/gate.py": {"train", "register"},
 }
 """A module that is changed, and the stages that are out of date then."""

@@ -304,5 +304,6 @@ def test_operating_points_are_measured_on_test(evaluation: Evaluation) -> None:
 
 
 def test_a_wider_band_leaves_less_to_decide(evaluation: Evaluation) -> None:
+    assert len(evaluation.risk_coverage) > 14
     for _, rows in evaluation.risk_coverage.groupby("finding"):
         assert rows.sort_values("error")["decided"].is_monotonic_increasing

@@ -17,8 +17,7 @@ from chestxray.labels import label_masks
 from tests.chestxray.sample import masks
 
 LEARNED = ("learned",) * 14
-NAMES = ("f1", "youden", "sensitivity@0.80", "specificity@0.7", "ppv@0.5")
-NEVER = 1.0
+NAMES = ("f1", "youden", "sensitivity@0.8", "specificity@0.7", "ppv@0.5")
 
 
 def columns(values):
@@ -26,9 +25,9 @@ def columns(values):
 
 
 def fit_thresholds(labels, probabilities, name):
-    """Thresholds of images of a patient each, `NEVER` where there is none."""
+    """Thresholds of images of a patient each, NaN where there is none."""
     found = operating_points.fit_thresholds(labels, probabilities, np.arange(len(labels)), name, 0.95)
-    return np.array([NEVER if each.value is None else each.value for each in found])
+    return np.array([np.nan if each.value is None else each.value for each in found])
 
 
 def counts(labels, called):
@@ -43,7 +42,7 @@ def merit(name, labels, called):
     value = {
         "f1": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         "youden": tp * (tn + fp) - fp * (tp + fn),
-        "sensitivity@0.80": float(tp >= 0.8 * (tp + fn)),
+        "sensitivity@0.8": float(tp >= 0.8 * (tp + fn)),
         "specificity@0.7": tp if tn >= 0.7 * (tn + fp) else -1,
         "ppv@0.5": tp if tp + fp and tp >= 0.5 * (tp + fp) else -1,
     }[name]
@@ -66,11 +65,11 @@ def test_no_cut_is_better_and_none_as_good_is_more_specific(name, labels, probab
         if y.any() and not y.all():
             best = max(merit(name, y, p >= cut) for cut in [*np.unique(p), 2.0])
             if name == "ppv@0.5" and best[0] == -1:
-                assert thresholds[finding] == NEVER
+                assert np.isnan(thresholds[finding])
             else:
                 assert merit(name, y, decisions[:, finding]) == best
         else:
-            assert thresholds[finding] == NEVER
+            assert np.isnan(thresholds[finding])
 
 
 def test_the_threshold_stands_midway_between_neighbours():
@@ -115,7 +114,8 @@ def test_thresholds_do_not_hang_on_the_order_of_images():
 
 
 @pytest.mark.parametrize("name", ["", "f2", "F1", "f1@0.5", "sensitivity", "sensitivity@", "sensitivity@0", "npv@0.9",
-                                  "sensitivity@1.1", "sensitivity@nan", "assured_sensitivity@1"])  # fmt: skip
+                                  "sensitivity@1.1", "sensitivity@.9", "ppv@0.90", "ppv@nan",
+                                  "assured_sensitivity@1"])  # fmt: skip
 def test_an_unknown_operating_point_is_refused_with_the_known_ones(name):
     with pytest.raises(ValueError, match=r"f1, youden, sensitivity@0\.9"):
         parse_operating_point(name)
@@ -147,7 +147,7 @@ def test_a_finding_that_nobody_labels_is_never_called():
     labels, p = np.repeat([[0], [1]], 14, axis=1).repeat(10, axis=0), np.full((20, 14), 0.5)
     labels[:, 3] = -1
     thresholds = fit_thresholds(masks(labels), p, "f1")
-    assert thresholds[3] == 1.0 and not decide(p, thresholds, LEARNED)[:, 3].any()
+    assert np.isnan(thresholds[3]) and not decide(p, thresholds, LEARNED)[:, 3].any()
 
 
 def test_a_ppv_that_no_threshold_reaches_has_none_and_says_what_is_reached():

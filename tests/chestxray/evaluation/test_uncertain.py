@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from chestxray.evaluation.tested_points import measure_bands, risk_coverage
 from chestxray.evaluation.uncertain import fit_bands
 from chestxray.labels import label_masks
 
@@ -52,3 +53,17 @@ def test_classes_that_are_told_apart_leave_nothing_uncertain():
     probability = np.where(np.arange(60) >= 30, 0.9, 0.1) + np.linspace(0, 0.05, 60)
     (band,) = fit_bands(labels, probability[:, None], np.arange(60), 0.1)
     assert band[0] == band[1] and 0.15 < band[0] < 0.9
+
+
+def test_a_band_is_measured_on_test_by_counting():
+    present = np.arange(20) < 8
+    probability = np.array([0.1, 0.3, 0.5, 0.9, 0.9, 0.9, 0.9, 0.9, *[0.9] * 2, *[0.5] * 3, *[0.1] * 7])[:, None]
+    labels = label_masks(present[:, None], ["A"])
+    (band,) = measure_bands(labels, probability, np.arange(20), [(0.3, 0.6)], 0.1, 2)
+    assert (band.inside.value, band.inside.n) == (0.25, 20)  # both ends belong to it: 0.3 and four times 0.5
+    assert (band.present_below.value, band.present_below.n) == (0.125, 8)
+    assert (band.absent_above.value, band.absent_above.n) == (round(2 / 12, 6), 12)
+    curve = {0.1: ((0.3, 0.6),), 0.2: ((0.4, 0.4),), 0.3: ((0.5, 0.5),)}
+    table = risk_coverage(labels, probability, curve)
+    assert table["decided"].tolist() == [0.75, 1.0]  # the second leaves nothing uncertain, and ends the curve
+    assert table["wrong"].tolist() == [0.2, round((2 + 5) / 20, 6)]

@@ -83,7 +83,7 @@ def test_a_finding_has_what_its_status_allows(ward: Path, tmp_path: Path, thresh
 @pytest.mark.parametrize("count", [1, 5, 200])
 def test_any_number_of_findings_has_columns_that_no_two_share(model: Model, count: int) -> None:
     findings = tuple(["a", "a:status", "a:positive", "path", "error"][:count]) + tuple(map(str, range(count - 5)))
-    card = model.bundle.card.model_copy(update={"findings": findings, "status": ("learned",) * count})
+    card = model.bundle.card.model_copy(update={"findings": findings, "status": ("learned",) * count, "uncertain": ()})
     names = [column.name for column in columns_of(card, identifiers=True, heatmaps=True)]
     assert len(names) == len(set(names)) == 11 + 4 * count
 
