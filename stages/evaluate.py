@@ -37,7 +37,7 @@ def main() -> None:
         located = localize(model, shuffled, result.test, load_boxes(folders), params.evaluate.min_positives)
         refused = gate_table(model, result.test, result.gate, params.evaluate.seed)
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
-        card = make_card(model, result, dataset, params, content, gate, located.explanations())
+        card = make_card(model, result, dataset, params, content, gate, located)
         write_reports(result, located, card, evaluation_note(dataset, params.evaluate), REPORTS)
         write_csv(REPORTS / "input_gate.csv", refused)
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())

@@ -11,19 +11,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset, label_cells
-from chestxray.datasets.split import split_fingerprint
+from chestxray.datasets.split import SPLITS, split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
+from chestxray.evaluation.localization import Localization
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.operating_points import Threshold, fit_thresholds
 from chestxray.evaluation.tested_points import bands_table, points_table, risk_coverage, tested_bands, tested_points
 from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card, Explanation
+from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide, decided
+from chestxray.inference.label_quality import known_quality
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.platt import Platt
+from chestxray.inference.provenance import SplitFacts
 from chestxray.inference.status import (
     PATIENTS_UNKNOWN,
     ClassPatients,
@@ -328,7 +331,7 @@ def make_card(
     params: Params,
     content: bytes,
     input_gate: dict[str, Any] | None = None,
-    explanation: tuple[Explanation, ...] = (),
+    located: Localization | None = None,
 ) -> Card:
     """Make the card of the bundle.
 
@@ -339,7 +342,7 @@ def make_card(
         params: that made it.
         content: of `model.onnx`.
         input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
-        explanation: of the findings, whether its maps are shown to point; empty if that was not tried.
+        located: how well its maps find boxes; None if that was not tried.
     """
     return Card(
         findings=dataset.findings,
@@ -352,11 +355,15 @@ def make_card(
         calibration=evaluation.platt.to_dict(),
         operating_points=evaluation.operating_points,
         uncertain=evaluation.uncertain,
-        explanation=explanation,
+        explanation=located.explanations() if located else (),
+        localization=located.by_finding() if located else (),
         model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,
         patients_known=dataset.patients_known,
+        splits={split: _split_facts(dataset.split(split)) for split in SPLITS},
+        tables=dataset.tables,
+        label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
@@ -369,3 +376,7 @@ def make_card(
         intended_use=INTENDED_USE,
         licences=LICENCES,
     )
+
+
+def _split_facts(part: Dataset) -> SplitFacts:
+    return SplitFacts(images=len(part.studies), patients=len(set(part.patients)), sha256=part.digest)

@@ -71,6 +71,7 @@ def dataset() -> Dataset:
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True
     studies["patient_known"] = True
+    studies["table"] = "a list of findings an image"
     return Dataset(studies, {"b": images})
 
 
