@@ -14,9 +14,10 @@ from chestxray.evaluation.reports import write_reports
 from chestxray.evaluation.run_description import describe, picture
 from chestxray.evaluation.shuffled_network import shuffle_weights
 from chestxray.inference.bundle import MODEL, write_card
+from chestxray.inference.model_card import model_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.params import load_params
-from chestxray.system.files import read_json, write_csv, write_parquet
+from chestxray.system.files import read_json, write_csv, write_parquet, write_text
 from chestxray.tracking.mlflow_runs import pipeline_run, stage_run
 from chestxray.tracking.pipeline_record import headlines, log_evaluation
 from stages import run_stage
@@ -39,6 +40,7 @@ def main() -> None:
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
         card = make_card(model, result, dataset, params, content, gate, located)
         write_reports(result, located, card, evaluation_note(dataset, params.evaluate), REPORTS)
+        write_text(REPORTS / "model_card.md", model_card(card))
         write_csv(REPORTS / "input_gate.csv", refused)
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         folds, head, tuned = (pd.read_csv(REPORTS / f"curves/{name}.csv") for name in ("l2", "train", "fine_tune"))
