@@ -17,6 +17,7 @@ from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.localization import Localization
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.operating_points import Threshold, fit_thresholds
+from chestxray.evaluation.subgroups import card_subgroups, subgroup_table
 from chestxray.evaluation.tested_points import bands_table, points_table, risk_coverage, tested_bands, tested_points
 from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
@@ -70,6 +71,7 @@ class Evaluation:
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`;
             of what is not learned none, of what is insufficient the ranking; `patients_known` is 0 where each image
             counts as a patient.
+        subgroups: a row a group of the test images and finding; see `subgroup_table`.
         logits: of the test images, N × k.
         gate: scores of the input gate, of the test images, N × G.
         uncalibrated: probabilities before calibration, N × k.
@@ -85,6 +87,7 @@ class Evaluation:
     uncertain: tuple[UncertainBand | None, ...]
     risk_coverage: pd.DataFrame
     metrics: dict[str, Any]
+    subgroups: pd.DataFrame
     logits: npt.NDArray[np.float32]
     gate: npt.NDArray[np.float32]
     uncalibrated: npt.NDArray[np.float32]
@@ -216,6 +219,7 @@ def evaluate_model(
         uncertain=tested_bands(labels, after, test.patients, fit.bands, params.uncertain, params.min_positives),
         risk_coverage=risk_coverage(labels, after, fit.band_curve),
         metrics=metrics,
+        subgroups=subgroup_table(labels, scored, test.studies, test.patients, params.min_n),
         logits=logits,
         gate=gate,
         uncalibrated=before,
@@ -357,6 +361,7 @@ def make_card(
         uncertain=evaluation.uncertain,
         explanation=located.explanations() if located else (),
         localization=located.by_finding() if located else (),
+        subgroups=card_subgroups(evaluation.subgroups),
         model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,

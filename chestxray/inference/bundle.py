@@ -29,6 +29,7 @@ from chestxray.inference.operating_point import OperatingPoint, OperatingPointNa
 from chestxray.inference.platt import Platt
 from chestxray.inference.provenance import SplitFacts
 from chestxray.inference.status import Evidence, Status
+from chestxray.inference.subgroup import ANY, MAX_SUBGROUPS, Subgroup
 from chestxray.inference.uncertain import UncertainBand
 from chestxray.system.files import write_json
 from chestxray.system.regular_file import read_regular
@@ -95,6 +96,7 @@ class Card(BaseModel):
         explanation: of the findings, whether test boxes show that its maps find the place better than the mean place
             of the finding does; empty in older bundles.
         localization: of the findings, how well its maps find their boxes; None without boxes, empty in older bundles.
+        subgroups: how it did on groups of the test images, as in `reports/subgroups.csv`; empty in older bundles.
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
@@ -130,6 +132,7 @@ class Card(BaseModel):
     uncertain: Annotated[tuple[UncertainBand | None, ...], FailFast()] = ()
     explanation: Annotated[tuple[Explanation, ...], FailFast()] = ()
     localization: Annotated[tuple[Located | None, ...], FailFast()] = ()
+    subgroups: Annotated[tuple[Subgroup, ...], FailFast(), Field(max_length=MAX_SUBGROUPS)] = ()
     model_sha256: str
     data_sha256: str
     synthetic: StrictBool
@@ -181,6 +184,8 @@ class Card(BaseModel):
                 raise ValueError(f"{name} must be one for each of the {len(self.findings)} findings, got {len(values)}")
         if self.input_size > self.size:
             raise ValueError(f"input_size must be at most size, {self.size}, got {self.input_size}")
+        if not {row.finding for row in self.subgroups} <= {*self.findings, ANY}:
+            raise ValueError("subgroups are of other findings")
         Platt.from_dict(self.calibration, self.findings)
         for name in ("params", "metrics", "input_gate"):
             _check_contents(getattr(self, name))

@@ -8,11 +8,14 @@ from chestxray.inference.bundle import CARD, BundleError, Card
 from chestxray.inference.headlines import TOO_FEW, Headline, headlines
 from chestxray.inference.located import Compared, Difference
 from chestxray.inference.operating_point import Rate
+from chestxray.inference.subgroup import Subgroup
 
 NONE = "–"
 RANKED = {"auroc": "AUROC", "average_precision": "average precision"}
 DECIDED = {"f1": "F1", "recall": "sensitivity", "specificity": "specificity", "precision": "PPV"}
 """Metrics by finding with intervals, by the names that the card of a bundle gives them, and their titles."""
+GROUPED = ("auroc", "sensitivity", "specificity", "underdiagnosis")
+"""Measures of groups."""
 ENDS = ("_ci_low", "_ci_high")
 SPECIAL = re.compile(r"([\\`*_\[\]<>$#~|!])")
 
@@ -204,21 +207,22 @@ def gate_table(card: Card) -> str:
 
 
 def subgroup_table(card: Card) -> str:
-    """Tabulate the rows of subgroups, whatever their columns are."""
-    found = getattr(card, "subgroups", ()) or ()
-    rows = [each if isinstance(each, Mapping) else each.model_dump() for each in found]
-    if not rows:
-        return ""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    return table(
-        [plain(column) for column in columns], [[_cell(row.get(column)) for column in columns] for row in rows]
-    )
+    """Tabulate how the model does on groups of the test images; what too few patients show is said to be hidden."""
+    header = ["attribute", "group", "finding", "images", "patients", "with it", *GROUPED, "calibration error", "hidden"]
+    titles = dict(zip(card.findings, card.titles, strict=True))
+    rows = []
+    for group in card.subgroups:
+        name = plain(titles.get(group.finding, group.finding))
+        counts = (str(group.images), str(group.patients), str(group.positives))
+        error = NONE if group.calibration_error is None else f"{group.calibration_error:.3f}"
+        cells = (_of_group(group, measure) for measure in GROUPED)
+        rows.append([group.attribute, plain(group.group), name, *counts, *cells, error, plain(group.suppressed)])
+    return table(header, rows) if rows else ""
 
 
-def _cell(value: Any) -> str:
-    """Show a value of a row: a rate with its interval, a number rounded, a text as it is."""
-    if isinstance(value, Mapping) and {"value", "low", "high"} <= set(value):
-        return figure(value["value"], value["low"], value["high"], value.get("n"))
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return NONE if value is None or value == "" else plain(str(value))
+def _of_group(group: Subgroup, measure: str) -> str:
+    """Say a measure of a group, and how likely chance alone is to make its difference to the other groups."""
+    value, low, high, p = (getattr(group, f"{measure}{end}") for end in ("", *ENDS, "_p"))
+    if value is None:
+        return NONE
+    return figure(value, low, high) + ("" if p is None else f", p {p:.3f}")

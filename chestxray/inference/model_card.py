@@ -94,7 +94,7 @@ def _sections(card: Card) -> Iterator[tuple[str, str]]:
     yield "Operating points", _points(card)
     yield "Uncertain bands", _bands(card)
     yield "Where heatmaps point", _places(card)
-    yield "Subgroups", figures.subgroup_table(card) or NOT_MEASURED
+    yield "Subgroups", _groups(card)
     yield "Input gate", _gate(card)
     yield "Training", _training(card)
     yield "Licences", "\n".join(f"- {plain(licence)}" for licence in card.licences)
@@ -179,6 +179,17 @@ def _places(card: Card) -> str:
     said = (
         "Against boxes of test images, beside the finding's mean box in other patients. `shown` is a finding whose "
         "gain of pixel AUROC is shown to be above nothing; every other one is `unproven`."
+    )
+    return f"{said}\n\n{found}"
+
+
+def _groups(card: Card) -> str:
+    found = figures.subgroup_table(card)
+    if not found:
+        return NOT_MEASURED
+    said = (
+        "On the test images. p is that of a difference to the mean of the attribute's other groups, corrected for the "
+        "groups (Holm)."
     )
     return f"{said}\n\n{found}"
 

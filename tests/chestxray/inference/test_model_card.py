@@ -117,7 +117,14 @@ def test_a_missing_metric_is_named(card: Card, path: str) -> None:
 
 
 def test_what_was_not_measured_is_said(card: Card) -> None:
-    older = {"localization": (), "explanation": (), "input_gate": {}, "uncertain": (), "label_quality": ()}
+    older = {
+        "localization": (),
+        "subgroups": (),
+        "explanation": (),
+        "input_gate": {},
+        "uncertain": (),
+        "label_quality": (),
+    }
     text = card_body(card.model_copy(update=older))
     for section in ("Where heatmaps point", "Subgroups", "Input gate", "Uncertain bands"):
         assert f"## {section}\n\nNot measured." in text
