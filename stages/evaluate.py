@@ -6,6 +6,7 @@ import pandas as pd
 
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import batch_folders, load_boxes, load_dataset
+from chestxray.datasets.trained_on import TrainedOn
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card, test_note
 from chestxray.evaluation.input_gate import gate_facts, gate_table
@@ -50,6 +51,7 @@ def main() -> None:
             "input_gate": figures.input_gate_figure(refused, test_note(dataset)),
         }.items():
             figures.save(figure, REPORTS / f"{name}.png")
+        TrainedOn.of(dataset.studies, card.data_sha256).write(BUNDLE)
         write_card(card, BUNDLE)
         run.log_metrics(headlines(result.metrics))
         pipeline = pipeline_run(run.client, params)

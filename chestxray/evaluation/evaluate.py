@@ -409,7 +409,7 @@ def make_card(
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,
         patients_known=dataset.patients_known,
-        splits={split: _split_facts(dataset.split(split)) for split in SPLITS},
+        splits={split: split_facts(dataset.split(split)) for split in SPLITS},
         tables=dataset.tables,
         label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
@@ -426,5 +426,6 @@ def make_card(
     )
 
 
-def _split_facts(part: Dataset) -> SplitFacts:
+def split_facts(part: Dataset) -> SplitFacts:
+    """Count the images and patients of one side of the split, and digest them."""
     return SplitFacts(images=len(part.studies), patients=len(set(part.patients)), sha256=part.digest)

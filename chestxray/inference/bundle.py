@@ -105,6 +105,8 @@ class Card(BaseModel):
         splits: the images of `train`, `validation` and `test`; empty in older bundles.
         tables: by batch, the kind of its table, such as "CheXpert"; empty in older bundles.
         label_quality: what radiologists found of the training labels, where that is known.
+        recalibrated: `calibration`, `operating_points` and `uncertain` are from a part of other images than the
+            model's own, and the test images are the rest of these.
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images, as in `reports/metrics.json`.
@@ -140,6 +142,7 @@ class Card(BaseModel):
     splits: dict[Literal["train", "validation", "test"], SplitFacts] = {}
     tables: dict[str, str] = {}
     label_quality: tuple[LabelQuality, ...] = ()
+    recalibrated: StrictBool = False
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]

@@ -23,6 +23,10 @@ NOT_FOR = (
     "Not for diagnosis, triage or treatment of anybody; not for lateral views, children or other parts of the body; "
     "not for images that the input gate refuses. Nothing detected does not mean that the chest is healthy."
 )
+RECALIBRATED = (
+    "Recalibrated: calibration, operating points and bands are from a part of images that the model was not trained "
+    "on, its figures from the rest of these. Batches, and patients in training, are those of the model before."
+)
 LIMITS = (
     "Figures hold for images like the test images: another hospital, device or population needs its own evaluation "
     "(`chestxray evaluate`), and predictive values hang on how common a finding is there.",
@@ -111,10 +115,8 @@ def _results(card: Card) -> str:
     ]
     if "calibration_error" in test:
         before = figures.needed(card.metrics, "test", "calibration_error_before")
-        after = test["calibration_error"]
-        parts.append(
-            f"Mean calibration error: {before:.3f} before calibration, {after:.3f} after (no interval that covers)."
-        )
+        said = f"Mean calibration error: {before:.3f} before calibration, {test['calibration_error']:.3f} after"
+        parts.append(f"{said} (no interval: `docs/decisions/intervals.md` says why).")
     return "\n\n".join(part for part in (*parts, figures.batch_table(card)) if part)
 
 
@@ -140,6 +142,8 @@ def _data(card: Card) -> str:
     kind = "synthetic phantoms" if card.synthetic else "radiographs"
     known = "Patients are known, and none is on two sides." if card.patients_known else f"{PATIENTS_UNKNOWN}."
     parts = [f"{kind[0].upper()}{kind[1:]}. {known[0].upper()}{known[1:]}"]
+    if card.recalibrated:
+        parts.append(f"**{RECALIBRATED}**")
     rows = [[side, str(each.images), str(each.patients), each.sha256] for side, each in card.splits.items()]
     parts += [table(["side", "images", "patients", "SHA-256 of labels and pixels"], rows)] if rows else []
     batches = list(card.params.get("batches", card.test_draws))
