@@ -77,7 +77,7 @@ MAX_NAME = 100
 """Characters of a finding's name, and of its title."""
 STUDY_COLUMNS = (
     "batch", "image", "patient", "age", "sex", "view", "split", "content_hash", "width", "height",
-    "synthetic", "patient_known",
+    "synthetic", "patient_known", "table",
     "row",
 )  # fmt: skip
 """Columns about a study in prepared tables, in any of their forms; every other column is a finding."""

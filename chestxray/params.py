@@ -330,7 +330,7 @@ class InputGateParams(Section):
 
 
 class EvaluateParams(Section):
-    """Operating points, and from how many patients of each class on a finding is more than a score."""
+    """Operating points, and from how many patients on there are decisions, intervals and figures of groups."""
 
     operating_points: Annotated[
         tuple[Annotated[str, Field(max_length=40), _matching(OPERATING_POINT, OPERATING_POINTS)], ...],
@@ -342,6 +342,7 @@ class EvaluateParams(Section):
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
     min_positives: Annotated[int, Field(ge=2)]
+    min_n: Annotated[int, Field(ge=2)]
     seed: Seed
 
 

@@ -1,7 +1,7 @@
 """Define the routes of the service, and put the application together."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -17,7 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference.answer import Model
 from chestxray.inference.bundle import OptionsError
+from chestxray.inference.card_figures import ModelCardError
+from chestxray.inference.model_card import model_card
 from chestxray.inference.predictions import Options, Prediction
 from serve import documentation
 from serve.documentation import MODEL, OPERATION, PREDICTIONS, DocumentedAPI
@@ -95,14 +98,44 @@ async def readyz(service: ServiceDependency, response: Response) -> Readiness:
     responses=_example_response("application/json", {"name": "chest-xray", "card": {}})
     | problem_responses("model-unavailable"),
 )
-async def model_card(request: Request, service: ServiceDependency) -> Response:
+async def model_facts(request: Request, service: ServiceDependency) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.holder.serving()
-    headers = {"ETag": f'"{model.info.sha256}"', "Cache-Control": "no-cache"}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    headers = _cache_headers(model)
+    if _has(request, headers):
         return Response(status_code=304, headers=headers)
     card = model.bundle.card.model_dump(mode="json")
     return JSONResponse({**model.info.model_dump(), "card": card}, headers=headers)
+
+
+@guarded_routes.get(
+    "/v1/model/card",
+    tags=[MODEL],
+    summary="Show the model card for people",
+    response_class=Response,
+    responses=_example_response("text/markdown", "# Model card: Chest X-ray findings")
+    | problem_responses("model-unavailable", "not-found"),
+)
+def model_card_for_people(request: Request, service: ServiceDependency) -> Response:
+    """The card in Markdown: use, limits, figures with intervals, labels, data; an older bundle may lack some of it."""
+    model = service.holder.serving()
+    headers = _cache_headers(model)
+    if _has(request, headers):
+        return Response(status_code=304, headers=headers)
+    try:
+        return Response(model_card(model.bundle.card), media_type="text/markdown", headers=headers)
+    except ModelCardError as error:
+        raise ProblemError("not-found", f"There is no model card: {error}.") from error
+
+
+def _cache_headers(model: Model) -> dict[str, str]:
+    """Return headers by which a client keeps what follows from the bundle alone."""
+    return {"ETag": f'"{model.info.sha256}"', "Cache-Control": "no-cache"}
+
+
+def _has(request: Request, headers: Mapping[str, str]) -> bool:
+    """Say whether the client has what these headers describe."""
+    return headers["ETag"] in request.headers.get("if-none-match", "")
 
 
 @guarded_routes.get(

@@ -92,7 +92,7 @@ CHECKED = {"name": "chest-xray", "version": "3", "alias": "champion", "sha256": 
 DETECTED = {
     "name": "Cardiomegaly", "title": "Cardiomegaly", "status": "learned", "probability": 0.71, "score": None,
     "threshold": 0.19, "positive": True,
-    "undecided_because": None, "uncertain": False, "explanation": "shown",
+    "undecided_because": None, "uncertain": False, "explanation": "shown", "label_quality": None,
     "performance": {
         "sensitivity": {"value": 0.87, "low": 0.52, "high": 0.97, "n": 15},
         "specificity": {"value": 0.95, "low": 0.91, "high": 0.97, "n": 273}, "prevalence": 0.05,

@@ -86,6 +86,8 @@ def test_result(finding: Finding, test: dict[str, Any], operating_point: str) ->
         said.append("**Uncertain**: its probability shows neither presence nor absence; a person should look.")
     if finding.explanation == "unproven":
         said.append("Its heatmaps are **unproven**: boxes of test images do not show that they find its place.")
+    if finding.label_quality:
+        said.append(plain(finding.label_quality))
     return " ".join(said)
 
 

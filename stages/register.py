@@ -7,7 +7,7 @@ import pandas as pd
 from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import test_note
-from chestxray.evaluation.run_description import describe, picture
+from chestxray.evaluation.run_description import describe, describe_version, picture
 from chestxray.inference.bundle import CARD, read_card
 from chestxray.params import load_params
 from chestxray.registry.promote import apply_verdict, decide_promotion
@@ -47,7 +47,7 @@ def main() -> None:
         log_evaluation(pipeline, params, REPORTS, dataset.studies, said, picture(card))
         log_verdict(pipeline, REPORTS, card.model_dump())
         apply_verdict(registry, version, verdict, REPORTS)
-        registry.describe(version, f"{said}\n\n{embedded(pipeline)}")
+        registry.describe(version, describe_version(card, f"{said}\n\n{embedded(pipeline)}"))
         print(f"{registry.name} version {version.number}: {verdict['decision']}. {verdict['reason']}")
         write_json(MARKER, {"model": registry.name, "bundle_sha256": version.digest})
 

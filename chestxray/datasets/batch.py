@@ -48,7 +48,8 @@ class Batch:
 
     Attributes:
         root: its folder.
-        read_as: the kind of its table and the file, such as "Kaggle sample (sample_labels.csv)".
+        table: the kind of its table, such as "CheXpert".
+        read_as: that and the file, such as "Kaggle sample (sample_labels.csv)".
         notes: what a person should know of how it was read, a line each.
         findings: the names and the order of the columns of labels.
         studies: one row per usable image, sorted by image: `image`, `patient` (str), `age` (Int16, years, 0-120 or NA),
@@ -69,6 +70,7 @@ class Batch:
     """
 
     root: Path
+    table: str
     read_as: str
     notes: tuple[str, ...]
     findings: tuple[str, ...]
@@ -134,6 +136,7 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     ]
     return Batch(
         root=root,
+        table=table.shape.name,
         read_as=table.describe(),
         notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes, *_note_unknown(unknown)),
         findings=names.findings,

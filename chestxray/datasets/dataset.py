@@ -94,7 +94,8 @@ class Dataset(Images):
     Attributes:
         studies: a row an image: `batch`, `image`, `patient`, `age`, `sex`, `view`, `split`, the findings (int8 each),
             `content_hash` (SHA-256 of the decoded pixels), `width`, `height` (pixels of the file), `row` (its place in
-            the array of its batch), `synthetic`, and `patient_known`, whether the table of its batch knows patients.
+            the array of its batch), `synthetic`, `patient_known`, whether the table of its batch knows patients, and
+            `table`, the kind of that table.
         known: `batch`, `image` and `reason` of what was left out, since an earlier batch has the same image.
     """
 
@@ -114,6 +115,11 @@ class Dataset(Images):
     def patients_known(self) -> bool:
         """Whether the tables of all batches know the patients; else an image counts as a patient's only one."""
         return bool(self.studies["patient_known"].all())
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Kind of the table of each batch."""
+        return dict(zip(self.studies["batch"], self.studies["table"], strict=True))
 
     @property
     def findings(self) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class Examined(NamedTuple):
     """What of a batch can be used.
 
     Attributes:
-        studies: with `split`, `content_hash`, `width`, `height`, `row`, `synthetic` and `patient_known`.
+        studies: with `split`, `content_hash`, `width`, `height`, `row`, `synthetic`, `patient_known` and `table`.
         boxes: those of the batch, but for those of images that were turned to be upright.
         refused: `image`, `check`, `value`, `limit` of the studies that the service would refuse by their pixels.
         rejected: `batch`, `image`, `where`, `reason`; those that are not frontal by their DICOM header among them.
@@ -109,7 +109,8 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, decoded: Decod
     faults = _file_faults(files, params.views)
     facts = {column: files[column] for column in ("content_hash", "width", "height", "row")}
     known = batch.patients_by == "table"
-    studies = batch.studies.assign(**facts, synthetic=batch.synthetic, patient_known=known)[faults == ""]
+    of_batch = batch.studies.assign(**facts, synthetic=batch.synthetic, patient_known=known, table=batch.table)
+    studies = of_batch[faults == ""]
     splits = {p: patient_split(p, params, batch.official_test) for p in studies["patient"].unique()}
     studies.insert(5, "split", studies["patient"].map(splits))
     check_split(studies)

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset, label_cells
-from chestxray.datasets.split import split_fingerprint
+from chestxray.datasets.split import SPLITS, split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
+from chestxray.evaluation.localization import Localization
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.operating_points import Threshold, fit_thresholds
+from chestxray.evaluation.subgroups import card_subgroups, subgroup_table
 from chestxray.evaluation.tested_points import (
     bands_table,
     measure_bands,
@@ -25,11 +27,13 @@ from chestxray.evaluation.tested_points import (
 )
 from chestxray.evaluation.uncertain import Band, fit_bands
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card, Explanation
+from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide, decided
+from chestxray.inference.label_quality import known_quality
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.platt import Platt
+from chestxray.inference.provenance import SplitFacts
 from chestxray.inference.status import (
     PATIENTS_UNKNOWN,
     ClassPatients,
@@ -73,6 +77,7 @@ class Evaluation:
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`;
             of what is not learned none, of what is insufficient the ranking; `patients_known` is 0 where each image
             counts as a patient.
+        subgroups: a row a group of the test images and finding; see `subgroup_table`.
         logits: of the test images, N × k.
         gate: scores of the input gate, of the test images, N × G.
         uncalibrated: probabilities before calibration, N × k.
@@ -88,6 +93,7 @@ class Evaluation:
     uncertain: tuple[UncertainBand | None, ...]
     risk_coverage: pd.DataFrame
     metrics: dict[str, Any]
+    subgroups: pd.DataFrame
     logits: npt.NDArray[np.float32]
     gate: npt.NDArray[np.float32]
     uncalibrated: npt.NDArray[np.float32]
@@ -151,9 +157,20 @@ class Evaluation:
         return pd.DataFrame(columns)
 
 
-class ValidationFit(NamedTuple):
-    """What validation gave: calibration, by operating point k thresholds, k uncertain bands, and others by error."""
+class Fitted(NamedTuple):
+    """What is settled before test is looked at.
 
+    Attributes:
+        status: of the k findings.
+        evidence: of the k findings, the patients behind it.
+        platt: the calibration.
+        thresholds: by operating point, k; the first one decides.
+        bands: k uncertain bands.
+        band_curve: those of several errors, by error.
+    """
+
+    status: tuple[Status, ...]
+    evidence: tuple[Evidence, ...]
     platt: Platt
     thresholds: dict[str, tuple[Threshold, ...]]
     bands: tuple[Band, ...]
@@ -192,11 +209,41 @@ def evaluate_model(
     status = tuple(finding_status(each, params.min_positives) for each in evidence)
     labels = label_masks(test.labels, test.findings)
     check_scorable(labels.of(list(itertools.compress(test.findings, has_number(status)))))
-    fit = fit_on_validation(predict_logits(model, validation, "predicting validation"), validation, status, params)
+    logits = predict_logits(model, validation, "predicting validation")
+    fitted = fit_on_validation(logits, validation, evidence, params)
+    return measure(model, test, fitted, benchmark, tuple(dataset.studies["batch"].unique()), params)
+
+
+def measure(
+    model: OnnxModel,
+    test: Dataset,
+    fitted: Fitted,
+    benchmark: tuple[str, ...],
+    batches: tuple[str, ...],
+    params: EvaluateParams,
+) -> Evaluation:
+    """Measure a model on test images, whoever fitted its calibration and operating points on others.
+
+    Args:
+        model: to measure.
+        test: images that it was not fitted on, of at least two patients.
+        fitted: its calibration and operating points.
+        benchmark: batches whose images are the fixed test set.
+        batches: that are measured each by itself.
+        params: what intervals and groups need, and the error of the uncertain bands.
+
+    Raises:
+        UserError: no finding that has a number has both classes.
+    """
+    status = fitted.status
+    labels = label_masks(test.labels, test.findings)
+    check_scorable(labels.of(list(itertools.compress(test.findings, has_number(status)))))
     logits, gate = predict_logits_and_gate(model, test, "predicting test")
     before = Platt.identity(test.findings).probabilities(logits)
-    after = fit.platt.probabilities(logits)
-    raw, scored = (predictions_of_numbered(test.findings, scores, fit.deciding, status) for scores in (before, after))
+    after = fitted.platt.probabilities(logits)
+    raw, scored = (
+        predictions_of_numbered(test.findings, scores, fitted.deciding, status) for scores in (before, after)
+    )
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
         known = labels.of(scored.findings).at(part)
@@ -205,7 +252,7 @@ def evaluate_model(
 
     patient_known = test.studies["patient_known"].to_numpy(bool)
     batch = test.studies["batch"].to_numpy()
-    parts = {name: batch == name for name in dataset.studies["batch"].unique()}
+    parts = {name: batch == name for name in batches}
     metrics = {
         "test": measured(np.ones(len(batch), bool)),
         "benchmark": measured(np.isin(batch, benchmark)),
@@ -213,39 +260,41 @@ def evaluate_model(
     }
     return Evaluation(
         status=status,
-        evidence=evidence,
-        platt=fit.platt,
-        operating_points=measure_points(labels, after, test.patients, fit.thresholds, params.min_positives),
-        uncertain=measure_bands(labels, after, test.patients, fit.bands, params.uncertain, params.min_positives),
-        risk_coverage=risk_coverage(labels, after, fit.band_curve),
+        evidence=fitted.evidence,
+        platt=fitted.platt,
+        operating_points=measure_points(labels, after, test.patients, fitted.thresholds, params.min_positives),
+        uncertain=measure_bands(labels, after, test.patients, fitted.bands, params.uncertain, params.min_positives),
+        risk_coverage=risk_coverage(labels, after, fitted.band_curve),
         metrics=metrics,
+        subgroups=subgroup_table(labels, scored, test.studies, test.patients, params.min_n),
         logits=logits,
         gate=gate,
         uncalibrated=before,
         probabilities=after,
-        decisions=decide(after, fit.deciding, status),
+        decisions=decide(after, fitted.deciding, status),
         test=test,
     )
 
 
 def fit_on_validation(
-    logits: npt.NDArray[np.float32], validation: Dataset, status: Sequence[Status], params: EvaluateParams
-) -> ValidationFit:
+    logits: npt.NDArray[np.float32], validation: Dataset, evidence: tuple[Evidence, ...], params: EvaluateParams
+) -> Fitted:
     """Fit calibration, operating points and uncertain bands; only learned findings have the latter two.
 
     Args:
         logits: of the validation images, N × k.
         validation: these images.
-        status: of the k findings.
-        params: of the operating points.
+        evidence: of the k findings, the patients of training and of validation.
+        params: of the operating points, and the patients that a finding needs.
     """
+    status = tuple(finding_status(each, params.min_positives) for each in evidence)
     labels = label_masks(validation.labels, validation.findings)
     platt = fit_platt(logits, labels)
     learned = labels.hide(list(itertools.compress(validation.findings, ~has_decision(status))))
     images = learned, platt.probabilities(logits), validation.patients
     thresholds = {name: fit_thresholds(*images, name, params.confidence) for name in params.operating_points}
     curve = {error: fit_bands(*images, error) for error in sorted({*BAND_ERRORS, params.uncertain})}
-    return ValidationFit(platt, thresholds, curve[params.uncertain], curve)
+    return Fitted(status, evidence, platt, thresholds, curve[params.uncertain], curve)
 
 
 def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
@@ -254,19 +303,20 @@ def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
     Raises:
         UserError: training has images without and with no finding.
     """
-    counts = []
-    for split in (dataset.split("train"), dataset.split("validation")):
-        present, absent = patients_by_class(label_masks(split.labels, split.findings), split.patients).tolist()
-        counts.append(
-            [ClassPatients(present=some, absent=others) for some, others in zip(present, absent, strict=True)]
-        )
-    evidence = tuple(Evidence(train=train, validation=validation) for train, validation in zip(*counts, strict=True))
+    train, validation = (count_patients(dataset.split(split)) for split in ("train", "validation"))
+    evidence = tuple(Evidence(train=some, validation=others) for some, others in zip(train, validation, strict=True))
     if not any(each.train.rarer for each in evidence):
         raise UserError(
             f"none of the {len(evidence)} findings can be learned: training has no images both with and without one; "
             "give labels of both kinds"
         )
     return evidence
+
+
+def count_patients(part: Dataset) -> list[ClassPatients]:
+    """Count the patients of each class of each finding."""
+    present, absent = patients_by_class(label_masks(part.labels, part.findings), part.patients).tolist()
+    return [ClassPatients(present=some, absent=others) for some, others in zip(present, absent, strict=True)]
 
 
 def predictions_of_numbered(
@@ -334,7 +384,7 @@ def make_card(
     params: Params,
     content: bytes,
     input_gate: dict[str, Any] | None = None,
-    explanation: tuple[Explanation, ...] = (),
+    located: Localization | None = None,
 ) -> Card:
     """Make the card of the bundle.
 
@@ -345,7 +395,7 @@ def make_card(
         params: that made it.
         content: of `model.onnx`.
         input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
-        explanation: of the findings, whether its maps are shown to point; empty if that was not tried.
+        located: how well its maps find boxes; None if that was not tried.
     """
     return Card(
         findings=dataset.findings,
@@ -358,11 +408,16 @@ def make_card(
         calibration=evaluation.platt.to_dict(),
         operating_points=evaluation.operating_points,
         uncertain=evaluation.uncertain,
-        explanation=explanation,
+        explanation=located.explanations() if located else (),
+        localization=located.by_finding() if located else (),
+        subgroups=card_subgroups(evaluation.subgroups),
         model_sha256=hashlib.sha256(content).hexdigest(),
         data_sha256=dataset.split("train").digest,
         synthetic=dataset.synthetic,
         patients_known=dataset.patients_known,
+        splits={split: split_facts(dataset.split(split)) for split in SPLITS},
+        tables=dataset.tables,
+        label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
@@ -375,3 +430,8 @@ def make_card(
         intended_use=INTENDED_USE,
         licences=LICENCES,
     )
+
+
+def split_facts(part: Dataset) -> SplitFacts:
+    """Count the images and patients of one side of the split, and digest them."""
+    return SplitFacts(images=len(part.studies), patients=len(set(part.patients)), sha256=part.digest)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Explanation
+from chestxray.inference.located import Compared, Located
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.shares import Shares, measure_differences, measure_means, measure_shares
@@ -194,6 +195,19 @@ class Localization:
         shown = set(gains.index[gains["ci_low"] > 0])
         return tuple("shown" if finding in shown else "unproven" for finding in self.findings)
 
+    def by_finding(self) -> tuple[Located | None, ...]:
+        """Return of each finding what a bundle says of its maps; None of one without boxes."""
+        rows = {(row["finding"], row["method"], row["measure"]): row for row in self.table.to_dict("records")}
+        return tuple(
+            Located(
+                pixel_auroc=_compared(rows, finding, "pixel_auroc"),
+                pointing_game=_compared(rows, finding, "pointing_game"),
+            )
+            if (finding, "map", "pixel_auroc") in rows
+            else None
+            for finding in self.findings
+        )
+
     def _gain(self) -> dict[str, npt.NDArray[np.float64]]:
         return {name: self.scores["map"][name] - self.scores["mean box"][name] for name in MEASURES}
 
@@ -218,6 +232,20 @@ class Localization:
 def _mean_of(method: str, measure: str) -> Callable[..., Shares]:
     """Return what measures a figure: hits and misses are shares, areas and chances are means."""
     return measure_means if measure == "pixel_auroc" or method == "random place" else measure_shares
+
+
+def _compared(rows: Mapping[tuple[str, str, str], Mapping[Any, Any]], finding: str, measure: str) -> Compared:
+    """Put together the rows of one measure, which are by finding, method and measure."""
+
+    def numbers(method: str) -> dict[str, Any] | None:
+        row = rows.get((finding, method, measure))
+        if row is None:
+            return None
+        ends = {end: float(row[f"ci_{end}"]) for end in ("low", "high")}
+        known = {end: value if np.isfinite(value) else None for end, value in ends.items()}
+        return {"value": float(row["value"]), **known, "n": int(row["n"])}
+
+    return Compared.model_validate({"map": numbers("map"), "mean_box": numbers("mean box"), "gain": numbers(GAIN)})
 
 
 def localize(

@@ -38,6 +38,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         "operating_points": result.points(),
         "uncertain": result.bands(),
         "localization": located.table,
+        "subgroups": result.subgroups,
         "classification_report": result.report(),
         "confusion_matrices": confusion,
         "predictions": result.predictions(),
@@ -55,6 +56,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
             result.risk_coverage, card.params["evaluate"]["uncertain"], panels, note
         ),
         "localization": figures.localization_figure(tables["localization"], panels, note),
+        "subgroups": figures.subgroups_figure(result.subgroups, card.params["evaluate"]["min_n"], panels, note),
         "roc": figures.roc_figure(roc, test, panels, note),
         "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),
         "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, panels, note),

@@ -9,12 +9,16 @@ from chestxray.evaluation.figures.style import BLUE, DOTS_PER_INCH
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.bundle import Card
 from chestxray.inference.headlines import headline
+from chestxray.inference.model_card import card_body, shortened
 from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES
 
 WIDTH = 7.6
 """Of the picture, in inches: it is shown as it is, beside a menu and a panel, on a page of 1366 pixels."""
 GAP = "&emsp;"
 """Between columns, which MLflow's page sets side by side without any."""
+LONGEST = 5000
+"""Characters of the description of a version, the most that MLflow's database takes."""
+REST = "The whole model card is model\\_card.md, among the artifacts of the run."
 PARTS = {"test": "Test images", "benchmark": "Benchmark"}
 
 
@@ -31,6 +35,16 @@ def describe(card: Card, verdict: dict[str, Any] | None = None) -> str:
     counts = ", ".join(f"{card.status.count(status)} {status}" for status in STATUSES if status in card.status)
     facts = f"Trained on {', '.join(card.params['batches'])} ({_kind(card)}). Findings: {counts}. {RESEARCH_USE_ONLY}"
     return "\n\n".join([said, _table(card), facts])
+
+
+def describe_version(card: Card, said: str) -> str:
+    """Describe a registered version: what is said of it, then its model card, as far as MLflow takes it.
+
+    Args:
+        card: of its bundle.
+        said: what stands first, in Markdown.
+    """
+    return f"{said}\n\n{shortened(card_body(card), LONGEST - len(said) - 2, REST)}"
 
 
 def _table(card: Card) -> str:

@@ -116,6 +116,7 @@ def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: flo
     points = card.operating_points.get(prediction.thresholds.name)  # none of the caller's own threshold
     point = points[place] if points and has_decision(card.status)[place] else OperatingPoint(threshold=None)
     band = card.bands[place]
+    labels = [str(each) for each in card.label_quality if card.findings[place] in each.findings]
     return Finding(
         name=card.findings[place],
         title=card.titles[place],
@@ -128,6 +129,7 @@ def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: flo
         uncertain=band.holds(number) if band else None,
         performance=Performance.of(point, prevalence),
         explanation=card.explanation[place] if card.explanation and has_number(card.status)[place] else None,
+        label_quality=" ".join(labels) or None,
     )
 
 

@@ -21,11 +21,15 @@ from pydantic import (
 
 from chestxray.errors import UserError, one_line
 from chestxray.findings import MAX_FINDINGS, check_findings, check_title
+from chestxray.inference.label_quality import LabelQuality
+from chestxray.inference.located import Located
 from chestxray.inference.numbers import Finite
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.operating_point import OperatingPoint, OperatingPointName
 from chestxray.inference.platt import Platt
+from chestxray.inference.provenance import SplitFacts
 from chestxray.inference.status import Evidence, Status, has_decision
+from chestxray.inference.subgroup import ANY, MAX_SUBGROUPS, Subgroup
 from chestxray.inference.uncertain import UncertainBand
 from chestxray.system.files import write_json
 from chestxray.system.regular_file import read_regular
@@ -91,11 +95,18 @@ class Card(BaseModel):
             validation has too few patients.
         explanation: of the findings, whether test boxes show that its maps find the place better than the mean place
             of the finding does; empty in older bundles.
+        localization: of the findings, how well its maps find their boxes; None without boxes, empty in older bundles.
+        subgroups: how it did on groups of the test images, as in `reports/subgroups.csv`; empty in older bundles.
         model_sha256: of `model.onnx`.
         data_sha256: of the labels and decoded pixels of the training images.
         synthetic: trained on phantoms.
         patients_known: false if the images of a batch counted as a patient each, since its table names none: one person
             may then be in training and in test.
+        splits: the images of `train`, `validation` and `test`; empty in older bundles.
+        tables: by batch, the kind of its table, such as "CheXpert"; empty in older bundles.
+        label_quality: what radiologists found of the training labels, where that is known.
+        recalibrated: `calibration`, `operating_points` and `uncertain` are from a part of other images than the
+            model's own, and the test images are the rest of these.
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
         params: the sections of `params.yaml` that made the model, and the names of the batches.
         metrics: of the test images: `test`, `benchmark`, and `batch` by its name.
@@ -122,10 +133,16 @@ class Card(BaseModel):
     ]
     uncertain: Annotated[tuple[UncertainBand | None, ...], FailFast()] = ()
     explanation: Annotated[tuple[Explanation, ...], FailFast()] = ()
+    localization: Annotated[tuple[Located | None, ...], FailFast()] = ()
+    subgroups: Annotated[tuple[Subgroup, ...], FailFast(), Field(max_length=MAX_SUBGROUPS)] = ()
     model_sha256: str
     data_sha256: str
     synthetic: StrictBool
     patients_known: StrictBool = True
+    splits: dict[Literal["train", "validation", "test"], SplitFacts] = {}
+    tables: dict[str, str] = {}
+    label_quality: tuple[LabelQuality, ...] = ()
+    recalibrated: StrictBool = False
     test_draws: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
@@ -162,6 +179,7 @@ class Card(BaseModel):
             "bias": self.bias,
             "uncertain": self.uncertain or self.findings,
             "explanation": self.explanation or self.findings,
+            "localization": self.localization or self.findings,
             **{f"operating_points.{name}": points for name, points in self.operating_points.items()},
         }
         for name, values in columns.items():
@@ -169,6 +187,8 @@ class Card(BaseModel):
                 raise ValueError(f"{name} must be one for each of the {len(self.findings)} findings, got {len(values)}")
         if self.input_size > self.size:
             raise ValueError(f"input_size must be at most size, {self.size}, got {self.input_size}")
+        if not {row.finding for row in self.subgroups} <= {*self.findings, ANY}:
+            raise ValueError("subgroups are of other findings")
         Platt.from_dict(self.calibration, self.findings)
         for name in ("params", "metrics", "input_gate"):
             _check_contents(getattr(self, name))

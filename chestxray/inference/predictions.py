@@ -187,6 +187,8 @@ class Finding(BaseModel):
     explanation: Annotated[Literal["shown", "unproven"] | None, Field(examples=["unproven"])] = None
     """Whether boxes of test images show that heatmaps of this finding find its place better than the place where it
     usually is; null of a model that was not tried on boxes, and of what is not learned."""
+    label_quality: Annotated[str | None, Field(examples=[None])] = None
+    """What radiologists found of the labels that it was trained on, where that is known."""
     heatmap: Annotated[Heatmap, Field(discriminator="kind")] | None = None
 
     @property

@@ -25,7 +25,9 @@ from chestxray.registry.registered_version import DIGEST
 from chestxray.system.parent import end_with_parent
 
 
-def resolve(client: MlflowClient, address: str, folder: Path, known: str | None = None) -> dict[str, str | None]:
+def resolve(
+    client: MlflowClient, address: str, folder: Path, known: str | None = None, also: tuple[str, ...] = ()
+) -> dict[str, str | None]:
     """Find a version and fetches its bundle, unless it is known.
 
     Args:
@@ -33,6 +35,7 @@ def resolve(client: MlflowClient, address: str, folder: Path, known: str | None 
         address: `models:/<name>@<alias>` or `models:/<name>/<version>`.
         folder: where to put the files.
         known: SHA-256 of a card; this bundle need not be fetched again.
+        also: files that are fetched too, if the version has them.
 
     Returns:
         `name` and `alias` of the address, `version`, and `sha256` of the card.
@@ -49,18 +52,19 @@ def resolve(client: MlflowClient, address: str, folder: Path, known: str | None 
         raise UserError(f"version {found.version} of {uri.name} lacks the tag {DIGEST}; register it with the pipeline")
     told = {"name": uri.name, "alias": uri.alias, "version": str(found.version), "sha256": digest}
     if digest != known:
-        _fetch(found.source, folder, digest, json.dumps(told))
+        _fetch(found.source, folder, digest, json.dumps(told), also)
     return told
 
 
-def _fetch(source: str, folder: Path, digest: str, told: str) -> None:
+def _fetch(source: str, folder: Path, digest: str, told: str, also: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         fetched = Path(download_artifacts(artifact_uri=source, dst_path=temporary))
         if bundle_digest(fetched) != digest:
             raise UserError(f"{CARD} has SHA-256 {bundle_digest(fetched)}, the registry says {digest}")
         (fetched / SOURCE).write_text(told)
-        for name in (MODEL, SOURCE, CARD):  # the card, which vouches for the model, comes last
+        present = (name for name in also if (fetched / name).is_file())
+        for name in (*present, MODEL, SOURCE, CARD):  # the card, which vouches for the model, comes last
             shutil.copyfile(fetched / name, Path(temporary, f"new-{name}"))
             Path(temporary, f"new-{name}").replace(folder / name)
 
@@ -68,6 +72,6 @@ def _fetch(source: str, folder: Path, digest: str, told: str) -> None:
 if __name__ == "__main__":
     end_with_parent()
     try:
-        print(json.dumps(resolve(MlflowClient(), sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])))
+        print(json.dumps(resolve(MlflowClient(), sys.argv[1], Path(sys.argv[2]), next(iter(sys.argv[3:]), None))))
     except (ValueError, OSError, MlflowException) as error:
         sys.exit("; ".join(str(error).split("\n")))

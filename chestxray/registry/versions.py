@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from chestxray.datasets.trained_on import TRAINED_ON
 from chestxray.errors import UserError
 from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest
 from chestxray.inference.model_uri import ModelURI
@@ -226,4 +227,6 @@ def _save_flavour(folder: Path, out: Path) -> None:
     model = onnx.load(folder / MODEL)
     mlflow.onnx.save_model(model, out, signature=signature, save_as_external_data=False, pip_requirements=needed)
     shutil.copy(folder / MODEL, out / MODEL)  # the very bytes whose digest the card holds
-    shutil.copy(folder / CARD, out / CARD)
+    for name in (CARD, TRAINED_ON):
+        if (folder / name).is_file():
+            shutil.copy(folder / name, out / name)

@@ -19,10 +19,11 @@ HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1")
 PARTS = ("test", "benchmark")
 DESCRIPTION = "mlflow.note.content"
 CONTEXT = "mlflow.data.context"
+ROLES = {"train": "training", "validation": "validation", "test": "test"}
 TRAINING = ("l2", "validation_mean_auroc", "best_epoch")
 """Of `train.json` and `fine_tune.json`, these are MLflow's metrics."""
 PICTURE = "description.png"
-EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", "findings.png")
+EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", "findings.png", "model_card.md")
 """Files that the stage `evaluate` writes: all that a run has which stops there."""
 ALL = ("*.json", "*.csv", "*.md", "*.png", "curves/*.csv", "gradcam/overview.png", "gradcam/index.csv")
 
@@ -90,24 +91,27 @@ def headlines(metrics: Nested) -> dict[str, dict[str, float]]:
 
 
 def _log_batches(run: Run, params: Params, studies: pd.DataFrame) -> None:
-    """Log the batches as MLflow's datasets: where each lies, its studies, patients and split, a digest of what is used.
+    """Log what of each batch is used as what: MLflow's datasets, one a batch and role, with counts and a digest.
 
-    A run that has them keeps them.
+    The role is the dataset's context; that of the benchmark is logged beside test, of which it is a part. A run that
+    has them keeps them.
     """
-    known = {each.dataset.name for each in run.client.get_run(run.run_id).inputs.dataset_inputs}
+    known = {(each.dataset.name, each.dataset.digest) for each in run.client.get_run(run.run_id).inputs.dataset_inputs}
+    benchmark = params.evaluate.benchmark or tuple(params.batches)[:1]
     inputs = []
-    for batch, rows in studies.groupby("batch", sort=False):
-        used = rows[["content_hash", "split", *params.findings]].to_csv(index=False)
-        counts = {"studies": len(rows), "patients": rows["patient"].nunique(), **rows["split"].value_counts()}
-        dataset = Dataset(
-            name=str(batch),
-            digest=hashlib.sha256(used.encode()).hexdigest()[:8],
-            source_type="local",
-            source=json.dumps({"uri": params.batches[str(batch)].root}),
-            profile=json.dumps({key: int(count) for key, count in counts.items()}),
-        )
-        if dataset.name not in known:
-            inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, "train, test")]))
+    for (batch, split), rows in studies.groupby(["batch", "split"], sort=False):
+        roles = [ROLES[str(split)], *(["benchmark"] if split == "test" and batch in benchmark else [])]
+        used = rows[["content_hash", *params.findings]].to_csv(index=False)
+        for role in roles:
+            dataset = Dataset(
+                name=str(batch),
+                digest=hashlib.sha256(f"{role}\n{used}".encode()).hexdigest()[:8],
+                source_type="local",
+                source=json.dumps({"uri": params.batches[str(batch)].root}),
+                profile=json.dumps({"studies": len(rows), "patients": int(rows["patient"].nunique())}),
+            )
+            if (dataset.name, dataset.digest) not in known:
+                inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, role)]))
     run.client.log_inputs(run.run_id, inputs)
 
 

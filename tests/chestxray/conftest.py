@@ -71,6 +71,9 @@ def dataset() -> Dataset:
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True
     studies["patient_known"] = True
+    studies["table"] = "a list of findings an image"
+    studies["sex"], studies["age"], studies["view"] = "F", pd.Series(40, dtype="Int16"), "PA"
+    studies["width"] = studies["height"] = 512
     return Dataset(studies, {"b": images})
 
 

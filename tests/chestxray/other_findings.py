@@ -38,6 +38,7 @@ def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Pat
         },
         "explanation": tuple(card.explanation[place] for place in places) if card.explanation else (),
         "uncertain": tuple(card.uncertain[place] for place in places) if card.uncertain else (),
+        "subgroups": (),
         "calibration": {name: card.calibration[card.findings[place]] for name, place in columns.items()},
         "model_sha256": hashlib.sha256(content).hexdigest(),
     }

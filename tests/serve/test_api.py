@@ -15,9 +15,11 @@ from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
 from chestxray.inference.bundle import Bundle
+from chestxray.inference.label_quality import known_quality
 from tests.dicom_files import dicom
-from tests.serve.bundles import INPUT_SIZE, SIZE, TESTED
+from tests.serve.bundles import INPUT_SIZE, METRICS, SIZE, TESTED, make_bundle
 from tests.serve.clients import Service, ask
+from tests.serve.conftest import ready_app
 from tests.serve.files import GREY, JPEG, PNG, REFUSED, USABLE, encoded
 
 DICOM = dicom(GREY)
@@ -224,7 +226,7 @@ def test_the_key_is_documented_where_it_is_asked_for(service: Service) -> None:
     (scheme,) = document["components"]["securitySchemes"].values()
     assert (scheme["in"], scheme["name"]) == ("header", "X-API-Key")
     guarded = {path for path, operation in document["paths"].items() if "security" in next(iter(operation.values()))}
-    assert guarded == {"/predict", "/predict/batch", "/v1/model", "/metrics"}
+    assert guarded == {"/predict", "/predict/batch", "/v1/model", "/v1/model/card", "/metrics"}
     assert "securitySchemes" not in service().get("/openapi.json").json()["components"]
 
 
@@ -278,6 +280,33 @@ def test_what_is_uncertain_and_what_heatmaps_are_worth_is_in_the_answer(client: 
     inside = [by_name[name]["uncertain"] for name in FINDINGS[:-1]]
     assert inside == [0.4 <= by_name[name]["probability"] <= 0.6 for name in FINDINGS[:-1]] and any(inside)
     assert [by_name[name]["explanation"] for name in FINDINGS] == ["shown", *["unproven"] * 13]
+
+
+def test_the_model_card_is_markdown_and_a_figure_that_the_bundle_lacks_is_named(
+    client: TestClient, tmp_path: Path
+) -> None:
+    lacking = client.get("/v1/model/card")
+    assert lacking.status_code == 404 and lacking.json()["type"] == "not-found"
+    assert "no metrics.test.findings_averaged, which the model card needs" in lacking.json()["detail"]
+    counts = {"findings_averaged": 0, "findings_scored": 0}
+    whole = make_bundle(tmp_path / "whole", metrics={"test": METRICS | counts})
+    with TestClient(ready_app(whole)) as other:
+        answer = other.get("/v1/model/card")
+        assert answer.status_code == 200 and answer.headers["content-type"] == "text/markdown; charset=utf-8"
+        assert (
+            answer.text.startswith("---\nlicense: apache-2.0\n")
+            and "| `sensitivity@0.9` | Mass | 0.100 |" in answer.text
+        )
+        again = other.get("/v1/model/card", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304 and not again.content
+
+
+def test_what_radiologists_found_of_the_labels_is_said_of_their_findings(tmp_path: Path) -> None:
+    labels = known_quality({"nih": "NIH ChestX-ray14"}, False, FINDINGS)
+    with TestClient(ready_app(make_bundle(tmp_path / "nih", label_quality=labels))) as client:
+        said = {finding["name"]: finding["label_quality"] for finding in ask(client)["findings"]}
+    assert "0.46 of those so labelled show pneumothorax" in said["Pneumothorax"]
+    assert said["Mass"] == said["Nodule"] and "4376 images" in said["Mass"] and said["Hernia"] is None
 
 
 def test_predictive_values_are_given_for_another_prevalence(client: TestClient) -> None:

@@ -209,7 +209,12 @@ def test_the_page_says_what_decisions_are_worth_and_which_are_none(
         answer = real(*arguments, **named)
         content = answer.json()
         for finding in content.get("findings", []):
-            finding |= {"performance": worth, "uncertain": True, "explanation": "unproven"}
+            finding |= {
+                "performance": worth,
+                "uncertain": True,
+                "explanation": "unproven",
+                "label_quality": "Labels *mined*.",
+            }
         for finding in content.get("findings", [])[-1:]:
             finding |= {"positive": None, "threshold": None, "undecided_because": "no threshold is assured"}
         if "card" in content:
@@ -226,7 +231,7 @@ def test_the_page_says_what_decisions_are_worth_and_which_are_none(
     assert "AUROC 0.84 (too few patients for an interval), 31 of 10 images have it" in words(page)
     assert "sensitivity 0.58 (95 % interval 0.38–0.76), precision 0.41 (95 % interval 0.38–0.76)" in words(page)
     assert "at a prevalence of 11.0%" in words(page) and "**Uncertain**" in words(page)
-    assert "Its heatmaps are **unproven**" in words(page)
+    assert "Its heatmaps are **unproven**" in words(page) and "Labels \\*mined\\*." in words(page)
     assert "– not decided: no threshold is assured." in words(page)
 
 

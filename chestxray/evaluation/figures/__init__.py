@@ -15,6 +15,7 @@ from chestxray.evaluation.figures.localization import localization_figure
 from chestxray.evaluation.figures.ranking import precision_recall_figure, roc_figure
 from chestxray.evaluation.figures.reliability import reliability_figure
 from chestxray.evaluation.figures.style import Panel, Panels, panels_of, save
+from chestxray.evaluation.figures.subgroups import subgroups_figure
 from chestxray.evaluation.figures.training import head_figure, training_curves_figure
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "reliability_figure",
     "roc_figure",
     "save",
+    "subgroups_figure",
     "training_curves_figure",
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.metrics_tables import metrics_with_intervals
-from chestxray.evaluation.run_description import describe, picture
+from chestxray.evaluation.run_description import REST, describe, describe_version, picture
 from chestxray.inference.bundle import Bundle, Card
 from chestxray.params import Params
 from chestxray.system.files import write_json
@@ -65,9 +65,12 @@ def test_a_try_that_ends_at_evaluate_has_params_headlines_data_and_a_description
     training = {"train/l2": 0.3, "train/validation_mean_auroc": 0.8}
     tuning = {"fine_tune/validation_mean_auroc": 0.9, "fine_tune/best_epoch": 2}
     assert found.data.metrics == expected | training | tuning
-    (batch,) = (each.dataset for each in found.inputs.dataset_inputs)
-    assert batch.name == "b" and json.loads(batch.source) == {"uri": "data/raw/phantom"}
-    assert json.loads(batch.profile) == {"studies": 60, "patients": 60, "train": 20, "validation": 20, "test": 20}
+    roles = {tag.value: each.dataset for each in found.inputs.dataset_inputs for tag in each.tags}
+    assert set(roles) == {"training", "validation", "test", "benchmark"} and len(found.inputs.dataset_inputs) == 4
+    assert len({batch.digest for batch in roles.values()}) == 4
+    for batch in roles.values():
+        assert batch.name == "b" and json.loads(batch.source) == {"uri": "data/raw/phantom"}
+        assert json.loads(batch.profile) == {"studies": 20, "patients": 20}
     said = found.data.tags[DESCRIPTION]
     assert "not put to the gate" in said and f"{card.metrics['test']['mean_auroc']:.3f}" in said
     assert f"(get-artifact?path={PICTURE}&run_uuid={run.run_id})" in said and PICTURE in listed(run)
@@ -97,6 +100,12 @@ def test_a_description_begins_with_the_verdict_and_says_what_the_images_are(card
     assert said.startswith("Version 2: keep. Because.\n") and "synthetic phantoms, no clinical meaning" in said
     radiographs = card.model_copy(update={"synthetic": False, "patients_known": False})
     assert "(radiographs; patients unknown: each image counts as one)" in describe(radiographs)
+
+
+def test_the_description_of_a_version_is_its_model_card_as_far_as_mlflow_takes_it(card: Card) -> None:
+    said = describe_version(card, describe(card))
+    assert len(said) <= 5000 and said.startswith("Evaluated") and "# Model card" in said and "## Limits" in said
+    assert said.endswith(REST)
 
 
 def test_findings_without_an_auroc_have_no_mark_in_the_picture(card: Card) -> None:

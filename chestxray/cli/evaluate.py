@@ -1,0 +1,96 @@
+"""Evaluate a model on a folder of radiographs with a table, without training on it and without the pipeline."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+
+from chestxray.cli.reading_options import add_reading_options, reading_params
+from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
+from chestxray.errors import UserError
+from chestxray.evaluation.evaluate import test_note
+from chestxray.evaluation.external import (
+    Result,
+    evaluate_external,
+    leave_out_known,
+    read_folder,
+    recalibrate,
+    write_bundle,
+)
+from chestxray.evaluation.reports import write_reports
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.headlines import headlines
+from chestxray.inference.model_card import model_card
+from chestxray.inference.model_uri import SCHEME
+from chestxray.registry.resolve import resolve
+from chestxray.system.files import write_text
+from chestxray.tracking.store import open_store
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", help="folder of a bundle, models:/<name>@<alias> or models:/<name>/<version>")
+    parser.add_argument("folder", type=Path, help="with a table, and images in any folders")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="for tables and figures; a folder that is not there")
+    parser.add_argument(
+        "--recalibrate",
+        action="store_true",
+        help="fit calibration and operating points on half of the patients, measure on the others, and write a bundle "
+        "of its own to DIR/bundle",
+    )
+    add_reading_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate and say what came out."""
+    output: Path | None = options.output
+    if options.recalibrate and output is None:
+        raise UserError("--recalibrate needs --output, for the bundle that it makes")
+    if output is not None and output.exists():
+        raise UserError(f"--output: {output} is there already; name a folder that is not")
+    reading = reading_params(options)
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle_folder = _bundle_folder(options.model, Path(scratch, "bundle"))
+        bundle, content = Bundle(bundle_folder), (bundle_folder / MODEL).read_bytes()
+        found = read_folder(options.folder, bundle.card, reading, Path(scratch, "data"))
+        known = TrainedOn.read(bundle_folder, bundle.card.data_sha256)
+        found, said = leave_out_known(found, known)
+        print(*said, sep="\n", flush=True)
+        result = (recalibrate if options.recalibrate else evaluate_external)(bundle, content, found)
+        print(*_summary(result, options.recalibrate), sep="\n")
+        if output is not None:
+            write_reports(result.evaluation, result.located, result.card, _note(result), output)
+        if options.recalibrate and output is not None:
+            write_bundle(result, content, known, output / "bundle")
+            write_text(output / "model_card.md", model_card(result.card))
+    return 0
+
+
+def _bundle_folder(address: str, fetched: Path) -> Path:
+    """Return the folder of a bundle, fetched if it is in a registry."""
+    if not address.startswith(SCHEME):
+        return Path(address)
+    try:
+        resolve(open_store(), address, fetched, also=(TRAINED_ON,))
+    except MlflowException as error:
+        raise UserError(f"MLflow: {error.message}") from error
+    return fetched
+
+
+def _summary(result: Result, recalibrated: bool) -> list[str]:
+    """Say the headlines, what the input gate would refuse, and on what it was measured."""
+    evaluation, card = result.evaluation, result.card
+    test, gate = evaluation.metrics["test"], evaluation.gate
+    how = "calibration and operating points from the other half of the patients" if recalibrated else "as the model is"
+    lines = [f"measured on {test['n']} {evaluation.test.kind} of {test['patients']} patients, {how}"]
+    lines += [str(each) for each in headlines(test, card.headlines)]
+    if gate.shape[1]:
+        lines.append(f"input gate: {int(result.unlike.sum())} of {len(gate)} images are unlike those of its training")
+    return [*lines, RESEARCH_USE_ONLY]
+
+
+def _note(result: Result) -> str:
+    """Say in a line for figures what the images are and how it was decided."""
+    return f"{test_note(result.evaluation.test)}, decided by {result.card.operating_point}"

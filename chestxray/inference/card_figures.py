@@ -1,0 +1,228 @@
+"""Put the figures of a bundle's card into tables of Markdown, each with its interval and n, and miss none."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chestxray.inference.bundle import CARD, BundleError, Card
+from chestxray.inference.headlines import TOO_FEW, Headline, headlines
+from chestxray.inference.located import Compared, Difference
+from chestxray.inference.operating_point import Rate
+from chestxray.inference.subgroup import Subgroup
+
+NONE = "–"
+RANKED = {"auroc": "AUROC", "average_precision": "average precision"}
+DECIDED = {"f1": "F1", "recall": "sensitivity", "specificity": "specificity", "precision": "PPV"}
+"""Metrics by finding with intervals, by the names that the card of a bundle gives them, and their titles."""
+GROUPED = ("auroc", "sensitivity", "specificity", "underdiagnosis")
+"""Measures of groups."""
+ENDS = ("_ci_low", "_ci_high")
+SPECIAL = re.compile(r"([\\`*_\[\]<>$#~|!])")
+
+
+class ModelCardError(BundleError):
+    """A figure that the model card needs is not in `bundle.json`; the message names it."""
+
+
+def plain(text: str) -> str:
+    """Return Markdown of one line that shows a text as it is: a bundle may be a stranger's."""
+    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of Markdown; the cells are Markdown already."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def needed(metrics: Mapping[str, Any], *keys: str) -> Any:
+    """Return a metric.
+
+    Raises:
+        ModelCardError: it is missing; the message names it.
+    """
+    value: Any = metrics
+    for place, key in enumerate(keys):
+        if not isinstance(value, Mapping) or key not in value:
+            raise ModelCardError(f"{CARD} has no metrics.{'.'.join(keys[: place + 1])}, which the model card needs")
+        value = value[key]
+    return value
+
+
+def figure(value: float, low: float | None, high: float | None, n: int | None = None) -> str:
+    """Say a number with its interval, or that there are too few patients for one, and with its n."""
+    said = TOO_FEW if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f} ({said})" + ("" if n is None else f", n {n}")
+
+
+def rate(found: Rate | Difference | None) -> str:
+    """Say a share of images or a difference of two."""
+    return NONE if found is None else figure(found.value, found.low, found.high, found.n)
+
+
+def headline_table(card: Card) -> str:
+    """Tabulate the headlines on the test images and on the benchmark.
+
+    Raises:
+        ModelCardError: a metric is missing.
+    """
+    parts = {"test": needed(card.metrics, "test")} | {
+        part: card.metrics[part] for part in ("benchmark",) if part in card.metrics
+    }
+    for part, found in parts.items():
+        _check_headlines(card, part, found)
+    said = {part: headlines(found, card.headlines) for part, found in parts.items()}
+    rows = [
+        [plain(card.headlines[metric]), *(_headline(each[place]) for each in said.values())]
+        for place, metric in enumerate(card.headlines)
+    ]
+    title = "{}: {} images of {} patients, {} of {} scored findings in the means"
+    counts = ("n", "patients", "findings_averaged", "findings_scored")
+    return table(["", *(title.format(part, *(found[key] for key in counts)) for part, found in parts.items())], rows)
+
+
+def _headline(each: Headline) -> str:
+    return f"{NONE if each.value is None else f'{each.value:.3f}'} ({each.said})"
+
+
+def _check_headlines(card: Card, part: str, found: Mapping[str, Any]) -> None:
+    """Make sure that the counts are there, and every headline that the counts say can be measured."""
+    for key in ("n", "patients", "findings_averaged", "findings_scored"):
+        needed(card.metrics, part, key)
+    if not found["findings_scored"]:
+        return
+    decided = any(both and decided for _, _, both, decided in _measurable(card, part))
+    for metric in card.headlines:
+        instead = f"{metric}_of_all"
+        if metric.endswith("_f1"):
+            missing = decided and instead not in found
+        else:
+            missing = bool(found["findings_averaged"]) or instead not in found
+        if missing:
+            needed(card.metrics, part, metric)
+
+
+def _measurable(card: Card, part: str) -> Iterator[tuple[str, str, bool, bool]]:
+    """Yield name and title of the findings with a number, whether the images have both classes, and decisions."""
+    deciding = card.operating_points[card.operating_point]
+    for name, title, status, point in zip(card.findings, card.titles, card.status, deciding, strict=True):
+        if status != "not learned":
+            positives, labelled = (needed(card.metrics, part, key, name) for key in ("positives", "labelled"))
+            yield name, title, 0 < positives < labelled, status == "learned" and point.threshold is not None
+
+
+def finding_table(card: Card) -> str:
+    """Tabulate what was measured of each finding on the test images.
+
+    Raises:
+        ModelCardError: a metric is missing that both classes among the test images, and decisions, allow.
+    """
+    header = ["finding", *RANKED.values(), *DECIDED.values(), "NPV", "with the finding", "labelled"]
+    if not needed(card.metrics, "test", "findings_scored"):
+        return "No finding could be scored on the test images."
+    test = card.metrics["test"]
+    rows = []
+    for name, title, both, decided in _measurable(card, "test"):
+        cells = [_metric(card, key, name, both) for key in RANKED]
+        cells += [_metric(card, key, name, both and decided and key != "precision") for key in DECIDED]
+        npv = test.get("npv", {}).get(name)
+        counts = (str(test[key][name]) for key in ("positives", "labelled"))
+        rows.append([plain(title), *cells, NONE if npv is None else f"{npv:.3f}", *counts])
+    return table(header, rows)
+
+
+def _metric(card: Card, key: str, finding: str, required: bool) -> str:
+    """Say a metric of a finding; one that nothing was decided positive on may have no PPV."""
+    test = card.metrics["test"]
+    value = needed(card.metrics, "test", key, finding) if required else test.get(key, {}).get(finding)
+    if value is None:
+        return NONE
+    low, high = (test.get(f"{key}{end}", {}).get(finding) for end in ENDS)
+    if (low is None) != (high is None):
+        needed(card.metrics, "test", f"{key}{ENDS[high is None]}", finding)
+    return figure(value, low, high)
+
+
+def batch_table(card: Card) -> str:
+    """Tabulate the mean AUROC on the test images of each batch.
+
+    Raises:
+        ModelCardError: a count is missing.
+    """
+    rows = []
+    for batch, found in card.metrics.get("batch", {}).items():
+        images, patients = (needed(card.metrics, "batch", batch, key) for key in ("n", "patients"))
+        said = headlines(found, {"mean_auroc": "mean AUROC"})[0]
+        rows.append([plain(batch), str(images), str(patients), f"{said.title}: {_headline(said)}"])
+    return table(["batch", "test images", "patients", "on them"], rows) if rows else ""
+
+
+def point_table(card: Card) -> str:
+    """Tabulate every operating point of every finding, with what it is worth on the test images."""
+    rows = []
+    for name, points in card.operating_points.items():
+        for title, point in zip(card.titles, points, strict=True):
+            if point.threshold is None:
+                rows.append([f"`{name}`", plain(title), NONE, NONE, NONE, plain(point.lacking) or "no decision"])
+                continue
+            measured = (rate(point.sensitivity), rate(point.specificity))
+            rows.append([f"`{name}`", plain(title), f"{point.threshold:.3f}", *measured, ""])
+    return table(["operating point", "finding", "threshold", "sensitivity", "specificity", "why none"], rows)
+
+
+def band_table(card: Card) -> str:
+    """Tabulate the uncertain bands, with what of the test images lies in them and on their wrong side."""
+    header = ["finding", "from", "to", "error asked", "in the band", "present, but below", "absent, but above"]
+    rows = []
+    for title, band in zip(card.titles, card.uncertain, strict=False):
+        if band is not None:
+            ends = (f"{value:.3f}" for value in (band.low, band.high, band.error))
+            rows.append([plain(title), *ends, rate(band.inside), rate(band.present_below), rate(band.absent_above)])
+    return table(header, rows) if rows else "No finding has a band."
+
+
+def place_table(card: Card) -> str:
+    """Tabulate how well heatmaps find the boxes of test images, beside the mean box of the finding."""
+    header = ["finding", "explanation", "measure", "heatmap", "mean box", "gain"]
+    rows = []
+    for title, explained, located in zip(card.titles, card.explanation, card.localization, strict=False):
+        measures: dict[str, Compared] = {}
+        if located is not None:
+            measures = {"pixel AUROC": located.pixel_auroc, "pointing game": located.pointing_game}
+        for measure, found in measures.items():
+            cells = (rate(found.map), rate(found.mean_box), rate(found.gain))
+            rows.append([plain(title), explained, measure, *cells])
+    return table(header, rows) if rows else ""
+
+
+def gate_table(card: Card) -> str:
+    """Tabulate the share that the input gate refuses of good test images and of others."""
+    rows = []
+    for kind, row in card.input_gate.get("test", {}).items():
+        share, low, high = (row.get(key) for key in ("share", "low", "high"))
+        if not isinstance(share, int | float):
+            raise ModelCardError(f"{CARD} has no input_gate.test.{plain(kind)}.share, which the model card needs")
+        rows.append([plain(kind), figure(share, low, high, row.get("n"))])
+    return table(["images", "share refused"], rows) if rows else ""
+
+
+def subgroup_table(card: Card) -> str:
+    """Tabulate how the model does on groups of the test images; what too few patients show is said to be hidden."""
+    header = ["attribute", "group", "finding", "images", "patients", "with it", *GROUPED, "calibration error", "hidden"]
+    titles = dict(zip(card.findings, card.titles, strict=True))
+    rows = []
+    for group in card.subgroups:
+        name = plain(titles.get(group.finding, group.finding))
+        counts = (str(group.images), str(group.patients), str(group.positives))
+        error = NONE if group.calibration_error is None else f"{group.calibration_error:.3f}"
+        cells = (_of_group(group, measure) for measure in GROUPED)
+        rows.append([group.attribute, plain(group.group), name, *counts, *cells, error, plain(group.suppressed)])
+    return table(header, rows) if rows else ""
+
+
+def _of_group(group: Subgroup, measure: str) -> str:
+    """Say a measure of a group, and how likely chance alone is to make its difference to the other groups."""
+    value, low, high, p = (getattr(group, f"{measure}{end}") for end in ("", *ENDS, "_p"))
+    if value is None:
+        return NONE
+    return figure(value, low, high) + ("" if p is None else f", p {p:.3f}")

@@ -1,0 +1,233 @@
+"""Write the model card: everything that a bundle's card knows of a model, as Markdown for people.
+
+It is a function of `bundle.json` alone: every number in it stands there too, most of them with more digits. Its head is
+the metadata that Hugging Face reads.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference import card_figures as figures
+from chestxray.inference.bundle import Card
+from chestxray.inference.card_figures import NONE, plain, table
+from chestxray.inference.reporting_items import GUIDELINES
+from chestxray.inference.status import PATIENTS_UNKNOWN
+
+TITLE = "Chest X-ray findings"
+NOT_MEASURED = "Not measured."
+HUGGING_FACE = {"mean_auroc": "roc_auc", "mean_average_precision": "average_precision", "macro_f1": "f1"}
+"""What Hugging Face calls the metrics in the head."""
+NOT_FOR = (
+    "Not for diagnosis, triage or treatment of anybody; not for lateral views, children or other parts of the body; "
+    "not for images that the input gate refuses. Nothing detected does not mean that the chest is healthy."
+)
+RECALIBRATED = (
+    "Recalibrated: calibration, operating points and bands are from a part of images that the model was not trained "
+    "on, its figures from the rest of these. Batches, and patients in training, are those of the model before."
+)
+LIMITS = (
+    "Figures hold for images like the test images: another hospital, device or population needs its own evaluation "
+    "(`chestxray evaluate`), and predictive values hang on how common a finding is there.",
+    "Intervals say how far chance among patients reaches, not how wrong the labels are or how other hospitals differ.",
+    "Calibration, operating points and bands are from the validation images; a finding with few patients has none.",
+    "A heatmap shows what the network weighed; where boxes do not show that it finds the place, it is unproven.",
+)
+
+
+def model_card(card: Card) -> str:
+    """Write the model card of a bundle, head included.
+
+    Raises:
+        ModelCardError: a metric is missing; the message names it.
+    """
+    return f"{_head(card)}\n{card_body(card)}"
+
+
+def card_body(card: Card) -> str:
+    """Write the model card without its head.
+
+    Raises:
+        ModelCardError: a metric is missing; the message names it.
+    """
+    sections = "\n\n".join(f"## {title}\n\n{text}" for title, text in _sections(card) if text)
+    return f"# Model card: {TITLE}\n\n**{_warning(card)}**\n\n{sections}\n"
+
+
+def shortened(text: str, length: int, rest: str) -> str:
+    """Return Markdown of at most so many characters, cut before a section, with a line that says where the rest is."""
+    if len(text) <= length:
+        return text
+    end = text.rfind("\n\n## ", 0, length - len(rest) - 2)
+    return f"{text[: max(end, 0)]}\n\n{rest}"
+
+
+def _warning(card: Card) -> str:
+    return (
+        "Trained on synthetic phantoms: says nothing about patients. " if card.synthetic else ""
+    ) + RESEARCH_USE_ONLY
+
+
+def _head(card: Card) -> str:
+    """Write the metadata; texts are JSON, which YAML reads."""
+    test = figures.needed(card.metrics, "test")
+    known = {metric: key for metric, key in HUGGING_FACE.items() if metric in test}
+    tags = ["medical", "chest-x-ray", "radiology", "multi-label", "onnx", *(["synthetic"] if card.synthetic else [])]
+    lines = ["license: apache-2.0", "library_name: onnx", "pipeline_tag: image-classification"]
+    lines += ["tags:", *(f"- {tag}" for tag in tags), "metrics:", *(f"- {key}" for key in HUGGING_FACE.values())]
+    if known:
+        lines += ["model-index:", f"- name: {json.dumps(TITLE)}", "  results:"]
+        lines += ["  - task: {type: image-classification}"]
+        batches = ", ".join(card.params.get("batches", ()))
+        lines += [f"    dataset: {{name: {json.dumps(batches)}, type: chest-x-ray, split: test}}", "    metrics:"]
+        lines += [
+            f"    - {{type: {key}, name: {json.dumps(metric)}, value: {test[metric]:.4f}}}"
+            for metric, key in known.items()
+        ]
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _sections(card: Card) -> Iterator[tuple[str, str]]:
+    """Yield the sections, each with its title."""
+    yield "Use", f"Intended: {plain(card.intended_use)}\n\n{NOT_FOR}"
+    yield "Limits", "\n".join(f"- {limit}" for limit in LIMITS)
+    yield "Results", _results(card)
+    yield "Labels", _labels(card)
+    yield "Data", _data(card)
+    yield "Operating points", _points(card)
+    yield "Uncertain bands", _bands(card)
+    yield "Where heatmaps point", _places(card)
+    yield "Subgroups", _groups(card)
+    yield "Input gate", _gate(card)
+    yield "Training", _training(card)
+    yield "Licences", "\n".join(f"- {plain(licence)}" for licence in card.licences)
+    yield "Reporting guidelines", _guidelines()
+
+
+def _results(card: Card) -> str:
+    test = figures.needed(card.metrics, "test")
+    parts = [
+        "With 95 % intervals over patients. Means are over the findings with enough patients for an interval.",
+        figures.headline_table(card),
+        f"By finding, on the test images, decided by the operating point `{card.operating_point}`:",
+        figures.finding_table(card),
+    ]
+    if "calibration_error" in test:
+        before = figures.needed(card.metrics, "test", "calibration_error_before")
+        said = f"Mean calibration error: {before:.3f} before calibration, {test['calibration_error']:.3f} after"
+        parts.append(f"{said} (no interval: `docs/decisions/intervals.md` says why).")
+    return "\n\n".join(part for part in (*parts, figures.batch_table(card)) if part)
+
+
+def _labels(card: Card) -> str:
+    if card.synthetic:
+        return "Drawn with the images, so they are right."
+    if not card.label_quality:
+        return f"What the training labels are worth is not known here: {NOT_MEASURED.lower()}"
+    titles = dict(zip(card.findings, card.titles, strict=True))
+    rows = []
+    for found in card.label_quality:
+        names = ", ".join(plain(titles.get(name, name)) for name in found.findings)
+        rows.append([names, plain(found.read_as), f"{found.ppv:.2f}", f"{found.sensitivity:.2f}", str(found.images)])
+    said = (
+        "Mined from reports. What radiologists found in some of the same images (the labels that Google published, "
+        "Majkowska et al., Radiology 2020, against NIH's; the images may be an enriched sample, so there are no "
+        "intervals for all of NIH's):"
+    )
+    return f"{said}\n\n{table(['any of', 'read as', 'PPV of the labels', 'their sensitivity', 'images'], rows)}"
+
+
+def _data(card: Card) -> str:
+    kind = "synthetic phantoms" if card.synthetic else "radiographs"
+    known = "Patients are known, and none is on two sides." if card.patients_known else f"{PATIENTS_UNKNOWN}."
+    parts = [f"{kind[0].upper()}{kind[1:]}. {known[0].upper()}{known[1:]}"]
+    if card.recalibrated:
+        parts.append(f"**{RECALIBRATED}**")
+    rows = [[side, str(each.images), str(each.patients), each.sha256] for side, each in card.splits.items()]
+    parts += [table(["side", "images", "patients", "SHA-256 of labels and pixels"], rows)] if rows else []
+    batches = list(card.params.get("batches", card.test_draws))
+    rows = [
+        [plain(name), plain(card.tables.get(name, NONE)), plain(card.test_draws.get(name, NONE))] for name in batches
+    ]
+    parts.append(table(["batch", "kind of table", "test patients drawn by"], rows) if rows else "")
+    rows = []
+    for title, status, each in zip(card.titles, card.status, card.evidence, strict=False):
+        counts = (each.train.present, each.train.absent, each.validation.present, each.validation.absent)
+        rows.append([plain(title), status, *map(str, counts)])
+    header = ["finding", "status", "patients with, training", "without", "with, validation", "without"]
+    parts.append(table(header, rows) if rows else "")
+    digests = f"SHA-256 of the training data {card.data_sha256}, of `model.onnx` {card.model_sha256}."
+    return "\n\n".join(part for part in (*parts, digests) if part)
+
+
+def _points(card: Card) -> str:
+    said = (
+        f"Chosen on validation, measured on test. The first, `{card.operating_point}`, decides unless another is "
+        "asked for. The service gives predictive values for any prevalence."
+    )
+    return f"{said}\n\n{figures.point_table(card)}"
+
+
+def _bands(card: Card) -> str:
+    if not card.uncertain:
+        return NOT_MEASURED
+    said = "Between two probabilities a finding is shown neither to be present nor to be absent: a person should look."
+    return f"{said}\n\n{figures.band_table(card)}"
+
+
+def _places(card: Card) -> str:
+    found = figures.place_table(card)
+    if not found:
+        return f"{NOT_MEASURED} No test image with a box: heatmaps are unproven."
+    said = (
+        "Against boxes of test images, beside the finding's mean box in other patients. `shown` is a finding whose "
+        "gain of pixel AUROC is shown to be above nothing; every other one is `unproven`."
+    )
+    return f"{said}\n\n{found}"
+
+
+def _groups(card: Card) -> str:
+    found = figures.subgroup_table(card)
+    if not found:
+        return NOT_MEASURED
+    said = (
+        "On the test images. p is that of a difference to the mean of the attribute's other groups, corrected for the "
+        "groups (Holm)."
+    )
+    return f"{said}\n\n{found}"
+
+
+def _gate(card: Card) -> str:
+    found = figures.gate_table(card)
+    return f"What it refuses of the test images, and of what was made of them:\n\n{found}" if found else NOT_MEASURED
+
+
+def _training(card: Card) -> str:
+    """List the params that made the model."""
+    params = {key: value for key, value in card.params.items() if key != "batches"}
+    rows = [[f"`{name.replace('`', '')}`", plain(_text(value))] for name, value in _flat(params)]
+    said = "MobileNetV2 with a linear head, then its deeper layers; `docs/architecture.md` says how. Its params:"
+    return f"{said}\n\n{table(['param', 'value'], rows)}" if rows else ""
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _guidelines() -> str:
+    rows = [
+        [f"{guideline} {item.number}", item.asks, item.answer]
+        for guideline, items in GUIDELINES.items()
+        for item in items
+    ]
+    said = "What a run can answer of CLAIM 2024, TRIPOD+AI and a predetermined change control plan (FDA PCCP):"
+    return f"{said}\n\n{table(['item', 'asks for', 'answer'], rows)}"

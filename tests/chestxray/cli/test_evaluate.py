@@ -1,0 +1,122 @@
+"""A bundle is measured on radiographs that its pipeline has never seen, and says which of them it has."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from chestxray.cli.main import main
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.decode import decode_files
+from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
+from chestxray.errors import UserError
+from chestxray.findings import FINDINGS
+from chestxray.inference.bundle import CARD, MODEL, Bundle, read_card, write_card
+from chestxray.system.files import read_json
+from tests.chestxray.conftest import EVALUATE
+
+PATIENTS = 20
+
+
+@pytest.fixture(scope="module")
+def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images and five of the training images, two of them under other ids, as PNG files."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    studies = dataset.studies
+    chosen = pd.concat([studies[studies["split"] == "test"], studies[studies["split"] == "train"].head(5)])
+    for row, image in zip(chosen["row"], chosen["image"], strict=True):
+        cv2.imwrite(str(root / image), dataset.images["b"][row])
+    table = chosen[["image", "patient", *FINDINGS]].assign(view="PA")
+    table.iloc[-2:, table.columns.get_loc("patient")] = ["9998", "9999"]
+    table.to_csv(root / "labels.csv", index=False)
+    return root
+
+
+@pytest.fixture
+def bundle(bundle_folder: Path, folder: Path, dataset: Dataset, tmp_path: Path) -> Path:
+    made = Path(shutil.copytree(bundle_folder, tmp_path / "model"))
+    files = decode_files(folder, "elsewhere", dataset.images["b"].shape[1], lambda _: None).files
+    hashes = dataset.studies["image"].map(files.set_index("path")["content_hash"]).fillna("not in the folder")
+    hashes.iloc[2] = "another image of the same patient"
+    card = read_card(made / CARD)
+    TrainedOn.of(dataset.studies.assign(content_hash=hashes), card.data_sha256).write(made)
+    write_card(card.model_copy(update={"params": card.params | {"evaluate": EVALUATE.model_dump(mode="json")}}), made)
+    return made
+
+
+def test_a_bundle_is_measured_elsewhere_as_the_pipeline_measures_it(
+    bundle: Path, folder: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)  # where there is no params.yaml
+    assert main(["evaluate", str(bundle), str(folder), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "read as: a column a finding (labels.csv)" in said and "Research use only" in said
+    assert "left out since the model was trained on them: 4 images, and 1 others of its patients" in said
+    assert f"measured on 20 radiographs of {PATIENTS} patients, as the model is" in said
+    card = Bundle(bundle).card
+    found = pd.read_csv(tmp_path / "out" / "metrics_by_finding.csv").set_index("finding")
+    expected = card.metrics["test"]
+    for name in ("auroc", "f1", "recall_ci_low"):
+        assert found[name].to_dict() == pytest.approx(expected[name], abs=0.02)  # PNG files were resized once
+    assert read_json(tmp_path / "out" / "metrics.json")["test"]["n"] == 20
+    points = pd.read_csv(tmp_path / "out" / "operating_points.csv")
+    f1 = points[points["operating_point"] == "f1"]
+    assert f1["threshold"].tolist() == pytest.approx(list(card.thresholds()), abs=1e-6)
+    for name in ("predictions.csv", "uncertain.csv", "localization.csv", "subgroups.csv", "roc.png", "abstention.png"):
+        assert (tmp_path / "out" / name).exists()
+    assert not (tmp_path / "out" / "bundle").exists()
+
+
+def test_a_recalibrated_bundle_says_so_and_knows_what_it_was_fitted_on(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chestxray.cli.evaluate.write_reports", lambda *_: None)  # the figures take seconds
+    out = tmp_path / "out"
+    assert main(["evaluate", str(bundle), str(folder), "--recalibrate", "--output", str(out)]) == 0
+    before, after = Bundle(bundle), Bundle(out / "bundle")
+    assert after.card.recalibrated and not before.card.recalibrated
+    assert (out / "bundle" / MODEL).read_bytes() == (bundle / MODEL).read_bytes()
+    assert after.card.calibration != before.card.calibration
+    assert after.card.splits["train"] == before.card.splits["train"]
+    sides = [after.card.splits[side] for side in ("validation", "test")]
+    assert sum(side.patients for side in sides) == PATIENTS and sides[1].images == after.card.metrics["test"]["n"]
+    assert "**Recalibrated: " in (out / "model_card.md").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", str(out / "bundle"), str(folder)]) == 0
+    assert f"{4 + sides[0].images} images, and 1 others of its patients" in capsys.readouterr().out
+
+
+def test_what_can_not_be_told_or_done_is_said(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(bundle), str(folder), "--recalibrate"]) == 1
+    assert "--recalibrate needs --output" in capsys.readouterr().err
+    assert main(["evaluate", str(bundle), str(folder), "--output", str(tmp_path)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    (bundle / TRAINED_ON).unlink()
+    assert main(["evaluate", str(bundle), str(folder)]) == 0
+    assert "can't be told: its bundle does not say" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "nothing"), str(folder)]) == 1
+    assert "is not a bundle" in capsys.readouterr().err
+
+
+def test_patients_are_known_again_by_their_ids_where_a_table_knows_them(dataset: Dataset, tmp_path: Path) -> None:
+    known = TrainedOn.of(dataset.studies, "salt")
+    known.write(tmp_path)
+    again = TrainedOn.read(tmp_path, "salt")
+    assert again is not None and np.array_equal(again.images, known.images) and len(again.patients) == 40
+    train = dataset.studies[dataset.studies["split"] == "train"]
+    others = train.assign(content_hash=[str(row) for row in train["row"]])
+    images, patients = again.seen(others)
+    assert not images.any() and patients.all()
+    assert not again.seen(others.assign(patient_known=False))[1].any()
+    assert not np.any(again.seen(dataset.split("test").studies))
+    with pytest.raises(UserError, match="belongs to another model"):
+        TrainedOn.read(tmp_path, "other salt")
+    (tmp_path / TRAINED_ON).write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="is damaged"):
+        TrainedOn.read(tmp_path, "salt")

@@ -1,0 +1,158 @@
+"""The model card says nothing that its bundle does not, and does not hide that a figure is missing."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from chestxray.inference.bundle import Bundle, Card
+from chestxray.inference.card_figures import ModelCardError, plain
+from chestxray.inference.label_quality import known_quality
+from chestxray.inference.located import Compared, Difference, Located
+from chestxray.inference.model_card import card_body, model_card, shortened
+from chestxray.inference.operating_point import Rate
+from chestxray.inference.reporting_items import CLAIM, PCCP, PERSON, TRIPOD
+
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
+NAMES = ("95 %", "CLAIM 2024", "MobileNetV2", "apache-2.0", "SHA-256", "Radiology 2020")
+"""In the card's own words, with digits that are no figures."""
+
+
+@pytest.fixture(scope="module")
+def card(bundle_folder: Path) -> Card:
+    """With all that may be in a card."""
+    made = Bundle(bundle_folder).card
+    compared = Compared(
+        map=Rate(value=0.8125, low=0.75, high=0.875, n=9),
+        mean_box=Rate(value=0.7, low=None, high=None, n=8),
+        gain=Difference(value=-0.0125, low=-0.25, high=0.2, n=8),
+    )
+    places = (Located(pixel_auroc=compared, pointing_game=compared), *[None] * 13)
+    tables = {"b": "NIH ChestX-ray14"}
+    gate = {"test": {"good test images": {"n": 20, "refused": 1, "share": 0.05, "low": 0.01, "high": 0.2}}}
+    changes: dict[str, Any] = {
+        "synthetic": False,
+        "localization": places,
+        "explanation": ("shown", *["unproven"] * 13),
+        "input_gate": gate,
+        "tables": tables,
+        "label_quality": known_quality(tables, False, made.findings),
+    }
+    return Card.model_validate(made.model_copy(update=changes).model_dump())
+
+
+def numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from (float(found) for found in NUMBER.findall(str(key)))
+            yield from numbers_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from numbers_in(inner)
+    elif isinstance(value, str):
+        yield from (float(found) for found in NUMBER.findall(value))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
+
+
+def own_words(text: str) -> str:
+    """The card without the names of the guidelines' items."""
+    for name in NAMES:
+        text = text.replace(name, "")
+    return re.sub(r"^\| (CLAIM 2024|CLAIM|TRIPOD\+AI|FDA PCCP)? *[\w ]+ \|", "|", text, flags=re.MULTILINE)
+
+
+def test_every_number_of_the_card_is_in_its_bundle(card: Card) -> None:
+    known = sorted(set(numbers_in(json.loads(card.model_dump_json()))))
+    said = NUMBER.findall(own_words(model_card(card)))
+    assert len(said) > 500
+    for text in said:
+        decimals = len(text.partition(".")[2])
+        assert any(round(value, decimals) == float(text) for value in known), text
+    for digest in re.findall(r"[0-9a-f]{64}", model_card(card)):
+        assert digest in card.model_dump_json()
+
+
+def test_the_head_is_what_hugging_face_reads(card: Card) -> None:
+    _, head, body = model_card(card).split("---\n", 2)
+    content = YAML(typ="safe").load(head)
+    assert content["license"] == "apache-2.0" and content["pipeline_tag"] == "image-classification"
+    assert "chest-x-ray" in content["tags"] and content["metrics"] == ["roc_auc", "average_precision", "f1"]
+    (result,) = content["model-index"][0]["results"]
+    assert result["dataset"]["split"] == "test"
+    assert result["metrics"][0]["value"] == pytest.approx(card.metrics["test"]["mean_auroc"], abs=1e-4)
+    assert body.strip() == card_body(card).strip()
+
+
+def test_every_operating_point_and_finding_is_there(card: Card) -> None:
+    text = card_body(card)
+    for name, points in card.operating_points.items():
+        for title, point in zip(card.titles, points, strict=True):
+            (row,) = re.findall(rf"^\| `{re.escape(name)}` \| {re.escape(title)} \| .*$", text, re.MULTILINE)
+            if point.threshold is None:
+                assert plain(point.lacking) in row
+            else:
+                assert f"| {point.threshold:.3f} |" in row and row.count(", n ") == 2
+    assert "| Atelectasis | shown | pixel AUROC | 0.812 (0.750 to 0.875), n 9 | 0.700 (no interval" in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["test.mean_auroc", "test.auroc.Hernia", "test.f1.Mass", "test.auroc_ci_high.Mass", "test.patients",
+     "test.labelled", "test.positives.Edema", "benchmark.mean_average_precision", "test.calibration_error_before"],
+)  # fmt: skip
+def test_a_missing_metric_is_named(card: Card, path: str) -> None:
+    metrics = json.loads(json.dumps(card.metrics))
+    *sections, last = path.split(".")
+    place = metrics
+    for section in sections:
+        place = place[section]
+    del place[last]
+    with pytest.raises(ModelCardError, match=rf"no metrics\.{re.escape(path)},"):
+        model_card(card.model_copy(update={"metrics": metrics}))
+
+
+def test_what_was_not_measured_is_said(card: Card) -> None:
+    older = {
+        "localization": (),
+        "subgroups": (),
+        "explanation": (),
+        "input_gate": {},
+        "uncertain": (),
+        "label_quality": (),
+    }
+    text = card_body(card.model_copy(update=older))
+    for section in ("Where heatmaps point", "Subgroups", "Input gate", "Uncertain bands"):
+        assert f"## {section}\n\nNot measured." in text
+    assert "is not known here" in text
+
+
+def test_titles_of_a_stranger_stay_in_their_cell(card: Card) -> None:
+    hostile = card.model_copy(update={"titles": ("<script>|`x`", *card.titles[1:])})
+    assert r"\<script\>\|\`x\`" in card_body(hostile) and "<script>" not in card_body(hostile)
+
+
+def test_what_radiologists_found_is_said_of_nih_labels_alone(card: Card) -> None:
+    assert "| Pneumothorax | pneumothorax | 0.46 | 0.46 | 4376 |" in card_body(card)
+    assert "0.76 | 0.44" in card_body(card)
+    assert not known_quality({"b": "CheXpert"}, False, card.findings)
+    assert not known_quality({"b": "NIH ChestX-ray14"}, True, card.findings)  # phantoms come in such a table
+    assert not known_quality({"b": "Kaggle sample"}, False, ["Tuberculosis"])
+
+
+def test_guidelines_have_all_their_items_and_the_gate_is_the_protocol(card: Card) -> None:
+    assert [int(item.number) for item in CLAIM] == list(range(1, 45))
+    assert {int(re.sub(r"\D", "", item.number)) for item in TRIPOD} == set(range(1, 28))
+    assert len(PCCP) == 3 and "register.gate" in PCCP[1].answer
+    assert card_body(card).count(PERSON) > 20
+
+
+def test_a_description_is_cut_before_a_section(card: Card) -> None:
+    text = card_body(card)
+    cut = shortened(text, 4000, "The rest: elsewhere.")
+    assert len(cut) <= 4000 and cut.endswith("\n\nThe rest: elsewhere.") and "## Results" not in cut[3900:]
+    assert text.startswith(cut[:500]) and shortened("short", 10, "") == "short"
