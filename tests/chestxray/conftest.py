@@ -71,7 +71,7 @@ def dataset() -> Dataset:
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     studies["synthetic"] = True
     studies["patient_known"] = True
-    studies["sex"], studies["age"], studies["view"] = "F", pd.Series(40, dtype="Int16"), "PA"
+    studies["sex"], studies["view"], studies["age"] = "F", "PA", pd.Series(40, studies.index, dtype="Int16")
     studies["width"] = studies["height"] = 512
     return Dataset(studies, {"b": images})
 
