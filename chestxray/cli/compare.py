@@ -14,7 +14,7 @@ from chestxray.tracking.repository import changed, committed, git_commit, reposi
 METRICS = "reports/metrics.json"
 LOCK = "dvc.lock"
 MAKES_FIGURES = ("params.yaml", "dvc.yaml", "chestxray", "stages", "requirements.txt")
-TOLERANCE = 0.25
+TOLERANCE = 0.2
 """Of the width of a figure's 95 % interval: what counts as the same (docs/evaluation.md says why)."""
 WITHOUT_INTERVAL = 0.02
 BASELINE = 'git commit -m "Figures of this machine" -- dvc.lock reports'
@@ -74,7 +74,7 @@ def comparison(before: Metrics, after: Metrics) -> str:
     Example:
         >>> there = {"test": {"mean_auroc": 0.9, "mean_auroc_ci_low": 0.88, "mean_auroc_ci_high": 0.92}}
         >>> comparison(there, {"test": {"mean_auroc": 0.902}})
-        'reproduced: largest difference test.mean_auroc 0.902, committed 0.900, tolerance 0.010'
+        'reproduced: largest difference test.mean_auroc 0.902, committed 0.900, tolerance 0.008'
     """
     counts = [
         f"{part}.{name} is {after[part].get(name)}, committed {value}"

@@ -19,7 +19,7 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.inference.bundle import Explanation
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.metrics.ranking import DECIMALS
-from chestxray.metrics.shares import Shares, measure_differences, measure_shares
+from chestxray.metrics.shares import Shares, measure_differences, measure_means, measure_shares
 from chestxray.tracking.progress import progress
 
 OVERLAPS = (0.1, 0.25, 0.5)
@@ -171,7 +171,7 @@ class Localization:
             all places together.
         """
         parts = [
-            self._rows(method, measure, values, measure_shares)
+            self._rows(method, measure, values, _mean_of(method, measure))
             for method, measures in self.scores.items()
             for measure, values in measures.items()
         ]
@@ -206,6 +206,11 @@ class Localization:
         names = [*(self.findings[place] for place in present), ALL]
         columns = (names, method, measure, found.value, found.low, found.high, found.n, people)
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def _mean_of(method: str, measure: str) -> Callable[..., Shares]:
+    """Return what measures a figure: hits and misses are shares, areas and chances are means."""
+    return measure_means if measure == "pixel_auroc" or method == "random place" else measure_shares
 
 
 def localize(

