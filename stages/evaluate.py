@@ -12,6 +12,7 @@ from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.evaluation.localization import localize
 from chestxray.evaluation.reports import write_reports
 from chestxray.evaluation.run_description import describe, picture
+from chestxray.evaluation.shortcuts import find_shortcuts
 from chestxray.evaluation.shuffled_network import shuffle_weights
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.onnx_model import OnnxModel
@@ -40,6 +41,7 @@ def main() -> None:
         card = make_card(model, result, dataset, params, content, gate, located.explanations())
         write_reports(result, located, card, evaluation_note(dataset, params.evaluate), REPORTS)
         write_csv(REPORTS / "input_gate.csv", refused)
+        write_csv(REPORTS / "shortcuts.csv", find_shortcuts(content, dataset, params.evaluate.min_n))
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         folds, head, tuned = (pd.read_csv(REPORTS / f"curves/{name}.csv") for name in ("l2", "train", "fine_tune"))
         for name, figure in {

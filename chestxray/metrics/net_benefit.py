@@ -78,7 +78,7 @@ def _less(good: Benefit, bad: Benefit, cost: Floats) -> Benefit:
     """Return good − cost × bad of images that are the one, the other or neither.
 
     The intervals of the two shares are combined (Zou and Donner, Statistics in Medicine 27, 2008, with their
-    correlation), so the result has a length also where no image is of one kind yet, which a standard error does not see.
+    correlation), so the result has a length also where no image is of one kind, which a standard error does not see.
     """
     odds = good.value * bad.value / np.maximum((1 - good.value) * (1 - bad.value), 1e-9)
     correlation = np.minimum(np.sqrt(odds), 1)  # of multinomial shares, less its sign
