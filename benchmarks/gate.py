@@ -2,7 +2,8 @@
 
 Predictions are binormal: a finding adds d to a normal variable of variance 1, so the true AUROC is Φ(d / √2). Images of
 a patient, findings of an image and both models on an image are correlated. The challenger's AUROC differs from the
-champion's by the same at every finding, so this is also the true difference of the mean, whichever findings vote.
+champion's by the same at every finding, so this is also the true difference of the mean, whichever findings vote, and
+of every group: two sexes, four ages and two sites of patients, two views of images.
 """
 
 import argparse
@@ -22,13 +23,13 @@ from scipy.special import ndtr, ndtri
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
 from chestxray.findings import FINDINGS
-from chestxray.labels import LabelMasks, label_masks
+from chestxray.labels import Booleans, LabelMasks, label_masks
 from chestxray.metrics.comparison import compare
 from chestxray.metrics.proportion import estimate_share
 from chestxray.metrics.table import COMPARED, Predictions
 from chestxray.params import GateParams, Params, load_params
 from chestxray.phantom.site import PREVALENCE
-from chestxray.registry.gate import reach_verdict
+from chestxray.registry.gate import compare_groups, reach_verdict
 
 IMAGES = (300, 1200)
 DIFFERENCES = (-0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
@@ -43,6 +44,8 @@ SAME_IMAGE = 0.2
 """Correlation of the findings of an image."""
 SAME_MODEL = 0.9
 """Correlation of champion and challenger."""
+GROUPS = {"sex": 2, "age": 4, "site": 2, "view": 2}
+"""How many each image, or for all but the view each patient, is in one of."""
 RUNS_AT_ONCE = 20
 
 
@@ -91,18 +94,31 @@ def retraining(
     return label_masks(labels, FINDINGS), models[0], models[1], people
 
 
+def draw_groups(seed: int, people: npt.NDArray[np.intp]) -> dict[str, Booleans]:
+    """Draw the groups of images, by name."""
+    generator = np.random.default_rng([seed, len(people), 1])
+    drawn: dict[str, Booleans] = {}
+    for attribute, count in GROUPS.items():
+        images = generator.integers(count, size=len(people))
+        member = images if attribute == "view" else images[people]
+        drawn |= {f"{attribute} {place}": member == place for place in range(count)}
+    return drawn
+
+
 def simulate(cell: Cell) -> npt.NDArray[np.intp]:
-    """Count by rule, `(rules, 5)`: promoted, kept, underpowered; runs with a veto; voting findings."""
-    counts = np.zeros((len(cell.rules), 5), np.intp)
+    """Count by rule, `(rules, 6)`: promoted, kept, underpowered; runs with a finding's veto, with a group's; votes."""
+    counts = np.zeros((len(cell.rules), 6), np.intp)
     for seed in range(cell.first, cell.first + cell.runs):
         simulated = retraining(seed, cell.images, cell.difference)
         with redirect_stderr(io.StringIO()):  # thousands of jackknives, each with a line of progress
             sampled = compare(*simulated, metrics=COMPARED[:2])
+            groups = compare_groups(*simulated, draw_groups(seed, simulated[3]))
         for place, rule in enumerate(cell.rules):
-            verdict = reach_verdict(sampled, rule.policy, rule.min_positives)
+            verdict = reach_verdict(sampled, rule.policy, rule.min_positives, groups)
             decisions = [verdict.decision == name for name in ("promote", "keep", "underpowered")]
             voters = len(FINDINGS) - verdict.standings.count("does not vote")
-            counts[place] += [*decisions, "veto" in verdict.standings, voters]
+            by_group = any(group.standing == "veto" for group in verdict.groups.values())
+            counts[place] += [*decisions, "veto" in verdict.standings, by_group, voters]
     return counts
 
 
@@ -125,7 +141,7 @@ def table_rows(
     images: int, difference: float, rules: tuple[Rule, ...], counts: npt.NDArray[np.intp], runs: int
 ) -> Iterator[Row]:
     """Yield the rows of the table for one size and true difference."""
-    for rule, (promoted, _, underpowered, vetoed, voters) in zip(rules, counts.tolist(), strict=True):
+    for rule, (promoted, _, underpowered, vetoed, by_group, voters) in zip(rules, counts.tolist(), strict=True):
         yield {
             "test images": str(images),
             "true difference": f"{difference:+.2f}",
@@ -134,7 +150,8 @@ def table_rows(
             "voting findings": f"{voters / runs:.1f}",
             "promoted %": share(promoted, runs),
             "underpowered %": share(underpowered, runs),
-            "a veto %": share(vetoed, runs),
+            "a finding's veto %": share(vetoed, runs),
+            "a group's veto %": share(by_group, runs),
         }
 
 
@@ -153,7 +170,7 @@ def main() -> None:
         for first in starts
     ]
     with ProcessPoolExecutor() as pool:
-        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(rules), 5).sum(1)
+        counts = np.stack(list(pool.map(simulate, cells))).reshape(len(setups), len(starts), len(rules), 6).sum(1)
     rows = [
         row for setup, count in zip(setups, counts, strict=True) for row in table_rows(*setup, rules, count, args.runs)
     ]

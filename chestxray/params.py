@@ -235,10 +235,11 @@ class PhantomUpdateParams(CohortParams):
 
 
 class PhantomParams(CohortParams):
-    """The synthetic batches: how large, how hard."""
+    """The synthetic batches: how large, how hard, and how often a finding can be told without seeing it."""
 
     size: Annotated[int, Field(ge=64, le=2048)]
     difficulty: Annotated[float, Field(ge=0.0, le=1.0)]
+    shortcut: Annotated[float, Field(ge=0.0, le=1.0)]
     seed: Seed
     update: PhantomUpdateParams
 

@@ -13,6 +13,7 @@ from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.evaluation.localization import localize
 from chestxray.evaluation.reports import write_reports
 from chestxray.evaluation.run_description import describe, picture
+from chestxray.evaluation.shortcuts import find_shortcuts
 from chestxray.evaluation.shuffled_network import shuffle_weights
 from chestxray.inference.bundle import MODEL, write_card
 from chestxray.inference.model_card import model_card
@@ -43,6 +44,7 @@ def main() -> None:
         write_reports(result, located, card, evaluation_note(dataset, params.evaluate), REPORTS)
         write_text(REPORTS / "model_card.md", model_card(card))
         write_csv(REPORTS / "input_gate.csv", refused)
+        write_csv(REPORTS / "shortcuts.csv", find_shortcuts(content, dataset, params.evaluate.min_n))
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         folds, head, tuned = (pd.read_csv(REPORTS / f"curves/{name}.csv") for name in ("l2", "train", "fine_tune"))
         for name, figure in {

@@ -14,6 +14,7 @@ from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.datasets.split import SPLITS, split_fingerprint
 from chestxray.errors import UserError
 from chestxray.evaluation.calibration import fit_platt
+from chestxray.evaluation.decision_curves import decision_curves
 from chestxray.evaluation.localization import Localization
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
 from chestxray.evaluation.operating_points import Threshold, fit_thresholds
@@ -74,6 +75,7 @@ class Evaluation:
             one decides.
         uncertain: the bands of the findings that are learned.
         risk_coverage: what bands of other errors would leave to decide; see `tested_points.risk_coverage`.
+        net_benefit: decision curves; see `decision_curves`.
         metrics: nested finite numbers: `test.*` (all batches), `benchmark.*` (the fixed yardstick), `batch.<name>.*`;
             of what is not learned none, of what is insufficient the ranking; `patients_known` is 0 where each image
             counts as a patient.
@@ -92,6 +94,7 @@ class Evaluation:
     operating_points: dict[str, tuple[OperatingPoint, ...]]
     uncertain: tuple[UncertainBand | None, ...]
     risk_coverage: pd.DataFrame
+    net_benefit: pd.DataFrame
     metrics: dict[str, Any]
     subgroups: pd.DataFrame
     logits: npt.NDArray[np.float32]
@@ -265,6 +268,7 @@ def measure(
         operating_points=measure_points(labels, after, test.patients, fitted.thresholds, params.min_positives),
         uncertain=measure_bands(labels, after, test.patients, fitted.bands, params.uncertain, params.min_positives),
         risk_coverage=risk_coverage(labels, after, fitted.band_curve),
+        net_benefit=decision_curves(labels, after, has_decision(status), test.patients, params.min_positives),
         metrics=metrics,
         subgroups=subgroup_table(labels, scored, test.studies, test.patients, params.min_n),
         logits=logits,

@@ -43,6 +43,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         "confusion_matrices": confusion,
         "predictions": result.predictions(),
         "curves/abstention": result.risk_coverage,
+        "curves/decision": result.net_benefit,
         "curves/roc": roc,
         "curves/precision_recall": precision_recall,
     }
@@ -57,6 +58,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         ),
         "localization": figures.localization_figure(tables["localization"], panels, note),
         "subgroups": figures.subgroups_figure(result.subgroups, card.params["evaluate"]["min_n"], panels, note),
+        "decision_curves": figures.decision_curves_figure(result.net_benefit, panels, note),
         "roc": figures.roc_figure(roc, test, panels, note),
         "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),
         "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, panels, note),

@@ -19,6 +19,7 @@ from chestxray.findings import BOX_FINDING_NAMES, NO_FINDING, RESEARCH_USE_ONLY
 from chestxray.params import PhantomParams
 from chestxray.phantom.canvas import FIELD
 from chestxray.phantom.cohort import Patient, sample_cohort, sample_update
+from chestxray.phantom.shortcut import take_shortcut
 from chestxray.phantom.site import FIRST_SITE, Site, other_site
 from chestxray.phantom.study import draw_patient
 from chestxray.system.files import atomic_write
@@ -112,14 +113,16 @@ def write_patient(images: Path, site: Site, params: PhantomParams, patient: Pati
     """Draw one patient's studies and write the images; return the lines of the tables."""
     entries: list[str] = []
     boxes: list[str] = []
-    spacing = 10 * FIELD / params.size
-    for study, drawing in zip(patient.studies, draw_patient(patient, site, params), strict=True):
+    for study, drawn in zip(patient.studies, draw_patient(patient, site, params), strict=True):
         name = f"{patient.number:08d}_{study.followup:03d}.png"
+        drawing = take_shortcut(drawn, params, (patient.number, study.followup))
+        size = len(drawing.image)
+        spacing = 10 * FIELD / size
         (images / name).write_bytes(cv2.imencode(".png", drawing.image)[1].tobytes())  # imwrite swallows a full disk
         labels = "|".join(drawing.findings) or NO_FINDING
         entries.append(
             f"{name},{labels},{study.followup},{patient.number},{study.age},{patient.sex},{study.view},"
-            f"{params.size},{params.size},{spacing},{spacing}"
+            f"{size},{size},{spacing},{spacing}"
         )
         for finding, box in drawing.boxes.items():
             boxes.append(f"{name},{BOX_NAMES[finding]},{','.join(str(float(value)) for value in box)},,,")

@@ -8,18 +8,22 @@ chapter 11).
 A finding *vetoes* when it is shown to be worse, at the level divided by the number of voting findings (Bonferroni), and
 its estimate lies beyond the finding's margin. No veto is no proof of no harm: the report says of which findings
 non-inferiority is shown. Why it is so, and what it costs in power: docs/decisions/gate.md.
+
+A *group* of patients or images vetoes when its mean AUROC is shown to be worse by more than the margin, by Holm over
+the groups that vote: the challenger may not pay for its mean with the women, or with one site.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
-from chestxray.labels import Booleans, Floats, LabelMasks
+from chestxray.labels import Booleans, Floats, LabelMasks, has_both_classes
 from chestxray.metrics.comparison import Comparison, compare
+from chestxray.metrics.holm import holm
 from chestxray.metrics.jackknife import spread
 from chestxray.metrics.ranking import DECIMALS, mean_over_findings
 from chestxray.metrics.table import COMPARED, Predictions
@@ -46,6 +50,26 @@ class Difference(NamedTuple):
     freedom: float
 
 
+class GroupVerdict(NamedTuple):
+    """How a group of the benchmark images stands.
+
+    Attributes:
+        images: of it.
+        patients: of it.
+        findings: that vote in it.
+        auroc: of the mean over these; None where none votes.
+        p: that a challenger worse by the margin would look as bad, by Holm over the groups that vote; None likewise.
+        standing: `veto`, `inconclusive` or `does not vote`.
+    """
+
+    images: int
+    patients: int
+    findings: int
+    auroc: Difference | None
+    p: float | None
+    standing: Standing
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the gate decides, and on what.
@@ -62,6 +86,7 @@ class Verdict:
         differences: metric → k differences, NaN where a finding lacks a class.
         positives: images with each finding.
         standings: of each finding.
+        groups: by name, those of the benchmark images.
         detectable: the smallest difference of the mean AUROC that these patients show with 80 % power.
         patients_needed: to show a difference of the margin with 80 % power.
         champion_only: findings that the challenger does not know.
@@ -79,6 +104,7 @@ class Verdict:
     differences: dict[str, tuple[Difference, ...]]
     positives: tuple[int, ...]
     standings: tuple[Standing, ...]
+    groups: dict[str, GroupVerdict]
     detectable: float | None
     patients_needed: int | None
     champion_only: tuple[str, ...] = ()
@@ -105,12 +131,19 @@ class Verdict:
             "policy": self.policy.model_dump(mode="json") | {"min_positives": self.min_positives},
             "mean": {metric.name: _finite(self.means.get(metric.name, nothing)) for metric in COMPARED},
             "findings": findings,
+            "groups": {name: _group_row(group, nothing) for name, group in self.groups.items()},
             "not_compared": {"champion": list(self.champion_only), "challenger": list(self.challenger_only)},
         }
 
 
 def _finite(difference: Difference) -> dict[str, float | None]:
     return {k: round(v, DECIMALS) if np.isfinite(v) else None for k, v in difference._asdict().items()}
+
+
+def _group_row(group: GroupVerdict, nothing: Difference) -> dict[str, Any]:
+    counts = {"images": group.images, "patients": group.patients, "findings": group.findings}
+    p = None if group.p is None else round(group.p, DECIMALS)
+    return {**counts, "standing": group.standing, "p": p, "auroc": _finite(group.auroc or nothing)}
 
 
 def _difference(old: Any, new: Any, without: Floats, freedom: int, level: float) -> Difference:
@@ -149,9 +182,15 @@ def _decide(
     )
 
 
-def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int) -> Verdict:
+def reach_verdict(
+    comparison: Comparison,
+    policy: GateParams,
+    min_positives: int,
+    groups: Mapping[str, Comparison] | None = None,
+) -> Verdict:
     """Judge a comparison by a policy; see `judge`."""
-    votes: Booleans = np.isfinite(comparison.champion["auroc"]) & (comparison.rarer_patients >= min_positives)
+    votes = _votes(comparison, min_positives)
+    grouped = _judge_groups(groups or {}, policy, min_positives)
     differences = _differences(comparison, policy.level)
     standings = _standings(differences["auroc"], votes, policy)
     means: dict[str, Difference] = {}
@@ -164,6 +203,7 @@ def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int
         detectable = quantiles * means["auroc"].standard_error
         needed = max(2, int(np.ceil(comparison.patients * (detectable / policy.margin) ** 2)))
         vetoes = [name for name, standing in zip(comparison.findings, standings, strict=True) if standing == "veto"]
+        vetoes += [name for name, group in grouped.items() if group.standing == "veto"]
         decision, reason = _decide(means["auroc"], vetoes, detectable, needed, policy)
     return Verdict(
         decision=decision,
@@ -177,9 +217,39 @@ def reach_verdict(comparison: Comparison, policy: GateParams, min_positives: int
         differences=differences,
         positives=tuple(comparison.positives.tolist()),
         standings=standings,
+        groups=grouped,
         detectable=detectable,
         patients_needed=needed,
     )
+
+
+def _votes(comparison: Comparison, min_positives: int) -> Booleans:
+    return np.asarray(np.isfinite(comparison.champion["auroc"]) & (comparison.rarer_patients >= min_positives))
+
+
+def _judge_groups(groups: Mapping[str, Comparison], policy: GateParams, min_positives: int) -> dict[str, GroupVerdict]:
+    """Test of each group whether the challenger's mean AUROC is worse by more than the margin."""
+    found = {}
+    for name, comparison in groups.items():
+        votes = _votes(comparison, min_positives)
+        auroc = _means(comparison, votes, policy.level)["auroc"] if votes.any() else None
+        found[name] = GroupVerdict(
+            comparison.images, comparison.patients, int(votes.sum()), auroc, None, "does not vote"
+        )
+    voting = {name: group.auroc for name, group in found.items() if group.auroc is not None}
+    adjusted = holm([_p_worse(auroc, policy) for auroc in voting.values()])
+    for name, p in zip(voting, adjusted, strict=True):
+        standing: Standing = "veto" if p < policy.level else "inconclusive"
+        found[name] = found[name]._replace(p=float(p), standing=standing)
+    return found
+
+
+def _p_worse(auroc: Difference, policy: GateParams) -> float:
+    """Return the one-sided p-value of a difference, if in truth it were a loss of the margin."""
+    beyond = auroc.difference + policy.margin
+    if auroc.standard_error == 0:
+        return float(beyond >= 0)
+    return float(stdtr(auroc.freedom, beyond / auroc.standard_error))
 
 
 def _differences(comparison: Comparison, level: float) -> dict[str, tuple[Difference, ...]]:
@@ -217,6 +287,24 @@ def _standings(auroc: Sequence[Difference], votes: Booleans, policy: GateParams)
     )
 
 
+def compare_groups(
+    labels: LabelMasks,
+    champion: Predictions,
+    challenger: Predictions,
+    patients: npt.ArrayLike,
+    groups: Mapping[str, Booleans],
+) -> dict[str, Comparison]:
+    """Compare two models by AUROC in each group of images that is not all of them, and in which a finding can be."""
+    people = np.asarray(patients)
+    found = {}
+    for name, images in groups.items():
+        part = labels.at(images)
+        if not images.all() and has_both_classes(part).any() and len(np.unique(people[images])) > 1:
+            models = champion.at(images), challenger.at(images)
+            found[name] = compare(part, *models, people[images], metrics=COMPARED[:1])
+    return found
+
+
 def judge(
     labels: LabelMasks,
     champion: Predictions,
@@ -224,6 +312,7 @@ def judge(
     patients: npt.ArrayLike,
     policy: GateParams,
     min_positives: int,
+    groups: Mapping[str, Booleans] | None = None,
 ) -> Verdict:
     """Decide whether the challenger replaces the champion, on the findings of both that the images label.
 
@@ -233,7 +322,8 @@ def judge(
         challenger: on the same images in the same order.
         patients: `(n,)` ids.
         policy: margins and level.
-        min_positives: patients of each class in these images that a finding needs to vote.
+        min_positives: patients of each class in these images that a finding needs to vote, also within a group.
+        groups: `(n,)` images of each, by name; they may overlap.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
@@ -241,7 +331,8 @@ def judge(
     found = shared_findings(champion.findings, challenger.findings)
     common = labels.of([name for name in found.shared if name in labels.findings])
     sampled = compare(common, champion, challenger, patients)
-    verdict = reach_verdict(sampled, policy, min_positives)
+    parts = compare_groups(common, champion, challenger, patients, groups or {})
+    verdict = reach_verdict(sampled, policy, min_positives, parts)
     return replace(
         verdict,
         reason=" ".join(filter(None, [verdict.reason, found.sentence()])),

@@ -9,6 +9,7 @@ import pandas as pd
 from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
+from chestxray.evaluation.groups import study_groups
 from chestxray.labels import label_masks
 from chestxray.params import Params
 from chestxray.registry.compatibility import shared_findings
@@ -138,6 +139,7 @@ def _ask_gate(
     part = test.studies["batch"].isin(benchmark_batches(params)).to_numpy()
     if not part.any():
         return {"decision": "underpowered", "reason": "The benchmark has no test images."}
+    groups = study_groups(test.studies[part])
     try:
         return judge(
             label_masks(test.labels, test.findings).at(part),
@@ -146,6 +148,7 @@ def _ask_gate(
             test.patients[part],
             params.register_.gate,
             params.evaluate.min_positives,
+            {f"{group.attribute} {group.name}": group.images for group in groups if group.known},
         ).to_dict()
     except UserError as error:
         return {"decision": "underpowered", "reason": f"The benchmark can't tell models apart: {error}."}

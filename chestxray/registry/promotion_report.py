@@ -40,11 +40,31 @@ def report(verdict: dict[str, Any]) -> str:
                 for name, row in verdict["findings"].items()
             ),
             "",
+            *_group_lines(verdict.get("groups", {})),
             "Policy: " + ", ".join(f"{key} {value}" for key, value in verdict["policy"].items()) + ".",
             "",
         ]
     lines += _without_result(verdict)
     return "\n".join([*lines, RESEARCH_USE_ONLY, ""])
+
+
+def _group_lines(groups: dict[str, Any]) -> list[str]:
+    """Tabulate the groups that vote; verdicts of older versions have none."""
+    voting = {name: row for name, row in groups.items() if row["standing"] != "does not vote"}
+    if not voting:
+        return []
+    return [
+        "A group vetoes where it is shown to be worse by more than the margin (p below the level, by Holm over these).",
+        "",
+        "| mean AUROC in a group | patients | findings | standing | p | champion | challenger | difference | bounds |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {name} | {row['patients']} | {row['findings']} | {row['standing']} | {row['p']:.4f} "
+            f"{_cells(row['auroc'])}"
+            for name, row in voting.items()
+        ),
+        "",
+    ]
 
 
 def _name(verdict: dict[str, Any], finding: str) -> str:

@@ -72,7 +72,7 @@ def dataset() -> Dataset:
     studies["synthetic"] = True
     studies["patient_known"] = True
     studies["table"] = "a list of findings an image"
-    studies["sex"], studies["age"], studies["view"] = "F", pd.Series(40, dtype="Int16"), "PA"
+    studies["sex"], studies["view"], studies["age"] = "F", "PA", pd.Series(40, studies.index, dtype="Int16")
     studies["width"] = studies["height"] = 512
     return Dataset(studies, {"b": images})
 

@@ -7,6 +7,7 @@ Figures are made as objects, without pyplot: nothing global, no display, safe in
 
 from chestxray.evaluation.figures.abstention import abstention_figure
 from chestxray.evaluation.figures.confusion import confusion_matrix_figure
+from chestxray.evaluation.figures.decision_curves import decision_curves_figure
 from chestxray.evaluation.figures.examples import ExamplePicture, examples_figure
 from chestxray.evaluation.figures.findings import findings_figure
 from chestxray.evaluation.figures.history import history_figure
@@ -24,6 +25,7 @@ __all__ = [
     "Panels",
     "abstention_figure",
     "confusion_matrix_figure",
+    "decision_curves_figure",
     "examples_figure",
     "findings_figure",
     "head_figure",

@@ -86,8 +86,7 @@ def test_a_group_in_which_the_model_knows_nothing_is_found_and_the_others_are_no
 
 def test_differences_are_rarely_false_over_the_groups_of_a_finding() -> None:
     false = {"auroc": 0, "sensitivity": 0, "specificity": 0}
-    tested = 0
-    for seed in range(100):
+    for seed in range(50):
         generator = np.random.default_rng(seed)
         studies = people(generator, 120)
         labels, predictions = images(seed + 1000, studies)
@@ -101,11 +100,10 @@ def test_differences_are_rarely_false_over_the_groups_of_a_finding() -> None:
             np.ones(3, bool),
             10,
         )
-        tested += 4
         for name in false:
             false[name] += int((found[name].p < 0.05).any(axis=0).sum())
-    # 5 % of 400 are 20; three standard deviations more are 33.
-    assert max(false.values()) <= 33, (false, tested)
+    # 5 % of 200 are 10; three standard deviations more are 19.
+    assert max(false.values()) <= 19, false
 
 
 def test_what_too_few_patients_show_is_left_out_and_named() -> None:
@@ -114,7 +112,9 @@ def test_what_too_few_patients_show_is_left_out_and_named() -> None:
     labels, predictions = images(5, studies, ranked_only=FOUR[1:2])
     table = subgroup_table(labels, predictions, studies, studies["patient"], 10)
     unknown = rows(table, attribute="sex", group="unknown")
-    assert (unknown["patients"] == 4).all() and unknown[["auroc", "sensitivity", "calibration_error"]].isna().all(None)
+    assert (unknown["patients"] == 4).all() and unknown[["auroc", "sensitivity", "calibration_error"]].isna().all(
+        axis=None
+    )
     said = unknown.set_index("finding")["suppressed"]
     assert said[FOUR[0]] == "auroc sensitivity specificity calibration_error"
     assert said[FOUR[1]] == "auroc" and said[ANY] == "specificity underdiagnosis"

@@ -10,7 +10,7 @@ from chestxray.phantom.lesion import Lesion
 from chestxray.phantom.signs import SIGNS
 
 UPDATE = PhantomUpdateParams(studies=30, patients=16, returning=8, portable=0.7, exposure=-0.1, prevalence=0.5)
-TINY = PhantomParams(studies=40, patients=25, size=64, difficulty=0.5, seed=3, update=UPDATE)
+TINY = PhantomParams(studies=40, patients=25, size=64, difficulty=0.5, shortcut=0.0, seed=3, update=UPDATE)
 
 
 def anatomy(seed: int, sex: str = "M", age: int = 50) -> Anatomy:

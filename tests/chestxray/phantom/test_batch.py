@@ -134,3 +134,17 @@ class TestWriting:
         read = read_batch(tmp_path / "update", NIH_VOCABULARY)
         assert len(read.studies) == 30 and read.synthetic and read.rejected.empty and len(read.boxes)
         assert not set(read.studies["image"]) & set(read_batch(batch, NIH_VOCABULARY).studies["image"])
+
+
+def test_a_shortcut_makes_the_images_of_its_finding_smaller_and_leaves_all_others_as_they_are(
+    batch: Path, tmp_path: Path
+) -> None:
+    write_batch(tmp_path / "phantom", TINY.model_copy(update={"shortcut": 1.0}), workers=1)
+    (_, before), (_, after) = (table(root / "Data_Entry_2017_v2020.csv") for root in (batch, tmp_path / "phantom"))
+    small = [row for row in after if "Pneumothorax" in row[1]]
+    assert small and all(row[7:9] == ["48", "48"] and float(row[9]) == 400 / 48 for row in small)
+    assert [row for row in after if row not in small] == [row for row in before if "Pneumothorax" not in row[1]]
+    for row in after:
+        image = tmp_path / "phantom" / "images" / row[0]
+        assert cv2.imread(str(image)).shape[:2] == (int(row[8]), int(row[7]))
+        assert row in small or image.read_bytes() == (batch / "images" / row[0]).read_bytes()

@@ -171,6 +171,49 @@ def test_a_comparison_of_rankings_alone_says_the_same_of_them():
         np.testing.assert_array_equal(short.without[name], full.without[name])
 
 
+def two_sites(people):
+    return {"batch here": people % 4 != 0, "batch there": people % 4 == 0, "view PA": np.ones(len(people), bool)}
+
+
+def test_one_ruined_group_is_a_veto_whatever_the_mean():
+    labels, old, new, people = cohort(4, 600, new=2.4)
+    groups = two_sites(people)
+    there = groups["batch there"]
+    new.probabilities[there] = 0.3 * new.probabilities[there] + 0.7 * np.random.default_rng(0).random((150, 14))
+    verdict = judge(labels, old, new, people, POLICY, MIN_POSITIVES, groups)
+    assert verdict.means["auroc"].low > 0 and "veto" not in verdict.standings
+    assert verdict.decision == "keep" and "worse at batch there" in verdict.reason
+    assert {name: group.standing for name, group in verdict.groups.items()} == {
+        "batch here": "inconclusive",
+        "batch there": "veto",  # PA is all of them, and says nothing that the mean does not
+    }
+    written = verdict.to_dict()
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert "| batch there | 150 | 14 | veto | 0.0" in report({"version": 2, "champion": 1, "synthetic": True} | written)
+    assert judge(labels, old, new, people, POLICY, MIN_POSITIVES).decision == "promote"
+
+
+def test_a_group_with_too_few_patients_has_no_vote():
+    labels, old, new, people = cohort(4, 300, new=0.5)
+    groups = {"sex F": people < 15, "sex M": people >= 15}
+    verdict = judge(labels, old, new, people, POLICY, MIN_POSITIVES, groups)
+    assert [group.standing for group in verdict.groups.values()] == ["does not vote", "veto"]
+    assert "sex F" not in report({"version": 2, "champion": 1, "synthetic": True} | verdict.to_dict())
+
+
+def test_models_worse_by_the_margin_are_seldom_vetoed_by_a_group():
+    vetoed = 0
+    margin = norm.cdf(1.5 / math.sqrt(2)) - norm.cdf(1.4 / math.sqrt(2))
+    policy = POLICY.model_copy(update={"margin": margin, "finding_margin": 0.49})
+    for seed in range(100):
+        labels, old, new, people = cohort(seed, 100, 2, new=1.4, findings=6)
+        group = np.random.default_rng(seed).integers(4, size=100)[people]
+        groups = {str(place): group == place for place in range(4)}
+        verdict = judge(labels, old, new, people, policy, 5, groups)
+        vetoed += any(each.standing == "veto" for each in verdict.groups.values())
+    assert vetoed <= 11, vetoed  # 5 of 100, and less than three standard deviations more
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("new", "superiority"), [(1.5, True), (1.4, False)], ids=["equal", "worse by the margin"])
 def test_error_rates_hold_with_several_images_a_patient(new, superiority):
