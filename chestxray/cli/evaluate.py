@@ -9,7 +9,6 @@ from mlflow.exceptions import MlflowException
 from chestxray.cli.reading_options import add_reading_options, reading_params
 from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
 from chestxray.errors import UserError
-from chestxray.evaluation.evaluate import test_note
 from chestxray.evaluation.external import (
     Result,
     evaluate_external,
@@ -19,11 +18,12 @@ from chestxray.evaluation.external import (
     write_bundle,
 )
 from chestxray.evaluation.reports import write_reports
-from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference.answer import disclaimer
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.headlines import headlines
 from chestxray.inference.model_card import model_card
 from chestxray.inference.model_uri import SCHEME
+from chestxray.inference.status import PATIENTS_UNKNOWN
 from chestxray.registry.resolve import resolve
 from chestxray.system.files import write_text
 from chestxray.tracking.store import open_store
@@ -88,9 +88,12 @@ def _summary(result: Result, recalibrated: bool) -> list[str]:
     lines += [str(each) for each in headlines(test, card.headlines)]
     if gate.shape[1]:
         lines.append(f"input gate: {int(result.unlike.sum())} of {len(gate)} images are unlike those of its training")
-    return [*lines, RESEARCH_USE_ONLY]
+    return [*lines, disclaimer(card.synthetic)]
 
 
 def _note(result: Result) -> str:
     """Say in a line for figures what the images are and how it was decided."""
-    return f"{test_note(result.evaluation.test)}, decided by {result.card.operating_point}"
+    test, card = result.evaluation.test, result.card
+    whose = f"{test.kind} of another data set" + ("" if test.patients_known else f", {PATIENTS_UNKNOWN}")
+    model = "a model of synthetic phantoms, " if card.synthetic else ""
+    return f"{whose}, {model}decided by {card.operating_point}"

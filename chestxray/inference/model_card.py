@@ -179,7 +179,7 @@ def _bands(card: Card) -> str:
 def _places(card: Card) -> str:
     found = figures.place_table(card)
     if not found:
-        return f"{NOT_MEASURED} No test image with a box: heatmaps are unproven."
+        return f"{NOT_MEASURED} No test image that it was tried on has a box."
     said = (
         "Against boxes of test images, beside the finding's mean box in other patients. `shown` is a finding whose "
         "gain of pixel AUROC is shown to be above nothing; every other one is `unproven`."

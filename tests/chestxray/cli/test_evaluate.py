@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from chestxray.cli.main import main
 from chestxray.datasets.dataset import Dataset
@@ -15,8 +16,10 @@ from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import CARD, MODEL, Bundle, read_card, write_card
+from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json
-from tests.chestxray.conftest import EVALUATE
+from chestxray.tracking.mlflow_runs import pipeline_run
+from tests.chestxray.conftest import EVALUATE, NAME, PARAMS
 
 PATIENTS = 20
 
@@ -102,6 +105,18 @@ def test_what_can_not_be_told_or_done_is_said(
     assert "can't be told: its bundle does not say" in capsys.readouterr().out
     assert main(["evaluate", str(tmp_path / "nothing"), str(folder)]) == 1
     assert "is not a bundle" in capsys.readouterr().err
+
+
+def test_a_registered_version_knows_what_it_was_trained_on(
+    client: MlflowClient, registry: Registry, bundle: Path, folder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    version = registry.register(pipeline_run(client, PARAMS), bundle, tmp_path / "final.weights.h5")
+    assert main(["evaluate", f"models:/{NAME}/{version.number}", str(folder)]) == 0
+    assert "4 images, and 1 others of its patients" in capsys.readouterr().out
+    fetched = tmp_path / "fetched"
+    assert main(["fetch-bundle", f"models:/{NAME}/{version.number}", str(fetched)]) == 0
+    assert not (fetched / TRAINED_ON).exists(), "what is served does not say who was in training"
 
 
 def test_patients_are_known_again_by_their_ids_where_a_table_knows_them(dataset: Dataset, tmp_path: Path) -> None:
