@@ -97,6 +97,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom a client says to be is not where it comes from
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     DrainingServer(config).run()

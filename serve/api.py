@@ -282,6 +282,7 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
         pool=service.pool,
         max_body_bytes=settings.body_limit,
         max_uploads=settings.max_uploads,
+        trusted_proxies=settings.trusted_proxies,
         descriptors=service.descriptors,
         files={"/predict": 1, "/predict/batch": service.max_batch_files},
     )

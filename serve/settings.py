@@ -50,13 +50,13 @@ class Settings(BaseSettings):
     max_connections: Count = 1024
     """Connections at a time, fewer where the process may open few files; who waits the longest for nothing goes."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses of proxies, as JSON: `["10.0.0.1"]`; any other address may have half of the connections."""
+    """Addresses of proxies, as JSON: `["10.0.0.1"]`; any other may have half of the connections."""
     head_seconds: Seconds = 10.0
     """How long a new connection may take to send the head of a request; then it is cut."""
     max_uploads: Count = 32
-    """POST requests at a time, from their first byte until they are answered; one more is answered 503."""
+    """POST requests at a time, from their first bytes until they are answered; one more waits for a moment."""
     transfer_seconds: Seconds = 30.0
-    """How long a request may take to arrive (then it is answered 408), and a part of its answer to be taken."""
+    """How long a request may take to arrive (else it is answered 408), and its answer to be taken."""
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = MAX_PIXELS
     """Largest image."""
     max_body_bytes: Count | None = None
