@@ -23,7 +23,9 @@ log = logging.getLogger("serve.connections")
 
 
 class OpenConnections:
-    """All open connections; when there are too many, whoever has waited the longest without a request goes.
+    """All open connections; when there are too many, whoever has waited the longest goes.
+
+    A connection waits when it has no request in work, or when its client does not take what is sent.
 
     Args:
         most: at a time, and half of them from one address that is no trusted proxy.
@@ -39,10 +41,10 @@ class OpenConnections:
         self.transfer_seconds = settings.transfer_seconds
         self.metrics = metrics
         self.addresses = Counter[str]()
-        self.waiting = dict[BoundedConnection, None]()  # without a request in work, the longest first
+        self.waiting = dict[BoundedConnection, None]()  # the longest first
 
     def add(self, connection: "BoundedConnection") -> None:
-        """Count one that waits, and cut one if there are too many: this one if all others have a request in work."""
+        """Count one that waits, and cut one if there are too many: this one if all others are in work."""
         address = connection.address
         self.addresses[address] += 1
         crowded = address not in self.trusted_proxies and self.addresses[address] > -(-self.most // 2)
@@ -100,6 +102,18 @@ class BoundedConnection(H11Protocol):
         if self.cycle is not before:
             self._expect_nothing()
 
+    def pause_writing(self) -> None:
+        """Note that the client does not take what is sent."""
+        super().pause_writing()
+        if self.counted:
+            self.open_connections.waiting.setdefault(self)
+
+    def resume_writing(self) -> None:
+        """Note that it does again."""
+        super().resume_writing()
+        if not self.deadline:
+            self.open_connections.waiting.pop(self, None)
+
     def cut(self, reason: str) -> None:
         """Close at once, whatever is still to be sent."""
         self.open_connections.metrics.connections_cut.labels(reason).inc()
@@ -120,11 +134,12 @@ class BoundedConnection(H11Protocol):
 
     def _expect_request(self, seconds: float) -> None:
         self._expect_nothing()
-        self.open_connections.waiting[self] = None
+        self.open_connections.waiting.setdefault(self)  # for as long as it has not taken the answer before
         self.deadline = self.loop.call_later(seconds, self.cut, "too-slow")
 
     def _expect_nothing(self) -> None:
-        self.open_connections.waiting.pop(self, None)
+        if not self.flow.write_paused:
+            self.open_connections.waiting.pop(self, None)
         if self.deadline:
             self.deadline.cancel()
             self.deadline = None

@@ -1,10 +1,13 @@
-"""Bound the time that a client may take to send its request, and to take each part of the answer."""
+"""Bound the time that a client may take to send its request, and to take the answer."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.problems import ProblemError
+
+SLOWEST = 64 * 1024
+"""Bytes a second at which an answer must be taken, after the seconds that each has."""
 
 
 class TransferTime:
@@ -13,7 +16,7 @@ class TransferTime:
     Args:
         app: the application behind. To it a request that does not arrive in time is a `ProblemError` of type
             "too-slow", and an answer that is not taken in time a `TimeoutError`.
-        seconds: how long the whole request may take, and each part of the answer.
+        seconds: how long the whole request may take, and the answer besides a second for each `SLOWEST` bytes.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -25,12 +28,20 @@ class TransferTime:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        await self.app(scope, self._in_time(receive), self._taken_in_time(send))
+
+    def _taken_in_time(self, send: Send) -> Send:
+        """Bound the time that sending takes in all; the work between the parts does not count."""
+        left = self.seconds
 
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(self.seconds):
+            nonlocal left
+            begun = asyncio.get_running_loop().time()
+            async with asyncio.timeout(left):
                 await send(message)
+            left += len(message.get("body", b"")) / SLOWEST - (asyncio.get_running_loop().time() - begun)
 
-        await self.app(scope, self._in_time(receive), send_in_time)
+        return send_in_time
 
     def _in_time(self, receive: Receive) -> Receive:
         """Bound the time until the last part of the body; what comes later is a disconnect, which may take long."""

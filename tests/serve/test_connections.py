@@ -1,6 +1,11 @@
 """Clients that hold connections leave room for others; each test has a real server process."""
 
 import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -108,3 +113,92 @@ def test_a_client_that_has_said_all_gets_its_answer(bundle: Path, tmp_path: Path
 def test_too_few_descriptors_stop_the_start(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ulimit -n"), serving(tmp_path, bundle, *may_open(40)):
         pass
+
+
+SMALL = form(PNG)
+UPLOAD = HELD["uploads that stall"].replace(b"9999", b"2000000")
+
+
+@contextmanager
+def reopening(server: Server, count: int, said: bytes, drip: bytes, sources: list[str]) -> Iterator[None]:
+    """Clients that begin an upload, go on with it for a second and a half, and begin again, while the block runs."""
+    done = threading.Event()
+
+    def attack(number: int) -> None:
+        while not done.is_set():
+            with suppress(OSError), connected(server, said, sources[number % len(sources)]) as client:
+                client.settimeout(1.0)
+                for _ in range(15):
+                    if drip:
+                        client.sendall(drip)
+                    if done.wait(0.1):
+                        return
+
+    with ThreadPoolExecutor(count) as threads:
+        for number in range(count):
+            threads.submit(attack, number)
+        time.sleep(2.5)  # until all places are theirs
+        try:
+            yield
+        finally:
+            done.set()
+
+
+@pytest.mark.parametrize("drip", [b"", bytes(7_000)], ids=["heads", "drips"])
+@pytest.mark.parametrize("sources", [["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2", "127.0.0.3"]], ids="-".join)
+def test_uploads_that_stall_leave_room_for_others(
+    bundle: Path, tmp_path: Path, drip: bytes, sources: list[str]
+) -> None:
+    said = UPLOAD + SMALL[:200] if drip else UPLOAD
+    with serving(tmp_path, bundle) as server, reopening(server, 64, said, drip, sources):
+        assert [ask(server, PREDICT, SMALL) for _ in range(8)] == [200] * 8
+        assert ask(server, "/livez") == 200
+
+
+@contextmanager
+def unread(server: Server, count: int, sources: Sequence[str]) -> Iterator[None]:
+    """Clients that ask for large answers, read none, and come again when they are cut, while the block runs."""
+    asked = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 6
+    done, all_came = threading.Event(), threading.Event()
+
+    def connect(source: str) -> socket.socket:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.bind((source, 0))
+        with suppress(ConnectionError):
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(asked)
+        return client
+
+    def attack() -> None:
+        clients = [connect(sources[number % len(sources)]) for number in range(count)]
+        while not done.wait(0.1):
+            all_came.set()
+            for place, client in enumerate(clients):
+                if closed(client):
+                    client.close()
+                    clients[place] = connect(sources[place % len(sources)])
+        for client in clients:
+            client.close()
+
+    attacker = threading.Thread(target=attack)
+    attacker.start()
+    assert all_came.wait(DEADLINE)
+    try:
+        yield
+    finally:
+        done.set()
+        attacker.join()
+
+
+@pytest.mark.parametrize(("descriptors", "count"), [(64, 24), (1024, 700)])
+@pytest.mark.parametrize("sources", [["127.0.0.1"], ["127.0.0.2", "127.0.0.3"]], ids="-".join)
+def test_large_answers_that_nobody_reads_leave_room(
+    bundle: Path, tmp_path: Path, descriptors: int, count: int, sources: list[str]
+) -> None:
+    with (
+        serving(tmp_path, bundle, *may_open(descriptors), transfer_seconds=DEADLINE) as server,
+        unread(server, count, sources),
+    ):
+        assert [ask(server, "/livez") for _ in range(20)] == [200] * 20
+        assert ask(server, PREDICT, SMALL) == 200

@@ -52,6 +52,18 @@ def test_an_answer_that_is_not_taken_ends() -> None:
         run(answer, [], send=never)
 
 
+def test_an_answer_that_is_taken_a_little_at_a_time_ends() -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(10):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def take_slowly(message: Message) -> None:
+        await asyncio.sleep(SECONDS / 4)
+
+    with pytest.raises(TimeoutError):
+        run(answer, [], send=take_slowly)
+
+
 def test_work_after_the_last_part_takes_as_long_as_it_takes() -> None:
     done = []
 
