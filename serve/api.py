@@ -61,6 +61,25 @@ def _service(request: Request) -> Service:
 
 
 ServiceDependency = Annotated[Service, Depends(_service)]
+
+
+def _check_options_once(request: Request) -> None:
+    """Refuse options that are given twice or without a value, which would be dropped in silence."""
+    for name in Options.model_fields:
+        values = request.query_params.getlist(name)
+        if len(values) > 1:
+            raise ProblemError("invalid-request", f"query.{name}: given {len(values)} times; give it once.")
+        if values == [""]:
+            raise ProblemError("invalid-request", f"query.{name}: empty; give a value, or leave it out.")
+
+
+async def _check_one_file(request: Request) -> None:
+    """Refuse more than one field `file`, also where one of them is text; FastAPI takes the last."""
+    count = len((await request.form()).getlist("file"))  # which was parsed before
+    if count > 1:
+        raise ProblemError("invalid-request", f"body.file: given {count} times; send one, or use /predict/batch.")
+
+
 OptionsQuery = Annotated[Options, Query()]
 FILE = {"type": "string", "format": "binary"}
 """By its `format` generated clients know a file; FastAPI writes none."""
@@ -178,6 +197,7 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
         tags=[PREDICTIONS],
         responses=PROBLEMS_OF_PREDICTIONS,
         form_limits={"max_fields": 8, "max_part_size": 1024},
+        dependencies=[Depends(_check_options_once)],
     )
 
     class SeveralFiles(BaseModel):
@@ -187,7 +207,13 @@ def _prediction_routes(max_batch_files: int) -> APIRouter:
 
         file: Annotated[list[Radiograph], Field(min_length=1, max_length=max_batch_files)]
 
-    @router.post("/predict", summary="Find in one radiograph", form_limits={"max_files": 1}, openapi_extra=RADIOGRAPHS)
+    @router.post(
+        "/predict",
+        summary="Find in one radiograph",
+        form_limits={"max_files": 1},
+        openapi_extra=RADIOGRAPHS,
+        dependencies=[Depends(_check_one_file)],
+    )
     async def predict(
         request: Request, service: ServiceDependency, options: OptionsQuery, form: Annotated[OneFile, FORM]
     ) -> Prediction:

@@ -82,7 +82,8 @@ class HeatmapStore:
     def get(self, name: str) -> bytes | None:
         """Return the PNG, or None if there is none of that name or it expired."""
         with self._lock, suppress(OSError):
-            return self._folder.read(name) if self._sizes.get(name) is not None else None
+            size = self._sizes.get(name)
+            return None if size is None else self._folder.read(name, size)
         return None
 
     def sweep(self) -> None:
@@ -141,9 +142,17 @@ class _Folder:
     def names(self) -> list[str]:
         return [name for name in os.listdir(self._descriptor) if NAME.fullmatch(name)]  # noqa: PTH208 # not by its path
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, size: int) -> bytes:
+        """Read a file of so many bytes.
+
+        Raises:
+            OSError: it has more or fewer, so somebody else wrote it.
+        """
         with open_regular(name, self._descriptor) as file:
-            return file.read()
+            content = file.read(size + 1)
+        if len(content) != size:
+            raise OSError(errno.EIO, "a heatmap of another size")
+        return content
 
     def write(self, name: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -47,6 +47,8 @@ KINDS_BY_ERROR = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "disk-
 """Kinds of what the system refuses; any other of its errors means that the service failed."""
 PLACE_LENGTH = 80
 """Letters of the name of a field that are told; a client may send any name."""
+AS_TEXT = "send the radiograph as a file, not as text"
+"""What is said of a field that FastAPI wants to be an `UploadFile`."""
 LOGGED = "The log has more under the request id."
 HEADERS_BY_STATUS = {401: {"WWW-Authenticate": "X-API-Key"}, 503: {"Retry-After": "1"}}
 
@@ -105,7 +107,7 @@ def to_problem(error: Exception) -> ProblemError:
 def _complaint(error: dict[str, Any]) -> str:
     """Say where a request is wrong and what is wrong there, as pydantic found it."""
     place = ".".join(map(str, error["loc"]))[:PLACE_LENGTH]
-    return f"{place}: {error['msg']}"
+    return f"{place}: {AS_TEXT if 'Expected UploadFile' in error['msg'] else error['msg']}"
 
 
 def problem_responses(*types: str) -> dict[int | str, dict[str, Any]]:

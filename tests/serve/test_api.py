@@ -334,3 +334,26 @@ def test_an_operating_point_that_the_model_lacks_is_refused_with_those_that_it_h
         answer = client.post(path, files={field: PNG}, params=asked)
         assert answer.status_code == 422 and answer.json()["type"] == "invalid-request"
         assert said in answer.json()["detail"]
+
+
+def test_a_field_of_text_is_no_file(client: TestClient) -> None:
+    for path in ("/predict", "/predict/batch"):
+        answer = client.post(path, data={"file": "text"}, files={"other": b""})
+        assert answer.status_code == 422 and "send the radiograph as a file, not as text" in answer.json()["detail"]
+    both = client.post("/predict", data={"file": "text"}, files={"file": PNG})
+    assert (both.status_code, both.json()["detail"][:24]) == (422, "body.file: given 2 times")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("prevalence=0.1&prevalence=0.2", "query.prevalence: given 2 times"),
+        ("operating_point=a&operating_point=b", "query.operating_point: given 2 times"),
+        ("operating_point=", "query.operating_point: empty"),
+    ],
+)
+def test_options_that_would_be_dropped_are_refused(client: TestClient, query: str, said: str) -> None:
+    for path in ("/predict", "/predict/batch"):
+        answer = client.post(f"{path}?{query}", files={"file": PNG})
+        assert (answer.status_code, answer.json()["type"]) == (422, "invalid-request")
+        assert answer.json()["detail"].startswith(said)

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,15 @@ def test_only_regular_files_are_read(tmp_path: Path, swap: Callable[[Path], obje
     assert overlays.get(name) is None
     overlays.sweep()
     overlays.close()
+
+
+def test_a_file_in_place_of_an_overlay_is_not_read_whole(tmp_path: Path) -> None:
+    overlays = kept_in(tmp_path)
+    name = add(overlays, b"png")
+    (path,) = files_in(tmp_path)
+    for size in (3 * 1024**3, 2):
+        os.truncate(path, size)
+        tracemalloc.start()
+        assert overlays.get(name) is None
+        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
+        tracemalloc.stop()
