@@ -4,11 +4,11 @@ import asyncio
 import functools
 import logging
 import signal
+import socket
 import sys
 import threading
 import warnings
 from contextlib import suppress
-from socket import socket
 from types import FrameType
 
 import uvicorn
@@ -29,6 +29,8 @@ KEPT_BLOCK = 2 * MEBIBYTE
 KEPT_END = 8 * MEBIBYTE
 """Bytes that may be free at the end of the heap before they go back."""
 
+CANT_LISTEN = 2
+"""Exit code when HOST and PORT can't be listened on."""
 DIGITS = 12
 """Of a digest, that are told to people."""
 
@@ -36,7 +38,7 @@ DIGITS = 12
 class DrainingServer(uvicorn.Server):
     """Announce the end for a while before it comes, so that whoever sends requests here can stop."""
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, with a queue of connections in the system rather than in the process."""
         asyncio.get_running_loop().set_exception_handler(RareComplaints())
         await super().startup(sockets)
@@ -67,6 +69,19 @@ def described(model: ModelInfo) -> str:
     return f"{model.name}{version}{alias}. {disclaimer(model.synthetic)}"
 
 
+def check_address(host: str, port: int) -> None:
+    """Make sure that the process can listen there, before anything is started that would have to be ended.
+
+    Raises:
+        OSError: it can't: nobody knows the name, it is not this machine's, or the port is taken or not allowed.
+    """
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as asyncio does
+            trial.bind(address)
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then exit with 0."""
     handler = logging.StreamHandler()
@@ -75,6 +90,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # those of libraries may quote a file
     try:
         settings = Settings()
+        _check_address_or_exit(settings)
         app = create_app(settings)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
@@ -101,6 +117,15 @@ def main() -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     DrainingServer(config).run()
+
+
+def _check_address_or_exit(settings: Settings) -> None:
+    try:
+        check_address(settings.host, settings.port)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no name that a machine can have"
+        print(f"can't listen on HOST={settings.host} PORT={settings.port}: {reason}", file=sys.stderr)
+        sys.exit(CANT_LISTEN)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,18 @@ def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_address_that_is_no_good_is_named_at_the_start(bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for host in ("nope.invalid", "127.0.0.1", "a..b"):
+            environment = {**os.environ, "MODEL_URI": str(bundle), "HOST": host, "PORT": str(port)}
+            command = [sys.executable, "-m", "serve"]
+            done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 2
+            (line,) = done.stderr.splitlines()
+            assert line.startswith(f"can't listen on HOST={host} PORT={port}: ")
+
+
 def test_a_bad_heatmap_folder_is_named_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     environment = {**os.environ, "HEATMAP_FOLDER": str(tmp_path / "file" / "folder")}
@@ -178,17 +190,13 @@ def test_who_does_not_read_the_answer_gives_up_the_place(bundle: Path) -> None:
         until(lambda: post(f"{url}/predict"), 200)
 
 
-def test_slow_clients_are_bounded_and_leave_the_probes_alone(bundle: Path) -> None:
+def test_slow_clients_leave_a_place_for_who_has_sent_all(bundle: Path) -> None:
     with started_with(MODEL_URI=str(bundle), MAX_UPLOADS="4") as (server, url), ExitStack() as slow:
         wait_until_ready(url, 200)
         for _ in range(4):
             slow.enter_context(stalled(url))
-        refused = until(lambda: post(f"{url}/predict"), 503)
-        assert (refused.json()["type"], refused.headers["retry-after"]) == ("overloaded", "1")
-        assert "4 uploads" in refused.json()["detail"]
+        assert post(f"{url}/predict").status_code == 200
         assert get(f"{url}/livez").status_code == get(f"{url}/readyz").status_code == 200
-        slow.close()
-        until(lambda: post(f"{url}/predict"), 200)
         assert server.poll() is None
 
 
