@@ -213,7 +213,8 @@ def gate_table(card: Card) -> str:
 
 def subgroup_table(card: Card) -> str:
     """Tabulate how the model does on groups of the test images; what too few patients show is said to be hidden."""
-    header = ["attribute", "group", "finding", "images", "patients", "with it", *GROUPED.values(), "calibration error", "hidden"]
+    header = ["attribute", "group", "finding", "images", "patients", "with it", *GROUPED.values()]
+    header += ["calibration error", "hidden"]
     titles = dict(zip(card.findings, card.titles, strict=True))
     rows = []
     for group in card.subgroups:
