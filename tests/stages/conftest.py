@@ -147,6 +147,7 @@ def copy_trained(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
     def copy() -> Clone:
         clone = Clone(tmp_path_factory.mktemp("clone"))
         trained.clone.run("git", "clone", "-q", "--branch", FIRST, ".", str(clone.top))
+        clone.run("git", "switch", "-q", "-c", "work")  # a tag is no branch
         clone.run("dvc", "cache", "dir", "--local", str(trained.clone.top / ".dvc" / "cache"))
         return clone
 
