@@ -65,7 +65,7 @@ class Clone:
 
     def readers(self, path: Path) -> set[str]:
         """The stages that depend on a file."""
-        deps = {stage.addressing: [Path(dep.fs_path) for dep in stage.deps] for stage in self._stages}
+        deps = {stage.addressing.rpartition(":")[2]: [Path(dep.fs_path) for dep in stage.deps] for stage in self._stages}
         return {name for name, paths in deps.items() if {path, *path.parents}.intersection(paths)}
 
     @cached_property
