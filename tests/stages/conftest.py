@@ -65,8 +65,12 @@ class Clone:
 
     def readers(self, path: Path) -> set[str]:
         """The stages that depend on a file."""
-        deps = {stage.addressing.rpartition(":")[2]: [Path(dep.fs_path) for dep in stage.deps] for stage in self._stages}
-        return {name for name, paths in deps.items() if {path, *path.parents}.intersection(paths)}
+        above = {path, *path.parents}
+        return {
+            stage.addressing.rpartition(":")[2]
+            for stage in self._stages
+            if above.intersection(Path(dep.fs_path) for dep in stage.deps)
+        }
 
     @cached_property
     def _stages(self) -> list[Any]:
