@@ -15,8 +15,9 @@ NO_ROOM = {
 }
 """Why a file can't be written in full, and how to mend it."""
 
-CREDENTIALS = re.compile(r"(?<=://)\S*@")
-"""User and password of a URI; too much rather than too little where the text has another "@"."""
+CREDENTIALS = re.compile(r"(?<=://)\S*@|(?<=:/)[^\s/@:]+:\S*@")
+"""User and password of a URI, also of one that lost a slash as a path; too much rather than too little where there is
+another "@"."""
 QUERY = re.compile(r"(?<=://)([^\s?]*)\?[^\s'\"]*")
 
 

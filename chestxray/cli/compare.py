@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,11 +46,35 @@ def compare_with_commit() -> str:
     top = repository()
     if given_data(lock) != given_data((top / LOCK).read_text(encoding="utf-8")):
         return "Nothing to compare these figures with: the data are not those of the commit."
-    said = comparison(json.loads(before), json.loads((top / METRICS).read_text(encoding="utf-8")))
-    said = f"{said} (commit {git_commit()[:DIGITS]})."
+    there, here = _metrics(before), _metrics((top / METRICS).read_text(encoding="utf-8", errors="replace"))
+    if not there or not here:
+        which = "is not" if there else "was not in the commit"
+        return f"Nothing to compare these figures with: {METRICS} {which} what `evaluate` writes; run dvc repro."
+    said = comparison(there, here)
+    return f"{said} (commit {git_commit()[:DIGITS]}). {_meaning(said)}"
+
+
+def _meaning(said: str) -> str:
+    """Say what a comparison means for the one who ran it."""
     if not changed("reports", LOCK):
-        return f"{said} All reports are equal to the byte."
-    return f"{said} Another CPU gives other last digits; to make this run the baseline: {BASELINE}"
+        return "All reports are equal to the byte."
+    if not said.startswith("reproduced"):
+        return "That is more than another CPU's last digits: look for what differs in packages and data."
+    return f"Another CPU gives other last digits; to make this run the baseline: {BASELINE}"
+
+
+def _metrics(text: str) -> Metrics | None:
+    """Read the text of `metrics.json`; None if it is none, or not one that can be compared."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    parts = content.values() if isinstance(content, dict) else ()
+    numbers = [value for part in parts if isinstance(part, dict) for value in part.values()]
+    known = all(isinstance(part, dict) for part in parts) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in numbers
+    )
+    return content if numbers and known else None
 
 
 def given_data(lock: str) -> dict[str, str]:
@@ -77,7 +102,7 @@ def comparison(before: Metrics, after: Metrics) -> str:
         'reproduced: largest difference test.mean_auroc 0.902, committed 0.900, tolerance 0.008'
     """
     counts = [
-        f"{part}.{name} is {after[part].get(name)}, committed {value}"
+        f"{part}.{name} is {after.get(part, {}).get(name)}, committed {value}"
         for part, name, value in _figures(before)
         if name in COUNTS and after.get(part, {}).get(name) != value
     ]

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import socket
 import sys
+from contextlib import closing
 
-from chestxray.errors import masked
+from chestxray.errors import UserError, masked
 from chestxray.tracking.store import experiment_id, open_store
 
 VIEW = "workflowType=machine_learning"
@@ -13,7 +15,13 @@ VIEW = "workflowType=machine_learning"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--port", type=int, default=5000, help="of the page on 127.0.0.1 (5000)")
+    parser.add_argument("--port", type=_port, default=5000, help="of the page on 127.0.0.1 (5000)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,6 +31,9 @@ def run(options: argparse.Namespace) -> int:
     if client.tracking_uri.startswith(("http:", "https:")):
         print(f"runs: {masked(client.tracking_uri).rstrip('/')}/{page}")
         return 0
+    with closing(socket.socket()) as probe:
+        if probe.connect_ex(("127.0.0.1", options.port)) == 0:
+            raise UserError(f"port {options.port} is taken: name another one, MLFLOW_PORT=5001 make mlflow")
     print(f"runs: http://127.0.0.1:{options.port}/{page}", flush=True)
     os.environ["MLFLOW_BACKEND_STORE_URI"] = client.tracking_uri  # not on the command line: it may have a password
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # five processes for what is not used here

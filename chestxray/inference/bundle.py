@@ -1,6 +1,7 @@
 """Open a bundle, `model.onnx` and `bundle.json`, and predict with it: no TensorFlow is needed."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Sized
 from pathlib import Path
@@ -23,9 +24,9 @@ from chestxray.errors import UserError, one_line
 from chestxray.findings import MAX_FINDINGS, check_findings, check_title
 from chestxray.inference.label_quality import LabelQuality
 from chestxray.inference.located import Located
-from chestxray.inference.numbers import Finite
+from chestxray.inference.numbers import Digest, Finite, Text
 from chestxray.inference.onnx_model import OnnxModel, Single
-from chestxray.inference.operating_point import OperatingPoint, OperatingPointName
+from chestxray.inference.operating_point import CALLERS_OWN, OperatingPoint, OperatingPointName
 from chestxray.inference.platt import Platt
 from chestxray.inference.provenance import SplitFacts
 from chestxray.inference.status import Evidence, Status, has_decision
@@ -73,6 +74,7 @@ def _check_contents(value: Any, depth: int = 0) -> None:
 Explanation = Literal["shown", "unproven"]
 """Of a finding: whether its maps are shown to find the place in an image better than its usual place does."""
 Title = Annotated[str, AfterValidator(check_title)]
+Texts = Annotated[dict[Text, Text], Field(max_length=1_000)]
 Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
 
 
@@ -135,21 +137,21 @@ class Card(BaseModel):
     explanation: Annotated[tuple[Explanation, ...], FailFast()] = ()
     localization: Annotated[tuple[Located | None, ...], FailFast()] = ()
     subgroups: Annotated[tuple[Subgroup, ...], FailFast(), Field(max_length=MAX_SUBGROUPS)] = ()
-    model_sha256: str
-    data_sha256: str
+    model_sha256: Digest
+    data_sha256: Digest
     synthetic: StrictBool
     patients_known: StrictBool = True
     splits: dict[Literal["train", "validation", "test"], SplitFacts] = {}
-    tables: dict[str, str] = {}
-    label_quality: tuple[LabelQuality, ...] = ()
+    tables: Texts = {}
+    label_quality: Annotated[tuple[LabelQuality, ...], FailFast(), Field(max_length=100)] = ()
     recalibrated: StrictBool = False
-    test_draws: dict[str, str]
+    test_draws: Texts
     params: dict[str, Any]
     metrics: dict[str, Any]
     input_gate: dict[str, Any] = {}
-    headlines: dict[str, str] = {}
-    intended_use: str
-    licences: tuple[str, ...]
+    headlines: Texts = {}
+    intended_use: Text
+    licences: Annotated[tuple[Text, ...], FailFast(), Field(max_length=100)]
 
     @model_validator(mode="before")
     @classmethod
@@ -185,6 +187,8 @@ class Card(BaseModel):
         for name, values in columns.items():
             if len(values) != len(self.findings):
                 raise ValueError(f"{name} must be one for each of the {len(self.findings)} findings, got {len(values)}")
+        if CALLERS_OWN in self.operating_points:
+            raise ValueError(f"operating_points has {CALLERS_OWN}, which is what a request names its own threshold by")
         if self.input_size > self.size:
             raise ValueError(f"input_size must be at most size, {self.size}, got {self.input_size}")
         if not {row.finding for row in self.subgroups} <= {*self.findings, ANY}:
@@ -240,8 +244,20 @@ def _with_operating_point(content: dict[str, Any]) -> dict[str, Any]:
     params = content.get("params")
     evaluate = params.get("evaluate") if isinstance(params, dict) else None
     name = evaluate.get("threshold_policy", "f1") if isinstance(evaluate, dict) else "f1"
-    points = [{"threshold": None if cut == 1 else cut} for cut in cuts]
+    points = [{"threshold": None if cut == 1 and cut is not True else cut} for cut in cuts]
     return {key: value for key, value in content.items() if key != "thresholds"} | {"operating_points": {name: points}}
+
+
+def _each_once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; of a name that is there twice readers would take one or the other.
+
+    Raises:
+        ValueError: there is one.
+    """
+    found = dict(entries)
+    if len(found) < len(entries):
+        raise ValueError("an object has the same name twice")
+    return found
 
 
 def read_card(file: Path) -> Card:
@@ -252,11 +268,17 @@ def read_card(file: Path) -> Card:
         OSError: it can't be read, or is no regular file.
     """
     try:
-        return Card.model_validate_json(read_regular(file, MAX_CARD_BYTES))
+        content = read_regular(file, MAX_CARD_BYTES)
+        json.loads(content, object_pairs_hook=_each_once)
+        return Card.model_validate_json(content)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        said, where = "it is no JSON", ""
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(key) for key in fault["loc"] if isinstance(key, int) or key in Card.model_fields)
         said = fault["msg"].removeprefix("Value error, ")
+    except ValueError as error:
+        said, where = str(error), ""
     raise BundleError(f"{CARD}: {where}: {said}" if where else f"{CARD}: {said}")
 
 

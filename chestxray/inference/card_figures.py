@@ -14,8 +14,13 @@ NONE = "–"
 RANKED = {"auroc": "AUROC", "average_precision": "average precision"}
 DECIDED = {"f1": "F1", "recall": "sensitivity", "specificity": "specificity", "precision": "PPV"}
 """Metrics by finding with intervals, by the names that the card of a bundle gives them, and their titles."""
-GROUPED = ("auroc", "sensitivity", "specificity", "underdiagnosis")
-"""Measures of groups."""
+GROUPED = {
+    "auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "underdiagnosis": "underdiagnosis",
+}
+"""Measures of groups, and their titles."""
 ENDS = ("_ci_low", "_ci_high")
 SPECIAL = re.compile(r"([\\`*_\[\]<>$#~|!])")
 
@@ -208,7 +213,8 @@ def gate_table(card: Card) -> str:
 
 def subgroup_table(card: Card) -> str:
     """Tabulate how the model does on groups of the test images; what too few patients show is said to be hidden."""
-    header = ["attribute", "group", "finding", "images", "patients", "with it", *GROUPED, "calibration error", "hidden"]
+    header = ["attribute", "group", "finding", "images", "patients", "with it", *GROUPED.values()]
+    header += ["calibration error", "hidden"]
     titles = dict(zip(card.findings, card.titles, strict=True))
     rows = []
     for group in card.subgroups:

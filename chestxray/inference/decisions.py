@@ -7,11 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.inference.bundle import Card, OptionsError
+from chestxray.inference.operating_point import CALLERS_OWN
 from chestxray.inference.status import Status, has_decision
 from chestxray.labels import Booleans, Floats, check_scores
-
-CALLERS_OWN = "threshold"
-"""Name of the operating point that a caller gives as a number."""
 
 
 @dataclass(frozen=True, eq=False)

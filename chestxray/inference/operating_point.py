@@ -6,20 +6,16 @@ A predictive value of a test set holds for the prevalence of that test set; Baye
 import math
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from chestxray.inference.numbers import Count, Probability
+from chestxray.inference.numbers import Cases, Probability, Text
 
 OperatingPointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,30}(@[0-9.]{1,20})?$")]
 
 
-def _check_printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("a text for people must be printable")
-    return text
-
-
-Reason = Annotated[str, Field(max_length=300), AfterValidator(_check_printable)]
+Reason = Annotated[Text, Field(max_length=300)]
+CALLERS_OWN = "threshold"
+"""Name of the operating point that a caller gives as a number; no model has one of that name."""
 
 
 class Rate(BaseModel):
@@ -30,7 +26,7 @@ class Rate(BaseModel):
     value: Annotated[Probability, Field(examples=[0.9])]
     low: Annotated[Probability | None, Field(examples=[0.82])]
     high: Annotated[Probability | None, Field(examples=[0.95])]
-    n: Annotated[Count, Field(examples=[64])]
+    n: Annotated[Cases, Field(examples=[64])]
     """Images that it is from."""
 
     @model_validator(mode="after")
@@ -140,5 +136,5 @@ def _log_ratio_ends(top: Rate, bottom: Rate) -> tuple[float, float]:
 
 
 def _log(share: float | None) -> float:
-    """Return the logarithm of a share, and a very small one instead of that of 0."""
-    return math.log(share) if share else -300.0
+    """Return the logarithm of a share, and a very small one instead of that of 0, or nearly 0."""
+    return max(math.log(share), -100.0) if share else -100.0

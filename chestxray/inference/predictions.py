@@ -33,7 +33,7 @@ class Options(BaseModel):
     """By which of the model's operating points to decide; none named: by the first of its card."""
     threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     """Instead of the operating point of every finding; decides on insufficient ones too."""
-    prevalence: Annotated[float | None, Field(gt=0, lt=1, examples=[0.02])] = None
+    prevalence: Annotated[float | None, Field(ge=1e-6, le=1 - 1e-6, examples=[0.02])] = None
     """Of each finding among the images to be decided on: the predictive values are given for it."""
     accept_anyway: bool = False
     """Answer about an image that the checks refuse, such as a lateral view; `quality` says what they found."""

@@ -45,4 +45,7 @@ def _test(bundle: Bundle) -> None:
         raise BundleError("the maps do not add up to the logits")
     if gate.shape != (1, len(model.input_gate.thresholds)) or not np.isfinite(gate).all():
         raise BundleError("the scores of the input gate are not finite, or not one for each threshold")
+    for points in card.operating_points.values():
+        for point in points:
+            point.predictive_values()  # raises for shares that no answer can be made of
     decide(bundle.platt.probabilities(logits), bundle.thresholds, card.status)  # raises for what is not finite

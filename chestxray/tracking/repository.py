@@ -25,7 +25,7 @@ def committed(file: str) -> str:
     """Return the text of a file, named from the top of the repository, as it is committed; empty if there is none."""
     try:
         return _git("show", f"HEAD:./{file}")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, UnicodeDecodeError, subprocess.CalledProcessError):
         return ""
 
 

@@ -11,6 +11,8 @@ MASKED = {
     "'postgresql://me:se/c@ret@host:5432/db'": "'postgresql://***@host:5432/db'",
     "https://host/blob?sig=secret&se=2026 failed": "https://host/blob?*** failed",
     "sqlite:////data/mlflow.db is locked": "sqlite:////data/mlflow.db is locked",
+    "no file s3:/me:secret@bucket/x/bundle.json": "no file s3:/***@bucket/x/bundle.json",
+    "models:/me:secret@champion": "models:/***@champion",
     "models:/chest-xray@champion is not there": "models:/chest-xray@champion is not there",
 }
 

@@ -323,6 +323,7 @@ def test_predictive_values_are_given_for_another_prevalence(client: TestClient) 
         ({"operating_point": "best"}, "this model has f1, sensitivity@0.9, and no other"),
         ({"operating_point": TESTED, "threshold": 0.5}, "not both"),
         ({"prevalence": 0}, "prevalence"),
+        ({"prevalence": 5e-324}, "prevalence"),
         ({"prevalence": 1}, "prevalence"),
         ({"operating_point": "x" * 41}, "operating_point"),
     ],

@@ -65,8 +65,12 @@ class Clone:
 
     def readers(self, path: Path) -> set[str]:
         """The stages that depend on a file."""
-        deps = {stage.addressing: [Path(dep.fs_path) for dep in stage.deps] for stage in self._stages}
-        return {name for name, paths in deps.items() if {path, *path.parents}.intersection(paths)}
+        above = {path, *path.parents}
+        return {
+            stage.addressing.rpartition(":")[2]
+            for stage in self._stages
+            if above.intersection(Path(dep.fs_path) for dep in stage.deps)
+        }
 
     @cached_property
     def _stages(self) -> list[Any]:
@@ -147,6 +151,7 @@ def copy_trained(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
     def copy() -> Clone:
         clone = Clone(tmp_path_factory.mktemp("clone"))
         trained.clone.run("git", "clone", "-q", "--branch", FIRST, ".", str(clone.top))
+        clone.run("git", "switch", "-q", "-c", "work")  # a tag is no branch
         clone.run("dvc", "cache", "dir", "--local", str(trained.clone.top / ".dvc" / "cache"))
         return clone
 

@@ -312,7 +312,7 @@ CHANGES: dict[str, set[str]] = {
     "datasets/download/catalog.py": set(ALL) - {"phantom_listed", "phantom", "backbone"},
     "phantom/canvas.py": {"phantom"},
     "models/weights.py": {"backbone", "features@phantom", "train", "fine_tune", "input_gate", "register"},
-    "metrics/ranking.py": {"train", "fine_tune", "input_gate", "evaluate", "register"},
+    "metrics/ranking.py": {"train", "fine_tune", "input_gate", "evaluate", "gradcam", "register"},
     "inference/platt.py": {"train", "input_gate", "evaluate", "gradcam", "register"},
     "training/class_weights.py": {"class_weighting", "train", "fine_tune"},
     "training/views.py": {"features@phantom", "train", "fine_tune"},

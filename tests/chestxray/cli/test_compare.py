@@ -84,3 +84,23 @@ def test_where_nothing_can_be_compared_it_is_said(clone: Path) -> None:
 def test_without_an_interval_the_tolerance_is_fixed() -> None:
     before, after = {"test": {"macro_f1_of_all": 0.5}}, {"test": {"macro_f1_of_all": 0.53}}
     assert comparison(before, after).startswith("not reproduced") and "tolerance 0.020" in comparison(before, after)
+
+
+def test_what_is_not_reproduced_is_no_baseline(clone: Path) -> None:
+    write(clone, PART | {"mean_auroc": 0.5})
+    said = compare_with_commit()
+    assert said.startswith("not reproduced") and BASELINE not in said and "look for what differs" in said
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "garbage", '{"test": {}}', '{"test": {"mean_auroc": NaN}}', "\xff"])
+def test_figures_that_are_none_are_not_compared(clone: Path, text: str) -> None:
+    (clone / "reports/metrics.json").write_text(text, encoding="latin-1")
+    assert "reports/metrics.json is not what `evaluate` writes" in compare_with_commit()
+    git(clone, "commit", "-qam", "other figures")
+    write(clone, PART)
+    assert compare_with_commit().startswith("Nothing to compare")
+
+
+def test_a_part_that_was_not_measured_is_said(clone: Path) -> None:
+    (clone / "reports/metrics.json").write_text(json.dumps({"benchmark": PART}))
+    assert compare_with_commit().startswith("not reproduced: test.n is None, committed 288")

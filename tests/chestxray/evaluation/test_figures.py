@@ -252,7 +252,7 @@ def test_counts_that_do_not_add_up_are_refused(drawn):
     counts = confusion_matrices(masks(labels), decisions)
     with pytest.raises(ValueError, match="at most 199"):
         confusion_matrix_figure(counts, 199, PANELS, NOTE)
-    with pytest.raises(ValueError, match="14 learned findings"):
+    with pytest.raises(ValueError, match="14 findings with decisions"):
         confusion_matrix_figure(counts.iloc[1:], 200, PANELS, NOTE)
 
 

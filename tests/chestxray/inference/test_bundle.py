@@ -140,7 +140,9 @@ WRONG_NUMBERS = [
     *(("operating_points", points(0.5, sensitivity=rate(value))) for value in (*NO_NUMBERS, -0.1, 1.1)),
     ("operating_points", points(0.5, sensitivity=rate(0.5, low=0.6))),
     ("operating_points", points(0.5, sensitivity=rate(0.5, high=None))),
-    ("operating_points", points(0.5, specificity=rate(0.5, n=-1))),
+    *(("operating_points", points(0.5, specificity=rate(0.5, n=n))) for n in (-1, 0, 10**10, BIG, 7.0, True)),
+    ("operating_points", {"threshold": points(0.5)["f1"]}),
+    ("model_sha256", "x" * 64),
     ("operating_points", {"f1; drop": points(0.5)["f1"]}),
     ("operating_points", {}),
     ("uncertain", [None] * 13 + [{"low": 0.6, "high": 0.5, "error": 0.1}]),
@@ -170,7 +172,7 @@ def test_a_card_holds_finite_numbers_in_range_only_when_it_is_read(
 @pytest.mark.parametrize(("name", "value"), WRONG_NUMBERS)
 def test_and_when_it_is_written(name: str, value: object, bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"number|bool|integer|greater|less|at most|pos|interval|pattern|1 item|requir"
+        ValueError, match=r"number|bool|integer|greater|less|at most|pos|interval|pattern|1 item|requir|names"
     ):
         write_card(bundle.card.model_copy(update={name: value}), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -186,6 +188,12 @@ for _ in range(100):
     "changes",
     [
         {"findings": [f"f{place}" for place in range(100_000)]},
+        {"model_sha256": HOSTILE},
+        {"intended_use": HOSTILE},
+        {"intended_use": "\x1b[31m"},
+        {"licences": ["a"] * 100_000},
+        {"headlines": {f"h{place}": "a" for place in range(100_000)}},
+        {"tables": {HOSTILE: "a"}},
         {"findings": [7] * 100_000},
         {"findings": [HOSTILE] * 14},
         {"titles": [7] * 100_000},
@@ -255,3 +263,32 @@ def test_the_thresholds_of_a_models_gate_are_not_believed(gate: str, bundle_fold
     onnx.helper.set_model_props(model, facts)
     with pytest.raises(UserError, match="does not say what it is"):
         OnnxModel(model.SerializeToString())
+
+
+def test_a_name_that_is_there_twice_is_refused(damaged: Callable[..., Path]) -> None:
+    folder = damaged(
+        CARD, lambda content: content.replace(b'"synthetic": true', b'"synthetic": true, "synthetic": false')
+    )
+    with pytest.raises(BundleError, match="the same name twice"):
+        Bundle(folder)
+
+
+def test_an_older_bundle_has_its_thresholds_as_one_operating_point(damaged: Callable[..., Path]) -> None:
+    def older(content: bytes) -> bytes:
+        card = json.loads(content)
+        for name in ("operating_points", "uncertain", "explanation"):
+            del card[name]
+        card["params"]["evaluate"] = {"threshold_policy": "sensitivity@0.9"}
+        return json.dumps(card | {"thresholds": [0.25] * 13 + [1.0]}).encode()
+
+    card = Bundle(damaged(CARD, older)).card
+    assert (
+        card.operating_point == "sensitivity@0.9" and card.thresholds()[0] == 0.25 and np.isnan(card.thresholds()[13])
+    )
+    for value in (True, "0.5", float("nan"), 2.0):
+        wrong = damaged(
+            CARD,
+            lambda content, value=value: json.dumps(json.loads(older(content)) | {"thresholds": [value] * 14}).encode(),
+        )
+        with pytest.raises(BundleError):
+            Bundle(wrong)

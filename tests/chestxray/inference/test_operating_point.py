@@ -47,6 +47,15 @@ def test_shares_of_0_and_1_have_intervals_within_0_and_1_that_hold_the_value(hit
     assert nothing.ppv is None and nothing.npv is not None
 
 
+def test_the_smallest_numbers_that_a_bundle_may_hold_are_answered() -> None:
+    for smallest in (5e-324, 1e-320, 1e-6):
+        odd = Rate(value=smallest, low=smallest, high=smallest, n=1)
+        for prevalence in (1e-6, 0.5, 1 - 1e-6):
+            for value in predictive_values(odd, odd, prevalence)[1:]:
+                assert value is None or 0 <= value.value <= 1
+    assert OperatingPoint(threshold=0.5, sensitivity=rate(1, 1), specificity=rate(10**8, 5 * 10**8)).predictive_values()
+
+
 def test_without_intervals_or_a_test_there_are_none() -> None:
     plain = Rate(value=0.9, low=None, high=None, n=10)
     found = predictive_values(plain, plain, 0.5)

@@ -49,7 +49,7 @@ def test_an_image_is_asked_about_once_and_the_answer_is_the_same(
     np.testing.assert_array_equal(said(client, part(test_side, slice(11, 3, -1))), expected[11:3:-1])
     assert not asked(capsys)
     np.testing.assert_array_equal(said(client, test_side), expected)
-    assert "version 1: 1 batch of 8 images" in capsys.readouterr().err
+    assert "version 1: 8 images" in capsys.readouterr().err
     twice = Dataset(pd.concat([test_side.studies] * 2, ignore_index=True), test_side.images)
     np.testing.assert_array_equal(said(client, twice), np.concatenate([expected, expected]))
     assert not asked(capsys)
