@@ -48,8 +48,8 @@ def compare_with_commit() -> str:
         return "Nothing to compare these figures with: the data are not those of the commit."
     there, here = _metrics(before), _metrics((top / METRICS).read_text(encoding="utf-8", errors="replace"))
     if not there or not here:
-        which = "is not" if there else "was not in the commit"
-        return f"Nothing to compare these figures with: {METRICS} {which} what `evaluate` writes; run dvc repro."
+        which = "here is not what `evaluate` writes; run dvc repro" if there else "of the commit is of another kind"
+        return f"Nothing to compare these figures with: {METRICS} {which}."
     said = comparison(there, here)
     return f"{said} (commit {git_commit()[:DIGITS]}). {_meaning(said)}"
 

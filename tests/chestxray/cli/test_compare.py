@@ -95,10 +95,10 @@ def test_what_is_not_reproduced_is_no_baseline(clone: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", "garbage", '{"test": {}}', '{"test": {"mean_auroc": NaN}}', "\xff"])
 def test_figures_that_are_none_are_not_compared(clone: Path, text: str) -> None:
     (clone / "reports/metrics.json").write_text(text, encoding="latin-1")
-    assert "reports/metrics.json is not what `evaluate` writes" in compare_with_commit()
+    assert "reports/metrics.json here is not what `evaluate` writes" in compare_with_commit()
     git(clone, "commit", "-qam", "other figures")
     write(clone, PART)
-    assert compare_with_commit().startswith("Nothing to compare")
+    assert "reports/metrics.json of the commit is of another kind" in compare_with_commit()
 
 
 def test_a_part_that_was_not_measured_is_said(clone: Path) -> None:
