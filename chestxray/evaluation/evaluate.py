@@ -296,7 +296,13 @@ def fit_on_validation(
     platt = fit_platt(logits, labels)
     learned = labels.hide(list(itertools.compress(validation.findings, ~has_decision(status))))
     images = learned, platt.probabilities(logits), validation.patients
-    thresholds = {name: fit_thresholds(*images, name, params.confidence) for name in params.operating_points}
+    thresholds = {
+        name: tuple(
+            cut if each == "learned" else Threshold(None, f"the finding is {each}")
+            for cut, each in zip(fit_thresholds(*images, name, params.confidence), status, strict=True)
+        )
+        for name in params.operating_points
+    }
     curve = {error: fit_bands(*images, error) for error in sorted({*BAND_ERRORS, params.uncertain})}
     return Fitted(status, evidence, platt, thresholds, curve[params.uncertain], curve)
 

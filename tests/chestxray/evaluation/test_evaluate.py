@@ -158,6 +158,8 @@ def test_no_table_says_more_of_a_finding_than_its_status_allows(by_status: Evalu
         assert filled == expected and set(table[f"{finding}_status"]) == {by_status.status[place]}
     assert np.array_equal(table["Hernia_score"], every["Hernia_probability"])
     assert np.isnan(by_status.thresholds[[LOST, RARE]]).all()
+    reasons = [by_status.operating_points["f1"][place].lacking for place in (LOST, RARE)]
+    assert reasons == ["the finding is not learned", "the finding is insufficient"]
     assert not by_status.decisions[:, [LOST, RARE]].any()
     report = by_status.report().set_index("finding")
     assert (
