@@ -160,12 +160,12 @@ class RequestLimits:
         return first
 
     def _make_room_in_line(self, upload: Upload) -> None:
-        """Send away who has sent nothing for the longest, or else one of an address with several, if need be."""
+        """Send away who has sent nothing or not all for the longest, or else one of an address with several."""
         if len(self.line) < self.longest_line:
             return
         counts = _counts(self.line)
-        other = min(self.line, key=lambda each: (each.arrived > 0, -counts[each.address]))
-        if other.arrived and counts[other.address] <= counts[upload.address] + 1:
+        other = min(self.line, key=lambda each: (each.whole, each.arrived > 0, -counts[each.address]))
+        if other.whole and counts[other.address] <= counts[upload.address] + 1:
             raise self._overloaded()
         self._send_away(other)
 
