@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from chestxray.imaging.radiograph import RadiographError
+from chestxray.inference import model_card as cards
 from chestxray.inference.answer import Model
 from chestxray.inference.bundle import OptionsError
 from chestxray.inference.card_figures import ModelCardError
-from chestxray.inference.model_card import model_card
 from chestxray.inference.predictions import Options, Prediction
 from serve import documentation
 from serve.documentation import MODEL, OPERATION, PREDICTIONS, DocumentedAPI
@@ -117,7 +117,7 @@ async def readyz(service: ServiceDependency, response: Response) -> Readiness:
     responses=_example_response("application/json", {"name": "chest-xray", "card": {}})
     | problem_responses("model-unavailable"),
 )
-async def model_facts(request: Request, service: ServiceDependency) -> Response:
+async def model_card(request: Request, service: ServiceDependency) -> Response:
     """The bundle's card: findings, operating points, calibration, test metrics, intended use; ETag is its digest."""
     model = service.holder.serving()
     headers = _cache_headers(model)
@@ -142,7 +142,7 @@ def model_card_for_people(request: Request, service: ServiceDependency) -> Respo
     if _has(request, headers):
         return Response(status_code=304, headers=headers)
     try:
-        return Response(model_card(model.bundle.card), media_type="text/markdown", headers=headers)
+        return Response(cards.model_card(model.bundle.card), media_type="text/markdown", headers=headers)
     except ModelCardError as error:
         raise ProblemError("not-found", f"There is no model card: {error}.") from error
 

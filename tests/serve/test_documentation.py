@@ -54,7 +54,8 @@ def test_every_operation_says_in_words_what_it_is_for(client: TestClient) -> Non
     assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in TAGS}
     assert all(" " in operation["summary"] and operation["description"].endswith(".") for operation in operations)
     names = {operation["operationId"] for operation in operations}
-    assert names == {"livez", "readyz", "model_card", "metrics", "gradcam", "predict", "predict_batch"}
+    routes = {"model_card", "model_card_for_people", "metrics", "gradcam", "predict", "predict_batch"}
+    assert names == {"livez", "readyz", *routes}
 
 
 def test_the_example_of_a_batch_is_an_answer(client: TestClient) -> None:
