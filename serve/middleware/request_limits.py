@@ -60,6 +60,8 @@ class Upload:
         Raises:
             ProblemError: "too-slow", if it has to give up its place meanwhile.
         """
+        if self.whole:  # its answer is being made or sent: all that can come is the client's end
+            return await receive()
         try:
             async with asyncio.timeout(None) as self.waiting:
                 message = await receive()

@@ -167,7 +167,7 @@ def test_the_documentation_of_the_api_needs_no_other_site(site: Site, page: Page
     documentation.on("request", lambda request: asked.append(request.url))
     documentation.set_default_timeout(MILLISECONDS)
     documentation.goto(f"{site.url}/docs#/Predictions/predict")
-    expect(documentation.locator(".opblock")).to_have_count(7)
+    expect(documentation.locator(".opblock")).to_have_count(8)
     expect(documentation.get_by_text("Find in one radiograph")).to_be_visible()
     documentation.locator("input[type=file]").set_input_files({"name": "x", "mimeType": "image/png", "buffer": PNG})
     documentation.get_by_role("button", name="Execute").click()

@@ -12,7 +12,7 @@ from chestxray.datasets.digests import batch_digests
 from tests.nih_batch import plain_batch
 from tests.stages.conftest import Clone
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]  # a change of labels has small siblings in test_prepare
 
 DIGESTS = {"prepared": "digests@prepared", "features": "digests@features"}
 LATER = {

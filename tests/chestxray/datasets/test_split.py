@@ -43,8 +43,8 @@ def studies(**columns: list[str]) -> pd.DataFrame:
 
 def test_disjoint_sides_pass_and_torn_ones_are_named() -> None:
     check_split(studies())
-    with pytest.raises(SplitError, match=r"patients .*: 1"):
+    with pytest.raises(SplitError, match="1 patients on two sides of the split, with the images a, b"):
         check_split(studies(patient=["1", "1"]))
-    with pytest.raises(SplitError, match=r"identical images .*: a, b"):
+    with pytest.raises(SplitError, match="identical images on two sides of the split, with the images a, b"):
         check_split(studies(content_hash=["x", "x"]))
     check_split(studies(patient=["1", "1"], content_hash=["x", "x"], split=["test", "test"]))
