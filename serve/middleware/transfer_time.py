@@ -16,7 +16,8 @@ class TransferTime:
     Args:
         app: the application behind. To it a request that does not arrive in time is a `ProblemError` of type
             "too-slow", and an answer that is not taken in time a `TimeoutError`.
-        seconds: how long the whole request may take, and the answer besides a second for each `SLOWEST` bytes.
+        seconds: how long the whole request may take, each part of the answer, and the whole answer besides a second for
+            each `SLOWEST` bytes.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -37,7 +38,7 @@ class TransferTime:
         async def send_in_time(message: Message) -> None:
             nonlocal left
             begun = asyncio.get_running_loop().time()
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(min(left, self.seconds)):
                 await send(message)
             left += len(message.get("body", b"")) / SLOWEST - (asyncio.get_running_loop().time() - begun)
 
