@@ -74,7 +74,7 @@ def outcomes(population: Binormal, images: int, seed: int) -> Iterator[Outcome]:
     for name, wanted in POINTS.items():
         thresholds = fit_thresholds(labels, scores, patients, name, CONFIDENCE)
         for place in learned:
-            cut = thresholds[place].value
+            cut = thresholds[place].threshold
             true = math.nan if cut is None else float(ndtr(population.shift[place] - logit(cut)))
             yield Outcome(name, cut is not None, true, cut is not None and true < wanted)
     for place, band in enumerate(fit_bands(labels, scores, patients, ERROR)):

@@ -13,7 +13,8 @@ from benchmarks.crowd import Crowd
 from benchmarks.process import serving
 from chestxray.imaging.decode import decode
 from chestxray.imaging.radiograph import resize
-from chestxray.inference.bundle import MODEL, Bundle, bundle_digest, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import bundle_digest, write_card
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import CHAMPION
 

@@ -339,7 +339,7 @@ class EvaluateParams(Section):
         AfterValidator(_check_unique),
     ]
     confidence: Annotated[float, Field(ge=0.5, lt=1.0)]
-    uncertain: Annotated[float, Field(gt=0.0, lt=0.5)]
+    uncertain_error: Annotated[float, Field(gt=0.0, lt=0.5)]
     benchmark: tuple[str, ...]
     benchmark_sha256: Annotated[str, _matching(r"[0-9a-f]{64}", "64 digits 0–9 and a–f, or null")] | None
     min_positives: Annotated[int, Field(ge=2)]

@@ -31,8 +31,6 @@ KEPT_END = 8 * MEBIBYTE
 
 CANT_LISTEN = 2
 """Exit code when HOST and PORT can't be listened on."""
-DIGITS = 12
-"""Of a digest, that are told to people."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -64,9 +62,7 @@ class DrainingServer(uvicorn.Server):
 
 def described(model: ModelInfo) -> str:
     """Say in a line which model answers, and what for."""
-    version = f" version {model.version}" if model.version else f", sha256 {model.sha256[:DIGITS]}…"
-    alias = f" ({model.alias})" if model.alias else ""
-    return f"{model.name}{version}{alias}. {disclaimer(model.synthetic)}"
+    return f"{model.in_words()}. {disclaimer(model.synthetic)}"
 
 
 def check_address(host: str, port: int) -> None:

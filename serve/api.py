@@ -19,7 +19,7 @@ from starlette.formparsers import MultiPartParser
 from chestxray.imaging.radiograph import RadiographError
 from chestxray.inference import model_card as cards
 from chestxray.inference.answer import Model
-from chestxray.inference.bundle import OptionsError
+from chestxray.inference.card import OptionsError
 from chestxray.inference.card_figures import ModelCardError
 from chestxray.inference.predictions import Options, Prediction
 from serve import documentation

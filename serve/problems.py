@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from chestxray.imaging.radiograph import RadiographError
-from chestxray.inference.bundle import OptionsError
+from chestxray.inference.card import OptionsError
 from chestxray.inference.predictions import Quality
 from serve.schemas import ProblemDetails
 

@@ -69,6 +69,5 @@ def burnt(picture: Pixels, answer: Prediction, lines: list[str]) -> bytes:
         lines: of text, what it shows.
     """
     model = answer.model
-    version = f" version {model.version}" if model.version else ""
-    drawn_by = f"{model.name}{version}, sha256 {model.sha256[:12]}; image sha256 {answer.image.sha256[:12]}"
+    drawn_by = f"{model.in_words()}; image sha256 {answer.image.sha256[:12]}"
     return encode_png(captioned(picture, [*lines, drawn_by, answer.disclaimer], scale=CAPTION_SCALE))

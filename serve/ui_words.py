@@ -118,11 +118,9 @@ def show_model(info: ModelInfo, card: dict[str, Any], expanded: bool) -> None:
     """Show which model answers, what it was trained on, and its metrics on the test set."""
     test = card["metrics"]["test"]
     kind = "synthetic phantoms" if info.synthetic else "radiographs"
-    version = f" version {info.version}" if info.version else ""
-    alias = f" ({info.alias})" if info.alias else ""
     shown = headlines(test, card.get("headlines", {}))
     first = next((f"{each.title} {each.value:.3f}" for each in shown if each.value is not None), "measured")
-    title = f"Model {info.name}{version}{alias}: {first} on {test['n']} {kind}"
+    title = f"Model {info.in_words()}: {first} on {test['n']} {kind}"
     with st.expander(title, expanded=expanded):
         for column, (name, value, said) in zip(st.columns(max(1, len(shown))), shown, strict=False):
             column.metric(f"{name[0].upper()}{name[1:]}", "–" if value is None else f"{value:.3f}")

@@ -8,14 +8,16 @@ from chestxray.datasets.benchmark import benchmark_batches
 from chestxray.datasets.dataset import batch_folders, load_boxes, load_dataset
 from chestxray.datasets.trained_on import TrainedOn
 from chestxray.evaluation import figures
-from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, make_card, test_note
+from chestxray.evaluation.card import make_card
+from chestxray.evaluation.evaluate import evaluate_model, evaluation_note, test_note
 from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.evaluation.localization import localize
 from chestxray.evaluation.reports import write_reports
 from chestxray.evaluation.run_description import describe, picture
 from chestxray.evaluation.shortcuts import find_shortcuts
 from chestxray.evaluation.shuffled_network import shuffle_weights
-from chestxray.inference.bundle import MODEL, write_card
+from chestxray.inference.bundle import MODEL
+from chestxray.inference.card import write_card
 from chestxray.inference.model_card import model_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.params import load_params

@@ -8,7 +8,7 @@ from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import test_note
 from chestxray.evaluation.run_description import describe, describe_version, picture
-from chestxray.inference.bundle import CARD, read_card
+from chestxray.inference.card import CARD, read_card
 from chestxray.params import load_params
 from chestxray.registry.promote import apply_verdict, decide_promotion
 from chestxray.registry.promotion_report import report

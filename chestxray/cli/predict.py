@@ -152,7 +152,7 @@ def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, deciding: str, out
     """Print what became of the files, by which model, and by which operating point it decided."""
     print(*tally.lines(inputs.skipped), sep="\n")
     print(f"decisions {deciding}")
-    print(f"model     {info.name}{f' version {info.version}' if info.version else ''}, sha256 {info.sha256[:12]}")
+    print(f"model     {info.in_words()}")
     print(f"table     {written_text(str(output))}")
     if left := unfinished_runs(output):
         print(f"note      {len(left)} unfinished runs with other arguments lie beside it, .{output.name}.*.partial")

@@ -8,7 +8,8 @@ import pandas as pd
 
 from chestxray.errors import UserError
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import CARD, Bundle
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import CARD
 from chestxray.inference.headlines import headlines
 from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES
 

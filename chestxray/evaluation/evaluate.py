@@ -1,24 +1,20 @@
 """Evaluate a model: calibration and operating points from validation, metrics from test."""
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset, label_cells
-from chestxray.datasets.split import SPLITS, split_fingerprint
 from chestxray.errors import UserError
-from chestxray.evaluation.calibration import fit_platt
 from chestxray.evaluation.decision_curves import decision_curves
-from chestxray.evaluation.localization import Localization
+from chestxray.evaluation.fitted import Fitted, fit_on_validation, gather_evidence
 from chestxray.evaluation.logits import logits_frame, predict_logits, predict_logits_and_gate, prepared_hashes
-from chestxray.evaluation.operating_points import Threshold, fit_thresholds
-from chestxray.evaluation.subgroups import card_subgroups, subgroup_table
+from chestxray.evaluation.subgroups import subgroup_table
 from chestxray.evaluation.tested_points import (
     bands_table,
     measure_bands,
@@ -26,18 +22,12 @@ from chestxray.evaluation.tested_points import (
     points_table,
     risk_coverage,
 )
-from chestxray.evaluation.uncertain import Band, fit_bands
-from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card
 from chestxray.inference.decisions import decide, decided
-from chestxray.inference.label_quality import known_quality
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.inference.operating_point import OperatingPoint
+from chestxray.inference.operating_point import OperatingPoint, threshold_values
 from chestxray.inference.platt import Platt
-from chestxray.inference.provenance import SplitFacts
 from chestxray.inference.status import (
     PATIENTS_UNKNOWN,
-    ClassPatients,
     Evidence,
     Status,
     finding_status,
@@ -46,21 +36,13 @@ from chestxray.inference.status import (
     named_number,
 )
 from chestxray.inference.uncertain import UncertainBand
-from chestxray.labels import LabelMasks, check_scorable, has_both_classes, label_masks, patients_by_class
+from chestxray.labels import LabelMasks, check_scorable, has_both_classes, label_masks
 from chestxray.metrics.calibration_error import calibration_error
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.ranking import DECIMALS, curves
 from chestxray.metrics.report import classification_report, evaluate
-from chestxray.metrics.table import HEADLINES, Predictions
-from chestxray.params import EvaluateParams, Params
-
-INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
-BAND_ERRORS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
-"""Of the uncertain bands in the figure of what they cost and gain."""
-LICENCES = (
-    "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
-    "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017",
-)
+from chestxray.metrics.table import Predictions
+from chestxray.params import EvaluateParams
 
 
 @dataclass(frozen=True)
@@ -107,8 +89,7 @@ class Evaluation:
     @property
     def thresholds(self) -> npt.NDArray[np.float64]:
         """`(k,)` of the operating point that decides, on calibrated probabilities; NaN where there is no decision."""
-        deciding = next(iter(self.operating_points.values()))
-        return np.array([np.nan if point.threshold is None else point.threshold for point in deciding])
+        return threshold_values(next(iter(self.operating_points.values())))
 
     @property
     def labels(self) -> LabelMasks:
@@ -158,32 +139,6 @@ class Evaluation:
                 columns[f"{finding}_{name}"] = numbers
             columns[f"{finding}_decision"] = self.decisions[:, place].astype(np.int8) if with_decision[place] else None
         return pd.DataFrame(columns)
-
-
-class Fitted(NamedTuple):
-    """What is settled before test is looked at.
-
-    Attributes:
-        status: of the k findings.
-        evidence: of the k findings, the patients behind it.
-        platt: the calibration.
-        thresholds: by operating point, k; the first one decides.
-        bands: k uncertain bands.
-        band_curve: those of several errors, by error.
-    """
-
-    status: tuple[Status, ...]
-    evidence: tuple[Evidence, ...]
-    platt: Platt
-    thresholds: dict[str, tuple[Threshold, ...]]
-    bands: tuple[Band, ...]
-    band_curve: dict[float, tuple[Band, ...]]
-
-    @property
-    def deciding(self) -> npt.NDArray[np.float64]:
-        """`(k,)` thresholds of the operating point that decides; NaN where there is none."""
-        first = next(iter(self.thresholds.values()))
-        return np.array([np.nan if cut.value is None else cut.value for cut in first])
 
 
 def evaluate_model(
@@ -248,28 +203,26 @@ def measure(
         predictions_of_numbered(test.findings, scores, fitted.deciding, status) for scores in (before, after)
     )
 
-    def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        known = labels.of(scored.findings).at(part)
-        found = _metrics_if_scorable(known, raw.at(part), scored.at(part), test.patients[part], params)
-        return found | {"patients_known": int(patient_known[part].all())}
+    parts = {"test": np.ones(len(after), bool), "benchmark": test.studies["batch"].isin(benchmark).to_numpy()}
+    each_batch = {name: (test.studies["batch"] == name).to_numpy() for name in batches}
 
-    patient_known = test.studies["patient_known"].to_numpy(bool)
-    batch = test.studies["batch"].to_numpy()
-    parts = {name: batch == name for name in batches}
-    metrics = {
-        "test": measured(np.ones(len(batch), bool)),
-        "benchmark": measured(np.isin(batch, benchmark)),
-        "batch": {name: _without_findings(measured(part)) for name, part in parts.items()},
-    }
+    def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        return _metrics_if_scorable(labels, raw, scored, test, part, params)
+
     return Evaluation(
         status=status,
         evidence=fitted.evidence,
         platt=fitted.platt,
         operating_points=measure_points(labels, after, test.patients, fitted.thresholds, params.min_positives),
-        uncertain=measure_bands(labels, after, test.patients, fitted.bands, params.uncertain, params.min_positives),
+        uncertain=measure_bands(
+            labels, after, test.patients, fitted.bands, params.uncertain_error, params.min_positives
+        ),
         risk_coverage=risk_coverage(labels, after, fitted.band_curve),
         net_benefit=decision_curves(labels, after, has_decision(status), test.patients, params.min_positives),
-        metrics=metrics,
+        metrics={
+            **{name: measured(part) for name, part in parts.items()},
+            "batch": {name: _without_findings(measured(part)) for name, part in each_batch.items()},
+        },
         subgroups=subgroup_table(labels, scored, test.studies, test.patients, params.min_n),
         logits=logits,
         gate=gate,
@@ -278,55 +231,6 @@ def measure(
         decisions=decide(after, fitted.deciding, status),
         test=test,
     )
-
-
-def fit_on_validation(
-    logits: npt.NDArray[np.float32], validation: Dataset, evidence: tuple[Evidence, ...], params: EvaluateParams
-) -> Fitted:
-    """Fit calibration, operating points and uncertain bands; only learned findings have the latter two.
-
-    Args:
-        logits: of the validation images, N × k.
-        validation: these images.
-        evidence: of the k findings, the patients of training and of validation.
-        params: of the operating points, and the patients that a finding needs.
-    """
-    status = tuple(finding_status(each, params.min_positives) for each in evidence)
-    labels = label_masks(validation.labels, validation.findings)
-    platt = fit_platt(logits, labels)
-    learned = labels.hide(list(itertools.compress(validation.findings, ~has_decision(status))))
-    images = learned, platt.probabilities(logits), validation.patients
-    thresholds = {
-        name: tuple(
-            cut if each == "learned" else Threshold(None, f"the finding is {each}")
-            for cut, each in zip(fit_thresholds(*images, name, params.confidence), status, strict=True)
-        )
-        for name in params.operating_points
-    }
-    curve = {error: fit_bands(*images, error) for error in sorted({*BAND_ERRORS, params.uncertain})}
-    return Fitted(status, evidence, platt, thresholds, curve[params.uncertain], curve)
-
-
-def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
-    """Count the patients of each class of each finding in training and validation.
-
-    Raises:
-        UserError: training has images without and with no finding.
-    """
-    train, validation = (count_patients(dataset.split(split)) for split in ("train", "validation"))
-    evidence = tuple(Evidence(train=some, validation=others) for some, others in zip(train, validation, strict=True))
-    if not any(each.train.rarer for each in evidence):
-        raise UserError(
-            f"none of the {len(evidence)} findings can be learned: training has no images both with and without one; "
-            "give labels of both kinds"
-        )
-    return evidence
-
-
-def count_patients(part: Dataset) -> list[ClassPatients]:
-    """Count the patients of each class of each finding."""
-    present, absent = patients_by_class(label_masks(part.labels, part.findings), part.patients).tolist()
-    return [ClassPatients(present=some, absent=others) for some, others in zip(present, absent, strict=True)]
 
 
 def predictions_of_numbered(
@@ -350,13 +254,20 @@ def _metrics_if_scorable(
     labels: LabelMasks,
     before: Predictions,
     after: Predictions,
-    patients: npt.NDArray[np.str_],
+    test: Dataset,
+    part: npt.NDArray[np.bool_],
     params: EvaluateParams,
 ) -> dict[str, Any]:
-    """Compute the metrics of some test images, before and after calibration; counts alone where none can be scored."""
+    """Compute the metrics of a part of the test images, before and after calibration.
+
+    Where none can be scored these are counts alone; `patients_known` is 0 where each image counts as a patient.
+    """
+    labels, patients, after = labels.of(after.findings).at(part), test.patients[part], after.at(part)
+    patients_known = int(test.studies["patient_known"].to_numpy(bool)[part].all())
     people = len(set(patients))
     if people < 2 or not has_both_classes(labels).any():
-        return {"n": len(labels), "patients": people, "findings_scored": 0, "findings_averaged": 0}
+        counts = {"n": len(labels), "patients": people, "findings_scored": 0, "findings_averaged": 0}
+        return counts | {"patients_known": patients_known}
     metrics = evaluate(
         labels,
         after.probabilities,
@@ -367,9 +278,9 @@ def _metrics_if_scorable(
     )
     if "calibration_error" in metrics:
         averaged = [name for name in metrics["auroc_ci_low"] if name not in after.ranked_only]
-        errors = calibration_error(labels.of(averaged), before.of(averaged).probabilities)
+        errors = calibration_error(labels.of(averaged), before.at(part).of(averaged).probabilities)
         metrics["calibration_error_before"] = round(errors["mean"], DECIMALS)
-    return metrics
+    return metrics | {"patients_known": patients_known}
 
 
 def _without_findings(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -385,63 +296,3 @@ def evaluation_note(dataset: Dataset, params: EvaluateParams) -> str:
 def test_note(dataset: Dataset) -> str:
     """Say in a line for figures what the test images are, and whether their patients are known."""
     return f"{dataset.kind}, test side" + ("" if dataset.patients_known else f", {PATIENTS_UNKNOWN}")
-
-
-def make_card(
-    model: OnnxModel,
-    evaluation: Evaluation,
-    dataset: Dataset,
-    params: Params,
-    content: bytes,
-    input_gate: dict[str, Any] | None = None,
-    located: Localization | None = None,
-) -> Card:
-    """Make the card of the bundle.
-
-    Args:
-        model: that was evaluated.
-        evaluation: of it.
-        dataset: all batches.
-        params: that made it.
-        content: of `model.onnx`.
-        input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
-        located: how well its maps find boxes; None if that was not tried.
-    """
-    return Card(
-        findings=dataset.findings,
-        titles=tuple(params.findings[finding].title for finding in dataset.findings),
-        status=evaluation.status,
-        evidence=evaluation.evidence,
-        size=model.size,
-        input_size=model.input_size,
-        bias=model.bias,
-        calibration=evaluation.platt.to_dict(),
-        operating_points=evaluation.operating_points,
-        uncertain=evaluation.uncertain,
-        explanation=located.explanations() if located else (),
-        localization=located.by_finding() if located else (),
-        subgroups=card_subgroups(evaluation.subgroups),
-        model_sha256=hashlib.sha256(content).hexdigest(),
-        data_sha256=dataset.split("train").digest,
-        synthetic=dataset.synthetic,
-        patients_known=dataset.patients_known,
-        splits={split: split_facts(dataset.split(split)) for split in SPLITS},
-        tables=dataset.tables,
-        label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
-        test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
-        params={
-            "batches": list(params.batches),
-            **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),
-            **params.model_dump(mode="json", include={"train", "fine_tune", "input_gate", "evaluate"}),
-        },
-        metrics=evaluation.metrics,
-        input_gate=input_gate or {},
-        headlines={metric.name: metric.title for metric in HEADLINES},
-        intended_use=INTENDED_USE,
-        licences=LICENCES,
-    )
-
-
-def split_facts(part: Dataset) -> SplitFacts:
-    """Count the images and patients of one side of the split, and digest them."""
-    return SplitFacts(images=len(part.studies), patients=len(set(part.patients)), sha256=part.digest)

@@ -14,21 +14,17 @@ from chestxray.datasets.prepare import prepare_batch
 from chestxray.datasets.split import patient_fold
 from chestxray.datasets.trained_on import TrainedOn
 from chestxray.errors import UserError
-from chestxray.evaluation.evaluate import (
-    Evaluation,
-    Fitted,
-    count_patients,
-    fit_on_validation,
-    measure,
-    split_facts,
-)
+from chestxray.evaluation.card import split_facts
+from chestxray.evaluation.evaluate import Evaluation, measure
+from chestxray.evaluation.fitted import Fitted, count_patients, fit_on_validation
 from chestxray.evaluation.localization import Localization, localize
 from chestxray.evaluation.logits import predict_logits
 from chestxray.evaluation.operating_points import Threshold
 from chestxray.evaluation.shuffled_network import shuffle_weights
 from chestxray.evaluation.subgroups import card_subgroups
 from chestxray.findings import Vocabulary
-from chestxray.inference.bundle import MODEL, Bundle, Card, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence
@@ -40,7 +36,7 @@ PARTS = 2
 """A recalibration is fitted on one of so many parts of the patients, and measured on the rest."""
 USUAL: dict[str, dict[str, Any]] = {
     "prepare": {"views": "frontal", "max_rejected": 0.05, "salt": BATCH},
-    "evaluate": {"confidence": 0.95, "uncertain": 0.1, "min_positives": 10, "min_n": 10, "seed": 0},
+    "evaluate": {"confidence": 0.95, "uncertain_error": 0.1, "min_positives": 10, "min_n": 10, "seed": 0},
 }
 """Params that a bundle of before may lack."""
 
@@ -209,7 +205,7 @@ def _measured(bundle: Bundle, content: bytes, found: External, fitted: Fitted, p
 def _evaluate_params(card: Card) -> EvaluateParams:
     errors = {band.error for band in card.uncertain if band is not None}
     settled = {"operating_points": list(card.operating_points), "benchmark": [], "benchmark_sha256": None}
-    error = {"uncertain": errors.pop()} if len(errors) == 1 else {}
+    error = {"uncertain_error": errors.pop()} if len(errors) == 1 else {}
     return EvaluateParams.model_validate(_known(card, "evaluate", EvaluateParams) | settled | error)
 
 

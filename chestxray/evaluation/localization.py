@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.inference.bundle import Explanation
-from chestxray.inference.located import Compared, Located
+from chestxray.inference.located import Compared, Explanation, Located
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.metrics.ranking import DECIMALS
 from chestxray.metrics.shares import Shares, measure_differences, measure_means, measure_shares
@@ -238,6 +237,7 @@ def _compared(rows: Mapping[tuple[str, str, str], Mapping[Any, Any]], finding: s
     """Put together the rows of one measure, which are by finding, method and measure."""
 
     def numbers(method: str) -> dict[str, Any] | None:
+        """Return the figure of a method, None where it has nothing to say."""
         row = rows.get((finding, method, measure))
         if row is None:
             return None

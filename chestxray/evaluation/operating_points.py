@@ -18,11 +18,11 @@ class Threshold:
     """An operating point of a finding.
 
     Attributes:
-        value: in 0..1, unrounded; None if validation can't give it.
+        threshold: in 0..1, unrounded; None if validation can't give it.
         lacking: why there is none, a phrase for people; empty if there is one.
     """
 
-    value: float | None
+    threshold: float | None
     lacking: str = ""
 
 

@@ -13,7 +13,7 @@ from chestxray.evaluation.metrics_tables import (
     metrics_by_part,
     metrics_with_intervals,
 )
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.system.files import write_csv, write_json
 
 
@@ -54,7 +54,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         "findings": figures.findings_figure(by_finding[by_finding["part"] == "test"], panels, note),
         "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), panels, note),
         "abstention": figures.abstention_figure(
-            result.risk_coverage, card.params["evaluate"]["uncertain"], panels, note
+            result.risk_coverage, card.params["evaluate"]["uncertain_error"], panels, note
         ),
         "localization": figures.localization_figure(tables["localization"], panels, note),
         "subgroups": figures.subgroups_figure(result.subgroups, card.params["evaluate"]["min_n"], panels, note),

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from chestxray.evaluation.figures.style import BLUE, DOTS_PER_INCH
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.inference.headlines import headline
 from chestxray.inference.model_card import card_body, shortened
 from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES

@@ -9,7 +9,7 @@ import pandas as pd
 
 from chestxray.evaluation.operating_points import Threshold
 from chestxray.evaluation.uncertain import Band, Ends
-from chestxray.inference.operating_point import OperatingPoint, Rate
+from chestxray.inference.operating_point import OperatingPoint, Rate, threshold_values
 from chestxray.inference.uncertain import UncertainBand
 from chestxray.labels import Booleans, LabelMasks
 from chestxray.metrics.ranking import DECIMALS
@@ -34,15 +34,14 @@ def measure_points(
     """
     found = {}
     for name, cuts in thresholds.items():
-        values = np.array([np.nan if cut.value is None else cut.value for cut in cuts])
-        positive = np.asarray(probabilities, float) >= np.where(np.isnan(values), 2.0, values)
+        positive = np.asarray(probabilities, float) >= threshold_values(cuts)  # nothing reaches NaN
         sensitivity = measure_shares(positive, labels.present, patients, min_patients)
         specificity = measure_shares(~positive, labels.absent, patients, min_patients)
         found[name] = tuple(
             OperatingPoint(threshold=None, lacking=cut.lacking)
-            if cut.value is None
+            if cut.threshold is None
             else OperatingPoint(
-                threshold=cut.value, sensitivity=_rate(sensitivity, place), specificity=_rate(specificity, place)
+                threshold=cut.threshold, sensitivity=_rate(sensitivity, place), specificity=_rate(specificity, place)
             )
             for place, cut in enumerate(cuts)
         )
@@ -58,7 +57,7 @@ def measure_bands(
     min_patients: int,
 ) -> tuple[UncertainBand | None, ...]:
     """Measure how many test images lie in each finding's band, and how many on its wrong side; arguments as above."""
-    lows, highs = np.array([(2.0, 2.0) if band is None else band for band in bands]).T
+    lows, highs = np.array([(np.nan, np.nan) if band is None else band for band in bands]).T
     scores = np.asarray(probabilities, float)
     below, above = scores < lows, scores > highs
 

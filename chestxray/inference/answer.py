@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.radiograph import Pixels, resize
-from chestxray.inference.bundle import Bundle, Card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import Card
 from chestxray.inference.decisions import choose_thresholds
 from chestxray.inference.heatmap import overlay_pngs
 from chestxray.inference.operating_point import OperatingPoint

@@ -8,7 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from chestxray.inference.bundle import CARD, MODEL, BundleError, bundle_digest
+from chestxray.inference.bundle import MODEL
+from chestxray.inference.card import CARD, BundleError, bundle_digest
 from chestxray.inference.model_uri import SCHEME, ModelURI
 from chestxray.system.regular_file import read_regular
 

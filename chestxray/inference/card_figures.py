@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chestxray.inference.bundle import CARD, BundleError, Card
+from chestxray.inference.card import CARD, BundleError, Card
 from chestxray.inference.headlines import TOO_FEW, Headline, headlines
 from chestxray.inference.located import Compared, Difference
 from chestxray.inference.operating_point import Rate

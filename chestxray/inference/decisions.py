@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.inference.bundle import Card, OptionsError
+from chestxray.inference.card import Card, OptionsError
 from chestxray.inference.operating_point import CALLERS_OWN
 from chestxray.inference.status import Status, has_decision
 from chestxray.labels import Booleans, Floats, check_scores

@@ -1,9 +1,14 @@
 """Describe how well the maps of a finding find its boxes in test images, beside the finding's mean place."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from chestxray.inference.numbers import Count, Finite
 from chestxray.inference.operating_point import Rate
+
+Explanation = Literal["shown", "unproven"]
+"""Of a finding: whether its maps are shown to find the place in an image better than its usual place does."""
 
 
 class Difference(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any
 
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference import card_figures as figures
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.inference.card_figures import NONE, plain, table
 from chestxray.inference.reporting_items import GUIDELINES
 from chestxray.inference.status import PATIENTS_UNKNOWN

@@ -4,11 +4,14 @@ A predictive value of a test set holds for the prevalence of that test set; Baye
 """
 
 import math
-from typing import Annotated, NamedTuple, Self
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple, Protocol, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from chestxray.inference.numbers import Cases, Probability, Text
+from chestxray.labels import Floats
 
 OperatingPointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,30}(@[0-9.]{1,20})?$")]
 
@@ -83,6 +86,19 @@ class OperatingPoint(BaseModel):
         if self.sensitivity is None or self.specificity is None or at is None:
             return None
         return predictive_values(self.sensitivity, self.specificity, at)
+
+
+class HasThreshold(Protocol):
+    """What has a threshold, or none."""
+
+    @property
+    def threshold(self) -> float | None:
+        """From which on a finding is positive."""
+
+
+def threshold_values(points: Iterable[HasThreshold]) -> Floats:
+    """Return the thresholds of k findings as numbers: `(k,)`, NaN where there is none."""
+    return np.array([np.nan if point.threshold is None else point.threshold for point in points])
 
 
 def predictive_values(sensitivity: Rate, specificity: Rate, prevalence: float) -> PredictiveValues:

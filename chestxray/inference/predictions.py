@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.imaging.quality import Verdict, overall_verdict
 from chestxray.imaging.radiograph import Check
+from chestxray.inference.located import Explanation
 from chestxray.inference.operating_point import OperatingPoint, Rate
 from chestxray.inference.status import Status
 
@@ -48,6 +49,12 @@ class ModelInfo(BaseModel):
     sha256: Digest
     synthetic: bool
     """Trained on synthetic phantoms: its answers say nothing about patients."""
+
+    def in_words(self) -> str:
+        """Return name, version and alias, as far as it has them, and the first digits of its digest."""
+        version = f" version {self.version}" if self.version else ""
+        alias = f" ({self.alias})" if self.alias else ""
+        return f"{self.name}{version}{alias}, sha256 {self.sha256[:12]}"
 
 
 class ImageInfo(BaseModel):
@@ -184,7 +191,7 @@ class Finding(BaseModel):
     that a person should look; null where the model has no such band."""
     performance: Performance | None = None
     """Of the decisions about it on the test images; null where there is none, and with the request's threshold."""
-    explanation: Annotated[Literal["shown", "unproven"] | None, Field(examples=["unproven"])] = None
+    explanation: Annotated[Explanation | None, Field(examples=["unproven"])] = None
     """Whether boxes of test images show that heatmaps of this finding find its place better than the place where it
     usually is; null of a model that was not tried on boxes, and of what is not learned."""
     label_quality: Annotated[str | None, Field(examples=[None])] = None

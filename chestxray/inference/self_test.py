@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import CARD, BundleError
 from chestxray.inference.decisions import decide
 
 

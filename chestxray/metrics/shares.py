@@ -1,12 +1,13 @@
 """Measure means over images of what lies in 0..1, such as sensitivities, with 95 % intervals over patients."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from chestxray.labels import Booleans, Floats
-from chestxray.metrics.interval import Cases, mean_interval, share_interval, student
+from chestxray.metrics.interval import Cases, Ends, mean_interval, share_interval, student
 from chestxray.metrics.jackknife import Spread, jackknife
 from chestxray.metrics.ranking import ratio
 
@@ -42,11 +43,7 @@ def measure_shares(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLi
         >>> found.value.round(2).tolist(), found.n.tolist()
         ([0.67], [3])
     """
-    found = _mean(values, cases, patients)
-    counted = Cases.count(cases, patients)
-    enough = counted.patients >= min_patients
-    low, high = (np.where(enough, end, np.nan) for end in share_interval(found, counted))
-    return Shares(found.value, low, high, cases.sum(axis=0))
+    return _within(share_interval, values, cases, patients, min_patients)
 
 
 def measure_means(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
@@ -54,20 +51,31 @@ def measure_means(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLik
 
     A share's interval would be too wide: it takes each case for a yes or a no, whose variance is larger.
     """
-    found = _mean(values, cases, patients)
-    counted = Cases.count(cases, patients)
-    enough = counted.patients >= min_patients
-    low, high = (np.where(enough, end, np.nan) for end in mean_interval(found, counted))
-    return Shares(found.value, low, high, cases.sum(axis=0))
+    return _within(mean_interval, values, cases, patients, min_patients)
 
 
 def measure_differences(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
     """Measure the mean of differences in -1..1 over cases, by Student's interval; arguments as above."""
-    found = _mean(values, cases, patients)
-    people = Cases.count(cases, patients).patients
-    reach = student(np.minimum(found.freedom, people - 1)) * found.error
-    reach = np.where(people >= min_patients, reach, np.nan)
-    return Shares(found.value, found.value - reach, found.value + reach, cases.sum(axis=0))
+    return _within(_student_interval, values, cases, patients, min_patients)
+
+
+def _student_interval(found: Spread, counted: Cases) -> Ends:
+    reach = student(np.minimum(found.freedom, counted.patients - 1)) * found.error
+    return found.value - reach, found.value + reach
+
+
+def _within(
+    interval: Callable[[Spread, Cases], Ends],
+    values: npt.ArrayLike,
+    cases: Booleans,
+    patients: npt.ArrayLike,
+    min_patients: int,
+) -> Shares:
+    """Measure means, with an interval of a kind where enough patients have such images."""
+    found, counted = _mean(values, cases, patients), Cases.count(cases, patients)
+    enough = counted.patients >= min_patients
+    low, high = (np.where(enough, end, np.nan) for end in interval(found, counted))
+    return Shares(found.value, low, high, cases.sum(axis=0))
 
 
 def _mean(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike) -> Spread:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from chestxray.datasets.split import split_fingerprint
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.params import Params
 
 

@@ -16,7 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from chestxray.errors import UserError
-from chestxray.inference.bundle import CARD, Bundle, Card, bundle_digest, read_card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import CARD, Card, bundle_digest, read_card
 from chestxray.models.weights import read_weights
 from chestxray.registry.network_digest import network_digest
 from chestxray.system.files import read_json

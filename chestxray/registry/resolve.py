@@ -18,8 +18,9 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from chestxray.errors import UserError
-from chestxray.inference.bundle import CARD, MODEL, bundle_digest
+from chestxray.inference.bundle import MODEL
 from chestxray.inference.bundle_source import SOURCE
+from chestxray.inference.card import CARD, bundle_digest
 from chestxray.inference.model_uri import ModelURI
 from chestxray.registry.registered_version import DIGEST
 from chestxray.system.parent import end_with_parent

@@ -12,7 +12,7 @@ import pandas as pd
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.evaluate import predictions_of_numbered
 from chestxray.evaluation.logits import IMAGES_AT_ONCE, logits_frame, predict_logits, prepared_hashes
-from chestxray.inference.bundle import BundleError
+from chestxray.inference.card import BundleError
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.status import Status
 from chestxray.metrics.table import Predictions

@@ -16,7 +16,8 @@ from mlflow.types import Schema, TensorSpec
 
 from chestxray.datasets.trained_on import TRAINED_ON
 from chestxray.errors import UserError
-from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import CARD, bundle_digest
 from chestxray.inference.model_uri import ModelURI
 from chestxray.registry.registered_version import (
     DIGEST,

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
-from chestxray.inference.bundle import BundleError, Card
+from chestxray.inference.card import BundleError, Card
 from chestxray.inference.model_uri import ModelURI
 from chestxray.inference.status import Status, has_number
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks_between

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.inference.status import NUMBERS, STATUSES
 
 Kind = Literal["text", "number", "flag"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from chestxray.inference.answer import OPACITY, overlay_frame
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.inference.heatmap import overlay_png
 from chestxray.inference.predict import FilePrediction
 from chestxray.inference.status import has_number

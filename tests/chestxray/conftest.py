@@ -13,9 +13,11 @@ from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.split import patient_split
-from chestxray.evaluation.evaluate import evaluate_model, make_card
+from chestxray.evaluation.card import make_card
+from chestxray.evaluation.evaluate import evaluate_model
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import CARD, MODEL, Card, write_card
+from chestxray.inference.bundle import MODEL
+from chestxray.inference.card import CARD, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.mobilenet_v2 import LayerWeights, blocks
 from chestxray.models.onnx_graph import features_graph

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import onnx
 
-from chestxray.inference.bundle import MODEL, Bundle, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import write_card
 
 
 def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Path:

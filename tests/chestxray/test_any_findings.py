@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.evaluation.evaluate import evaluate_model, make_card
+from chestxray.evaluation.card import make_card
+from chestxray.evaluation.evaluate import evaluate_model
 from chestxray.evaluation.overlays import choose_studies, write_overlays
 from chestxray.findings import UNLABELLED
-from chestxray.inference.bundle import MODEL, Bundle, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import HEAD, read_weights, write_weights

@@ -153,7 +153,7 @@ def test_calibration_and_thresholds_are_of_the_images_that_label_the_finding(
         assert getattr(one, name)[MASS] == getattr(part, name)[MASS] != getattr(whole, name)[MASS]
         np.testing.assert_array_equal(getattr(one, name)[OTHERS], getattr(whole, name)[OTHERS])
     one, whole, part = (
-        [cut.value for cut in fit_thresholds(masks(y), p, np.arange(len(p)), policy, 0.95)]
+        [cut.threshold for cut in fit_thresholds(masks(y), p, np.arange(len(p)), policy, 0.95)]
         for y, p in ((masked(labels), scores), (labels, scores), (labels[~LATE], scores[~LATE]))
     )
     assert one[MASS] == part[MASS]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import MODEL, Card, write_card
+from chestxray.inference.bundle import MODEL
+from chestxray.inference.card import Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.operating_point import OperatingPoint, Rate
 from chestxray.inference.platt import Platt

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from benchmarks.footprint import Footprint, measure_footprint
 from benchmarks.process import serving
-from chestxray.inference.bundle import CARD, bundle_digest
+from chestxray.inference.card import CARD, bundle_digest
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import CHAMPION
 from tests.repository import TOP

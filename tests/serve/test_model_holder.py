@@ -15,8 +15,9 @@ import pytest
 from mlflow import MlflowClient
 
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import CARD, MODEL, Bundle, bundle_digest, write_card
+from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.bundle_source import SOURCE
+from chestxray.inference.card import CARD, bundle_digest, write_card
 from chestxray.inference.platt import Platt
 from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import Registry

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.bundle import Card
+from chestxray.inference.card import Card
 from chestxray.inference.status import NUMBERS, Status
 from chestxray.system.files import atomic_write
 

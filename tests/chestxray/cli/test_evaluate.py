@@ -15,7 +15,8 @@ from chestxray.datasets.decode import decode_files
 from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import CARD, MODEL, Bundle, read_card, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import CARD, read_card, write_card
 from chestxray.registry.versions import Registry
 from chestxray.system.files import read_json
 from chestxray.tracking.mlflow_runs import pipeline_run

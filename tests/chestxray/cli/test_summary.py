@@ -8,7 +8,7 @@ import pytest
 
 from chestxray.cli.summary import COLUMNS, summary
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import CARD
+from chestxray.inference.card import CARD
 from tests.serve.bundles import make_bundle
 
 

@@ -11,17 +11,18 @@ import pytest
 from chestxray.datasets.benchmark import BenchmarkError, benchmark_images, check_benchmark
 from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
+from chestxray.evaluation.card import make_card
 from chestxray.evaluation.evaluate import (
     Evaluation,
     evaluate_model,
     evaluation_note,
-    make_card,
 )
 from chestxray.evaluation.localization import localize
 from chestxray.evaluation.operating_points import fit_thresholds
 from chestxray.evaluation.reports import write_reports
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import MODEL, Bundle, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.params import load_params
 from tests.chestxray.conftest import EVALUATE
@@ -81,7 +82,7 @@ def test_thresholds_are_those_of_calibrated_probabilities_of_validation(
     validation = dataset.split("validation")
     probabilities = evaluation.platt.probabilities(network.logits(next(validation.chunks(20))))
     found = fit_thresholds(masks(validation.labels), probabilities, validation.patients, "f1", 0.95)
-    assert [cut.value for cut in found] == evaluation.thresholds.tolist()
+    assert [cut.threshold for cut in found] == evaluation.thresholds.tolist()
 
 
 def test_a_wanted_sensitivity_is_reached_on_validation_and_said(

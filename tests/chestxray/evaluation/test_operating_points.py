@@ -27,7 +27,7 @@ def columns(values):
 def fit_thresholds(labels, probabilities, name):
     """Thresholds of images of a patient each, NaN where there is none."""
     found = operating_points.fit_thresholds(labels, probabilities, np.arange(len(labels)), name, 0.95)
-    return np.array([np.nan if each.value is None else each.value for each in found])
+    return np.array([np.nan if each.threshold is None else each.threshold for each in found])
 
 
 def counts(labels, called):
@@ -153,7 +153,7 @@ def test_a_finding_that_nobody_labels_is_never_called():
 def test_a_ppv_that_no_threshold_reaches_has_none_and_says_what_is_reached():
     labels, p = columns([1, 0, 0, 0]), columns([0.1, 0.2, 0.3, 0.4])
     found = operating_points.fit_thresholds(masks(labels), p, range(4), "ppv@0.9", 0.95)[0]
-    assert found.value is None and "the highest is 0.25" in found.lacking
+    assert found.threshold is None and "the highest is 0.25" in found.lacking
 
 
 def population(generator, patients, prevalence=0.3, separation=1.5, alike=0.6, most=8):
@@ -179,13 +179,13 @@ def test_what_is_assured_holds_on_other_patients_as_often_as_is_said(most):
     truth = np.sort(everyone[present])
     missed = []
     for _ in range(400):
-        threshold = assured(*population(generator, 250, most=most)).value
+        threshold = assured(*population(generator, 250, most=most)).threshold
         missed.append(np.searchsorted(truth, threshold) / len(truth) > 0.2)
     assert np.mean(missed) <= 0.1  # 1 - confidence; sensitivity@0.8 misses about half of the time
     plain = [
         operating_points.fit_thresholds(
             label_masks(present[:, None], ["Tuberculosis"]), probability[:, None], patient, "sensitivity@0.8", 0.9
-        )[0].value
+        )[0].threshold
         for present, probability, patient in (population(generator, 250, most=most) for _ in range(100))
     ]
     assert np.mean(np.searchsorted(truth, plain) / len(truth) > 0.2) > 0.3
@@ -206,7 +206,7 @@ def test_with_one_image_a_patient_it_is_mapies_threshold_but_for_its_rounding():
         )
         controller.calibrate(probability[:, None], present.astype(int))
         theirs = np.count_nonzero(probability[present] < np.max(controller.valid_predict_params))
-        missed = np.count_nonzero(probability[present] < assured(present, probability, patient).value)
+        missed = np.count_nonzero(probability[present] < assured(present, probability, patient).threshold)
         # MAPIE takes n * (misses / n) for one miss more where it lies above a whole number in the last bit.
         assert theirs in (missed - 1, missed)
         positives = np.count_nonzero(present)
@@ -226,7 +226,7 @@ def test_with_too_few_patients_it_is_unattainable_and_the_number_needed_is_said(
     for positives, there in ((28, False), (29, True)):
         present = np.arange(40) >= 40 - positives
         found = assured(present, probability, np.arange(40), 0.9, 0.95)
-        assert (found.value is not None) == there
+        assert (found.threshold is not None) == there
         if not there:
             assert "needs 29 validation patients with the finding, there are 28" in found.lacking
 
@@ -236,5 +236,5 @@ def test_a_patient_of_many_images_counts_once():
     patient = np.concatenate([np.arange(29), np.full(200, 29), [30]])
     probability = np.concatenate([np.linspace(0.5, 0.9, 29), np.full(200, 0.2), [0.1]])
     present = patient < 30
-    threshold = assured(present, probability, patient, 0.9, 0.95).value
+    threshold = assured(present, probability, patient, 0.9, 0.95).threshold
     assert 0.1 < threshold < 0.2  # the one is a thirtieth of the patients, and nine tenths of the images

@@ -11,8 +11,9 @@ import pytest
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.overlays import Pixels, choose_studies, write_overlays
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import Bundle, write_card
+from chestxray.inference.bundle import Bundle
 from chestxray.inference.caption import captioned
+from chestxray.inference.card import write_card
 from tests.chestxray.conftest import PARAMS
 from tests.chestxray.other_findings import with_findings
 

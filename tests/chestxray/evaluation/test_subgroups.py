@@ -10,7 +10,8 @@ from chestxray.evaluation.figures import Panel, subgroups_figure
 from chestxray.evaluation.groups import study_groups
 from chestxray.evaluation.subgroups import card_subgroups, subgroup_table
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import Bundle, Card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import Card
 from chestxray.inference.subgroup import ANY, MAX_SUBGROUPS
 from chestxray.metrics.group_measures import measure_groups
 from chestxray.metrics.holm import holm

@@ -15,7 +15,8 @@ import pytest
 from chestxray.datasets.dataset import Dataset
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, RESEARCH_USE_ONLY
-from chestxray.inference.bundle import CARD, MODEL, Bundle, BundleError, bundle_digest, write_card
+from chestxray.inference.bundle import MODEL, Bundle
+from chestxray.inference.card import CARD, BundleError, bundle_digest, write_card
 from chestxray.inference.gate_checks import gate_checks
 from chestxray.inference.onnx_model import OnnxModel
 from tests.chestxray.conftest import SIZE, TINY

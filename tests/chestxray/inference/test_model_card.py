@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from chestxray.inference.bundle import Bundle, Card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import Card
 from chestxray.inference.card_figures import ModelCardError, plain
 from chestxray.inference.label_quality import known_quality
 from chestxray.inference.located import Compared, Difference, Located

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from chestxray.inference.answer import Model, answer
-from chestxray.inference.bundle import CARD, Bundle, BundleError, write_card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import CARD, BundleError, write_card
 from chestxray.inference.predictions import ModelInfo, Options
 from chestxray.inference.self_test import open_tested
 from chestxray.system.files import write_json

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chestxray.inference.bundle import CARD, Bundle, BundleError
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import CARD, BundleError
 from chestxray.inference.status import ClassPatients, Evidence, finding_status, has_decision, has_number
 
 COUNTS = (0, 1, 9, 10, 11, 500)

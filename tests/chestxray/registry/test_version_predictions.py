@@ -9,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
-from chestxray.inference.bundle import Bundle, bundle_digest
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import bundle_digest
 from chestxray.registry.registered_version import LOGITS_DIGEST, LOGITS_FILE, artifact_path
 from chestxray.registry.version_predictions import predict_versions
 from chestxray.registry.versions import Registry

@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from chestxray.datasets.dataset import IMAGES, STUDIES, BatchFolders, Dataset
 from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
-from chestxray.inference.bundle import CARD, MODEL, Card, bundle_digest, write_card
+from chestxray.inference.bundle import MODEL
+from chestxray.inference.card import CARD, Card, bundle_digest, write_card
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.registry.registered_version import DIGEST, VERDICT
 from chestxray.registry.versions import Registry

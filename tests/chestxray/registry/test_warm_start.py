@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS
-from chestxray.inference.bundle import Bundle, write_card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import HEAD, write_weights
 from chestxray.params import Params

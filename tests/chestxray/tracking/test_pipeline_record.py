@@ -11,7 +11,8 @@ import pytest
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.metrics_tables import metrics_with_intervals
 from chestxray.evaluation.run_description import REST, describe, describe_version, picture
-from chestxray.inference.bundle import Bundle, Card
+from chestxray.inference.bundle import Bundle
+from chestxray.inference.card import Card
 from chestxray.params import Params
 from chestxray.system.files import write_json
 from chestxray.tracking.mlflow_runs import Run, pipeline_run

@@ -1,0 +1,83 @@
+"""Put together what a bundle says of itself: the card, from the evaluation, the data and the params."""
+
+import hashlib
+from typing import Any
+
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import SPLITS, split_fingerprint
+from chestxray.evaluation.evaluate import Evaluation
+from chestxray.evaluation.localization import Localization
+from chestxray.evaluation.subgroups import card_subgroups
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference.card import Card
+from chestxray.inference.label_quality import known_quality
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.inference.provenance import SplitFacts
+from chestxray.metrics.table import HEADLINES
+from chestxray.params import Params
+
+INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
+LICENCES = (
+    "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
+    "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017",
+)
+
+
+def make_card(
+    model: OnnxModel,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    params: Params,
+    content: bytes,
+    input_gate: dict[str, Any] | None = None,
+    located: Localization | None = None,
+) -> Card:
+    """Make the card of the bundle.
+
+    Args:
+        model: that was evaluated.
+        evaluation: of it.
+        dataset: all batches.
+        params: that made it.
+        content: of `model.onnx`.
+        input_gate: its thresholds and the shares that it refuses, as `gate_facts` gives them.
+        located: how well its maps find boxes; None if that was not tried.
+    """
+    return Card(
+        findings=dataset.findings,
+        titles=tuple(params.findings[finding].title for finding in dataset.findings),
+        status=evaluation.status,
+        evidence=evaluation.evidence,
+        size=model.size,
+        input_size=model.input_size,
+        bias=model.bias,
+        calibration=evaluation.platt.to_dict(),
+        operating_points=evaluation.operating_points,
+        uncertain=evaluation.uncertain,
+        explanation=located.explanations() if located else (),
+        localization=located.by_finding() if located else (),
+        subgroups=card_subgroups(evaluation.subgroups),
+        model_sha256=hashlib.sha256(content).hexdigest(),
+        data_sha256=dataset.split("train").digest,
+        synthetic=dataset.synthetic,
+        patients_known=dataset.patients_known,
+        splits={split: split_facts(dataset.split(split)) for split in SPLITS},
+        tables=dataset.tables,
+        label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
+        test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
+        params={
+            "batches": list(params.batches),
+            **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),
+            **params.model_dump(mode="json", include={"train", "fine_tune", "input_gate", "evaluate"}),
+        },
+        metrics=evaluation.metrics,
+        input_gate=input_gate or {},
+        headlines={metric.name: metric.title for metric in HEADLINES},
+        intended_use=INTENDED_USE,
+        licences=LICENCES,
+    )
+
+
+def split_facts(part: Dataset) -> SplitFacts:
+    """Count the images and patients of one side of the split, and digest them."""
+    return SplitFacts(images=len(part.studies), patients=len(set(part.patients)), sha256=part.digest)
