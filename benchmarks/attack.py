@@ -5,9 +5,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,14 @@ HELD = {
     "answers that nobody reads": b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 """What a client says and then no more."""
+UPLOAD = HEAD.replace("9999", "2000000").encode()
+"""Of an upload whose body may come."""
+LARGE = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+"""A request for a megabyte."""
+OTHERS = ("127.0.0.2", "127.0.0.3")
+"""Addresses that are not the probes'."""
+UNREAD = {64: 24, 1024: 700}
+"""Clients that read nothing, by descriptors."""
 
 
 class Outcome(NamedTuple):
@@ -69,6 +77,77 @@ def held(server: Server, count: int, said: bytes) -> Iterator[list[socket.socket
         yield [stack.enter_context(connected(server, said)) for _ in range(count)]
 
 
+@contextmanager
+def reopening(server: Server, count: int, said: bytes, drip: bytes, sources: Sequence[str]) -> Iterator[None]:
+    """Have clients begin an upload, go on with it for a second and a half, and begin again, while the block runs."""
+    done = threading.Event()
+
+    def attack(number: int) -> None:
+        while not done.is_set():
+            with suppress(OSError), connected(server, said, sources[number % len(sources)]) as client:
+                client.settimeout(1.0)
+                for _ in range(15):
+                    if drip:
+                        client.sendall(drip)
+                    if done.wait(0.1):
+                        return
+
+    with ThreadPoolExecutor(count) as threads:
+        for number in range(count):
+            threads.submit(attack, number)
+        time.sleep(2.5)  # until all places are theirs
+        try:
+            yield
+        finally:
+            done.set()
+
+
+@contextmanager
+def unread(server: Server, count: int, sources: Sequence[str]) -> Iterator[None]:
+    """Have clients ask for large answers, read none, and come again when they are cut, while the block runs."""
+    done, all_came = threading.Event(), threading.Event()
+
+    def connect(source: str) -> socket.socket:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.bind((source, 0))
+        with suppress(ConnectionError):
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(LARGE * 6)
+        return client
+
+    def attack() -> None:
+        clients = [connect(sources[number % len(sources)]) for number in range(count)]
+        while not done.wait(0.1):
+            all_came.set()
+            for place, client in enumerate(clients):
+                if closed(client):
+                    client.close()
+                    clients[place] = connect(sources[place % len(sources)])
+        for client in clients:
+            client.close()
+
+    attacker = threading.Thread(target=attack)
+    attacker.start()
+    try:
+        all_came.wait(DEADLINE)
+        yield
+    finally:
+        done.set()
+        attacker.join()
+
+
+def closed(client: socket.socket) -> bool:
+    """Say whether the server has ended a connection."""
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
 def large_files() -> dict[str, bytes]:
     """Make files that cost a decoder more than their bytes, or as much as any may."""
     side = int(MAX_PIXELS**0.5)
@@ -85,9 +164,9 @@ def large_files() -> dict[str, bytes]:
     }
 
 
-def hold(server: Server, descriptors: int, said: bytes) -> Outcome:
-    """Hold as many connections as the process may open files, and ask for a prediction."""
-    with held(server, descriptors, said):
+def predict_during(server: Server, attack: AbstractContextManager[object]) -> Outcome:
+    """Ask for a prediction while an attack goes on."""
+    with attack:
         return _watched(server, lambda: _predicted(server))
 
 
@@ -145,9 +224,17 @@ def outcomes(bundle: Path, files: Mapping[str, bytes]) -> dict[str, Outcome]:
         with tempfile.TemporaryDirectory() as folder, serving(Path(folder), bundle, *launcher, **settings) as server:
             send(server, PNG)
             for name, said in HELD.items():
-                found[f"{descriptors:,} {name}"] = hold(server, descriptors, said)
+                found[f"{descriptors:,} {name}"] = predict_during(server, held(server, descriptors, said))
+            count = UNREAD[descriptors]
+            for sources in (["127.0.0.1"], OTHERS):
+                name = f"{count} that ask for large answers and read none, {descriptors:,} descriptors, {sources[0]}"
+                found[name] = predict_during(server, unread(server, count, sources))
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), bundle) as server:
         send(server, PNG)
+        for name, drip in {"heads": b"", "drips": bytes(7_000)}.items():
+            for sources in (["127.0.0.1"], OTHERS):
+                attack = reopening(server, 64, UPLOAD + form(PNG)[:200] if drip else UPLOAD, drip, sources)
+                found[f"64 uploads that begin again, {name}, {sources[0]}"] = predict_during(server, attack)
         for name, file in files.items():
             found[f"{name} ({len(file) / 1e6:.0f} MB)"] = send(server, file)
     return found

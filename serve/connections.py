@@ -16,6 +16,8 @@ from serve.settings import Settings
 
 SYSTEM_QUEUE = 2048
 """Connections that wait in the system until the process takes them."""
+SPARE = 4
+"""Connections above the bound that may come while all others are in work; they are in the headroom of descriptors."""
 LOG_SECONDS = 60.0
 """The event loop's complaints of one kind are logged once in this time."""
 
@@ -44,13 +46,24 @@ class OpenConnections:
         self.waiting = dict[BoundedConnection, None]()  # the longest first
 
     def add(self, connection: "BoundedConnection") -> None:
-        """Count one that waits, and cut one if there are too many: this one if all others are in work."""
+        """Count one that waits, and cut one if there are too many: this one if all others are in work, and it would be
+        one of too many such.
+        """
         address = connection.address
         self.addresses[address] += 1
-        crowded = address not in self.trusted_proxies and self.addresses[address] > -(-self.most // 2)
-        if crowded or self.addresses.total() > self.most:
-            others = (other for other in self.waiting if not crowded or other.address == address)
-            next(others).cut("no-room")
+        if self.too_many(address):
+            crowded = self.is_crowded(address)
+            longest = next(other for other in self.waiting if not crowded or other.address == address)
+            if longest is not connection or self.addresses.total() > self.most + SPARE:
+                longest.cut("no-room")
+
+    def too_many(self, address: str) -> bool:
+        """Say whether there are more connections than there should be, in all or from an address."""
+        return self.addresses.total() > self.most or self.is_crowded(address)
+
+    def is_crowded(self, address: str) -> bool:
+        """Say whether an address that is no trusted proxy has more than half of the connections."""
+        return address not in self.trusted_proxies and self.addresses[address] > -(-self.most // 2)
 
     def remove(self, connection: "BoundedConnection") -> None:
         """Count a connection no longer."""
@@ -103,10 +116,13 @@ class BoundedConnection(H11Protocol):
             self._expect_nothing()
 
     def pause_writing(self) -> None:
-        """Note that the client does not take what is sent."""
+        """Note that the client does not take what is sent; where there are too many connections, cut it."""
         super().pause_writing()
-        if self.counted:
-            self.open_connections.waiting.setdefault(self)
+        if not self.counted:
+            return
+        self.open_connections.waiting.setdefault(self)
+        if self.open_connections.too_many(self.address):
+            self.cut("no-room")
 
     def resume_writing(self) -> None:
         """Note that it does again."""

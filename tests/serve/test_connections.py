@@ -1,16 +1,11 @@
 """Clients that hold connections leave room for others; each test has a real server process."""
 
 import socket
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from benchmarks.attack import HELD, connected, held
+from benchmarks.attack import HELD, OTHERS, UPLOAD, closed, connected, held, reopening, unread
 from benchmarks.client import FORM, PREDICT, Client, form
 from benchmarks.process import DEADLINE, Server, may_open, serving
 from tests.serve.files import PNG
@@ -25,25 +20,6 @@ def ask(server: Server, path: str, body: bytes | None = None) -> int:
     """The status of an answer that comes soon, to a connection of its own."""
     with Client(server.port, SOON) as client:
         return (client.get(path) if body is None else client.post(path, body)).status
-
-
-def ask_twice(server: Server, path: str, body: bytes | None = None) -> int:
-    """The same of a client that tries once more when it is cut, as one in a crowd may be."""
-    try:
-        return ask(server, path, body)
-    except ConnectionError:
-        return ask(server, path, body)
-
-
-def closed(client: socket.socket) -> bool:
-    """Whether the server has ended the connection."""
-    client.setblocking(False)
-    try:
-        return client.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
 
 
 @pytest.mark.parametrize("descriptors", [64, 1024])
@@ -124,38 +100,12 @@ def test_too_few_descriptors_stop_the_start(bundle: Path, tmp_path: Path) -> Non
 
 
 SMALL = form(PNG)
-OTHERS = (["127.0.0.2"], ["127.0.0.2", "127.0.0.3"])
-UPLOAD = HELD["uploads that stall"].replace(b"9999", b"2000000")
-
-
-@contextmanager
-def reopening(server: Server, count: int, said: bytes, drip: bytes, sources: list[str]) -> Iterator[None]:
-    """Clients that begin an upload, go on with it for a second and a half, and begin again, while the block runs."""
-    done = threading.Event()
-
-    def attack(number: int) -> None:
-        while not done.is_set():
-            with suppress(OSError), connected(server, said, sources[number % len(sources)]) as client:
-                client.settimeout(1.0)
-                for _ in range(15):
-                    if drip:
-                        client.sendall(drip)
-                    if done.wait(0.1):
-                        return
-
-    with ThreadPoolExecutor(count) as threads:
-        for number in range(count):
-            threads.submit(attack, number)
-        time.sleep(2.5)  # until all places are theirs
-        try:
-            yield
-        finally:
-            done.set()
+ELSEWHERE = (["127.0.0.2"], OTHERS)
 
 
 @pytest.mark.parametrize("drip", [b"", bytes(7_000)], ids=["heads", "drips"])
 @pytest.mark.parametrize(
-    "sources", [["127.0.0.1"], *(pytest.param(each, marks=pytest.mark.heavy) for each in OTHERS)], ids="-".join
+    "sources", [["127.0.0.1"], *(pytest.param(each, marks=pytest.mark.heavy) for each in ELSEWHERE)], ids="-".join
 )
 def test_uploads_that_stall_leave_room_for_others(
     bundle: Path, tmp_path: Path, drip: bytes, sources: list[str]
@@ -166,44 +116,8 @@ def test_uploads_that_stall_leave_room_for_others(
         assert ask(server, "/livez") == 200
 
 
-@contextmanager
-def unread(server: Server, count: int, sources: Sequence[str]) -> Iterator[None]:
-    """Clients that ask for large answers, read none, and come again when they are cut, while the block runs."""
-    asked = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 6
-    done, all_came = threading.Event(), threading.Event()
-
-    def connect(source: str) -> socket.socket:
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.bind((source, 0))
-        with suppress(ConnectionError):
-            client.connect(("127.0.0.1", server.port))
-            client.sendall(asked)
-        return client
-
-    def attack() -> None:
-        clients = [connect(sources[number % len(sources)]) for number in range(count)]
-        while not done.wait(0.1):
-            all_came.set()
-            for place, client in enumerate(clients):
-                if closed(client):
-                    client.close()
-                    clients[place] = connect(sources[place % len(sources)])
-        for client in clients:
-            client.close()
-
-    attacker = threading.Thread(target=attack)
-    attacker.start()
-    assert all_came.wait(DEADLINE)
-    try:
-        yield
-    finally:
-        done.set()
-        attacker.join()
-
-
 @pytest.mark.parametrize(("descriptors", "count"), [(64, 24), pytest.param(1024, 700, marks=pytest.mark.heavy)])
-@pytest.mark.parametrize("sources", [["127.0.0.1"], pytest.param(["127.0.0.2", "127.0.0.3"], marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("sources", [["127.0.0.1"], pytest.param(OTHERS, marks=pytest.mark.heavy)])
 def test_large_answers_that_nobody_reads_leave_room(
     bundle: Path, tmp_path: Path, descriptors: int, count: int, sources: list[str]
 ) -> None:
@@ -211,5 +125,5 @@ def test_large_answers_that_nobody_reads_leave_room(
         serving(tmp_path, bundle, *may_open(descriptors), transfer_seconds=DEADLINE) as server,
         unread(server, count, sources),
     ):
-        assert [ask_twice(server, "/livez") for _ in range(20)] == [200] * 20
-        assert ask_twice(server, PREDICT, SMALL) == 200
+        assert [ask(server, "/livez") for _ in range(20)] == [200] * 20
+        assert ask(server, PREDICT, SMALL) == 200
