@@ -63,7 +63,7 @@ def choose_files() -> list[ChosenFile]:
         index=None,
         key="example",
         disabled=not files,
-        placeholder="Pick a synthetic phantom" if files else "`make reproduce` draws the examples",
+        placeholder="Pick a synthetic phantom" if files else "make reproduce draws the examples",
     )
     if len(uploaded) > 1 and sum(file.size for file in uploaded) > MAX_BYTES:
         st.session_state["uploads"] += 1  # another uploader: the files of this one go
