@@ -35,9 +35,9 @@ def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
     features, _ = bench.features(dataset, 2, start, what)
     prefix = backbone(bench.config, stop=start)
     findings = len(dataset.findings)
-    rest = trainable_part(bench.config, start, findings)
+    rest = trainable_part(bench.config.without_taps(), start, findings)
     set_weights(prefix, bench.weights)
-    head = [np.zeros((features.pooled[0].shape[-1], findings), np.float32), np.zeros(findings, np.float32)]
+    head = [np.zeros(shape, np.float32) for shape in ((bench.config.taps[-1].channels, findings), (findings,))]
     set_weights(rest, bench.weights | {HEAD: head})
     prefix.trainable = False
     whole = keras.Model(prefix.input, rest(prefix.output))

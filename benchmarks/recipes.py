@@ -63,7 +63,7 @@ class Bench:
     @property
     def config(self) -> PretrainedConfig:
         """Of the weights."""
-        return pretrained_config(self.params.backbone)
+        return pretrained_config(self.params.backbone, self.params.head)
 
     def features(
         self, dataset: Dataset, count: int, activations_at: str | None, what: str
@@ -88,9 +88,10 @@ class Bench:
         """Fine-tune on cached activations, timed; return the weights of the network."""
         rows = class_weights(train.labels, train.findings, self.params.class_weighting)
         weights = weight_array(rows, train.findings)
-        images = (cached_images(train), cached_images(validation))
+        start_at = self.params.fine_tune.from_layer
+        images, chosen_by = (cached_images(features, self.config, start_at) for features in (train, validation))
         with self.watch(what):
-            tuned = fine_tune(*images, start, weights, self.config, self.params.fine_tune)
+            tuned = fine_tune(images, chosen_by, start, weights, self.config, self.params.fine_tune)
         return start | tuned.weights
 
     def logits(self, weights: LayerWeights, images: Dataset) -> Single:

@@ -37,6 +37,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 FINDING_NAME = "named with letters, digits, spaces, _ and -, a letter or digit first"
 BATCH_NAME = "named with a–z, 0–9, _ and -, a letter first, 64 at most"
 LAYERS = "input, expanded_conv, block_1 to block_16, or Conv_1"
+TAP = r"last|block_([1-9]|1[0-6])_(expand|depthwise)_relu"
+TAPS = "last, or a layer of a block behind its ReLU, such as block_13_expand_relu or block_13_depthwise_relu"
 MODEL = "named with letters, digits, ., _ and -, a letter or digit first"
 PREFIX = "a prefix of letters, digits, ., _ and -, a letter or digit first, 32 at most; or image"
 SHARE = r"0\.[0-9]{0,5}[1-9]"
@@ -92,6 +94,12 @@ def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice:
         raise ValueError(f"expected each once, {twice[0]} is there twice")
     return names
+
+
+def _check_last(taps: tuple[str, ...]) -> tuple[str, ...]:
+    if "last" not in taps:
+        raise ValueError("expected last among them: nothing behind the other taps would be of use; add it")
+    return taps
 
 
 def _plain_word(name: str) -> str:
@@ -276,6 +284,16 @@ class BackboneParams(Section):
         return self
 
 
+class HeadParams(Section):
+    """The linear head: the layers whose averaged activations it sees."""
+
+    taps: Annotated[
+        tuple[Annotated[str, _matching(TAP, TAPS)], ...],
+        AfterValidator(_check_unique),
+        AfterValidator(_check_last),
+    ]
+
+
 class ClassWeightingParams(Section):
     """Positive weight of a finding: `min(cap, (negatives / positives) ** power)`."""
 
@@ -380,6 +398,7 @@ class Params(Section):
     phantom: PhantomParams
     prepare: PrepareParams
     backbone: BackboneParams
+    head: HeadParams
     class_weighting: ClassWeightingParams
     features: FeaturesParams
     train: TrainParams

@@ -17,7 +17,7 @@ def main(batch: str) -> None:
     params.batch(batch)
     folders = BatchFolders(batch)
     with stage_run("features", params, batch):
-        config = pretrained_config(params.backbone)
+        config = pretrained_config(params.backbone, params.head)
         weights = read_weights(Path("models/backbone.weights.h5"), config.alpha)
         start = params.fine_tune.from_layer
         graph = features_graph(weights, config, None if start == "input" else start)

@@ -23,8 +23,8 @@ def main() -> None:
     params = load_params()
     with stage_run("fine_tune", params) as run:
         dataset = load_dataset(batch_folders(params.batches))
-        config = pretrained_config(params.backbone)
-        start = read_weights(START / "network.weights.h5", config.alpha, len(dataset.findings))
+        config = pretrained_config(params.backbone, params.head)
+        start = read_weights(START / "network.weights.h5", config.alpha, len(dataset.findings), config.tap_names)
         train = _images(dataset, "train", params)
         validation = _images(dataset, "validation", params)
         seen = read_json(START / "seen_batches.json")
@@ -46,7 +46,8 @@ def _images(dataset: Dataset, split: Split, params: Params) -> TrainingImages:
     if params.fine_tune.from_layer == "input":
         return decoded_images(dataset.split(split), params.backbone.input_size, params.features)
     folders = [each.features for each in batch_folders(params.batches)]
-    return cached_images(load_features(folders, dataset.studies, split))
+    features = load_features(folders, dataset.studies, split)
+    return cached_images(features, pretrained_config(params.backbone, params.head), params.fine_tune.from_layer)
 
 
 if __name__ == "__main__":

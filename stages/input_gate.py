@@ -19,9 +19,9 @@ def main() -> None:
     with stage_run("input_gate", params) as run:
         prepared = batch_folders(params.batches)
         dataset = load_dataset(prepared)
-        config = pretrained_config(params.backbone)
-        weights = read_weights(Path("models/final.weights.h5"), config.alpha, len(dataset.findings))
-        graph = features_graph(weights, config, None).SerializeToString(deterministic=True)
+        config = pretrained_config(params.backbone, params.head)
+        weights = read_weights(Path("models/final.weights.h5"), config.alpha, len(dataset.findings), config.tap_names)
+        graph = features_graph(weights, config.without_taps(), None).SerializeToString(deterministic=True)
         features = gate_features(dataset, graph, config.input_size, params.input_gate)
         fitted = fit_gate(features, load_refused(prepared), params.input_gate)
         export_classifier(

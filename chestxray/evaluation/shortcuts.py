@@ -63,14 +63,17 @@ def pooled_features(content: bytes, images: Dataset) -> npt.NDArray[np.float32]:
     """Compute what the head sees: the mean activations of an image and of its mirror image, `(n, c)`.
 
     Args:
-        content: of `model.onnx`, which has the activations inside, before its `head`.
+        content: of `model.onnx`, which has the activations inside, before its heads, one a tap.
         images: n.
     """
     model = onnx.load_from_string(content)
-    (head,) = (node for node in model.graph.node if node.op_type == "Conv" and "head" in node.input)
+    heads = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1].startswith("head")]
     name = "probed_activations_mean"
-    model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", [head.input[0]], [f"{name}_pool"]))
-    model.graph.node.append(onnx.helper.make_node("Flatten", [f"{name}_pool"], [name]))
+    pools = [f"{name}_pool_{place}" for place in range(len(heads))]
+    for head, pool in zip(heads, pools, strict=True):
+        model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", [head.input[0]], [pool]))
+    model.graph.node.append(onnx.helper.make_node("Concat", pools, [f"{name}_pools"], axis=1))
+    model.graph.node.append(onnx.helper.make_node("Flatten", [f"{name}_pools"], [name]))
     model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     parts = []

@@ -217,6 +217,14 @@ class Card(BaseModel):
         learned = has_decision(self.status)
         return tuple(band if decided else None for band, decided in zip(known, learned, strict=True))
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Layers whose averages the head sees; the last alone in a card from before there were others."""
+        try:
+            return tuple(self.param("head.taps"))
+        except BundleError:
+            return ("last",)
+
     def param(self, name: str) -> Any:
         """Return one of `params` by its dotted name, such as "prepare.salt".
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between
+from chestxray.models.mobilenet_v2 import Block, Convolution, LayerWeights, blocks_between, taps_before
 from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.tensorflow import keras
 from chestxray.models.weights import HEAD
@@ -41,8 +41,9 @@ def normalise(pixels: Any, config: PretrainedConfig) -> Any:
 def classifier(config: PretrainedConfig, size: int, findings: int) -> keras.Model:
     """Build the whole model: prepared image to logits and maps, both the mean over the image and its mirror image.
 
-    The head is linear on globally averaged activations A, so that Grad-CAM is CAM (Selvaraju et al., ICCV 2017,
-    section 3): map_c = Σ_k w_kc A_k, and logit_c = mean(map_c) + b_c.
+    The head is linear on globally averaged activations A of the taps, so that Grad-CAM is CAM (Selvaraju et al., ICCV
+    2017, section 3): map_c = Σ_k w_kc A_k, enlarged to the cells of the finest tap and added up over the taps, and
+    logit_c = mean(map_c) + b_c.
 
     Args:
         config: of the backbone.
@@ -57,9 +58,10 @@ def classifier(config: PretrainedConfig, size: int, findings: int) -> keras.Mode
     seen = slice(offset, offset + config.input_size)
     crop = pixels[:, seen, seen, :]
     body = backbone(config)
+    tapped = keras.Model(body.input, [body.get_layer(tap.layer).output for tap in config.taps], name="tapped")
     head = FindingsHead(findings, name=HEAD)
-    logits, maps = head(body(crop))
-    mirror_logits, mirror_maps = head(body(keras.ops.flip(crop, axis=2)))
+    logits, maps = head(tapped(crop))
+    mirror_logits, mirror_maps = head(tapped(keras.ops.flip(crop, axis=2)))
     means = {"logits": (logits + mirror_logits) / 2.0, "maps": (maps + keras.ops.flip(mirror_maps, axis=2)) / 2.0}
     return keras.Model(pixels, means, name="classifier")
 
@@ -77,28 +79,36 @@ class FixedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class FindingsHead(keras.layers.Layer):
-    """Apply a Dense layer and then global average pooling, in this order: map_c = A w_c.
+    """Apply a Dense layer to the activations of all taps and then global average pooling, in this order.
 
-    Its weights are those of `keras.layers.Dense(findings)`.
+    Its weights are those of `keras.layers.Dense(findings)` on the averages of the taps, one after the other. A coarser
+    tap's maps are enlarged to the cells of the finest (bilinear, half pixels, edges clamped), which keeps their mean.
     """
 
     def __init__(self, findings: int, name: str) -> None:
         super().__init__(name=name)
         self.findings = findings
 
-    def build(self, input_shape: tuple[int, ...]) -> None:
+    def build(self, input_shapes: list[tuple[int, ...]]) -> None:
         """Make kernel and bias."""
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.findings), name="kernel")
+        self.kernel = self.add_weight(shape=(sum(shape[-1] for shape in input_shapes), self.findings), name="kernel")
         self.bias = self.add_weight(shape=(self.findings,), initializer="zeros", name="bias")
 
-    def call(self, activations: Any) -> tuple[Any, Any]:
-        """Compute logits N × k and maps N × h × w × k of activations N × h × w × K."""
-        maps = keras.ops.matmul(activations, self.kernel)
+    def call(self, taps: list[Any]) -> tuple[Any, Any]:
+        """Compute logits N × k and maps N × h × w × k of the activations of each tap, N × h_t × w_t × K_t."""
+        ends = np.cumsum([tap.shape[-1] for tap in taps])
+        parts = [
+            keras.ops.matmul(tap, self.kernel[end - tap.shape[-1] : end]) for tap, end in zip(taps, ends, strict=True)
+        ]
+        cells = max(tuple(part.shape[1:3]) for part in parts)
+        maps = sum(keras.ops.image.resize(part, cells, interpolation="bilinear") for part in parts)
         return keras.ops.mean(maps, axis=(1, 2)) + self.bias, maps
 
 
 def trainable_part(config: PretrainedConfig, start: str, findings: int) -> keras.Model:
     """Build the network from the input of block `start` to the logits of a single view, layers named as in `backbone`.
+
+    Its inputs are a tuple: that of the block and, where taps lie before it, their averages, one after the other.
 
     Args:
         config: of the backbone.
@@ -106,11 +116,15 @@ def trainable_part(config: PretrainedConfig, start: str, findings: int) -> keras
         findings: their number k.
 
     Returns:
-        N × the input shape of `start` → float32 N × k.
+        (N × the input shape of `start`,) or (the same, N × c) → float32 N × k.
     """
     body = backbone(config, start)
-    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(body.output)
-    return keras.Model(body.input, keras.layers.Dense(findings, name=HEAD, dtype="float32")(pooled))
+    before = taps_before(config.alpha, config.taps, start)
+    inputs = (body.input, *(keras.Input((sum(tap.channels for tap in before),)) for _ in before[:1]))
+    outputs = [body.get_layer(tap.layer).output for tap in config.taps[len(before) :]]
+    averages = [*inputs[1:], *(keras.layers.GlobalAveragePooling2D(dtype="float32")(output) for output in outputs)]
+    features = keras.ops.concatenate(averages, axis=-1)
+    return keras.Model(inputs, keras.layers.Dense(findings, name=HEAD, dtype="float32")(features))
 
 
 def get_weights(model: keras.Model) -> LayerWeights:

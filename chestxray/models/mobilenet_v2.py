@@ -4,7 +4,7 @@ Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks"
 layers carry the names of `keras.applications.MobileNetV2`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,27 @@ class Block:
     name: str
     convolutions: tuple[Convolution, ...]
     residual: bool = False
+
+
+LAST = "last"
+"""The tap behind the last convolution."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A layer whose averaged activations the head sees.
+
+    Attributes:
+        layer: its name, `<convolution>_relu`.
+        block: that it lies in.
+        channels: of its activations.
+        stride: pixels of the input a cell of it, along either side.
+    """
+
+    layer: str
+    block: str
+    channels: int
+    stride: int
 
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -85,6 +106,37 @@ def blocks_between(alpha: float, start: str, stop: str | None = None) -> tuple[B
             raise ValueError(f"MobileNetV2 has no block {name!r}; it has input, {', '.join(names)}")
     first = 0 if start == "input" else names.index(start)
     return every[first : None if stop is None else 0 if stop == "input" else names.index(stop)]
+
+
+def find_taps(alpha: float, names: Iterable[str]) -> tuple[Tap, ...]:
+    """Return taps in the order of the network, whatever the order of their names.
+
+    Args:
+        alpha: width multiplier.
+        names: of layers behind a ReLU, or `LAST`.
+
+    Raises:
+        ValueError: no such layer.
+    """
+    known: dict[str, Tap] = {}
+    stride = 1
+    for block in blocks(alpha):
+        for convolution in block.convolutions:
+            stride *= convolution.stride
+            if convolution.relu6:
+                layer = f"{convolution.name}_relu"
+                known[layer] = Tap(layer, block.name, convolution.filters, stride)
+    last = next(reversed(known))
+    wanted = {last if name == LAST else name for name in names}
+    if unknown := sorted(wanted - known.keys()):
+        raise ValueError(f"MobileNetV2 has no layer {unknown[0]!r} to tap; it has {LAST}, {', '.join(known)}")
+    return tuple(tap for layer, tap in known.items() if layer in wanted)
+
+
+def taps_before(alpha: float, taps: tuple[Tap, ...], start: str) -> tuple[Tap, ...]:
+    """Return the taps that lie before block `start`, or none before "input"."""
+    before = {block.name for block in blocks_between(alpha, "input", start)}
+    return tuple(tap for tap in taps if tap.block in before)
 
 
 def _inverted_residual(name: str, inputs: int, outputs: int, expansion: int, stride: int) -> Block:

@@ -57,7 +57,8 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
         activations_at: block before which activations are an output too; None for none.
 
     Returns:
-        `view` uint8 N × S × S × 1 → `pooled` float32 N × 1280, and `activations` float32 N × h × w × c.
+        `view` uint8 N × S × S × 1 → `pooled` float32 N × F, the averages of the taps in the order of the network, and
+        `activations` float32 N × h × w × c.
     """
     graph = _Graph()
     x = _normalise(graph, graph.node("Identity", ["view"], "pixels"), config)
@@ -67,7 +68,8 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
         graph.node("Transpose", [x], "activations", perm=[0, 2, 3, 1])
         outputs.append(helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["N", None, None, None]))
         x = _add_blocks(graph, blocks_between(config.alpha, activations_at), weights, config, x)
-    graph.node("Flatten", [graph.node("GlobalAveragePool", [x], "pool")], "pooled")
+    averages = [graph.node("GlobalAveragePool", [tap.layer], f"{tap.layer}_average") for tap in config.taps]
+    graph.node("Flatten", [graph.node("Concat", averages, "averages", axis=1)], "pooled")
     return _make_model(graph, "features", ("view", config.input_size), outputs)
 
 
@@ -97,8 +99,8 @@ def classifier_graph(
         ValueError: the head has another number of columns.
     """
     graph = _Graph()
-    kernel, bias = weights[HEAD]
-    if (columns := kernel.shape[1]) != len(findings):
+    columns = weights[HEAD][0].shape[1]
+    if columns != len(findings):
         raise ValueError(f"the head has {columns} columns, for {len(findings)} findings")
     offset = (size - config.input_size) // 2
     rows = graph.slice("image", "rows", 1, offset, offset + config.input_size)
@@ -106,14 +108,15 @@ def classifier_graph(
     both = graph.node("Concat", [crop, graph.mirror(crop, "crop_mirrored", 2)], "both", axis=0)
     normalised = _normalise(graph, both, config)
     x = _add_blocks(graph, blocks_between(config.alpha, "input"), weights, config, normalised)
-    maps = graph.node("Conv", [x, graph.constant("head", kernel.T[:, :, None, None])], "both_maps")
+    maps = _add_maps(graph, weights[HEAD][0], config)
     graph.nodes.append(helper.make_node("Split", [maps], ["straight", "mirrored"], "split", axis=0, num_outputs=2))
     total = graph.node("Add", ["straight", graph.mirror("mirrored", "unmirrored", 3)], "total")
     mean = graph.node("Mul", [total, graph.constant("half", np.array(0.5, np.float32))], "mean")
     graph.node("Transpose", [mean], "maps", perm=[0, 2, 3, 1])
     pooled = graph.node("Flatten", [graph.node("GlobalAveragePool", [mean], "pool")], "pooled")
+    bias = weights[HEAD][1]
     graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
-    cells = config.input_size // 32
+    cells = config.input_size // min(tap.stride for tap in config.taps)
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", columns]),
         helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", cells, cells, columns]),
@@ -130,6 +133,25 @@ def classifier_graph(
     model = _make_model(graph, "classifier", ("image", size), outputs)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     return model
+
+
+def _add_maps(graph: _Graph, kernel: npt.NDArray[np.float32], config: PretrainedConfig) -> str:
+    """Add the maps of all taps, each enlarged to the cells of the finest, which keeps its mean, and added up."""
+    finest = min(tap.stride for tap in config.taps)
+    none = graph.constant("no_region", np.zeros(0, np.float32))
+    total = ""
+    start = 0
+    for tap in config.taps:
+        rows = kernel[start : start + tap.channels]
+        start += tap.channels
+        maps = graph.node(
+            "Conv", [tap.layer, graph.constant(f"head_{tap.layer}", rows.T[:, :, None, None])], f"{tap.layer}_maps"
+        )
+        if tap.stride > finest:
+            scales = graph.constant(f"{tap.layer}_scales", np.array([1, 1, *[tap.stride / finest] * 2], np.float32))
+            maps = graph.node("Resize", [maps, none, scales], f"{tap.layer}_enlarged", mode="linear")
+        total = graph.node("Add", [total, maps], f"{tap.layer}_total") if total else maps
+    return total
 
 
 def _add_gate(graph: _Graph, activations: str, gate: GateWeights) -> None:

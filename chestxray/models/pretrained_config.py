@@ -1,8 +1,9 @@
-"""Describe pre-trained weights of MobileNetV2: their width, input, normalisation, padding, licence and digest."""
+"""Describe pre-trained weights of MobileNetV2: width, input, normalisation, padding, licence; and their taps."""
 
 from dataclasses import dataclass, replace
 
-from chestxray.params import BackboneParams
+from chestxray.models.mobilenet_v2 import LAST, Tap, find_taps
+from chestxray.params import BackboneParams, HeadParams
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class PretrainedConfig:
             (Keras).
         licence: SPDX identifier; None where it is unknown.
         sha256: of the published file; None where there is no such file.
+        tap_names: of the layers whose averaged activations the head sees.
     """
 
     alpha: float
@@ -29,6 +31,16 @@ class PretrainedConfig:
     symmetric_padding: bool
     licence: str | None = None
     sha256: str | None = None
+    tap_names: tuple[str, ...] = (LAST,)
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """The layers whose averaged activations the head sees, in the order of the network."""
+        return find_taps(self.alpha, self.tap_names)
+
+    def without_taps(self) -> "PretrainedConfig":
+        """Return the same network whose head sees the last layer alone."""
+        return replace(self, tap_names=(LAST,))
 
 
 # See docs/decisions/imagenet-weights.md for what another padding, epsilon or mean does to these weights.
@@ -52,13 +64,13 @@ KERAS = PretrainedConfig(
 )
 
 
-def pretrained_config(params: BackboneParams) -> PretrainedConfig:
-    """Return the description of the weights that `backbone.weights` names.
+def pretrained_config(params: BackboneParams, head: HeadParams) -> PretrainedConfig:
+    """Return the description of the weights that `backbone.weights` names, tapped where `head.taps` says.
 
     Random weights and those of a file are taken to follow torchvision; their licence and digest are unknown.
     """
     published = KERAS if params.weights == "keras" else TORCHVISION
-    config = replace(published, alpha=params.alpha, input_size=params.input_size)
+    config = replace(published, alpha=params.alpha, input_size=params.input_size, tap_names=head.taps)
     if params.weights in ("imagenet", "keras"):
         return config
     return replace(config, licence=None, sha256=None)

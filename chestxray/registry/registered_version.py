@@ -126,7 +126,8 @@ class RegisteredVersion:
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     card = self.card(folder)
-                    weights = read_weights(self.weights(folder), card.param("backbone.alpha"), len(card.findings))
+                    alpha = card.param("backbone.alpha")
+                    weights = read_weights(self.weights(folder), alpha, len(card.findings), card.taps)
             except (MlflowException, OSError, ValueError) as error:
                 message = "whether version %s is the network of another one can't be told: %s"
                 logging.getLogger(__name__).warning(message, self.number, error)

@@ -98,7 +98,7 @@ def load_parent(client: MlflowClient, address: str, params: Params, test: Datase
         try:
             batches = tuple(card.param("batches"))
             _check_card(address, card, params, test)
-            weights = read_weights(file, params.backbone.alpha, len(card.findings))
+            weights = read_weights(file, params.backbone.alpha, len(card.findings), params.head.taps)
             parent = Parent(address, batches, card.findings, card.status, weights)
         except (BundleError, WeightsError) as error:
             raise WarmStartError(f"train.warm_start: {address}: {error}. {mend}") from error
@@ -117,6 +117,7 @@ def _check_card(address: str, card: Card, params: Params, test: Dataset) -> None
         "backbone.weights": (card.param("backbone.weights"), params.backbone.weights),
         "backbone.input_size": (card.input_size, params.backbone.input_size),
         "backbone.alpha": (card.param("backbone.alpha"), params.backbone.alpha),
+        "head.taps": (sorted(card.taps), sorted(params.head.taps)),
     }
     for name, (theirs, ours) in facts.items():
         if theirs != ours:

@@ -36,7 +36,7 @@ class Features:
     """Features of the images of one split, over one or more batches.
 
     Attributes:
-        pooled: per batch, float16 n × V × 1280, memory-mapped.
+        pooled: averages of the taps, in the order of the network, per batch, float16 n × V × F, memory-mapped.
         activations: per batch, float16 n × V × h × w × c, memory-mapped; empty when fine-tuning starts at the pixels.
         places: per batch, ascending, which of its n images belong to the data set; the others are in an earlier batch.
         studies: the rows of these images, N in all, in the order of the batches.
@@ -72,7 +72,7 @@ class Features:
         return self.studies["patient"].to_numpy(np.str_)
 
     def pooled_chunks(self, size: int) -> Iterator[Half]:
-        """Yield the pooled features in order, float16, at most `size` images at a time: m × V × 1280."""
+        """Yield the pooled features in order, float16, at most `size` images at a time: m × V × F."""
         for array, places in zip(self.pooled, self.places, strict=True):
             for start in range(0, len(places), size):
                 chosen = places[start : start + size]
@@ -89,10 +89,17 @@ class Features:
         Returns:
             float16 m × h × w × c.
         """
+        return self._of_views(self.activations, indices, chosen)
+
+    def view_averages(self, indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
+        """Return the averages of the taps of one view per image, float16 m × F; the arguments as above."""
+        return self._of_views(self.pooled, indices, chosen)
+
+    def _of_views(self, arrays: list[Half], indices: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> Half:
         starts = np.cumsum([0, *map(len, self.places)])
         batch = np.searchsorted(starts, indices, side="right") - 1
         triples = zip(batch, indices, chosen, strict=True)
-        return np.stack([self.activations[b][self.places[b][i - starts[b]], v] for b, i, v in triples])
+        return np.stack([arrays[b][self.places[b][i - starts[b]], v] for b, i, v in triples])
 
 
 def write_features(

@@ -18,7 +18,7 @@ from chestxray.findings import UNLABELLED
 from chestxray.labels import label_masks
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
-from chestxray.models.mobilenet_v2 import LayerWeights
+from chestxray.models.mobilenet_v2 import LayerWeights, taps_before
 from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.tensorflow import keras, tf
 from chestxray.params import FeaturesParams, FineTuneParams
@@ -26,7 +26,7 @@ from chestxray.training.features import Features
 from chestxray.training.views import PREDICTION_VIEWS, views
 
 Indices = npt.NDArray[np.intp]
-Load = Callable[[Indices, Indices], npt.NDArray[Any]]
+Load = Callable[[Indices, Indices], tuple[npt.NDArray[Any], ...]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TrainingImages:
     """Images in the form that the trained part takes, from cached activations or from pixels.
 
     Attributes:
-        load: (m images, the view of each) → m × input shape.
+        load: (m images, the view of each) → the inputs of `keras_model.trainable_part`, m × shape each.
         labels: int8, N × k, as `Dataset.labels` has them.
         findings: names of the k columns.
         views: how many views an image has.
@@ -79,18 +79,24 @@ class FineTuned:
         }
 
 
-def cached_images(features: Features) -> TrainingImages:
-    """Return images that load as cached activations, float16 m × h × w × c."""
-    return TrainingImages(features.view_activations, features.labels, features.findings, features.pooled[0].shape[1])
+def cached_images(features: Features, config: PretrainedConfig, from_layer: str) -> TrainingImages:
+    """Return images that load as cached activations, float16 m × h × w × c, and averages of the taps before them."""
+    before = sum(tap.channels for tap in taps_before(config.alpha, config.taps, from_layer))
+
+    def load(indices: Indices, chosen: Indices) -> tuple[npt.NDArray[np.float16], ...]:
+        activations = features.view_activations(indices, chosen)
+        return (activations, features.view_averages(indices, chosen)[:, :before]) if before else (activations,)
+
+    return TrainingImages(load, features.labels, features.findings, features.pooled[0].shape[1])
 
 
 def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> TrainingImages:
     """Return images that load as views of the prepared pixels, uint8 m × S × S × 1."""
     hashes = images.studies["content_hash"]
 
-    def load(indices: Indices, chosen: Indices) -> npt.NDArray[np.uint8]:
+    def load(indices: Indices, chosen: Indices) -> tuple[npt.NDArray[np.uint8]]:
         pairs = zip(indices, chosen, strict=True)
-        return np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs])
+        return (np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs]),)
 
     return TrainingImages(load, images.labels, images.findings, params.views)
 
@@ -129,7 +135,7 @@ def fine_tune(
         loss = cross_entropy(class_weights)
         model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
     best = BestWeights(model, validation, loss, params.patience, params.batch_size)
-    data = _epochs(train, model.input_shape[1:], params)
+    data = _epochs(train, [array.shape[1:] for array in model.inputs], params)
     if params.epochs:
         model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[best], shuffle=False, verbose=2)
     return FineTuned(best.weights, pd.DataFrame(best.rows), best.epoch)
@@ -186,21 +192,23 @@ def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer
     return optimizer
 
 
-def _epochs(train: TrainingImages, shape: tuple[int, ...], params: FineTuneParams) -> tf.data.Dataset:
+def _epochs(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTuneParams) -> tf.data.Dataset:
     """Return shuffled batches without end; every epoch holds each image once, in one of its views."""
     rng = np.random.default_rng(params.seed)
 
-    def batches() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]]:
-        """Yield inputs, float16 b × shape, and labels, int8 b × k."""
+    def batches() -> Iterator[tuple[tuple[npt.NDArray[np.float16], ...], npt.NDArray[np.int8]]]:
+        """Yield inputs, float16 b × shape each, and labels, int8 b × k."""
         while True:
             order = rng.permutation(len(train.labels))
             chosen = rng.integers(train.views, size=len(order))
             for start in range(0, len(order), params.batch_size):
                 # In the order of the file, which is read faster; within a batch the order has no effect.
                 part = np.sort(order[start : start + params.batch_size])
-                yield train.load(part, chosen[part]).astype(np.float16), train.labels[part]
+                inputs = train.load(part, chosen[part])
+                yield tuple(array.astype(np.float16) for array in inputs), train.labels[part]
 
-    signature = (tf.TensorSpec((None, *shape), tf.float16), tf.TensorSpec((None, len(train.findings)), tf.int8))
+    inputs = tuple(tf.TensorSpec((None, *shape), tf.float16) for shape in shapes)
+    signature = (inputs, tf.TensorSpec((None, len(train.findings)), tf.int8))
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
@@ -261,6 +269,6 @@ class BestWeights(keras.callbacks.Callback):
         for start in range(0, count, self._batch_size):
             part = np.arange(start, min(start + self._batch_size, count))
             loaded = [self._validation.load(part, np.full(len(part), view)) for view in range(PREDICTION_VIEWS)]
-            by_view = [np.asarray(self._network.predict_on_batch(x.astype(np.float32))) for x in loaded]
+            by_view = [self._network.predict_on_batch(tuple(x.astype(np.float32) for x in each)) for each in loaded]
             parts.append(np.mean(by_view, axis=0))
         return np.concatenate(parts).astype(np.float32)

@@ -41,7 +41,7 @@ class Head:
     """The trained head and how it was chosen.
 
     Attributes:
-        weights: float32 1281 × k, the last row is the bias; for features that are not standardised.
+        weights: float32 (F + 1) × k, the last row is the bias; for features that are not standardised.
         l2: the λ chosen.
         folds: a row per λ: `l2`, `mean_auroc` over held-out folds.
         curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, with the penalty).
@@ -108,7 +108,7 @@ def head_logits(features: Features, weights: Single) -> Single:
 
     Args:
         features: of N images.
-        weights: float32 1281 × C, the last row is the bias.
+        weights: float32 (F + 1) × C, the last row is the bias.
 
     Returns:
         float32 N × C.

@@ -19,7 +19,7 @@ from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL
 from chestxray.inference.card import CARD, Card, write_card
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.models.mobilenet_v2 import LayerWeights, blocks
+from chestxray.models.mobilenet_v2 import LayerWeights, blocks, find_taps
 from chestxray.models.onnx_graph import features_graph
 from chestxray.models.pretrained import load_weights
 from chestxray.models.pretrained_config import pretrained_config
@@ -34,23 +34,24 @@ from chestxray.training.features import write_features
 from tests.repository import TOP
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
-TINY_CONFIG = pretrained_config(TINY)
 SIZE = 72
 """Side of the prepared images; the network sees the central 64."""
 PARAMS = load_params(TOP / "params.yaml")
+TINY_CONFIG = pretrained_config(TINY, PARAMS.head)
 NAME = PARAMS.register_.model
 VIEWS = PARAMS.features.model_copy(update={"views": 4})
 EVALUATE = PARAMS.evaluate.model_copy(update={"min_positives": 2})
 
 
-def lively_weights(params: BackboneParams) -> LayerWeights:
-    """Random weights with a head, and with statistics of batch normalisation as training would leave them."""
+def lively_weights(params: BackboneParams, taps: tuple[str, ...] = TINY_CONFIG.tap_names) -> LayerWeights:
+    """Random weights with a head on taps, and with statistics of batch normalisation as training would leave them."""
     rng, weights = np.random.default_rng(7), load_weights(params)
     for convolution in (c for block in blocks(params.alpha) for c in block.convolutions):
         n = convolution.filters
         statistics = (rng.uniform(0.5, 1.5, n), rng.normal(0, 0.2, n), rng.normal(0, 0.2, n), rng.uniform(0.3, 2, n))
         weights[convolution.batch_norm] = [array.astype(np.float32) for array in statistics]
-    weights[HEAD] = [rng.normal(0, 0.05, (1280, 14)).astype(np.float32), rng.normal(0, 1, 14).astype(np.float32)]
+    channels = sum(tap.channels for tap in find_taps(params.alpha, taps))
+    weights[HEAD] = [rng.normal(0, 0.05, (channels, 14)).astype(np.float32), rng.normal(0, 1, 14).astype(np.float32)]
     return weights
 
 

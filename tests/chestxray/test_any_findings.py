@@ -56,8 +56,8 @@ def trained(data: Dataset, features_folder: Path, weights: LayerWeights) -> Laye
     train, validation = (load_features([features_folder], data.studies, split) for split in ("train", "validation"))
     head = fit_head(train, weighting, TrainParams(l2=1.0, folds=2, warm_start=None)).weights
     start = weights | {HEAD: [head[:-1], head[-1]]}
-    images = (cached_images(train), cached_images(validation))
-    return start | fine_tune(*images, start, weighting, TINY_CONFIG, TUNE).weights
+    images, chosen_by = (cached_images(each, TINY_CONFIG, TUNE.from_layer) for each in (train, validation))
+    return start | fine_tune(images, chosen_by, start, weighting, TINY_CONFIG, TUNE).weights
 
 
 @pytest.mark.parametrize("k", [1, 5, 14, 20])
@@ -72,8 +72,8 @@ def test_a_model_of_any_findings_is_trained_exported_measured_and_explained(
     findings = ("Löwe 7-b", *names(20))[:k]
     data = with_labels(dataset, findings)
     write_weights(trained(data, features_folder, tiny_weights), tmp_path / "final.weights.h5")
-    weights = read_weights(tmp_path / "final.weights.h5", TINY.alpha, k)
-    assert [array.shape for array in weights[HEAD]] == [(1280, k), (k,)]
+    weights = read_weights(tmp_path / "final.weights.h5", TINY.alpha, k, TINY_CONFIG.tap_names)
+    assert [array.shape for array in weights[HEAD]] == [(sum(tap.channels for tap in TINY_CONFIG.taps), k), (k,)]
 
     monkeypatch.setattr(export, "PARITY_IMAGES", 16)
     export_classifier(weights, TINY_CONFIG, data, SIZE, tmp_path / MODEL)

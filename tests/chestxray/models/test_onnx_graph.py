@@ -22,6 +22,9 @@ from tests.chestxray.conftest import TINY, TINY_CONFIG, lively_weights
 
 IMAGES = np.random.default_rng(0).integers(256, size=(5, 72, 72, 1), dtype=np.uint8)
 
+TAPS = {("last",): 2, ("last", "block_13_expand_relu"): 4, ("block_3_depthwise_relu", "block_6_expand_relu", "last"): 8}
+"""Cells along a side of the maps of 64 pixels, by taps; in any order."""
+
 
 def onnx_model(weights: LayerWeights, config: PretrainedConfig = TINY_CONFIG) -> OnnxModel:
     return OnnxModel(classifier_graph(weights, config, 72, FINDINGS).SerializeToString())
@@ -29,20 +32,24 @@ def onnx_model(weights: LayerWeights, config: PretrainedConfig = TINY_CONFIG) ->
 
 @pytest.mark.parametrize("published", [TORCHVISION, KERAS])
 @pytest.mark.parametrize("alpha", [0.35, 1.0])
-def test_onnx_computes_what_keras_computes(published: PretrainedConfig, alpha: float) -> None:
-    config = replace(published, alpha=alpha, input_size=64)
-    weights = lively_weights(BackboneParams(weights="random", alpha=alpha, input_size=64, seed=5))
+@pytest.mark.parametrize(("taps", "cells"), TAPS.items())
+def test_onnx_computes_what_keras_computes(
+    published: PretrainedConfig, alpha: float, taps: tuple[str, ...], cells: int
+) -> None:
+    config = replace(published, alpha=alpha, input_size=64, tap_names=taps)
+    weights = lively_weights(BackboneParams(weights="random", alpha=alpha, input_size=64, seed=5), taps)
     model = classifier(config, 72, 14)
     set_weights(model, weights)
     expected = model.predict(IMAGES, verbose=0)
     logits, maps, _ = onnx_model(weights, config).outputs(IMAGES)
     np.testing.assert_allclose(logits, expected["logits"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(maps, expected["maps"], rtol=1e-4, atol=1e-3)
-    assert maps.shape == (5, 2, 2, 14) and expected["logits"].std() > 0.01
+    assert maps.shape == (5, cells, cells, 14) and expected["logits"].std() > 0.01
 
 
-def test_maps_add_up_to_the_logits(tiny_weights: LayerWeights) -> None:
-    model = onnx_model(tiny_weights)
+@pytest.mark.parametrize("taps", TAPS)
+def test_maps_add_up_to_the_logits(taps: tuple[str, ...]) -> None:
+    model = onnx_model(lively_weights(TINY, taps), replace(TINY_CONFIG, tap_names=taps))
     logits, maps, _ = model.outputs(IMAGES)
     np.testing.assert_allclose(maps.mean(axis=(1, 2)) + model.bias, logits, rtol=1e-4, atol=1e-5)
     assert (model.size, model.input_size) == (72, 64)
@@ -65,16 +72,18 @@ def test_only_the_centre_is_seen(tiny_weights: LayerWeights) -> None:
     np.testing.assert_array_equal(onnx_model(tiny_weights).logits(painted), onnx_model(tiny_weights).logits(IMAGES))
 
 
-def test_maps_are_grad_cam(tiny_weights: LayerWeights) -> None:
+def test_maps_are_grad_cam() -> None:
     """Selvaraju et al., equations 1 and 2, before the rectifier, by automatic differentiation."""
-    single = trainable_part(TINY_CONFIG, "input", 14)
+    config = TINY_CONFIG.without_taps()
+    tiny_weights = lively_weights(TINY, config.tap_names)
+    single = trainable_part(config, "input", 14)
     set_weights(single, tiny_weights)
     last = keras.Model(single.input, [single.get_layer("Conv_1_relu").output, single.output])
     crop = IMAGES[:, 4:68, 4:68].astype(np.float32)
 
     def grad_cam(views: np.ndarray, finding: int) -> np.ndarray:
         with tf.GradientTape() as tape:
-            activations, logits = last(views)
+            activations, logits = last((views,))
             tape.watch(activations)
             # The head again, so that the tape sees the way from the activations to the logit.
             kernel, bias = tiny_weights[HEAD]
@@ -84,7 +93,7 @@ def test_maps_are_grad_cam(tiny_weights: LayerWeights) -> None:
         cells = activations.shape[1] * activations.shape[2]
         return np.asarray(tf.reduce_sum(importance * activations, axis=-1)) * cells
 
-    _, maps, _ = onnx_model(tiny_weights).outputs(IMAGES)
+    _, maps, _ = onnx_model(tiny_weights, config).outputs(IMAGES)
     for finding in (0, 5, 13):
         straight = grad_cam(crop, finding)
         mirrored = grad_cam(crop[:, :, ::-1], finding)

@@ -21,7 +21,7 @@ from chestxray.models.mobilenet_v2 import blocks
 from chestxray.models.pretrained import WeightsError, convert, load_weights
 from chestxray.models.pretrained_config import TORCHVISION, pretrained_config
 from chestxray.models.torch_checkpoint import Tensors, read_tensors
-from chestxray.params import BackboneParams
+from chestxray.params import BackboneParams, HeadParams
 from tests.chestxray.models.test_torch_checkpoint import tensor, torch_file
 
 PARAMS = BackboneParams(weights="imagenet", alpha=1.0, input_size=224, seed=0)
@@ -242,7 +242,7 @@ def test_random_weights_are_seeded_and_keep_the_signal_alive(alpha: float) -> No
     weights = load_weights(params)
     again = load_weights(params)
     assert all(np.array_equal(a, b) for name in weights for a, b in zip(weights[name], again[name], strict=True))
-    body = backbone(pretrained_config(params))
+    body = backbone(pretrained_config(params, HeadParams(taps=("last",))))
     set_weights(body, weights)
     images = np.random.default_rng(0).integers(256, size=(6, 64, 64, 1), dtype=np.uint8)
     assert body.predict(images, verbose=0).mean(axis=(1, 2)).std(axis=0).mean() > 1e-3

@@ -1,5 +1,6 @@
 """Weights come back from their file to the bit, in the same bytes each time; files of Keras are read too."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -9,9 +10,10 @@ import pytest
 from chestxray.models.keras_model import backbone, set_weights
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.pretrained import load_weights
-from chestxray.models.pretrained_config import pretrained_config
+from chestxray.models.pretrained_config import TORCHVISION
 from chestxray.models.weights import HEAD, WeightsError, read_weights, write_weights
 from chestxray.params import BackboneParams
+from tests.chestxray.conftest import TINY_CONFIG
 
 ALPHA = 0.35
 PARAMS = BackboneParams(weights="random", alpha=ALPHA, input_size=32, seed=3)
@@ -40,12 +42,12 @@ def test_weights_survive_to_the_bit_and_same_weights_are_same_bytes(weights: Lay
 def test_the_head_comes_back_when_it_is_asked_for(tiny_weights: LayerWeights, tmp_path: Path) -> None:
     file = tmp_path / "a.weights.h5"
     write_weights(tiny_weights, file)
-    assert_equal(read_weights(file, ALPHA, findings=14), tiny_weights)
+    assert_equal(read_weights(file, ALPHA, findings=14, taps=TINY_CONFIG.tap_names), tiny_weights)
     assert read_weights(file, ALPHA).keys() == tiny_weights.keys() - {HEAD}
 
 
 def test_what_keras_wrote_is_read(weights: LayerWeights, tmp_path: Path) -> None:
-    model = backbone(pretrained_config(PARAMS))
+    model = backbone(replace(TORCHVISION, alpha=ALPHA, input_size=32))
     set_weights(model, weights)
     model.save_weights(tmp_path / "keras.weights.h5")
     assert_equal(read_weights(tmp_path / "keras.weights.h5", ALPHA), weights)
@@ -57,7 +59,7 @@ def test_what_does_not_fit_is_refused_with_what_was_given(weights: LayerWeights,
     with pytest.raises(WeightsError, match=r"alpha 0\.5: \w+ has arrays of shape"):
         read_weights(file, 0.5)
     with pytest.raises(WeightsError, match="with a head of 14 findings"):
-        read_weights(file, ALPHA, findings=14)
+        read_weights(file, ALPHA, findings=14, taps=TINY_CONFIG.tap_names)
     with pytest.raises(WeightsError, match="none"):
         read_weights(tmp_path / "none.weights.h5", ALPHA)
     file.write_bytes(file.read_bytes()[:5000])

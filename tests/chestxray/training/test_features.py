@@ -15,7 +15,7 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.training import features as module
 from chestxray.training.features import IMAGES_IN_FLIGHT, Features, load_features, write_features
 from chestxray.training.views import views
-from tests.chestxray.conftest import TINY, VIEWS
+from tests.chestxray.conftest import TINY, TINY_CONFIG, VIEWS
 
 INPUT = TINY.input_size
 IMAGES = 20 + 20
@@ -73,7 +73,7 @@ def test_features_are_what_the_network_says_of_each_view(dataset: Dataset, graph
     count = {"train": 4, "validation": 2}
     for split, features in zip(("train", "validation"), splits(features_folder, dataset), strict=True):
         images = dataset.split(split)  # type: ignore[arg-type] - a literal, but for the type of a tuple
-        assert features.pooled[0].shape == (20, count[split], 1280)
+        assert features.pooled[0].shape == (20, count[split], sum(tap.channels for tap in TINY_CONFIG.taps))
         assert features.studies["image"].tolist() == images.studies["image"].tolist()
         for place in (0, 7, 19):
             seen = views(images.pixels(place), INPUT, count[split], VIEWS, images.studies["content_hash"][place])

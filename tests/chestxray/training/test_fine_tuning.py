@@ -29,7 +29,7 @@ TUNE = PARAMS.fine_tune.model_copy(
 @pytest.fixture(scope="module")
 def cached(features_folder: Path, dataset: Dataset) -> tuple[TrainingImages, TrainingImages]:
     splits = (load_features([features_folder], dataset.studies, split) for split in ("train", "validation"))
-    train, validation = (cached_images(features) for features in splits)
+    train, validation = (cached_images(features, TINY_CONFIG, TUNE.from_layer) for features in splits)
     return train, validation
 
 
@@ -42,7 +42,7 @@ def tuned(
 ) -> FineTuned:
     params = FineTuneParams.model_validate(TUNE.model_dump() | changes)
     class_weights = np.ones(14) if class_weights is None else class_weights
-    return fine_tune(*images, weights, class_weights, pretrained_config(backbone), params)
+    return fine_tune(*images, weights, class_weights, pretrained_config(backbone, PARAMS.head), params)
 
 
 def assert_same_weights(one: LayerWeights, other: LayerWeights) -> None:
@@ -127,7 +127,7 @@ def _labels_of_the_head(validation: TrainingImages, weights: LayerWeights) -> np
     """Positive where the logit is above its median."""
     model = trainable_part(TINY_CONFIG, "Conv_1", 14)
     set_weights(model, weights)
-    views = [validation.load(np.arange(20), np.full(20, view)).astype(np.float32) for view in (0, 1)]
+    views = [validation.load(np.arange(20), np.full(20, view)) for view in (0, 1)]
     logits = np.mean([model.predict_on_batch(view) for view in views], axis=0)
     return (logits > np.median(logits, axis=0)).astype(np.int8)
 
@@ -144,7 +144,7 @@ def test_every_image_is_seen_once_an_epoch_in_views_that_change(
     train, validation = cached
     seen: list[tuple[int, int]] = []
 
-    def load(indices: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def load(indices: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
         seen.extend(zip(indices.tolist(), chosen.tolist(), strict=True))
         return train.load(indices, chosen)
 
@@ -172,6 +172,8 @@ def test_a_finding_of_weight_0_changes_no_other(
 ) -> None:
     """Whatever its labels say; its own column of the head stays as it was."""
     kernel, bias = tiny_weights[HEAD]
+    kernel = np.concatenate([np.zeros_like(kernel[:, :13]), kernel[:, 13:]], axis=1)  # a start that any epoch beats
+    tiny_weights = tiny_weights | {HEAD: [kernel, bias]}
     fewer = tiny_weights | {HEAD: [kernel[:, :13], bias[:13]]}
     thirteen = tuple(replace(images, labels=images.labels[:, :13], findings=FINDINGS[:13]) for images in cached)
     alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3, patience=3)  # type: ignore[arg-type] # two of them
@@ -219,7 +221,8 @@ def test_a_deeper_start_does_better_than_nothing(dataset: Dataset, tiny_weights:
     graph = features_graph(tiny_weights, TINY_CONFIG, "block_13").SerializeToString()
     write_features(dataset, graph, 64, VIEWS, tmp_path / "b", tmp_path / "scratch")
     splits = (load_features([tmp_path / "b"], dataset.studies, split) for split in ("train", "validation"))
-    train, validation = (cached_images(features) for features in splits)
+    train, validation = (cached_images(features, TINY_CONFIG, "block_13") for features in splits)
+    assert [len(images.load(np.arange(3), np.zeros(3, int))) for images in (train, validation)] == [1, 1]
     curve = tuned((train, validation), tiny_weights, epochs=3, patience=3, from_layer="block_13").curve
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
 

@@ -47,11 +47,12 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def model(films: Dataset) -> OnnxModel:
     """ImageNet's features, as fine-tuning leaves them on so few films, with a head of zeros."""
-    config = pretrained_config(PARAMS.backbone)
+    config = pretrained_config(PARAMS.backbone, PARAMS.head)
     weights = load_weights(PARAMS.backbone)
-    weights[HEAD] = [np.zeros((1280, 14), np.float32), np.zeros(14, np.float32)]
+    channels = sum(tap.channels for tap in config.taps)
+    weights[HEAD] = [np.zeros((channels, 14), np.float32), np.zeros(14, np.float32)]
     params = PARAMS.input_gate.model_copy(update={"images": 150})
-    graph = features_graph(weights, config, None).SerializeToString()
+    graph = features_graph(weights, config.without_taps(), None).SerializeToString()
     none = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
     gate = fit_gate(gate_features(films, graph, config.input_size, params), none, params).weights
     return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, FINDINGS, gate).SerializeToString())
