@@ -62,11 +62,11 @@ def change_aliases(folder: Path, bundles: tuple[Path, Path], file: bytes, times:
 
 
 def other_bundle(bundle: Path, folder: Path) -> Path:
-    """Make a bundle that differs in the head: its kernel is halved, its bias kept."""
+    """Make a bundle that differs in the head: its kernels are halved, its bias kept."""
     folder.mkdir(parents=True)
     model = onnx.load(bundle / MODEL)
-    (head,) = (tensor for tensor in model.graph.initializer if tensor.name == "head")
-    head.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(head) / 2, "head"))
+    for head in (tensor for tensor in model.graph.initializer if tensor.name.startswith("head_")):
+        head.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(head) / 2, head.name))
     content = model.SerializeToString()
     (folder / MODEL).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()

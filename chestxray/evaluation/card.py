@@ -67,7 +67,7 @@ def make_card(
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
-            **params.model_dump(mode="json", include={"prepare", "backbone", "class_weighting", "features"}),
+            **params.model_dump(mode="json", include={"prepare", "backbone", "head", "class_weighting", "features"}),
             **params.model_dump(mode="json", include={"train", "fine_tune", "input_gate", "evaluate"}),
         },
         metrics=evaluation.metrics,

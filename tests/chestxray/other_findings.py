@@ -18,7 +18,9 @@ def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Pat
     card, places = Bundle(folder).card, list(columns.values())
     bias = tuple(card.bias[place] for place in places)
     model = onnx.load(folder / MODEL)
-    for tensor in (tensor for tensor in model.graph.initializer if tensor.name in ("head", "bias")):
+    for tensor in model.graph.initializer:
+        if not (tensor.name == "bias" or tensor.name.startswith("head_")):
+            continue
         chosen = onnx.numpy_helper.to_array(tensor)[places]
         tensor.CopyFrom(onnx.numpy_helper.from_array(chosen, tensor.name))
     for output in model.graph.output:

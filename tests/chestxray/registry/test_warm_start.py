@@ -14,7 +14,7 @@ from chestxray.inference.bundle import Bundle
 from chestxray.inference.card import write_card
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.weights import HEAD, write_weights
-from chestxray.params import Params
+from chestxray.params import HeadParams, Params
 from chestxray.registry.versions import Registry
 from chestxray.registry.warm_start import WarmStartError, load_parent
 from chestxray.tracking.mlflow_runs import pipeline_run
@@ -36,7 +36,7 @@ def registered(
     prepare = PARAMS.prepare.model_copy(update={"size": SIZE})
     params = PARAMS.model_copy(update={"prepare": prepare, "backbone": TINY})
     made, file = Path(shutil.copytree(bundle_folder, folder / "fits")), folder / "fits.weights.h5"
-    said = params.model_dump(mode="json", include={"prepare", "backbone"}) | {"batches": ["a", "b"]}
+    said = params.model_dump(mode="json", include={"prepare", "backbone", "head"}) | {"batches": ["a", "b"]}
     status = tuple("not learned" if name in unlearned else "learned" for name in FINDINGS)
     write_card(Bundle(made).card.model_copy(update={"params": said, "status": status}), made)
     write_weights(weights, file)
@@ -103,6 +103,20 @@ def test_a_version_that_does_not_say_how_it_was_made(
     said = rf"models:/chest-xray/2: bundle.json has no params.{name}\b.*Name another version, or set train.warm_start"
     with pytest.raises(WarmStartError, match=said):
         load_parent(client, "models:/chest-xray/2", PARAMS, TEST, {})
+
+
+def test_a_version_with_other_taps_is_no_start_and_one_without_any_saw_the_last_layer(
+    client: MlflowClient, bundle_folder: Path, tiny_weights: LayerWeights, tmp_path: Path
+) -> None:
+    params, _ = registered(client, bundle_folder, tiny_weights, tmp_path)
+    last = params.model_copy(update={"head": HeadParams(taps=("last",))})
+    with pytest.raises(WarmStartError, match=r"head\.taps \['block_13_expand_relu', 'last'\], this run has \['last'\]"):
+        load_parent(client, "models:/chest-xray/2", last, TEST, tiny_weights)
+    turned = params.model_copy(update={"head": HeadParams(taps=params.head.taps[::-1])})
+    assert load_parent(client, "models:/chest-xray/2", turned, TEST, tiny_weights).findings == FINDINGS
+    register_without("head", client, bundle_folder, tmp_path)
+    with pytest.raises(WarmStartError, match=r"/3 has head\.taps \['last'\], this run has"):
+        load_parent(client, "models:/chest-xray/3", params, TEST, tiny_weights)
 
 
 def test_a_card_that_is_none(client: MlflowClient, tmp_path: Path) -> None:
