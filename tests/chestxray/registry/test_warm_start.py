@@ -114,7 +114,11 @@ def test_a_version_with_other_taps_is_no_start_and_one_without_any_saw_the_last_
         load_parent(client, "models:/chest-xray/2", last, TEST, tiny_weights)
     turned = params.model_copy(update={"head": HeadParams(taps=params.head.taps[::-1])})
     assert load_parent(client, "models:/chest-xray/2", turned, TEST, tiny_weights).findings == FINDINGS
-    register_without("head", client, bundle_folder, tmp_path)
+    older = Path(shutil.copytree(tmp_path / "fits", tmp_path / "older"))
+    card = Bundle(older).card
+    said = {name: section for name, section in card.params.items() if name != "head"}
+    write_card(card.model_copy(update={"params": said}), older)
+    Registry(client, "chest-xray").register(pipeline_run(client, params), older, tmp_path / "fits.weights.h5")
     with pytest.raises(WarmStartError, match=r"/3 has head\.taps \['last'\], this run has"):
         load_parent(client, "models:/chest-xray/3", params, TEST, tiny_weights)
 
