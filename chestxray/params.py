@@ -332,7 +332,6 @@ class FineTuneParams(Section):
     weight_decay: Annotated[float, Field(ge=0.0)]
     warm_up: Fraction
     final_learning_rate: Fraction
-    patience: PositiveInt
     replay: Annotated[float, Field(ge=0.0, le=1.0)]
     mixed_precision: bool
     seed: Seed

@@ -271,7 +271,7 @@ def localize(
             pixels = np.asarray(test.pixels(place.row))[None, ..., None]
             maps = place.row, model.outputs(pixels).maps[0], shuffled.outputs(pixels).maps[0]
         mask = place.mask(side)
-        heats = [_enlarge(each[..., place.finding], side) for each in maps[1:]]
+        heats = [enlarge(each[..., place.finding], side) for each in maps[1:]]
         nothing = dict.fromkeys(MEASURES, np.nan)
         whole = mask.all()
         scores["map"].append(nothing if whole else score_heat(heats[0], mask))
@@ -285,6 +285,6 @@ def localize(
     return Localization(test.findings, places, by_measure, min_patients)
 
 
-def _enlarge(values: Single, side: int) -> Single:
-    """Bring a map to the size of the square that it covers, with what speaks against the finding."""
+def enlarge(values: Single, side: int) -> Single:
+    """Bring a map, h × w, to the size of the square that it covers; what speaks against the finding stays."""
     return np.asarray(cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR))

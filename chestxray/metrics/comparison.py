@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from chestxray.labels import Floats, LabelMasks, Weights, check_scorable, check_scores, patients_by_class
 from chestxray.metrics.interval import student
-from chestxray.metrics.jackknife import check_patients, jackknife, leave_out
+from chestxray.metrics.jackknife import Spread, check_patients, jackknife, leave_out
 from chestxray.metrics.proportion import Estimate
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores
 from chestxray.metrics.table import COMPARED, Metric, Predictions, Sample
@@ -90,6 +90,18 @@ def compare_mean_auroc(
 ) -> Estimate:
     """Compare two models: mean AUROC of a minus that of b, over findings with both classes, and its 95 % interval.
 
+    The arguments and errors are those of `mean_auroc_gain`.
+    """
+    found = mean_auroc_gain(labels, scores_a, scores_b, patients)
+    reach = float(student(found.freedom) * found.error)
+    return Estimate(float(found.value), float(found.value) - reach, float(found.value) + reach)
+
+
+def mean_auroc_gain(
+    labels: LabelMasks, scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, patients: npt.ArrayLike
+) -> Spread:
+    """Compute the mean AUROC of a minus that of b, over findings with both classes, and its spread over patients.
+
     Args:
         labels: of n images and k findings.
         scores_a: `(n, k)`, finite.
@@ -108,6 +120,4 @@ def compare_mean_auroc(
         a, b = (mean_over_findings(ranking_scores(rankings, weights)[0]) for rankings in (rankings_a, rankings_b))
         return {"mean_auroc": a - b}
 
-    found = jackknife(difference, people)["mean_auroc"]
-    reach = float(student(found.freedom) * found.error)
-    return Estimate(float(found.value), float(found.value) - reach, float(found.value) + reach)
+    return jackknife(difference, people)["mean_auroc"]

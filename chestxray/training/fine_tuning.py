@@ -1,4 +1,4 @@
-"""Fine-tune the deeper layers on cached activations or on pixels, and keep the best epoch.
+"""Fine-tune the deeper layers on cached activations or on pixels, and keep the best epoch if it is shown to help.
 
 See docs/decisions/fine-tuning.md.
 """
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ import pandas as pd
 from chestxray.datasets.dataset import Dataset
 from chestxray.findings import UNLABELLED
 from chestxray.labels import label_masks
+from chestxray.metrics.comparison import mean_auroc_gain
+from chestxray.metrics.jackknife import check_patients
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
 from chestxray.models.mobilenet_v2 import LayerWeights, taps_before
@@ -37,17 +39,24 @@ class TrainingImages:
         load: (m images, the view of each) → the inputs of `keras_model.trainable_part`, m × shape each.
         labels: int8, N × k, as `Dataset.labels` has them.
         findings: names of the k columns.
+        patients: of each image, N.
         views: how many views an image has.
     """
 
     load: Load
     labels: npt.NDArray[np.int8]
     findings: tuple[str, ...]
+    patients: npt.NDArray[np.str_]
     views: int
 
     def at(self, rows: Indices) -> "TrainingImages":
         """Return some of the images, by their numbers."""
-        return replace(self, load=lambda indices, chosen: self.load(rows[indices], chosen), labels=self.labels[rows])
+        return replace(
+            self,
+            load=lambda indices, chosen: self.load(rows[indices], chosen),
+            labels=self.labels[rows],
+            patients=self.patients[rows],
+        )
 
     def without_labels_of(self, findings: npt.NDArray[np.bool_]) -> "TrainingImages":
         """Return the images as if nobody had labelled some of the findings, k."""
@@ -56,26 +65,34 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The best epoch on validation, the start included.
+    """The network that validation chooses: the best epoch, or the start.
 
     Attributes:
-        weights: of the layers from `fine_tune.from_layer` on, head included, at the best epoch.
+        weights: of the layers from `fine_tune.from_layer` on, head included.
         curve: a row per epoch, 0 being the start: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`.
-        best_epoch: 0 when fine-tuning gained nothing.
+        best_epoch: of training; 0 where none was above the start, or none was trained.
+        gain: its validation mean AUROC less that of the start, and the standard error of that over patients.
+        kept: whether the best epoch is kept, since its gain is more than one standard error.
     """
 
     weights: LayerWeights
     curve: pd.DataFrame
     best_epoch: int
+    gain: tuple[float, float]
+    kept: bool
 
     def metrics(self) -> dict[str, float]:
-        """Return the validation mean AUROC of the start and of the best epoch, and which was kept."""
-        scores = self.curve["validation_mean_auroc"].round(6)
-        return {
-            "start_validation_mean_auroc": float(scores.iloc[0]),
-            "validation_mean_auroc": float(scores.max()),
+        """Return the validation mean AUROC of the start and of what was kept, which that is, and what it gained."""
+        scores = self.curve["validation_mean_auroc"]
+        found = {
+            "start_validation_mean_auroc": scores.iloc[0],
+            "validation_mean_auroc": scores.iloc[self.best_epoch if self.kept else 0],
+            "gain": self.gain[0],
+            "gain_error": self.gain[1],
+        }
+        return {name: round(float(value), 6) for name, value in found.items()} | {
             "best_epoch": self.best_epoch,
-            "kept_fine_tuned": int(self.best_epoch > 0),
+            "kept_fine_tuned": int(self.kept),
         }
 
 
@@ -87,7 +104,8 @@ def cached_images(features: Features, config: PretrainedConfig, from_layer: str)
         activations = features.view_activations(indices, chosen)
         return (activations, features.view_averages(indices, chosen)[:, :before]) if before else (activations,)
 
-    return TrainingImages(load, features.labels, features.findings, features.pooled[0].shape[1])
+    views = features.pooled[0].shape[1]
+    return TrainingImages(load, features.labels, features.findings, features.patients, views)
 
 
 def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> TrainingImages:
@@ -98,7 +116,7 @@ def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> 
         pairs = zip(indices, chosen, strict=True)
         return (np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs]),)
 
-    return TrainingImages(load, images.labels, images.findings, params.views)
+    return TrainingImages(load, images.labels, images.findings, images.patients, params.views)
 
 
 def fine_tune(
@@ -111,8 +129,9 @@ def fine_tune(
 ) -> FineTuned:
     """Train with AdamW (Loshchilov and Hutter, ICLR 2019), warm-up and cosine; one random view per image and epoch.
 
-    Training stops early on the mean AUROC of validation; the weights of the best epoch are kept, epoch 0 (the start)
-    included.
+    All epochs are trained, so that the cosine ends. The best one by the mean AUROC of validation is kept if it beats
+    the start by more than one standard error of the difference over patients (the rule of Breiman et al.,
+    Classification and Regression Trees, 1984: the simpler model, unless the other is that much better).
 
     Args:
         train: images to train on.
@@ -124,7 +143,9 @@ def fine_tune(
 
     Raises:
         KeyError: `weights` lacks a layer.
+        UserError: validation has a single patient.
     """
+    check_patients(validation.patients, len(validation.labels))
     keras.utils.set_random_seed(params.seed)
     tf.config.experimental.enable_op_determinism()
     train, validation = (images.without_labels_of(class_weights == 0) for images in (train, validation))
@@ -134,11 +155,11 @@ def fine_tune(
         set_weights(model, weights)
         loss = cross_entropy(class_weights)
         model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
-    best = BestWeights(model, validation, loss, params.patience, params.batch_size)
+    best = BestWeights(model, validation, loss, params.batch_size)
     data = _epochs(train, [array.shape[1:] for array in model.inputs], params)
     if params.epochs:
         model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[best], shuffle=False, verbose=2)
-    return FineTuned(best.weights, pd.DataFrame(best.rows), best.epoch)
+    return best.chosen()
 
 
 def cross_entropy(class_weights: npt.NDArray[np.float64]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -212,55 +233,61 @@ def _epochs(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTu
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
+class _Epoch(NamedTuple):
+    """An epoch, its validation mean AUROC and logits (N × k), and the weights at its end."""
+
+    epoch: int
+    score: float
+    logits: npt.NDArray[np.float32]
+    weights: LayerWeights
+
+
 class BestWeights(keras.callbacks.Callback):
-    """Score validation before the first and after every epoch, keep the best weights, and stop early.
+    """Score validation before the first and after every epoch, and hold the weights of the start and of the best epoch.
 
     Args:
         model: the network in training, built and with its start weights.
         validation: images to score.
         loss: as `cross_entropy` returns it.
-        patience: epochs without a better mean AUROC after which training stops.
         batch_size: images at once.
-
-    Attributes:
-        rows: a row per epoch, as in `FineTuned.curve`.
-        epoch: the best.
-        weights: of the best epoch.
     """
 
-    def __init__(
-        self, model: keras.Model, validation: TrainingImages, loss: Any, patience: int, batch_size: int
-    ) -> None:
+    def __init__(self, model: keras.Model, validation: TrainingImages, loss: Any, batch_size: int) -> None:
         super().__init__()
-        self.rows: list[dict[str, float]] = []
-        self.epoch = 0
-        self._best_score = -1.0
         self._validation = validation
         self._masks = label_masks(validation.labels, validation.findings)
         self._loss = loss
-        self._patience = patience
         self._batch_size = batch_size
         self._network = model
-        self._score_epoch(0, float("nan"))
+        self._rows: list[dict[str, float]] = []
+        self._start = self._best = self._score(0, float("nan"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Score the epoch that has ended; Keras calls this, and counts from 0."""
-        self._score_epoch(epoch + 1, (logs or {}).get("loss", float("nan")))
-        if epoch + 1 - self.epoch >= self._patience:
-            self._network.stop_training = True
+        scored = self._score(epoch + 1, (logs or {}).get("loss", float("nan")))
+        if scored.score > self._best.score:
+            self._best = scored
 
-    def _score_epoch(self, epoch: int, loss: float) -> None:
+    def chosen(self) -> FineTuned:
+        """Choose between the start and the best epoch."""
+        gain = (0.0, 0.0)
+        if self._best.epoch:
+            logits = (self._best.logits, self._start.logits)
+            found = mean_auroc_gain(self._masks, *logits, self._validation.patients)
+            gain = (float(found.value), float(found.error))
+        kept = gain[0] > gain[1]
+        weights = (self._best if kept else self._start).weights
+        return FineTuned(weights, pd.DataFrame(self._rows), self._best.epoch, gain, kept)
+
+    def _score(self, epoch: int, loss: float) -> "_Epoch":
         logits = self._logits()
         diverged = not np.isfinite(logits).all()
         score = 0.0 if diverged else mean_auroc(self._masks, logits)
         validation_loss = float(tf.reduce_mean(self._loss(self._validation.labels, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
-        self.rows.append(row)
+        self._rows.append(row)
         logging.getLogger(__name__).info("epoch %d: validation mean AUROC %.4f", epoch, score)
-        if score > self._best_score:
-            self._best_score = score
-            self.epoch = epoch
-            self.weights = get_weights(self._network)
+        return _Epoch(epoch, score, logits, get_weights(self._network))
 
     def _logits(self) -> npt.NDArray[np.float32]:
         """Compute the validation logits, N × k, as the mean over the prediction views."""

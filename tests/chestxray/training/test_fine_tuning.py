@@ -21,9 +21,7 @@ from chestxray.training.features import load_features, write_features
 from chestxray.training.fine_tuning import FineTuned, TrainingImages, cached_images, decoded_images, fine_tune
 from tests.chestxray.conftest import PARAMS, TINY, TINY_CONFIG, VIEWS, lively_weights
 
-TUNE = PARAMS.fine_tune.model_copy(
-    update={"from_layer": "Conv_1", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "patience": 2}
-)
+TUNE = PARAMS.fine_tune.model_copy(update={"from_layer": "Conv_1", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3})
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +53,8 @@ def assert_same_weights(one: LayerWeights, other: LayerWeights) -> None:
 def test_it_lowers_the_loss_repeatably(
     cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:
-    first = tuned(cached, tiny_weights, epochs=4, patience=4)
-    again = tuned(cached, tiny_weights, epochs=4, patience=4)
+    first = tuned(cached, tiny_weights, epochs=4)
+    again = tuned(cached, tiny_weights, epochs=4)
     assert first.curve["loss"].iloc[-1] < first.curve["loss"].iloc[1]
     assert first.curve["epoch"].tolist() == [0, 1, 2, 3, 4]
     pd.testing.assert_frame_equal(first.curve, again.curve)
@@ -70,25 +68,58 @@ def test_another_seed_goes_another_way(
     assert one != other
 
 
-def test_the_best_epoch_is_kept(cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights) -> None:
-    result = tuned(cached, tiny_weights, epochs=4, patience=4)
+def bright(images: TrainingImages) -> TrainingImages:
+    """The same images, of which brightness tells every finding."""
+    return replace(images, labels=np.repeat(images.labels[:, :1], 14, axis=1))
+
+
+def without_head(weights: LayerWeights) -> LayerWeights:
+    """The same weights but for a head that says nothing."""
+    return weights | {HEAD: [np.zeros_like(array) for array in weights[HEAD]]}
+
+
+def test_the_best_epoch_is_kept_if_it_gains_more_than_a_standard_error(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
+    train, validation = cached
+    result = tuned((bright(train), bright(validation)), without_head(tiny_weights), epochs=4)
     scores = result.curve["validation_mean_auroc"]
-    assert result.best_epoch == scores.argmax() > 0
-    shorter = tuned(cached, result.weights, epochs=0)
+    assert result.kept and result.best_epoch == scores.argmax() > 0
+    shorter = tuned((train, bright(validation)), result.weights, epochs=0)
     assert np.isclose(shorter.curve["validation_mean_auroc"][0], scores.max(), atol=1e-9)
     assert result.metrics() == {
-        "start_validation_mean_auroc": pytest.approx(scores[0], abs=1e-6),
+        "start_validation_mean_auroc": 0.5,
         "validation_mean_auroc": pytest.approx(scores.max(), abs=1e-6),
+        "gain": pytest.approx(scores.max() - 0.5, abs=1e-6),
+        "gain_error": pytest.approx(result.gain[1], abs=1e-6),
         "best_epoch": result.best_epoch,
         "kept_fine_tuned": 1,
     }
 
 
+def test_a_gain_that_other_patients_may_not_show_keeps_the_start(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
+    """Of 20 validation images with labels at random."""
+    start = without_head(tiny_weights)
+    train, validation = cached
+    shuffled = [
+        tuned((train, replace(validation, labels=np.random.default_rng(seed).permutation(validation.labels))), start)
+        for seed in range(4)
+    ]
+    lost = [result for result in shuffled if 0 < result.gain[0] <= result.gain[1]]
+    assert lost
+    for result in lost:
+        assert not result.kept and result.best_epoch > 0 and result.metrics()["kept_fine_tuned"] == 0
+        assert result.metrics()["validation_mean_auroc"] == 0.5
+        assert_same_weights(result.weights, start)
+
+
 def test_scale_and_shift_are_trained_and_batch_statistics_are_not(
     cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:
-    result = tuned(cached, tiny_weights, epochs=4, patience=4)
-    assert result.best_epoch > 0 and set(result.weights) == {"Conv_1", "Conv_1_bn", HEAD}
+    result = tuned((bright(cached[0]), bright(cached[1])), without_head(tiny_weights), epochs=4)
+    assert result.kept and set(result.weights) == {"Conv_1", "Conv_1_bn", HEAD}
     before = tiny_weights["Conv_1_bn"]
     after = result.weights["Conv_1_bn"]
     assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
@@ -119,7 +150,7 @@ def test_the_head_is_kept_when_training_wrecks_it(
     result = tuned((train, perfect), tiny_weights, epochs=6, learning_rate=learning_rate, warm_up=0.0)
     assert result.best_epoch == 0 and result.metrics()["kept_fine_tuned"] == 0
     assert result.curve["validation_mean_auroc"][0] == 1.0
-    assert len(result.curve) == 1 + TUNE.patience  # stopped early
+    assert len(result.curve) == 1 + 6  # all of the schedule
     assert_same_weights(result.weights, tiny_weights)
 
 
@@ -174,11 +205,15 @@ def test_a_finding_of_weight_0_changes_no_other(
     kernel, bias = tiny_weights[HEAD]
     kernel = np.concatenate([np.zeros_like(kernel[:, :13]), kernel[:, 13:]], axis=1)  # a start that any epoch beats
     tiny_weights = tiny_weights | {HEAD: [kernel, bias]}
+    cached = (
+        replace(bright(cached[0]), labels=np.hstack([bright(cached[0]).labels[:, :13], cached[0].labels[:, 13:]])),
+        bright(cached[1]),
+    )
     fewer = tiny_weights | {HEAD: [kernel[:, :13], bias[:13]]}
     thirteen = tuple(replace(images, labels=images.labels[:, :13], findings=FINDINGS[:13]) for images in cached)
-    alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3, patience=3)  # type: ignore[arg-type] # two of them
-    result = tuned(cached, tiny_weights, class_weights=np.array([1.0] * 13 + [0.0]), epochs=3, patience=3)
-    assert alone.best_epoch == result.best_epoch > 0
+    alone = tuned(thirteen, fewer, class_weights=np.ones(13), epochs=3)  # type: ignore[arg-type] # two of them
+    result = tuned(cached, tiny_weights, class_weights=np.array([1.0] * 13 + [0.0]), epochs=3)
+    assert alone.best_epoch == result.best_epoch > 0 and alone.kept and result.kept
     np.testing.assert_allclose(result.curve, alone.curve, rtol=1e-4)
     for ours, theirs in zip(result.weights[HEAD], alone.weights[HEAD], strict=True):
         np.testing.assert_allclose(ours[..., :13], theirs, atol=1e-4)
@@ -223,7 +258,7 @@ def test_a_deeper_start_does_better_than_nothing(dataset: Dataset, tiny_weights:
     splits = (load_features([tmp_path / "b"], dataset.studies, split) for split in ("train", "validation"))
     train, validation = (cached_images(features, TINY_CONFIG, "block_13") for features in splits)
     assert [len(images.load(np.arange(3), np.zeros(3, int))) for images in (train, validation)] == [1, 1]
-    curve = tuned((train, validation), tiny_weights, epochs=3, patience=3, from_layer="block_13").curve
+    curve = tuned((train, validation), tiny_weights, epochs=3, from_layer="block_13").curve
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
 
 

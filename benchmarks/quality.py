@@ -1,0 +1,362 @@
+"""Compare recipes for the model on the same patients: `python -m benchmarks.quality --data ROOT`.
+
+A third of the patients, drawn by a hash, is set aside and opened with `--open` only. The others are dealt to folds,
+each tested once by models that saw the others, as often as there are seeds. What is measured: benchmarks/README.md.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from benchmarks.machine import machine
+from benchmarks.plain import Plain
+from benchmarks.recipes import HELD_BACK, Scores, Stopwatch
+from benchmarks.table import Row, publish
+from chestxray.datasets.batch import read_batch
+from chestxray.datasets.dataset import BatchFolders, Dataset, load_boxes, load_dataset
+from chestxray.datasets.decode import decode_batch
+from chestxray.datasets.prepare import prepare_batch
+from chestxray.datasets.split import patient_fold
+from chestxray.evaluation.localization import Place, enlarge, mean_boxes, score_heat, true_places
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.inference.onnx_model import OnnxModel
+from chestxray.labels import Floats, LabelMasks, Weights, label_masks
+from chestxray.metrics.interval import student
+from chestxray.metrics.jackknife import jackknife
+from chestxray.metrics.proportion import Estimate
+from chestxray.metrics.ranking import average_precision, mean_auroc, mean_over_findings, rank_findings, ranking_scores
+from chestxray.metrics.shares import measure_means
+from chestxray.models.mobilenet_v2 import LayerWeights
+from chestxray.models.onnx_graph import classifier_graph, features_graph
+from chestxray.models.pretrained import load_weights
+from chestxray.models.pretrained_config import PretrainedConfig, pretrained_config
+from chestxray.models.weights import HEAD
+from chestxray.params import HeadParams, Params, load_params
+from chestxray.training.class_weights import class_weights, weight_array
+from chestxray.training.features import Features, write_features
+from chestxray.training.fine_tuning import cached_images, fine_tune
+from chestxray.training.linear_head import fit_head
+
+Rows = npt.NDArray[np.intp]
+FINE, FINER, LAST = "block_13_expand_relu", "block_10_expand_relu", "last"
+TAPS = (FINER, FINE, LAST)
+"""Of all recipes, in the order of the network."""
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Which images a model is trained on, chosen by and tested on: their rows among all images."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network: weights, head included, and what it is."""
+
+    weights: LayerWeights
+    config: PretrainedConfig
+
+
+class Laboratory:
+    """The images of one data set, and the outputs of the frozen layers for every view of every image, computed once.
+
+    Args:
+        root: of a batch in NIH layout.
+        params: of the default recipe.
+        scratch: a folder for prepared images and features.
+    """
+
+    def __init__(self, root: Path, params: Params, scratch: Path) -> None:
+        self.params = params
+        self.watch = Stopwatch()
+        folders = BatchFolders("batch", scratch)
+        with self.watch("prepare"):
+            decode_batch(root, folders.decoded, params.prepare.size)
+            prepare_batch(root, folders, params.prepare, params.vocabulary)
+        dataset = load_dataset([folders])
+        self.dataset = Dataset(dataset.studies.assign(split="train"), dataset.images)
+        self._files = read_batch(root, params.vocabulary).paths
+        self.boxes = load_boxes([folders])
+        self.pretrained = load_weights(params.backbone)
+        out = scratch / "features"
+        graph = features_graph(self.pretrained, self.config(TAPS), params.fine_tune.from_layer).SerializeToString()
+        with self.watch("features"):
+            write_features(self.dataset, graph, params.backbone.input_size, params.features, out, scratch / "partial")
+        self._pooled = np.load(out / "train.pooled.npy", mmap_mode="r")
+        self._activations = np.load(out / "train.activations.npy", mmap_mode="r")
+
+    def config(self, taps: tuple[str, ...]) -> PretrainedConfig:
+        """Return the network with a head on some taps."""
+        return pretrained_config(self.params.backbone, HeadParams(taps=taps))
+
+    def features(self, rows: Rows, taps: tuple[str, ...], views: int) -> Features:
+        """Return the features of some images, of some taps and of the first views."""
+        every = self.config(TAPS).taps
+        ends = dict(zip((tap.layer for tap in every), np.cumsum([tap.channels for tap in every]), strict=True))
+        columns = np.concatenate([np.arange(ends[t.layer] - t.channels, ends[t.layer]) for t in self.config(taps).taps])
+        pooled = np.zeros((len(self._pooled), views, len(columns)), np.float16)
+        pooled[rows] = self._pooled[rows][:, :views, columns]
+        return Features([pooled], [self._activations], [rows], self.dataset.studies.iloc[rows].reset_index(drop=True))
+
+    def class_weights(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Return the weights of positive labels among some images."""
+        counted = class_weights(self.dataset.labels[rows], self.dataset.findings, self.params.class_weighting)
+        return weight_array(counted, self.dataset.findings)
+
+    def model(self, network: Network) -> OnnxModel:
+        """Export a network as the pipeline does."""
+        graph = classifier_graph(network.weights, network.config, self.params.prepare.size, self.dataset.findings)
+        return OnnxModel(graph.SerializeToString())
+
+    def pixels(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Return prepared images, m × S × S × 1."""
+        return np.stack([self.dataset.pixels(int(row)) for row in rows])[..., None]
+
+    def paths(self, rows: Rows) -> list[Path]:
+        """Return the files of some images."""
+        return [self._files[image] for image in self.dataset.studies["image"].iloc[rows]]
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The boxes."""
+        return true_places(self.dataset, self.boxes, self.params.prepare.size, self.params.backbone.input_size)
+
+
+Recipe = Callable[[Laboratory, Deal, int], Network]
+
+
+def head(taps: tuple[str, ...], views: int | None = None) -> Recipe:
+    """Fit the linear head on some taps and views, all of them by default."""
+
+    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
+        features = lab.features(deal.train, taps, views or lab.params.features.views)
+        fitted = fit_head(features, lab.class_weights(deal.train), lab.params.train)
+        return Network(lab.pretrained | {HEAD: [fitted.weights[:-1], fitted.weights[-1]]}, lab.config(taps))
+
+    return train
+
+
+def tuned(taps: tuple[str, ...], **changes: object) -> Recipe:
+    """Fine-tune from that head, with changes to the params of the default recipe."""
+
+    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
+        start = head(taps)(lab, deal, seed)
+        params = lab.params.fine_tune.model_copy(update={**changes, "seed": lab.params.fine_tune.seed + seed})
+        images, chosen_by = (
+            cached_images(lab.features(rows, taps, lab.params.features.views), start.config, params.from_layer)
+            for rows in (deal.train, deal.validation)
+        )
+        found = fine_tune(images, chosen_by, start.weights, lab.class_weights(deal.train), start.config, params)
+        return replace(start, weights=start.weights | found.weights)
+
+    return train
+
+
+def mean_of(first: Recipe, second: Recipe) -> Recipe:
+    """Average the weights of two networks, of which one was fine-tuned from the other (Wortsman et al., CVPR 2022)."""
+
+    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
+        a, b = first(lab, deal, seed), second(lab, deal, seed)
+        pairs = {name: zip(a.weights[name], b.weights[name], strict=True) for name in a.weights}
+        return replace(
+            a,
+            weights={name: [np.asarray((x + y) / 2, np.float32) for x, y in arrays] for name, arrays in pairs.items()},
+        )
+
+    return train
+
+
+def recipes() -> dict[str, Recipe]:
+    """Return what is compared, by its name in the table; the first is what the others are compared with."""
+    two = (FINE, LAST)
+    return {
+        "last layer, fine-tuned": tuned((LAST,)),
+        "last layer": head((LAST,)),
+        "two taps": head(two),
+        "two taps, 2 views": head(two, views=2),
+        "three taps": head(TAPS),
+        "two taps, fine-tuned": tuned(two),
+        "two taps, mean of fine-tuned and head": mean_of(head(two), tuned(two)),
+    }
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a recipe reached.
+
+    Attributes:
+        ranks: of the tested images within their fold, by seed, S × N × k.
+        pixel_auroc: of the boxes, mean over the seeds, M.
+        seconds: of training, a fold and seed.
+    """
+
+    ranks: npt.NDArray[np.float64]
+    pixel_auroc: npt.NDArray[np.float64]
+    seconds: float
+
+
+def measure(lab: Laboratory, name: str, recipe: Recipe, deals: list[list[Deal]]) -> Result:
+    """Train and test a recipe on the folds of every seed."""
+    ranks = np.full((len(deals), *lab.dataset.labels.shape), np.nan)
+    areas = np.full((len(deals), len(lab.places)), np.nan)
+    for seed, folds in enumerate(deals):
+        for deal in folds:
+            with lab.watch(name):
+                network = recipe(lab, deal, seed)
+            model = lab.model(network)
+            for start in range(0, len(deal.test), 16):
+                rows = deal.test[start : start + 16]
+                logits, maps, _ = model.outputs(lab.pixels(rows))
+                ranks[seed, rows] = logits
+                for place, which in enumerate(lab.places):
+                    if which.row in rows:
+                        heat = enlarge(maps[rows.tolist().index(which.row)][..., which.finding], model.input_size)
+                        areas[seed, place] = score_heat(heat, which.mask(model.input_size))["pixel_auroc"]
+            ranks[seed, deal.test] = rankdata(ranks[seed, deal.test], axis=0) / len(deal.test)
+        print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
+    trained = sum(len(folds) for folds in deals)
+    return Result(ranks, areas.mean(axis=0), lab.watch.seconds[name] / trained)
+
+
+def measure_plain(lab: Laboratory, deals: list[list[Deal]]) -> Result:
+    """Train the plain way on the folds of the first seed; its maps are not measured."""
+    ranks = np.full((1, *lab.dataset.labels.shape), np.nan)
+    for deal in deals[0]:
+        plain = Plain(lab.pretrained, lab.config((LAST,)), lab.dataset.findings)
+        with lab.watch(PLAIN):
+            plain.fit(lab.paths(deal.train), lab.dataset.labels[deal.train])
+        logits = plain.logits(lab.paths(deal.test))
+        ranks[0, deal.test] = rankdata(logits, axis=0) / len(logits)
+    return Result(ranks, np.full(len(lab.places), np.nan), lab.watch.seconds[PLAIN] / len(deals[0]))
+
+
+def mean_over_seeds(labels: LabelMasks, ranks: Scores, score: Callable[[LabelMasks, Scores], float]) -> float:
+    """Average a score of the tested images over the seeds."""
+    return float(np.mean([score(labels, each) for each in ranks]))
+
+
+def difference(labels: LabelMasks, ours: Scores, theirs: Scores, patients: npt.NDArray[np.str_]) -> Estimate:
+    """Compare the mean AUROC of two recipes, mean over the seeds of each, paired, by a jackknife over patients."""
+    rankings = [[rank_findings(labels, each) for each in ranks] for ranks in (ours, theirs)]
+
+    def statistic(weights: Weights) -> dict[str, Floats]:
+        means = [
+            np.mean([mean_over_findings(ranking_scores(each, weights)[0]) for each in recipe], axis=0)
+            for recipe in rankings
+        ]
+        return {"gain": means[0] - means[1]}
+
+    found = jackknife(statistic, patients)["gain"]
+    reach = float(student(found.freedom) * found.error)
+    return Estimate(float(found.value), float(found.value) - reach, float(found.value) + reach)
+
+
+def rows_of(lab: Laboratory, results: Mapping[str, Result], tested: Rows) -> list[Row]:
+    """Return a row a recipe."""
+    labels = label_masks(lab.dataset.labels[tested], lab.dataset.findings)
+    patients = lab.dataset.patients[tested]
+    against = {"default": next(iter(results)), PLAIN: PLAIN}
+    rows = []
+    for name, result in results.items():
+        ranks = result.ranks[:, tested]
+        row = {
+            "recipe": name,
+            "mean AUROC": f"{mean_over_seeds(labels, ranks, mean_auroc):.4f}",
+            "mean average precision": f"{mean_over_seeds(labels, ranks, _mean_precision):.4f}",
+            "seconds": f"{result.seconds:.1f}",
+        }
+        for what, other in against.items():
+            if other in results and other != name:
+                gain = difference(labels, ranks, results[other].ranks[:, tested], patients)
+                row[f"against {what} (95 %)"] = f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+        if np.isfinite(result.pixel_auroc).any():
+            row["pixel AUROC of boxes (95 %)"] = _pixel_auroc(lab, result.pixel_auroc)
+        rows.append(row)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return [{column: row.get(column, "") for column in columns} for row in rows]
+
+
+def _mean_precision(labels: LabelMasks, scores: Scores) -> float:
+    return float(np.nanmean(average_precision(labels, scores)))
+
+
+def _pixel_auroc(lab: Laboratory, areas: npt.NDArray[np.float64]) -> str:
+    known = np.isfinite(areas)
+    patients = np.array([place.patient for place in lab.places])[known]
+    found = measure_means(areas[known][:, None], np.ones((int(known.sum()), 1), bool), patients, 2)
+    return f"{found.value[0]:.3f} ({found.low[0]:.3f} to {found.high[0]:.3f})"
+
+
+def mean_box_row(lab: Laboratory, tested: Rows) -> Row:
+    """Return the row of what maps have to beat: the mean box of the finding in other patients."""
+    size = lab.params.backbone.input_size
+    areas = np.array(
+        [
+            np.nan if mean is None or place.row not in tested else score_heat(mean, place.mask(size))["pixel_auroc"]
+            for place, mean in zip(lab.places, mean_boxes(lab.places, size), strict=True)
+        ]
+    )
+    return {"recipe": "mean box", "pixel AUROC of boxes (95 %)": _pixel_auroc(lab, areas)}
+
+
+def deals(lab: Laboratory, seeds: int, folds: int, opened: bool) -> list[list[Deal]]:
+    """Deal the patients: to folds, by seed; or, opened, train on all but the third set aside and test on it."""
+
+    def drawn(salt: str, count: int) -> npt.NDArray[np.intp]:
+        return np.array([patient_fold(f"{salt} {patient}", count) for patient in lab.dataset.patients])
+
+    aside, held = drawn("set aside", 3) == 0, drawn("held back", HELD_BACK) == 0
+    found = []
+    for seed in range(seeds):
+        fold = drawn(f"fold {seed}", folds)
+        tests = [aside] if opened else [~aside & (fold == place) for place in range(folds)]
+        found.append([
+            Deal(*(np.flatnonzero(rows) for rows in (~aside & ~test & ~held, ~aside & ~test & held, test)))
+            for test in tests
+        ])  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Print the table, or write it to a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/raw/phantom"), help="a batch in NIH layout")
+    parser.add_argument("--seeds", type=int, default=3, help="each deals the patients anew")
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="recipes by name; default: all. The first is always there")
+    parser.add_argument("--plain", action="store_true", help="also the plain way, on the folds of the first seed")
+    parser.add_argument("--open", action="store_true", help="test on the third of the patients that is set aside")
+    parser.add_argument("--out", type=Path, help="a folder for quality.md and quality.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Laboratory(options.data, load_params(), Path(folder))
+        dealt = deals(lab, options.seeds, options.folds, options.open)
+        tested = np.sort(np.concatenate([deal.test for deal in dealt[0]]))
+        known = recipes()
+        chosen = [name for place, name in enumerate(known) if not options.only or place == 0 or name in options.only]
+        # Plain first: fine-tuning switches TensorFlow to deterministic operators, with which plain takes twice as long.
+        results = {PLAIN: measure_plain(lab, dealt)} if options.plain else {}
+        results = {name: measure(lab, name, known[name], dealt) for name in chosen} | results
+        rows = rows_of(lab, results, tested)
+        rows += [mean_box_row(lab, tested)] if lab.places else []
+        kind = "synthetic phantoms" if lab.dataset.synthetic else "radiographs"
+        how = "the third set aside" if options.open else f"{options.folds} folds, {options.seeds} seeds"
+        people = len(set(lab.dataset.patients[tested]))
+        heading = f"{len(tested)} {kind} of {people} patients, {how}; {machine()}. {RESEARCH_USE_ONLY}"
+        publish("quality", heading, rows, {"seconds": lab.watch.seconds}, options.out)
+
+
+if __name__ == "__main__":
+    main()
