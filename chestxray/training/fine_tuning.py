@@ -69,7 +69,8 @@ class FineTuned:
 
     Attributes:
         weights: of the layers from `fine_tune.from_layer` on, head included.
-        curve: a row per epoch, 0 being the start: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`.
+        curve: a row per epoch, 0 being the start: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`, and
+            `kept`, 1 of the one that is kept and 0 of the others.
         best_epoch: of training; 0 where none was above the start, or none was trained.
         gain: its validation mean AUROC less that of the start, and the standard error of that over patients.
         kept: whether the best epoch is kept, since its gain is more than one standard error.
@@ -276,8 +277,9 @@ class BestWeights(keras.callbacks.Callback):
             found = mean_auroc_gain(self._masks, *logits, self._validation.patients)
             gain = (float(found.value), float(found.error))
         kept = gain[0] > gain[1]
-        weights = (self._best if kept else self._start).weights
-        return FineTuned(weights, pd.DataFrame(self._rows), self._best.epoch, gain, kept)
+        choice = self._best if kept else self._start
+        curve = pd.DataFrame(self._rows).assign(kept=[int(row["epoch"] == choice.epoch) for row in self._rows])
+        return FineTuned(choice.weights, curve, self._best.epoch, gain, kept)
 
     def _score(self, epoch: int, loss: float) -> "_Epoch":
         logits = self._logits()

@@ -31,24 +31,26 @@ def head_figure(folds: pd.DataFrame, curve: pd.DataFrame, note: str) -> Figure:
 
 
 def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
-    """Draw the losses and the validation mean AUROC by epoch, the best epoch marked.
+    """Draw the losses and the validation mean AUROC by epoch, the epoch that was kept marked.
 
     Args:
-        curves: `epoch, loss, validation_loss, validation_mean_auroc`, a row an epoch.
+        curves: `epoch, loss, validation_loss, validation_mean_auroc, kept`, a row an epoch.
         note: what was trained on what; says "synthetic" when it was.
 
     Raises:
         ValueError: missing columns, or no epochs.
     """
-    check_columns(curves, {"epoch", "loss", "validation_loss", "validation_mean_auroc"}, "a training figure")
+    check_columns(curves, {"epoch", "loss", "validation_loss", "validation_mean_auroc", "kept"}, "a training figure")
     figure = new_figure(6, "Training", note)
     losses, area = figure.subplots(1, 2)
     losses.plot(curves["epoch"], curves["loss"], color=ORANGE, marker="o", label="training")
     losses.plot(curves["epoch"], curves["validation_loss"], color=BLUE, marker="s", label="validation")
     area.plot(curves["epoch"], curves["validation_mean_auroc"], color=BLUE, marker="s", label="validation")
-    best = curves.iloc[int(curves["validation_mean_auroc"].to_numpy().argmax())]
-    said = f"best: {best['validation_mean_auroc']:.3f}, epoch {best['epoch']:.0f}"
-    area.axvline(best["epoch"], color=GREY, linestyle="--", label=said)
+    kept = curves.loc[curves["kept"].idxmax()]
+    said = f"kept: {kept['validation_mean_auroc']:.3f}, " + (
+        f"epoch {kept['epoch']:.0f}" if kept["epoch"] else "the head"
+    )
+    area.axvline(kept["epoch"], color=GREY, linestyle="--", label=said)
     for axes, name in ((losses, "loss"), (area, "mean AUROC")):
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -31,7 +31,7 @@ PANELS = {finding: Panel(finding.replace("_", " "), "learned") for finding in FI
 NOTE = "synthetic phantoms, thresholds by f1"
 EPOCHS = pd.DataFrame({
     "epoch": [1, 2, 3], "loss": [0.9, 0.5, 0.4], "validation_loss": [0.8, 0.6, 0.7],
-    "validation_mean_auroc": [0.7, 0.8, 0.75],
+    "validation_mean_auroc": [0.7, 0.8, 0.75], "kept": [0, 1, 0],
 })  # fmt: skip
 
 
@@ -205,9 +205,13 @@ def test_curve_panels_hold_their_numbers_and_a_missing_class_is_said(drawn):
         assert not panels(figures[name])["Hernia"].lines
 
 
-def test_the_best_epoch_is_marked(drawn):
-    area = drawn[0]["training"].axes[1]
-    assert "best: 0.800, epoch 2" in [text.get_text() for text in area.get_legend().get_texts()]
+def test_the_epoch_that_was_kept_is_marked(drawn):
+    def said(figure):
+        return [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+
+    assert "kept: 0.800, epoch 2" in said(drawn[0]["training"])
+    head = EPOCHS.assign(epoch=[0, 1, 2], kept=[1, 0, 0])
+    assert "kept: 0.700, the head" in said(training_curves_figure(head, NOTE))
 
 
 def test_one_epoch_is_enough_and_none_is_refused(tmp_path):
