@@ -6,8 +6,8 @@ and as many without it get it, so its prevalence stays. They are drawn at random
 fitted to these labels as the stage `train` does it.
 
 Two tables: the wrong ones among the first rows of `reports/label_errors.csv`; and, for each finding and label, those
-among the contradicted labels, and among the first k, if k are wrong, of three orders: by the log odds of the fits without
-the image's patient, as in the file; by those of the head that was fitted to these very labels; and at random.
+among the contradicted labels, and among the first k, if k are wrong, of three orders: by the log odds of the fits
+without the image's patient, as in the file; by those of the head that was fitted to these labels; and at random.
 """
 
 import argparse
@@ -110,12 +110,11 @@ def judge(name: str, features: Features, labels: Labels, truth: Labels, params: 
     listed = Listed(name, len(rows), tuple(float(hits[:first].mean()) for first in FIRST))
     enough = patients_by_class(label_masks(labels, given.findings), given.patients).min(axis=0)
     orders = (head.held_out, head_logits(given, head.weights))
-    judged = []
+    judged: list[Judged] = []
     for place in np.flatnonzero(enough >= params.evaluate.min_positives):
         odds = [order[:, place].astype(np.float64) for order in orders]
-        judged += judge_finding(
-            name, given.findings[place], odds, labels[:, place], labels[:, place] != truth[:, place]
-        )
+        column = labels[:, place]
+        judged += judge_finding(name, given.findings[place], odds, column, column != truth[:, place])
     return listed, judged
 
 
