@@ -6,7 +6,7 @@ Nocedal, Mathematical Programming 45, 1989) minimises it for all findings, every
 since they share each pass over the features. See docs/decisions/linear-head.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -45,12 +45,16 @@ class Head:
         l2: the λ chosen.
         folds: a row per λ: `l2`, `mean_auroc` over held-out folds.
         curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, with the penalty).
+        held_out: float32 N × k, log odds of the labels of the training images, each by the fit at the chosen λ that
+            left the fold of its patient out: its logits as of `head_logits`, less the logarithm of the class weight,
+            by which that raises them. 0 for a finding that is left out.
     """
 
     weights: Single
     l2: float
     folds: pd.DataFrame
     curve: pd.DataFrame
+    held_out: Single
 
 
 def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> Head:
@@ -67,9 +71,15 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
     """
     learnable = class_weights > 0
     fitted = _fit(features.of(np.array(features.findings)[learnable].tolist()), class_weights[learnable], params)
-    weights = np.zeros((len(fitted.weights), len(learnable)), np.float32)
-    weights[:, learnable] = fitted.weights
-    return replace(fitted, weights=weights)
+    weights, held_out = (_widen(columns, learnable) for columns in (fitted.weights, fitted.held_out))
+    return replace(fitted, weights=weights, held_out=held_out)
+
+
+def _widen(columns: Single, learnable: npt.NDArray[np.bool_]) -> Single:
+    """Return the columns of the learnable findings among columns of 0 for the others."""
+    wide = np.zeros((len(columns), len(learnable)), np.float32)
+    wide[:, learnable] = columns
+    return wide
 
 
 def _fit(features: Features, class_weights: Floats, params: TrainParams) -> Head:
@@ -89,12 +99,14 @@ def _fit(features: Features, class_weights: Floats, params: TrainParams) -> Head
     grid = l2_grid(params)
     for l2 in grid:
         weights, curve = problem.solve(weights, l2)
-        rows.append((l2, _held_out_auroc(features, problem.unstandardise(weights), folds)))
-        fits.append((weights, curve))
+        held_out = _held_out_logits(features, problem.unstandardise(weights), folds)
+        rows.append((l2, _held_out_auroc(features, held_out, folds)))
+        fits.append((weights, curve, held_out))
     table = pd.DataFrame(rows, columns=["l2", "mean_auroc"])
     best = int(table["mean_auroc"].argmax())
-    weights, curve = fits[best]
-    return Head(problem.unstandardise(weights)[:, -1].astype(np.float32), grid[best], table, curve)
+    weights, curve, held_out = fits[best]
+    held_out -= np.log(class_weights).astype(np.float32)
+    return Head(problem.unstandardise(weights)[:, -1].astype(np.float32), grid[best], table, curve, held_out)
 
 
 def l2_grid(params: TrainParams) -> tuple[float, ...]:
@@ -124,26 +136,37 @@ def head_auroc(features: Features, weights: Single, findings: npt.NDArray[np.boo
     return float("nan") if np.isnan(scores).all() else float(np.nanmean(scores))
 
 
-def _held_out_auroc(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> float:
+def stack_head(columns: Mapping[str, Single], findings: Sequence[str]) -> list[Single]:
+    """Return kernel and bias of a head from the columns of its findings; a finding without one gets zeros."""
+    nothing = np.zeros_like(next(iter(columns.values())))
+    head = np.stack([columns.get(finding, nothing) for finding in findings], axis=-1)
+    return [head[:-1], head[-1]]
+
+
+def _held_out_logits(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> Single:
+    """Compute the logits of each image by the fit that left its fold out: N × k."""
+    logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
+    return logits.reshape(len(logits), *weights.shape[1:])[np.arange(len(logits)), folds]
+
+
+def _held_out_auroc(features: Features, held_out: Single, folds: npt.NDArray[np.intp]) -> float:
     """Compute the mean AUROC of the folds, each scored by the fit that left it out, if a finding can be ranked there.
 
     Raises:
         UserError: no finding can be ranked in any fold.
     """
-    count = weights.shape[1] - 1
-    logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
-    logits = logits.reshape(len(logits), count + 1, -1)
     labels = label_masks(features.labels, features.findings)
-    chosen = [folds == fold for fold in range(count)]
+    chosen = [folds == fold for fold in np.unique(folds)]
     scores = [
-        mean_auroc(labels.at(images), logits[images, fold])
-        for fold, images in enumerate(chosen)
+        mean_auroc(labels.at(images), held_out[images])
+        for images in chosen
         if has_both_classes(labels.at(images)).any()
     ]
     if not scores:
         raise UserError(
-            f"none of train.folds {count} has patients with and patients without one of the {len(labels.findings)} "
-            f"findings, of {len(set(features.patients))} patients. Give more patients, some dozens at least"
+            f"none of train.folds {len(chosen)} has patients with and patients without one of the "
+            f"{len(labels.findings)} findings, of {len(set(features.patients))} patients. Give more patients, some "
+            "dozens at least"
         )
     return float(np.mean(scores))
 

@@ -140,6 +140,17 @@ def test_the_input_gate_is_in_the_model_the_reports_and_the_card(history: Histor
     assert (top / "reports/input_gate.png").stat().st_size > 5000
 
 
+def test_contradicted_labels_are_of_training_images_and_of_findings_that_are_not_left_out(history: History) -> None:
+    top = history.clone.top
+    by_finding = pd.read_csv(top / "reports/label_errors_by_finding.csv").set_index("finding")
+    assert tuple(by_finding.index) == FINDINGS and (by_finding["listed"].isna() == by_finding["left_out"].notna()).all()
+    listed = pd.read_csv(top / "reports/label_errors.csv")
+    studies = read_studies(BatchFolders("phantom", top / "data")).set_index("image")
+    assert set(studies.loc[listed["image"], "split"]) <= {"train"} and listed["synthetic"].all()
+    assert [studies.loc[row.image, row.finding] for row in listed.itertuples()] == listed["label"].tolist()
+    assert listed["finding"].value_counts().to_dict() == by_finding["listed"].dropna().loc[lambda n: n > 0].to_dict()
+
+
 def test_every_called_finding_of_an_explained_study_has_an_overlay(history: History) -> None:
     folder = history.clone.top / "reports/gradcam"
     index = pd.read_csv(folder / "index.csv")

@@ -46,7 +46,7 @@ def training_curves_figure(curves: pd.DataFrame, note: str) -> Figure:
     losses.plot(curves["epoch"], curves["loss"], color=ORANGE, marker="o", label="training")
     losses.plot(curves["epoch"], curves["validation_loss"], color=BLUE, marker="s", label="validation")
     area.plot(curves["epoch"], curves["validation_mean_auroc"], color=BLUE, marker="s", label="validation")
-    kept = curves.loc[curves["kept"].idxmax()]
+    kept = curves.iloc[int(curves["kept"].to_numpy().argmax())]
     said = f"kept: {kept['validation_mean_auroc']:.3f}, " + (
         f"epoch {kept['epoch']:.0f}" if kept["epoch"] else "the head"
     )

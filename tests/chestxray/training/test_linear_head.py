@@ -66,6 +66,8 @@ def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Featur
         for fold in range(3):
             logits = theirs(features, np.flatnonzero(folds != fold), l2, class_weights).mean(axis=1)[folds == fold]
             expected.append(roc_auc_score(features.labels[folds == fold], logits, average="macro"))
+            if l2 == head.l2:
+                np.testing.assert_allclose(head.held_out[folds == fold], logits - np.log(class_weights), atol=2e-2)
         assert np.isclose(score, np.mean(expected), atol=1e-3)
 
 
@@ -127,8 +129,9 @@ def test_a_finding_of_weight_0_changes_no_other(label: int, features: Features) 
     more = replace(features, studies=studies)
     assert more.findings == (*FINDINGS[:2], "Tuberculosis", *FINDINGS[2:4])
     head = fit_head(more, np.insert(np.linspace(1, 3, 4), 2, 0.0), params)
-    np.testing.assert_array_equal(np.delete(head.weights, 2, axis=1), alone.weights)
-    assert not head.weights[:, 2].any()
+    for ours, without in ((head.weights, alone.weights), (head.held_out, alone.held_out)):
+        np.testing.assert_array_equal(np.delete(ours, 2, axis=1), without)
+        assert not ours[:, 2].any()
     assert head.l2 == alone.l2 and head.folds.equals(alone.folds) and head.curve.equals(alone.curve)
     learned = np.insert(np.ones(4, bool), 2, False)
     assert head_auroc(more, head.weights, learned) == head_auroc(four, alone.weights, np.ones(4, bool))
