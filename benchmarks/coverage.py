@@ -17,6 +17,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -255,7 +256,8 @@ def main() -> None:
     starts = [range(first, min(first + DRAWS_AT_ONCE, args.draws)) for first in range(0, args.draws, DRAWS_AT_ONCE)]
     rows: list[Row] = []
     record = []
-    with ProcessPoolExecutor(args.processes) as pool:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of the processes that are started: threads of all of them would wait
+    with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
         for (name, population), images in product(populations.items(), args.images):
             chunks = pool.map(partial(simulate, population, population.values, images), starts)
             cells = count_cells(chain.from_iterable(chunks))

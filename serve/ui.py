@@ -15,14 +15,22 @@ from serve.ui_answers import MAX_BYTES, MAX_FILES, Answered, ChosenFile, Kept, a
 from serve.ui_client import REFUSED, ServiceError, ask
 from serve.ui_html import STYLE, files_table, findings_table, legend, plain, result
 from serve.ui_picture import Pixels, add_heat, burnt, grey, hottest_of
-from serve.ui_words import explain_missing_results, show_model, show_verdict, test_result
+from serve.ui_words import (
+    describe_overlay,
+    doubt_heatmaps,
+    explain_missing_results,
+    show_model,
+    show_verdict,
+    test_result,
+)
 
 PHANTOMS = Path(__file__).resolve().parents[1] / "data" / "raw" / "phantom"
 """The batch that `make reproduce` draws."""
 WELCOME = """Upload radiographs or pick an example. You will see
 
 - which findings are **detected**: those whose probability reaches their operating point;
-- **where** the model saw each of them, as a Grad-CAM heatmap beside the plain radiograph, with sliders for it;
+- **what speaks for** each of them, as a Grad-CAM heatmap beside the plain radiograph, with sliders for it; one that is
+  not shown to point at its finding appears only if you ask for it;
 - all probabilities beside their operating points, and a table of all files to download."""
 
 
@@ -106,11 +114,11 @@ def ask_about_all(files: list[ChosenFile], model: str) -> None:
 
 
 @st.fragment
-def show_result(test: dict[str, Any], chosen: frozenset[str]) -> None:
+def show_result(card: dict[str, Any], chosen: frozenset[str]) -> None:
     """Show the answers; the controls redraw this part only and ask the service nothing.
 
     Args:
-        test: metrics of the model on its test images.
+        card: of the model.
         chosen: keys of the files that can be asked about again.
     """
     kept: Kept = st.session_state["answers"]
@@ -125,7 +133,7 @@ def show_result(test: dict[str, Any], chosen: frozenset[str]) -> None:
                 offer_anyway(key)
         if shown.prediction is not None and shown.pixels is not None:
             with controls:
-                finding, picture = show_controls(shown.prediction, shown.pixels, test)
+                finding, picture = show_controls(shown.prediction, shown.pixels, card)
                 st.html(findings_table(shown.prediction.findings))
                 explain_missing_results(shown.prediction.findings)
             with pictures:
@@ -157,31 +165,51 @@ def offer_anyway(key: str) -> None:
         st.rerun()
 
 
-def show_controls(answer: Prediction, pixels: Pixels, test: dict[str, Any]) -> tuple[Finding, Pixels]:
-    """Show the picker of findings and the sliders of its heat, and offer the picture for download.
+def show_controls(answer: Prediction, pixels: Pixels, card: dict[str, Any]) -> tuple[Finding, Pixels | None]:
+    """Show the picker of findings, what is known of the one that is picked, and the controls of its heat.
 
     Returns:
-        The finding to explain, and the radiograph with its heat.
+        The finding to explain, and the radiograph with its heat; None of an unproven heatmap that nobody asked for.
     """
     explained = [finding for finding in answer.findings if finding.heatmap is not None]
     detected_first = sorted(explained, key=lambda finding: not finding.positive)
     # Another image begins with its own first finding again.
     key = f"finding {answer.image.sha256}"
     finding = st.selectbox("Explain the finding", detected_first, key=key, format_func=title_with_result)
-    left, right = st.columns(2)
-    least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least")
-    opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity")
-    st.html(legend(finding, least / 100, opacity / 100))
-    if said := test_result(finding, test, answer.operating_point):
+    doubt = doubt_heatmaps(finding, card)
+    # It is there for proven ones too: what a widget keeps goes when it is not drawn.
+    asked = any(doubt_heatmaps(each, card) for each in explained) and st.toggle(
+        "Show heatmaps that are not proven to point at the finding", key="unproven"
+    )
+    if doubt:
+        st.caption(plain(doubt))
+    picture = show_heat_controls(answer, pixels, finding, doubt, shown=asked or not doubt)
+    if said := test_result(finding, card["metrics"]["test"], answer.operating_point):
         st.caption(said)
+    return finding, picture
+
+
+def show_heat_controls(answer: Prediction, pixels: Pixels, finding: Finding, doubt: str, shown: bool) -> Pixels | None:
+    """Show the sliders of a finding's heat and, if it is shown, the legend, and offer the picture for download.
+
+    Args:
+        answer: about the radiograph.
+        pixels: of it, uint8 H × W.
+        finding: whose heat it is.
+        doubt: why its heatmaps are unproven, which goes with the picture.
+        shown: or the sliders can't be moved.
+
+    Returns:
+        The radiograph with its heat, uint8 H × W × 3, RGB; None if it is not shown.
+    """
+    left, right = st.columns(2)
+    least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least", disabled=not shown)
+    opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity", disabled=not shown)
+    if not shown:
+        return None
+    st.html(legend(finding, least / 100, opacity / 100))
     picture = add_heat(pixels, finding, hottest_of(answer, finding), least / 100, opacity / 100)
-    numbers = "" if finding.number is None else f", {finding.number:.2f}"
-    point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"
-    lines = [
-        f"{finding.title}: {result(finding)}{numbers}{point}",
-        f"Grad-CAM: where the model saw it; heat below {least} % of the hottest is hidden, opacity {opacity} %",
-        f"Image checks: {answer.quality.verdict}",
-    ]
+    lines = describe_overlay(finding, answer, doubt, least, opacity)
     st.download_button(
         "Download this overlay (PNG)",
         partial(burnt, picture, answer, lines),
@@ -189,16 +217,20 @@ def show_controls(answer: Prediction, pixels: Pixels, test: dict[str, Any]) -> t
         "image/png",
         on_click="ignore",
     )
-    return finding, picture
+    return picture
 
 
-def show_pictures(answer: Prediction, pixels: Pixels, finding: Finding, picture: Pixels) -> None:
-    """Show the radiograph plain and with heat, side by side where there is room."""
+def show_pictures(answer: Prediction, pixels: Pixels, finding: Finding, picture: Pixels | None) -> None:
+    """Show the radiograph plain and, unless nobody asked for it, with heat, side by side where there is room."""
     plain_side, heat_side = st.columns(2)
-    label = f"Radiograph with the Grad-CAM heat of {title_with_result(finding)}"
     plain_side.image(
         encode_png(grey(pixels)), "Plain radiograph", width="stretch", output_format="PNG", alt="Plain radiograph"
     )
+    if picture is None:
+        heat_side.info(f"No heatmap of {plain(finding.title)} is shown: it is unproven, and shown only on request.")
+        return
+    unproven = "" if finding.explanation == "shown" else "unproven "
+    label = f"Radiograph with the {unproven}Grad-CAM heat of {title_with_result(finding)}"
     caption = f"{plain(label)}. The colours of this and of the detected findings have one scale. {answer.disclaimer}"
     heat_side.image(encode_png(picture), caption, width="stretch", output_format="PNG", alt=label)
 
@@ -240,7 +272,7 @@ def main() -> None:
         ask_about_all(files, info.sha256)
         kept = st.session_state["answers"]
         if kept:
-            show_result(content["card"]["metrics"]["test"], frozenset(file.key for file in files))
+            show_result(content["card"], frozenset(file.key for file in files))
         else:
             st.markdown(WELCOME)
         show_model(info, content["card"], expanded=not kept)

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from chestxray.inference.headlines import headlines
+from chestxray.inference.located import Compared, Located
 from chestxray.inference.operating_point import Rate
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction
 from serve.ui_answers import Answered
@@ -84,11 +85,64 @@ def test_result(finding: Finding, test: dict[str, Any], operating_point: str) ->
         said.append(f"By the operating point {plain(operating_point)}: {', '.join(worth)} {at}.")
     if finding.uncertain:
         said.append("**Uncertain**: its probability shows neither presence nor absence; a person should look.")
-    if finding.explanation == "unproven":
-        said.append("Its heatmaps are **unproven**: boxes of test images do not show that they find its place.")
     if finding.label_quality:
         said.append(plain(finding.label_quality))
     return " ".join(said)
+
+
+def doubt_heatmaps(finding: Finding, card: dict[str, Any]) -> str:
+    """Say why the heatmaps of a finding are unproven: not shown to point at it, in plain text; empty if they are shown.
+
+    Args:
+        finding: of the answer.
+        card: of the model, which has what was measured on test images with boxes.
+    """
+    if finding.explanation == "shown":
+        return ""
+    measured = dict(zip(card["findings"], card.get("localization", ()), strict=False))
+    located = measured.get(finding.name)
+    if finding.explanation is None:
+        why = "nobody has measured it, as far as the model's bundle says"
+    elif finding.name not in measured:
+        why = "boxes of test images do not show it"
+    elif located is None:
+        why = "nobody has measured it, since no test image has a box of it"
+    else:
+        why = _shortfall(Located.model_validate(located).pixel_auroc)
+    return f"Heatmaps of {finding.title} are unproven, that is, not shown to point at it: {why}."
+
+
+def _shortfall(found: Compared) -> str:
+    """Say how far heat falls short of ranking the pixels of boxes better than the finding's usual place does."""
+    gain, usual = found.gain, found.mean_box
+    images = "1 test image with a box is" if found.map.n == 1 else f"{found.map.n} test images with boxes are"
+    if gain is None or gain.low is None or gain.high is None or usual is None:
+        return f"{images} too few to tell"
+    return (
+        f"on {found.map.n} test images with boxes, heat ranks the pixels of the box above others with an AUROC of "
+        f"{found.map.value:.2f}, the place where the finding usually is with {usual.value:.2f}; the difference is "
+        f"{gain.value:+.2f} (95 % interval {gain.low:+.2f} to {gain.high:+.2f})"
+    )
+
+
+def describe_overlay(finding: Finding, answer: Prediction, doubt: str, least: int, opacity: int) -> list[str]:
+    """Describe the heat of a finding on a radiograph, in lines that go with the picture.
+
+    Args:
+        finding: whose heat it is.
+        answer: that it is of.
+        doubt: why its heatmaps are unproven; empty if they are not.
+        least: percent of the hottest below which heat is hidden.
+        opacity: of the hottest places, in percent.
+    """
+    number = "" if finding.number is None else f", {finding.number:.2f}"
+    point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"
+    return [
+        f"{finding.title}: {result(finding)}{number}{point}",
+        *([doubt] if doubt else []),
+        f"Grad-CAM: what speaks for it; heat below {least} % of the hottest is hidden, opacity {opacity} %",
+        f"Image checks: {answer.quality.verdict}",
+    ]
 
 
 def _rate(rate: Rate | None) -> str:

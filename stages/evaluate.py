@@ -43,10 +43,10 @@ def main() -> None:
         refused = gate_table(model, result.test, result.gate, params.evaluate.seed)
         gate = gate_facts(model, refused, read_json(REPORTS / "input_gate.json")["input_gate"])
         card = make_card(model, result, dataset, params, content, gate, located)
-        write_reports(result, located, card, evaluation_note(dataset, params.evaluate), REPORTS)
+        shortcuts = find_shortcuts(content, dataset, params.evaluate.min_n)
+        write_reports(result, located, shortcuts, card, evaluation_note(dataset, params.evaluate), REPORTS)
         write_text(REPORTS / "model_card.md", model_card(card))
         write_csv(REPORTS / "input_gate.csv", refused)
-        write_csv(REPORTS / "shortcuts.csv", find_shortcuts(content, dataset, params.evaluate.min_n))
         write_parquet(Path("models/test_logits.parquet"), result.test_logits())
         folds, head, tuned = (pd.read_csv(REPORTS / f"curves/{name}.csv") for name in ("l2", "train", "fine_tune"))
         for name, figure in {

@@ -18,6 +18,7 @@ from chestxray.evaluation.external import (
     write_bundle,
 )
 from chestxray.evaluation.reports import write_reports
+from chestxray.evaluation.shortcuts import find_shortcuts
 from chestxray.inference.answer import disclaimer
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.headlines import headlines
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
         result = (recalibrate if options.recalibrate else evaluate_external)(bundle, content, found)
         print(*_summary(result, options.recalibrate), sep="\n")
         if output is not None:
-            write_reports(result.evaluation, result.located, result.card, _note(result), output)
+            shortcuts = find_shortcuts(content, result.evaluation.test, result.card.params["evaluate"]["min_n"])
+            write_reports(result.evaluation, result.located, shortcuts, result.card, _note(result), output)
         if options.recalibrate and output is not None:
             write_bundle(result, content, known, output / "bundle")
             write_text(output / "model_card.md", model_card(result.card))
@@ -83,7 +85,11 @@ def _summary(result: Result, recalibrated: bool) -> list[str]:
     """Say the headlines, what the input gate would refuse, and on what it was measured."""
     evaluation, card = result.evaluation, result.card
     test, gate = evaluation.metrics["test"], evaluation.gate
-    how = "calibration and operating points from the other half of the patients" if recalibrated else "as the model is"
+    how = (
+        "with calibration and operating points from the other half of the patients"
+        if recalibrated
+        else "with the model's own calibration and operating points"
+    )
     lines = [f"measured on {test['n']} {evaluation.test.kind} of {test['patients']} patients, {how}"]
     lines += [str(each) for each in headlines(test, card.headlines)]
     if gate.shape[1]:

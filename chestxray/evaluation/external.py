@@ -103,11 +103,16 @@ def leave_out_known(found: External, known: TrainedOn | None) -> tuple[External,
     images, patients = known.seen(found.images.studies)
     out = images | patients
     if out.all():
-        raise UserError(f"the model was trained on all {len(out)} images, or on their patients: nothing is left")
-    said = f"{images.sum()} images, and {(patients & ~images).sum()} others of its patients"
+        raise UserError(
+            f"the model was trained on all {len(out)} images, or on patients with their ids: nothing is left"
+        )
+    others = (patients & ~images).sum()
+    said = f"{images.sum()} images that the model was trained on, {others} others with ids of its patients"
+    if others:
+        said += "; should these be other people, keep them apart by --patients PREFIX"
     if not found.images.patients_known:
         said += "; whose images these are is not known, so others of its patients may be among them"
-    return found.at(pd.Series(~out)), [f"training  left out since the model was trained on them: {said}"]
+    return found.at(pd.Series(~out)), [f"training  left out: {said}"]
 
 
 def evaluate_external(bundle: Bundle, content: bytes, found: External) -> Result:

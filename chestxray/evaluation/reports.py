@@ -17,12 +17,15 @@ from chestxray.inference.card import Card
 from chestxray.system.files import write_csv, write_json
 
 
-def write_reports(result: Evaluation, located: Localization, card: Card, note: str, folder: Path) -> None:
+def write_reports(
+    result: Evaluation, located: Localization, shortcuts: pd.DataFrame, card: Card, note: str, folder: Path
+) -> None:
     """Write the headlines as JSON, all else as CSV, and the figures as PNG.
 
     Args:
         result: of the test images.
         located: how well its maps find their boxes.
+        shortcuts: what its features tell, and what tells findings without the image; see `find_shortcuts`.
         card: of the model, which has the titles of the findings.
         note: what the images are and how it is decided, for the titles of figures.
         folder: to write into.
@@ -39,6 +42,7 @@ def write_reports(result: Evaluation, located: Localization, card: Card, note: s
         "uncertain": result.bands(),
         "localization": located.table,
         "subgroups": result.subgroups,
+        "shortcuts": shortcuts,
         "classification_report": result.report(),
         "confusion_matrices": confusion,
         "predictions": result.predictions(),

@@ -37,7 +37,8 @@ def find_shortcuts(content: bytes, dataset: Dataset, min_patients: int) -> pd.Da
 
     Args:
         content: of `model.onnx`.
-        dataset: all batches.
+        dataset: with test images; without training images, as someone else's are, attributes tell findings of some test
+            patients by others.
         min_patients: of either class on test, that a row needs.
 
     Returns:
@@ -55,7 +56,7 @@ def _some_patients(patients: npt.NDArray[np.str_]) -> Booleans:
     ids, patient, sizes = np.unique(patients, return_inverse=True, return_counts=True)
     order = sorted(range(len(ids)), key=lambda place: hashlib.sha256(str(ids[place]).encode()).digest())
     kept = np.zeros(len(ids), bool)
-    kept[np.array(order)[np.cumsum(sizes[order]) <= MAX_IMAGES]] = True
+    kept[np.array(order)[np.cumsum(sizes[order]) - sizes[order] < MAX_IMAGES]] = True
     return np.asarray(kept[patient])
 
 
@@ -115,15 +116,17 @@ def told_by_attributes(train: Dataset, test: Dataset, min_patients: int) -> pd.D
     """Measure on test how well image size, view and batch, each alone, rank the images of each finding.
 
     Args:
-        train: images that the regressions are fitted on, by their labels.
+        train: images that the regressions are fitted on, by their labels; where there are none, over folds of test
+            patients.
         test: images that these rank.
         min_patients: of either class on test, that a row needs.
     """
-    labels, known = (label_masks(part.labels, part.findings) for part in (test, train))
+    fitted_on = test if train.studies.empty else train
+    labels, known = (label_masks(part.labels, part.findings) for part in (test, fitted_on))
     rarer = patients_by_class(labels, test.patients).min(axis=0)
     rows = []
     for source, columns in SOURCES.items():
-        described, asked = columns(train.studies, train.studies), columns(test.studies, train.studies)
+        described, asked = (columns(part.studies, fitted_on.studies) for part in (fitted_on, test))
         if not np.ptp(described, axis=0).any():
             continue
         for place in np.flatnonzero(rarer >= min_patients):
@@ -131,8 +134,11 @@ def told_by_attributes(train: Dataset, test: Dataset, min_patients: int) -> pd.D
             if not 0 < positive.sum() < len(positive):
                 continue
             like = described[images]
-            weights = fit_logistic(standardise(like, like), positive)
-            scores = standardise(asked, like) @ weights
+            if fitted_on is test:
+                scores = np.zeros(len(test.studies))
+                scores[images] = predict_across_folds(like, positive, _folds(test.patients)[images])
+            else:
+                scores = standardise(asked, like) @ fit_logistic(standardise(like, like), positive)
             rows.append(_row(source, labels.of([labels.findings[place]]), scores, test.patients, min_patients))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -38,11 +38,15 @@ def captioned(
 
 
 def _broken(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
-    """Break a line where its letters fill a width in pixels; what can't be printed shows as a question mark."""
+    """Break a line between words, or within a long one, where it fills a width in pixels.
+
+    What can't be printed shows as a question mark.
+    """
     part = ""
     for letter in (letter if letter.isprintable() else "?" for letter in line):
         if part and font.getlength(part + letter) > width:
-            yield part
-            part = ""
+            words, _, last = part.rpartition(" ")
+            yield words or part
+            part = last if words else ""
         part += letter
     yield part

@@ -48,7 +48,7 @@ def headline(metrics: Mapping[str, Any], name: str, title: str) -> Headline:
         return (
             Headline(title, None, NO_DECISIONS) if rest is None else Headline(f"{title} of all findings", rest, TOO_FEW)
         )
-    count = metrics.get("findings_averaged") if name.startswith(MEANS) else None  # older bundles don't say
+    count = _averaged(metrics, name)
     over = "" if count is None else " of 1 finding" if count == 1 else f" of {count} findings"
     low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
     if low is not None and high is not None:
@@ -56,6 +56,14 @@ def headline(metrics: Mapping[str, Any], name: str, title: str) -> Headline:
     else:
         said = CONSTANT if metrics.get("findings_averaged", 1) else TOO_FEW
     return Headline(title + over, metrics[name], said)
+
+
+def _averaged(metrics: Mapping[str, Any], name: str) -> int | None:
+    """Return over how many findings a mean is: those with an interval, of F1 only the decided ones; None if unknown."""
+    if not name.startswith(MEANS):
+        return None
+    by_finding = metrics.get(f"{name.partition('_')[2]}_ci_low")
+    return len(by_finding) if by_finding else metrics.get("findings_averaged")  # older bundles may have neither
 
 
 def headlines(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list[Headline]:

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import gammainc, gammaincinv, stdtrit
 
 from chestxray.labels import Booleans, Floats
 from chestxray.metrics.jackknife import Spread
@@ -19,6 +19,8 @@ from chestxray.metrics.proportion import LEVEL, wilson_interval
 
 ALIKE = 0.2
 """Least correlation of the images of a patient that is assumed: few patients can't show how alike theirs are."""
+SELDOM = 0.05
+"""Share of data sets: what would be reported in fewer is not reckoned with."""
 HALVINGS = 50
 Ends = tuple[Floats, Floats]
 
@@ -103,6 +105,35 @@ def f1_interval(spread: Spread, cases: Cases) -> Ends:
     slope = 2 / (2 - spread.value) ** 2
     low, high = share_interval(Spread(share, slope * spread.bias, slope * spread.error, spread.freedom), cases)
     return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
+def reported_prevalence(patients: npt.ArrayLike, least: int) -> Floats:
+    """Say how much less common a class may be than in a data set that is reported because it is common there.
+
+    A finding has intervals where at least `least` patients have it. Of a finding that seldom has so many, the data sets
+    with intervals are those in which it is too common, and so are its PPV, F1 and average precision. The number of
+    patients is Poisson's, truncated at `least` (David and Johnson, Biometrics 8, 1952): its mean is that which explains
+    the number that is seen, but not so small that fewer than `SELDOM` of data sets would be reported.
+
+    Args:
+        patients: `(…)` of the class.
+        least: that are needed.
+
+    Returns:
+        `(…)` expected patients over patients seen, 0..1.
+    """
+    seen = np.asarray(patients, float)
+    low, high = np.full_like(seen, gammaincinv(least, SELDOM)), seen
+    for _ in range(HALVINGS):
+        mean = (low + high) / 2
+        expected = mean * gammainc(least - 1, mean) / gammainc(least, mean)
+        low, high = np.where(expected < seen, mean, low), np.where(expected < seen, high, mean)
+    return np.asarray(np.minimum(low / np.maximum(seen, 1), 1))
+
+
+def scale_odds(share: Floats, factor: Floats) -> Floats:
+    """Multiply the odds of shares, as another prevalence does with those of a PPV (Bayes)."""
+    return factor * share / (1 - share + factor * share)
 
 
 def auroc_variance(area: Floats, positives: Floats, negatives: Floats) -> Floats:

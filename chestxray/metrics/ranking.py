@@ -5,7 +5,7 @@ are scored by a few array operations, through the same code as the figures thems
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,57 +24,98 @@ class Ranking:
     curves.
 
     Attributes:
-        order: `(m,)` rows of those m images, from the highest score down.
-        positives: `(P,)` rows of the positives among them.
+        images: m, of which some are positive.
         ranked: `(2, steps)` how many images stand before and up to the end of each step.
         found: `(2, steps)` how many positives do.
+        place: `(n,)` of each of all images, 2 s if it stands before step s and after the one before, 2 s + 1 if it is
+            in step s; 2 steps if it is below all, 2 steps + 1 if it does not label the finding.
+        positive: `(n,)` which of all images have it.
     """
 
-    order: npt.NDArray[np.intp]
-    positives: npt.NDArray[np.intp]
+    images: int
     ranked: npt.NDArray[np.intp]
     found: npt.NDArray[np.intp]
+    place: npt.NDArray[np.intp]
+    positive: Booleans
 
 
-def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats) -> Ranking:
+def _rank_finding(rows: npt.NDArray[np.intp], positive: Booleans, scores: Floats, images: int) -> Ranking:
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf)) + 1
     ranked = np.stack([np.append(0, ends)[:-1], ends])
     found = np.append(0, np.cumsum(positive[order]))[ranked]
     step = found[1] > found[0]
-    return Ranking(rows[order], rows[order[positive[order]]], ranked[:, step], found[:, step])
+    edges = ranked[:, step].T.ravel()
+    place = np.full(images, len(edges) + 1)
+    place[rows[order]] = np.searchsorted(edges, np.arange(len(rows)), side="right")
+    has = np.zeros(images, bool)
+    has[rows[positive]] = True
+    return Ranking(len(rows), ranked[:, step], found[:, step], place, has)
 
 
 def rank_findings(labels: LabelMasks, scores: Floats) -> list[Ranking]:
     """Rank the images that label each finding: k rankings, from checked `scores (n, k)`."""
     known = (labels.labelled_rows(finding) for finding in range(len(labels.findings)))
-    return [_rank_finding(rows, positive, scores[rows, place]) for place, (rows, positive) in enumerate(known)]
+    return [
+        _rank_finding(rows, positive, scores[rows, place], len(labels)) for place, (rows, positive) in enumerate(known)
+    ]
 
 
-def _running(weights: Weights, rows: npt.NDArray[np.intp]) -> Weights:
-    """Add up the weights of the first 0, 1, … of `rows`: `(rows + 1, b)`."""
-    totals = np.zeros((len(rows) + 1, weights.shape[1]), dtype=np.int32)
-    np.cumsum(weights[rows], axis=0, out=totals[1:])
-    return totals
+class _LeftOut(NamedTuple):
+    """What b weightings take away from counting each image once: a few images each, so only these are listed.
+
+    Attributes:
+        samples: b.
+        sample: `(z,)` which of them.
+        image: `(z,)` which row of the images.
+        weight: `(z,)` how much is taken away.
+    """
+
+    samples: int
+    sample: npt.NDArray[np.intp]
+    image: npt.NDArray[np.intp]
+    weight: Weights
+
+    @classmethod
+    def of(cls, weights: Weights) -> Self:
+        """List what `weights (b, n)` take away."""
+        sample, image = np.nonzero(weights != 1)
+        return cls(len(weights), sample, image, 1 - weights[sample, image])
+
+    def up_to(self, ranking: Ranking, only: Booleans) -> Floats:
+        """Add up what is taken away before each step and up to its end, and from all: `(2 steps + 1, b)`.
+
+        Args:
+            ranking: of one finding.
+            only: `(n,)` images that count.
+        """
+        counted = only[self.image]
+        image, sample = self.image[counted], self.sample[counted]
+        places = 2 * ranking.ranked.shape[1] + 2
+        cells = np.bincount(ranking.place[image] * self.samples + sample, self.weight[counted], places * self.samples)
+        return np.cumsum(cells.reshape(places, self.samples)[:-1], axis=0)
 
 
-def _score_finding(ranking: Ranking, weights: Weights) -> tuple[Floats, Floats]:
-    """Compute AUROC and average precision `(b,)` of one finding under each column of `weights (n, b)`.
+def _score_finding(ranking: Ranking, left_out: _LeftOut) -> tuple[Floats, Floats]:
+    """Compute AUROC and average precision `(b,)` of one finding under each weighting.
 
     AUROC is the Mann-Whitney statistic, ties counted half (Hanley and McNeil, Radiology 143, 1982); average precision
     is the sum of precision times gain in recall over distinct scores. Both equal scikit-learn's with sample
     weights, and are NaN where a class is missing.
     """
-    seen = _running(weights, ranking.order)
-    found = _running(weights, ranking.positives)
+    seen, found = (
+        np.append(counts.T.ravel(), whole)[:, None] - left_out.up_to(ranking, only)
+        for counts, whole, only in (
+            (ranking.ranked, ranking.images, np.ones(len(ranking.positive), bool)),
+            (ranking.found, ranking.positive.sum(), ranking.positive),
+        )
+    )
     positives = found[-1]
-    negatives = seen[-1] - positives
-    seen_before, seen_after = seen[ranking.ranked]
-    found_before, found_after = found[ranking.found]
+    pairs = positives * (seen[-1] - positives)
+    found_before, found_after = found[:-1:2], found[1::2]
     gained = found_after - found_before
-    alarms = (seen_before - found_before + seen_after - found_after) / 2  # negatives above, those tied counted half
-    precision = found_after / np.maximum(seen_after, 1)
-    pairs = positives.astype(float) * negatives
+    alarms = (seen[:-1:2] - found_before + seen[1::2] - found_after) / 2  # negatives above, those tied counted half
+    precision = found_after / np.maximum(seen[1::2], 1)
     both = pairs > 0
     area = 1 - ratio((gained * alarms).sum(axis=0), pairs)
     return np.where(both, area, np.nan), np.where(both, ratio((gained * precision).sum(axis=0), positives), np.nan)
@@ -82,8 +123,8 @@ def _score_finding(ranking: Ranking, weights: Weights) -> tuple[Floats, Floats]:
 
 def ranking_scores(rankings: list[Ranking], weights: Weights) -> Floats:
     """Compute AUROC and average precision of all findings under each row of `weights (b, n)`: `(2, b, k)`."""
-    columns = np.ascontiguousarray(weights.T)  # whole rows are gathered and added: several times faster
-    return np.stack([_score_finding(ranking, columns) for ranking in rankings], axis=-1)
+    left_out = _LeftOut.of(weights)
+    return np.stack([_score_finding(ranking, left_out) for ranking in rankings], axis=-1)
 
 
 def ratio(part: Any, whole: Any) -> Any:
@@ -172,8 +213,8 @@ def curves(labels: LabelMasks, probabilities: npt.ArrayLike) -> tuple[pd.DataFra
     for finding in np.flatnonzero(check_scorable(labels)):
         ranking = rankings[finding]
         name = labels.findings[finding]
-        positives = len(ranking.positives)
-        alarms = (ranking.ranked - ranking.found).T.ravel() / (len(ranking.order) - positives)
+        positives = int(ranking.positive.sum())
+        alarms = (ranking.ranked - ranking.found).T.ravel() / (ranking.images - positives)
         found = ranking.found.T.ravel() / positives
         roc.append(_curve(name, fpr=np.array([0, *alarms, 1]), tpr=np.array([0, *found, 1])))
         recall = ranking.found[1] / positives

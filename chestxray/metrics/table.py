@@ -12,7 +12,16 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.labels import Booleans, Floats, LabelMasks, Weights, check_decisions, check_scores, places_of
+from chestxray.labels import (
+    Booleans,
+    Floats,
+    LabelMasks,
+    Weights,
+    check_decisions,
+    check_scores,
+    patients_by_class,
+    places_of,
+)
 from chestxray.metrics.calibration_error import calibration_errors
 from chestxray.metrics.confusion import f1_scores
 from chestxray.metrics.interval import (
@@ -21,6 +30,8 @@ from chestxray.metrics.interval import (
     auroc_interval,
     f1_interval,
     mean_interval,
+    reported_prevalence,
+    scale_odds,
     share_interval,
 )
 from chestxray.metrics.jackknife import Spread
@@ -151,6 +162,7 @@ class Metric:
         by_finding: it has a value for each finding; else one value for all.
         interval: from its spread and the cases that it is over; None if it has no interval.
         cases: sample → the images that it is a mean over, arrays `(n, k)`, or `(n, 1)` if it is not by finding.
+        with_prevalence: it moves with the share of images that have the finding.
         compared: by the gate.
         reported: the card has it.
         higher_is_better: which way is better.
@@ -162,6 +174,7 @@ class Metric:
     by_finding: bool = False
     interval: Callable[..., Ends] | None = None
     cases: Callable[[Sample], tuple[Booleans, ...]] = lambda sample: ()
+    with_prevalence: bool = False
     compared: bool = False
     reported: bool = True
     higher_is_better: bool = True
@@ -172,6 +185,9 @@ class Metric:
             raise ValueError(f"{self.name} has no interval")
         counted = [Cases.count(images, patients) for images in self.cases(sample)]
         low, high = self.interval(spread, *counted)
+        if self.with_prevalence:
+            have, lack = reported_prevalence(patients_by_class(sample.labels, np.asarray(patients)), min_patients)
+            low, high = scale_odds(low, have), scale_odds(high, 1 / lack)
         few = np.any([cases.patients < min_patients for cases in counted], axis=0)
         shape = np.shape(spread.value)
         return np.where(few, np.nan, low).reshape(shape), np.where(few, np.nan, high).reshape(shape)
@@ -268,12 +284,27 @@ METRICS = (
     Metric("mean_average_precision_of_all", "mean average precision of all findings", _mean_of_all(_average_precision)),
     Metric("macro_f1_of_all", "macro F1 of all findings", _mean_of_all(_f1)),
     Metric("auroc", "AUROC", _auroc, True, auroc_interval, _both_classes, compared=True),
-    Metric("average_precision", "average precision", _average_precision, True, share_interval, _present, compared=True),
-    Metric("f1", "F1", _f1, True, f1_interval, _present_or_decided, compared=True),
+    Metric(
+        "average_precision",
+        "average precision",
+        _average_precision,
+        True,
+        share_interval,
+        _present,
+        with_prevalence=True,
+        compared=True,
+    ),
+    Metric("f1", "F1", _f1, True, f1_interval, _present_or_decided, with_prevalence=True, compared=True),
     Metric("recall", "sensitivity", _sensitivity, True, share_interval, _present),
     Metric("specificity", "specificity", _specificity, True, share_interval, _absent),
     Metric(
-        "precision", "positive predictive value", _positive_predictive_value, True, share_interval, _decided_positive
+        "precision",
+        "positive predictive value",
+        _positive_predictive_value,
+        True,
+        share_interval,
+        _decided_positive,
+        with_prevalence=True,
     ),
     # No interval: docs/decisions/intervals.md
     Metric("npv", "negative predictive value", _negative_predictive_value, by_finding=True),

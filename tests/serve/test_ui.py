@@ -24,6 +24,7 @@ from serve.settings import Settings
 from serve.ui_answers import MAX_FILES, MAX_KEPT, Answered, Kept, keep, table_of
 from serve.ui_client import ServiceError
 from serve.ui_picture import add_heat, burnt, hottest_of, shown_pixels
+from serve.ui_words import describe_overlay, doubt_heatmaps
 from tests.repository import TOP
 from tests.serve.bundles import make_bundle, operating_points
 from tests.serve.conftest import serving
@@ -169,11 +170,85 @@ def test_heat_fades_where_it_ends() -> None:
 def test_sliders_and_picker_need_no_new_inference(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(page, PNG)
     monkeypatch.setattr("requests.request", only_the_card)
+    page.toggle(key="unproven").set_value(True).run()
     page.slider(key="least").set_value(60)
     page.slider(key="opacity").set_value(10)
     picker(page).select_index(3).run()
     assert not page.exception and not page.error
     assert len(rows(page)) == 14
+
+
+def place_measured(value: float, low: float | None, high: float | None, n: int = 21) -> dict[str, Any]:
+    """What a card says of maps whose gain over a mean box of pixel AUROC 0.78 has this interval."""
+    found = {
+        "map": {"value": value, "low": None, "high": None, "n": n},
+        "mean_box": {"value": 0.78, "low": None, "high": None, "n": n},
+        "gain": {"value": value - 0.78, "low": low, "high": high, "n": n},
+    }
+    return {"pixel_auroc": found, "pointing_game": found}
+
+
+@pytest.mark.parametrize(
+    ("explanation", "located", "why"),
+    [
+        ("unproven", [place_measured(0.8, -0.17, 0.18)], "0.80, the place where the finding usually is with 0.78; the "
+         "difference is +0.02 (95 % interval -0.17 to +0.18)."),
+        ("unproven", [place_measured(0.9, None, None, 6)], "6 test images with boxes are too few to tell."),
+        ("unproven", [place_measured(0.9, None, None, 1) ], "1 test image with a box is too few to tell."),
+        ("unproven", [None], "nobody has measured it, since no test image has a box of it."),
+        (None, [], "nobody has measured it, as far as the model's bundle says."),
+        ("unproven", [], "boxes of test images do not show it."),
+    ],
+)  # fmt: skip
+def test_why_a_heatmap_is_unproven_is_said_and_goes_with_the_picture(
+    url: str, explanation: str | None, located: list[Any], why: str
+) -> None:
+    answer = prediction_of(url, PNG)
+    finding = answer.findings[0].model_copy(update={"explanation": explanation})
+    doubt = doubt_heatmaps(finding, {"findings": [finding.name], "localization": located})
+    assert doubt.startswith(f"Heatmaps of {finding.title} are unproven, that is, not shown to point at it: ")
+    assert doubt.endswith(why)
+    assert doubt in describe_overlay(finding, answer, doubt, 20, 60)
+    shown = finding.model_copy(update={"explanation": "shown"})
+    assert doubt_heatmaps(shown, {"findings": [finding.name], "localization": located}) == ""
+
+
+@pytest.mark.parametrize("explanation", ["unproven", None])
+def test_an_unproven_heatmap_is_shown_only_if_the_reader_asks(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, explanation: str | None
+) -> None:
+    real = requests.request
+
+    def first_is_shown(*arguments: Any, **named: Any) -> requests.Response:
+        answer = real(*arguments, **named)
+        content = answer.json()
+        for place, finding in enumerate(sorted(content.get("findings", []), key=lambda each: not each["positive"])):
+            finding["explanation"] = explanation if place else "shown"
+        answer._content = json.dumps(content).encode()
+        return answer
+
+    monkeypatch.setattr("requests.request", first_is_shown)
+    upload(page, PNG)
+    first, second = (re.sub(r" \(.*", "", option) for option in picker(page).options[:2])
+    labels = [
+        f"Radiograph with the Grad-CAM heat of {first} ",
+        f"Radiograph with the unproven Grad-CAM heat of {second} ",
+    ]
+    assert [label in pictures(page) for label in labels] == [True, False]
+    picker(page).select_index(1).run()
+    assert not page.exception and "Radiograph with the" not in pictures(page)
+    assert f"No heatmap of {second} is shown" in words(page) and "Download this overlay" not in pictures(page)
+    assert f"Heatmaps of {second} are unproven" in words(page) and page.slider(key="least").disabled
+    page.toggle(key="unproven").set_value(True).run()
+    assert not page.exception and labels[1] in pictures(page) and "No heatmap of" not in words(page)
+    assert f"Heatmaps of {second} are unproven" in words(page) and not page.slider(key="least").disabled
+    picker(page).select_index(0).run()
+    assert "are unproven" not in words(page) and page.toggle(key="unproven").value
+
+
+def pictures(page: AppTest) -> str:
+    """What the page says of its pictures and offers for download."""
+    return " ".join(str(element.proto) for kind in ("image", "download_button") for element in page.get(kind))
 
 
 def test_where_nothing_is_detected_the_page_says_so_and_still_explains(
@@ -231,7 +306,8 @@ def test_the_page_says_what_decisions_are_worth_and_which_are_none(
     assert "AUROC 0.84 (too few patients for an interval), 31 of 10 images have it" in words(page)
     assert "sensitivity 0.58 (95 % interval 0.38–0.76), precision 0.41 (95 % interval 0.38–0.76)" in words(page)
     assert "at a prevalence of 11.0%" in words(page) and "**Uncertain**" in words(page)
-    assert "Its heatmaps are **unproven**" in words(page) and "Labels \\*mined\\*." in words(page)
+    assert "are unproven, that is, not shown to point at it\\: boxes of test images" in words(page)
+    assert "Labels \\*mined\\*." in words(page)
     assert "– not decided: no threshold is assured." in words(page)
 
 
@@ -315,7 +391,7 @@ def test_an_image_that_the_checks_refuse_is_answered_when_the_reader_asks_for_it
     page.checkbox[0].check().run()
     assert not page.exception and len(rows(page)) == 14
     assert any("the same grey: nothing can be seen." in error.value for error in page.error)
-    page.slider(key="opacity").set_value(10).run()
+    page.toggle(key="unproven").set_value(True).run()
     assert len(rows(page)) == 14 and page.checkbox[0].value
 
 

@@ -33,7 +33,7 @@ def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = pd.concat([studies[studies["split"] == "test"], studies[studies["split"] == "train"].head(5)])
     for row, image in zip(chosen["row"], chosen["image"], strict=True):
         cv2.imwrite(str(root / image), dataset.images["b"][row])
-    table = chosen[["image", "patient", *FINDINGS]].assign(view="PA")
+    table = chosen[["image", "patient", *FINDINGS]].assign(view="PA", sex=np.resize(["F", "M"], len(chosen)))
     table.iloc[-2:, table.columns.get_loc("patient")] = ["9998", "9999"]
     table.to_csv(root / "labels.csv", index=False)
     return root
@@ -59,8 +59,11 @@ def test_a_bundle_is_measured_elsewhere_as_the_pipeline_measures_it(
     assert main(["evaluate", str(bundle), str(folder), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "read as: a column a finding (labels.csv)" in said and "Research use only" in said
-    assert "left out since the model was trained on them: 4 images, and 1 others of its patients" in said
-    assert f"measured on 20 radiographs of {PATIENTS} patients, as the model is" in said
+    assert "left out: 4 images that the model was trained on, 1 others with ids of its patients; should" in said
+    assert (
+        f"measured on 20 radiographs of {PATIENTS} patients, with the model's own calibration and operating points"
+        in said
+    )
     card = Bundle(bundle).card
     found = pd.read_csv(tmp_path / "out" / "metrics_by_finding.csv").set_index("finding")
     expected = card.metrics["test"]
@@ -72,6 +75,9 @@ def test_a_bundle_is_measured_elsewhere_as_the_pipeline_measures_it(
     assert f1["threshold"].tolist() == pytest.approx(list(card.thresholds()), abs=1e-6)
     for name in ("predictions.csv", "uncertain.csv", "localization.csv", "subgroups.csv", "roc.png", "abstention.png"):
         assert (tmp_path / "out" / name).exists()
+    shortcuts = pd.read_csv(tmp_path / "out" / "shortcuts.csv")
+    told = shortcuts[shortcuts["source"] == "pooled features"].set_index("target")
+    assert told.loc["sex F", "n"] == 20 and 0 <= told.loc["sex F", "auroc"] <= 1
     assert not (tmp_path / "out" / "bundle").exists()
 
 
@@ -91,7 +97,10 @@ def test_a_recalibrated_bundle_says_so_and_knows_what_it_was_fitted_on(
     assert "**Recalibrated: " in (out / "model_card.md").read_text()
     capsys.readouterr()
     assert main(["evaluate", str(out / "bundle"), str(folder)]) == 0
-    assert f"{4 + sides[0].images} images, and 1 others of its patients" in capsys.readouterr().out
+    assert (
+        f"{4 + sides[0].images} images that the model was trained on, 1 others with ids of its patients"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_can_not_be_told_or_done_is_said(
@@ -114,7 +123,7 @@ def test_a_registered_version_knows_what_it_was_trained_on(
 ) -> None:  # fmt: skip
     version = registry.register(pipeline_run(client, PARAMS), bundle, tmp_path / "final.weights.h5")
     assert main(["evaluate", f"models:/{NAME}/{version.number}", str(folder)]) == 0
-    assert "4 images, and 1 others of its patients" in capsys.readouterr().out
+    assert "4 images that the model was trained on, 1 others with ids of its patients" in capsys.readouterr().out
     fetched = tmp_path / "fetched"
     assert main(["fetch-bundle", f"models:/{NAME}/{version.number}", str(fetched)]) == 0
     assert not (fetched / TRAINED_ON).exists(), "what is served does not say who was in training"

@@ -20,6 +20,7 @@ from chestxray.evaluation.evaluate import (
 from chestxray.evaluation.localization import localize
 from chestxray.evaluation.operating_points import fit_thresholds
 from chestxray.evaluation.reports import write_reports
+from chestxray.evaluation.shortcuts import COLUMNS
 from chestxray.findings import FINDINGS
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.card import write_card
@@ -279,7 +280,7 @@ def test_an_operating_point_that_is_unattainable_decides_nothing_and_is_said_eve
     assert not result.decisions.any() and result.confusion().empty and "macro_f1" not in result.metrics["test"]
     assert result.predictions()["Mass_decision"].isna().all() and result.predictions()["Mass_probability"].notna().all()
     located = localize(network, network, result.test, NO_BOXES, 2)
-    write_reports(result, located, card, "synthetic phantoms", tmp_path)
+    write_reports(result, located, pd.DataFrame(columns=list(COLUMNS)), card, "synthetic phantoms", tmp_path)
     points = pd.read_csv(tmp_path / "operating_points.csv")
     assert points["lacking"].notna().sum() == 14 and len(points) == 28
     assert (tmp_path / "confusion_matrix.png").exists() and (tmp_path / "localization.png").exists()

@@ -64,6 +64,18 @@ def test_without_one_none_is_found() -> None:
     assert (table["n"] == 300).all() and (table["patients"] == 150).all()
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.6])
+def test_without_training_images_some_test_patients_tell_of_others(strength: float) -> None:
+    data = phantoms(strength, 1).split("test")
+    table = told_by_attributes(data.split("train"), data, 10).set_index(["source", "target"])
+    other = table.loc[("view", FINDING)]
+    assert other["n"] == 300 and other["ci_low"] < 0.5
+    assert (("image size", FINDING) in table.index) == (strength > 0)
+    if strength:
+        found = table.loc[("image size", FINDING)]
+        assert found["ci_low"] <= (1 + strength) / 2 <= found["ci_high"] and found["ci_low"] > 0.5
+
+
 def test_only_images_of_the_finding_get_smaller_and_their_boxes_with_them() -> None:
     image = np.random.default_rng(0).integers(256, size=(64, 64), dtype=np.uint8)
     drawing = Drawing(image, (FINDING,), {FINDING: (4, 8, 20, 40)})

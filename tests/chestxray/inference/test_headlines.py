@@ -19,6 +19,10 @@ def test_a_mean_says_over_how_many_findings_it_is() -> None:
     ]  # fmt: skip
     assert said(values | {"findings_averaged": 1})[0] == f"mean AUROC of 1 finding {interval}"
     assert said(values)[0] == f"mean AUROC {interval}"
+    ends = {"auroc_ci_low": dict.fromkeys("abc", 0.1), "f1_ci_low": dict.fromkeys("ab", 0.1)}  # c has no decisions
+    assert said(values | {"findings_averaged": 3} | ends)[:2] == [
+        f"mean AUROC of 3 findings {interval}", f"macro F1 of 2 findings {interval}",
+    ]  # fmt: skip
 
 
 def test_what_has_no_interval_says_why_and_is_not_left_out() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import ndtri, stdtrit
+from scipy.stats import poisson
 
 from chestxray.metrics.interval import (
     Cases,
@@ -10,6 +11,8 @@ from chestxray.metrics.interval import (
     auroc_variance,
     f1_interval,
     mean_interval,
+    reported_prevalence,
+    scale_odds,
     share_interval,
     student,
 )
@@ -137,3 +140,21 @@ def test_unequal_patients_count_for_fewer_in_a_mean():
     quantile = stdtrit(1, 0.975)  # 49 images count for 1.5 patients: 1 degree of freedom
     np.testing.assert_allclose((low, high), wilson_interval([0.5], 0.25 / 0.03**2, quantile))
     assert high - low > 3 * np.subtract(*mean_interval(known(0.5, 0.03), independent(49))[::-1])
+
+
+def test_a_class_that_is_just_common_enough_to_be_reported_may_be_less_common():
+    seen = np.array([11, 14, 20, 60, 2000])
+    mean = reported_prevalence(seen, 10) * seen
+    least = 5.43  # of which 5 % of data sets would be reported
+    assert poisson.sf(9, least) == pytest.approx(0.05, abs=0.001)
+    np.testing.assert_allclose(reported_prevalence([10, 9, 1], 10), [least / 10, least / 9, 1], atol=0.001)
+    counts = np.arange(10, 4000)
+    chances = poisson.pmf(counts[:, None], mean)
+    np.testing.assert_allclose(counts @ chances / chances.sum(axis=0), seen)  # as many as are seen, if reported
+    assert (np.diff(mean / seen)[:3] > 0).all() and mean[-1] == pytest.approx(2000)
+
+
+def test_at_another_prevalence_odds_are_multiplied():
+    hits, alarms = 12.0, 30.0
+    assert scale_odds(np.array([hits / (hits + alarms)]), np.array([0.5])) == pytest.approx(6 / 36)
+    assert scale_odds(np.array([0.0, 0.3, 1.0]), np.array([0.5, 1.0, 0.5])).tolist() == pytest.approx([0, 0.3, 1])
