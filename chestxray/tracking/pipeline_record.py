@@ -20,7 +20,7 @@ PARTS = ("test", "benchmark")
 DESCRIPTION = "mlflow.note.content"
 CONTEXT = "mlflow.data.context"
 ROLES = {"train": "training", "validation": "validation", "test": "test"}
-TRAINING = ("l2", "validation_mean_auroc", "best_epoch")
+TRAINING = ("l2", "validation_mean_auroc", "kept_epoch")
 """Of `train.json` and `fine_tune.json`, these are MLflow's metrics."""
 PICTURE = "description.png"
 EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", "findings.png", "model_card.md")

@@ -83,7 +83,7 @@ class FineTuned:
     kept: bool
 
     def metrics(self) -> dict[str, float]:
-        """Return the validation mean AUROC of the start and of what was kept, which that is, and what it gained."""
+        """Return the validation mean AUROC of the start and of what is kept, the best epoch's gain, and both epochs."""
         scores = self.curve["validation_mean_auroc"]
         found = {
             "start_validation_mean_auroc": scores.iloc[0],
@@ -93,7 +93,7 @@ class FineTuned:
         }
         return {name: round(float(value), 6) for name, value in found.items()} | {
             "best_epoch": self.best_epoch,
-            "kept_fine_tuned": int(self.kept),
+            "kept_epoch": self.best_epoch if self.kept else 0,
         }
 
 

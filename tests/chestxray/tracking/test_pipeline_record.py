@@ -44,7 +44,7 @@ def reports(tmp_path: Path, card: Card) -> Path:
     folder = tmp_path / "reports"
     write_json(folder / "metrics.json", metrics_with_intervals(card.metrics))
     write_json(folder / "train.json", {"train": {"warm_start": 0, "l2": 0.3, "validation_mean_auroc": 0.8}})
-    write_json(folder / "fine_tune.json", {"fine_tune": {"validation_mean_auroc": 0.9, "best_epoch": 2, "images": 20}})
+    write_json(folder / "fine_tune.json", {"fine_tune": {"validation_mean_auroc": 0.9, "kept_epoch": 2, "images": 20}})
     for name in ("metrics_by_part", "metrics_by_finding", "classification_report"):
         (folder / f"{name}.csv").write_text("finding,auroc\n")
     return folder
@@ -64,7 +64,7 @@ def test_a_try_that_ends_at_evaluate_has_params_headlines_data_and_a_description
     names = ("mean_auroc", "mean_average_precision", "macro_f1")
     expected = {f"{part}/{name}": card.metrics[part][name] for part in ("test", "benchmark") for name in names}
     training = {"train/l2": 0.3, "train/validation_mean_auroc": 0.8}
-    tuning = {"fine_tune/validation_mean_auroc": 0.9, "fine_tune/best_epoch": 2}
+    tuning = {"fine_tune/validation_mean_auroc": 0.9, "fine_tune/kept_epoch": 2}
     assert found.data.metrics == expected | training | tuning
     roles = {tag.value: each.dataset for each in found.inputs.dataset_inputs for tag in each.tags}
     assert set(roles) == {"training", "validation", "test", "benchmark"} and len(found.inputs.dataset_inputs) == 4
