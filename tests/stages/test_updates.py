@@ -131,6 +131,9 @@ def test_the_warm_start_goes_on_from_the_version_that_is_pinned(updates: Updates
     assert 0 < images < (pd.concat(prepared)["split"] == "train").sum()
     assert json.loads((updates.clone.top / "reports/train.json").read_text()) == {"train": {"warm_start": 1}}
     assert (updates.clone.top / "reports/curves/train.csv").read_text() == "iteration,loss\n"
+    assert pd.read_csv(updates.clone.top / "reports/label_errors.csv").empty
+    left_out = pd.read_csv(updates.clone.top / "reports/label_errors_by_finding.csv")["left_out"]
+    assert left_out.str.contains("starts from a registered version|fewer than 2 patients").all()
 
 
 def test_what_the_new_batch_does_not_label_counts_nowhere_in_it(updates: Updates) -> None:
