@@ -9,12 +9,13 @@ import streamlit as st
 
 from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
-from chestxray.inference.heatmap import encode_png
+from chestxray.imaging.png_encoding import encode_png
+from chestxray.inference.heatmap import say_scale
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction
 from serve.ui_answers import MAX_BYTES, MAX_FILES, Answered, ChosenFile, Kept, ask_about, keep, table_of
 from serve.ui_client import REFUSED, ServiceError, ask
 from serve.ui_html import STYLE, files_table, findings_table, legend, plain, result
-from serve.ui_picture import Pixels, add_heat, burnt, grey, hottest_of
+from serve.ui_picture import Pixels, add_heat, burnt, hottest_of
 from serve.ui_words import explain_missing_results, show_model, show_verdict, test_result
 
 PHANTOMS = Path(__file__).resolve().parents[1] / "data" / "raw" / "phantom"
@@ -171,15 +172,17 @@ def show_controls(answer: Prediction, pixels: Pixels, test: dict[str, Any]) -> t
     left, right = st.columns(2)
     least = left.slider("Hide heat below, % of the hottest", 0, 100, 20, key="least")
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity")
-    st.html(legend(finding, least / 100, opacity / 100))
+    hottest = hottest_of(answer, finding)
+    st.html(legend(finding, hottest, least / 100, opacity / 100))
     if said := test_result(finding, test, answer.operating_point):
         st.caption(said)
-    picture = add_heat(pixels, finding, hottest_of(answer, finding), least / 100, opacity / 100)
+    picture = add_heat(pixels, finding, hottest, least / 100, opacity / 100)
     numbers = "" if finding.number is None else f", {finding.number:.2f}"
     point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"
     lines = [
         f"{finding.title}: {result(finding)}{numbers}{point}",
-        f"Grad-CAM: where the model saw it; heat below {least} % of the hottest is hidden, opacity {opacity} %",
+        f"Grad-CAM: where the model saw it; heat below {least} % of the hottest is hidden, opacity {opacity} %; "
+        f"{say_scale(hottest)}",
         f"Image checks: {answer.quality.verdict}",
     ]
     st.download_button(
@@ -197,7 +200,7 @@ def show_pictures(answer: Prediction, pixels: Pixels, finding: Finding, picture:
     plain_side, heat_side = st.columns(2)
     label = f"Radiograph with the Grad-CAM heat of {title_with_result(finding)}"
     plain_side.image(
-        encode_png(grey(pixels)), "Plain radiograph", width="stretch", output_format="PNG", alt="Plain radiograph"
+        encode_png(pixels), "Plain radiograph", width="stretch", output_format="PNG", alt="Plain radiograph"
     )
     caption = f"{plain(label)}. The colours of this and of the detected findings have one scale. {answer.disclaimer}"
     heat_side.image(encode_png(picture), caption, width="stretch", output_format="PNG", alt=label)

@@ -16,6 +16,10 @@ NO_OTHER_FILES = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for tensors that a model keeps in other files, which its digest does not cover. Unset, that
 is the working directory; below a device there is no file, so such a model is refused."""
 
+SPIN = ("session.intra_op.spin_duration_us", "100")
+"""Threads of inference wait awake for the next operator, but not for the next image: see
+docs/decisions/thread-pool.md."""
+
 Single = npt.NDArray[np.float32]
 
 
@@ -55,6 +59,7 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry(NO_OTHER_FILES, os.devnull)
+        options.add_session_config_entry(*SPIN)
         source = os.fspath(model) if isinstance(model, Path) else model
         try:
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
