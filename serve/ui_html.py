@@ -89,7 +89,7 @@ def legend(finding: Finding, hottest: float, least: float, opacity: float) -> st
     colours = overlay(np.full((1, 41), 128, np.uint8), heat, 1.0, opacity, least)[0]
     stops = ",".join(f"rgb({red},{green},{blue})" for red, green, blue in colours)
     bar = f"<div style='background:linear-gradient(to right,{stops})'></div>"
-    return f"<div class=legend>Speaks for {escape(finding.title)}: 0 {bar} {hottest:.2g} in the logit</div>"
+    return f"<div class=legend>Speaks for {escape(finding.title)}: 0 {bar} +{hottest:.2g} in the logit</div>"
 
 
 def findings_table(findings: list[Finding]) -> str:

@@ -11,7 +11,7 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.figures import ExamplePicture
 from chestxray.imaging.radiograph import fit
 from chestxray.inference.bundle import Bundle
-from chestxray.inference.heatmap import full_scale_of, overlay, spread_heat
+from chestxray.inference.heatmap import full_scale_of, overlay, say_scale, spread_heat
 from chestxray.labels import LabelMasks
 from chestxray.params import GradcamParams
 
@@ -101,7 +101,8 @@ def draw_examples(
         pictures[outcome].append(
             ExamplePicture(
                 card.titles[column],
-                f"p = {probabilities[0, column]:.2f} (threshold {bundle.thresholds[column]:.2f}); {full_scale:.2g}",
+                f"p = {probabilities[0, column]:.2f} (threshold {bundle.thresholds[column]:.2f})",
+                say_scale(full_scale),
                 str(study["image"]),
                 overlay(large, spread_heat(values, large.shape, card.covered), full_scale, params.opacity),
                 (mine[["x", "y", "w", "h"]].to_numpy() * params.size / card.size).tolist(),

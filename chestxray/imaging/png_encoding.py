@@ -24,9 +24,11 @@ def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
     """
     height, width = picture.shape[:2]
     flat = picture.reshape(height, -1)
-    rows = np.full((height, 1 + flat.shape[1]), UP, np.uint8)
+    buffer = bytearray(height * (1 + flat.shape[1]))
+    rows = np.frombuffer(buffer, np.uint8).reshape(height, -1)
+    rows[:, 0] = UP
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, GREY if picture.ndim == 2 else RGB, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), chunk(b"IDAT", bytes(deflate_encode(rows.tobytes(), LEVEL))), chunk(b"IEND", b"")]
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", bytes(deflate_encode(buffer, LEVEL))), chunk(b"IEND", b"")]
     return b"".join([SIGNATURE, *parts])

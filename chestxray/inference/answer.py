@@ -73,7 +73,7 @@ def answer(
     thresholds = choose_thresholds(card, options.operating_point, options.threshold)
     prediction = predict_file(model.bundle, data, max_pixels, thresholds, options.accept_anyway)
     start = time.perf_counter()
-    findings = [_finding(prediction, card, place, options.prevalence) for place in range(len(card.findings))]
+    findings = list(_findings(prediction, card, options.prevalence))
     if options.heatmaps != "none":
         wanted = has_number(card.status) if options.heatmaps_for == "all" else prediction.decisions
         explained = np.flatnonzero(wanted)
@@ -108,30 +108,30 @@ def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 2)
 
 
-def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: float | None) -> Finding:
-    """Put together what may be said of a finding by its status."""
-    status = card.status[place]
-    number = float(prediction.probabilities[place])
-    named = named_number(status, number)
-    decided = bool(prediction.decided[place])
+def _findings(prediction: FilePrediction, card: Card, prevalence: float | None) -> Iterator[Finding]:
+    """Put together what may be said of each finding by its status."""
     points = card.operating_points.get(prediction.thresholds.name)  # none of the caller's own threshold
-    point = points[place] if points and has_decision(card.status)[place] else OperatingPoint(threshold=None)
-    band = card.bands[place]
-    labels = [str(each) for each in card.label_quality if card.findings[place] in each.findings]
-    return Finding(
-        name=card.findings[place],
-        title=card.titles[place],
-        status=status,
-        probability=named["probability"],
-        score=named["score"],
-        threshold=float(prediction.thresholds.values[place]) if decided else None,
-        positive=bool(prediction.decisions[place]) if decided else None,
-        undecided_because=point.lacking or None,
-        uncertain=band.holds(number) if band else None,
-        performance=Performance.of(point, prevalence),
-        explanation=card.explanation[place] if card.explanation and has_number(card.status)[place] else None,
-        label_quality=" ".join(labels) or None,
-    )
+    with_decision, with_number = has_decision(card.status), has_number(card.status)
+    for place, (name, status, band) in enumerate(zip(card.findings, card.status, card.bands, strict=True)):
+        number = float(prediction.probabilities[place])
+        named = named_number(status, number)
+        decided = bool(prediction.decided[place])
+        point = points[place] if points and with_decision[place] else OperatingPoint(threshold=None)
+        labels = [str(each) for each in card.label_quality if name in each.findings]
+        yield Finding(
+            name=name,
+            title=card.titles[place],
+            status=status,
+            probability=named["probability"],
+            score=named["score"],
+            threshold=float(prediction.thresholds.values[place]) if decided else None,
+            positive=bool(prediction.decisions[place]) if decided else None,
+            undecided_because=point.lacking or None,
+            uncertain=band.holds(number) if band else None,
+            performance=Performance.of(point, prevalence),
+            explanation=card.explanation[place] if card.explanation and with_number[place] else None,
+            label_quality=" ".join(labels) or None,
+        )
 
 
 def _heatmaps(

@@ -25,7 +25,7 @@ COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMA
 FADE = 0.75
 """Cells over which heat fades towards the border of what the network saw, which would look like something in it."""
 
-SOFT = 0.1
+SOFT = 0.2
 """Share of the full scale over which heat appears: where it begins there is no line to see."""
 
 
@@ -36,7 +36,7 @@ def full_scale_of(maps: npt.NDArray[np.floating[Any]]) -> float:
 
 def say_scale(full_scale: float) -> str:
     """Say in words what the brightest colour stands for."""
-    return f"brightest colour: {full_scale:.2g} in the logit"
+    return f"brightest colour: +{full_scale:.2g} in the logit"
 
 
 def spread_heat(values: Single, shape: tuple[int, int], covered: float) -> Single:
@@ -63,7 +63,7 @@ def spread_heat(values: Single, shape: tuple[int, int], covered: float) -> Singl
     # Not NumPy's product: its threads wait for each other, and several pictures are drawn at a time.
     columns = cv2.gemm(_interpolation(values.shape[1], width, covered), _with_slopes(values.T), 1.0, None, 0.0)
     heat = cv2.gemm(_interpolation(len(values), height, covered), _with_slopes(columns.T), 1.0, None, 0.0)
-    return np.asarray(cv2.threshold(heat, 0.0, 0.0, cv2.THRESH_TOZERO)[1], np.float32)
+    return np.asarray(cv2.threshold(heat, 0.0, 0.0, cv2.THRESH_TOZERO, dst=heat)[1], np.float32)
 
 
 def _with_slopes(values: Single) -> Single:
@@ -125,7 +125,7 @@ def _blends(opacity: float, least: float) -> npt.NDArray[np.uint32]:
     A table, because a service draws 14 overlays at once: see docs/decisions/overlays.md.
     """
     level = np.arange(256) / 255
-    alpha = (opacity * _smooth(level) * _smooth((level - least) / SOFT))[:, None, None]
+    alpha = (opacity * level * _smooth((level - least) / SOFT))[:, None, None]
     blends = np.zeros((256, 256, 4), np.uint8)
     blends[..., :3] = np.rint((1.0 - alpha) * np.arange(256)[:, None] + alpha * COLOURS[:, None])
     return blends.view(np.uint32).ravel()

@@ -58,6 +58,7 @@ class OnnxModel:
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        options.enable_mem_pattern = False  # saves no time that can be measured, and costs memory
         options.add_session_config_entry(NO_OTHER_FILES, os.devnull)
         options.add_session_config_entry(*SPIN)
         source = os.fspath(model) if isinstance(model, Path) else model
@@ -65,6 +66,7 @@ class OnnxModel:
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
             raise UserError(f"the model can't be opened: {error}") from error
+        self._session._model_bytes = None  # it keeps the file to open it anew with other hardware, which is not done
         facts = self._session.get_modelmeta().custom_metadata_map
         try:
             self.findings: tuple[str, ...] = tuple(json.loads(facts["findings"]))
