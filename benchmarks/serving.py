@@ -1,16 +1,17 @@
-"""Compare our service with FastAPI around Keras and with MLflow's own server: `python -m benchmarks.serving`.
+"""Compare our service with FastAPI around Keras, with MLflow's own server and with that of another checkout.
 
-Each is a server process on the loopback, one at a time, and gets the same images. `plain_server` sees one view of an
-image and ours two, so ours does twice the work. MLflow's server (`mlflow models serve`) has the same ONNX model, takes
-a tensor as JSON and answers logits and maps; its clients decode the file and write the JSON.
+`python -m benchmarks.serving --before CHECKOUT`. Each is a server process on the loopback, and gets the same images;
+the other checkout's service runs beside ours and they take turns, all others run alone. `plain_server` sees one view of
+an image and ours two, so ours does twice the work. MLflow's server (`mlflow models serve`) has the same ONNX model,
+takes a tensor as JSON and answers logits and maps; its clients decode the file and write the JSON.
 """
 
 import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ from chestxray.tracking.mlflow_runs import Run
 MAPS = "?heatmaps=inline&heatmaps_for=all"
 WARM_UP = 2
 CLIENTS = 8
+ROUNDS = 5
+WAYS = ("plain", "MLflow", "before", "ours")
+TIMES = {
+    "single": "p50 ms",
+    "heatmaps": "p50 ms, all 14 heatmaps",
+    "overhead": "p50 ms beside decoding and inference",
+}
+"""What is timed, and what to call it."""
 NAME = "chest-xray"
 Figures = dict[str, Any]
 
@@ -71,7 +80,7 @@ def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
         yield server
 
 
-def measure(folder: Path, bundle: Path, files: list[bytes], n: int) -> dict[str, Figures]:
+def measure(folder: Path, bundle: Path, files: list[bytes], n: int, before: Path | None) -> dict[str, Figures]:
     """Measure all ways; `n` requests of each kind, a tenth of it for plain with heatmaps."""
     bodies = [form(file) for file in files]
     size = Bundle(bundle).card.size
@@ -85,54 +94,68 @@ def measure(folder: Path, bundle: Path, files: list[bytes], n: int) -> dict[str,
         }
     with mlflow_serving(folder / "mlflow", bundle) as server:
         rate = per_second(server.port, MLFLOW, files, size, CLIENTS, max(1, n // 2))
-        found["mlflow"] = {"per second": rate, "resident": server.resident()}
-    with serving(folder / "ours", bundle) as server:
-        found["ours"] = {
-            "single": milliseconds(server.port, PREDICT, bodies, n),
-            "heatmaps": milliseconds(server.port, PREDICT + MAPS, bodies, n),
-            "overhead": overheads(server.port, bodies, n),
-            "per second": per_second(server.port, OURS, files, size, CLIENTS, max(1, n // 2)),
-            "resident": server.resident(),
-        }
+        found["MLflow"] = {"per second": [rate], "resident": server.resident()}
+    with ExitStack() as started:
+        servers = {"ours": started.enter_context(serving(folder / "ours", bundle))}
+        if before is not None:
+            own = before / "models" / "bundle"
+            theirs = own if (own / MODEL).is_file() else bundle
+            launcher = ("env", "-C", str(before.resolve()))
+            servers["before"] = started.enter_context(serving(folder / "before", theirs, *launcher))
+        found |= take_turns(servers, files, size, max(1, n // ROUNDS))
     return found
 
 
-def table_rows(found: dict[str, Figures], n: int) -> list[Row]:
-    """Return medians, rates and memory side by side; a ratio above 1 is in favour of ours."""
-    plain = found["plain"]
-    mlflow = found["mlflow"]
-    ours = found["ours"]
-    rows: list[Row] = []
-    for figure, key in (("p50 ms", "single"), ("p50 ms, all 14 heatmaps", "heatmaps")):
-        theirs_ms = np.median(plain[key])
-        ours_ms = np.median(ours[key])
-        cells = {"plain": f"{theirs_ms:.1f}", "MLflow": "", "ours": f"{ours_ms:.1f}"}
-        counts = f"{len(plain[key])}, {len(ours[key])}"
-        rows.append({"figure": figure, **cells, "ratio": f"{theirs_ms / ours_ms:.1f}", "n": counts})
-    ours_rate = ours["per second"]
-    mlflow_rate = mlflow["per second"]
-    cells = {"MLflow": f"{mlflow_rate:.1f}", "ours": f"{ours_rate:.1f}", "ratio": f"{ours_rate / mlflow_rate:.1f}"}
-    rows.append({"figure": f"answers a second, {CLIENTS} clients", **cells, "n": str(CLIENTS * (n // 2))})
-    extra = f"{np.median(ours['overhead']):.1f}"
-    rows.append({"figure": "p50 ms beside decoding and inference", "ours": extra, "n": str(n)})
-    for other, label in ((plain, "plain"), (mlflow, "MLflow")):
-        ratio = other["resident"] / ours["resident"]
-        sizes = {label: f"{other['resident']:.0f}", "ours": f"{ours['resident']:.0f}", "ratio": f"{ratio:.1f}"}
-        rows.append({"figure": f"resident MiB, against {label}", **sizes})
-    return rows
+def take_turns(servers: Mapping[str, Server], files: list[bytes], size: int, n: int) -> dict[str, Figures]:
+    """Measure services that run side by side, `n` requests of a kind in each round, so that noise falls on all."""
+    bodies = [form(file) for file in files]
+    found: dict[str, Figures] = {name: {key: [] for key in (*TIMES, "per second")} for name in servers}
+    for _ in range(ROUNDS):
+        for name, server in servers.items():
+            found[name]["single"] += milliseconds(server.port, PREDICT, bodies, n)
+            found[name]["heatmaps"] += milliseconds(server.port, PREDICT + MAPS, bodies, n)
+            found[name]["overhead"] += overheads(server.port, bodies, n)
+            found[name]["per second"].append(per_second(server.port, OURS, files, size, CLIENTS, n))
+    for name, server in servers.items():
+        found[name]["resident"] = server.resident()
+    return found
+
+
+def table_rows(found: dict[str, Figures]) -> list[Row]:
+    """Return medians, rates and memory side by side; `against plain` 2 means that ours is twice as good as plain."""
+    rows = []
+    for key, figure in TIMES.items():
+        medians = {name: float(np.median(ways[key])) for name, ways in found.items() if key in ways}
+        count = ", ".join(str(len(ways[key])) for ways in found.values() if key in ways)
+        rows.append(_row(figure, medians, {name: ms / medians["ours"] for name, ms in medians.items()}, count))
+    rates = {name: float(np.median(ways["per second"])) for name, ways in found.items() if "per second" in ways}
+    better = {name: rates["ours"] / rate for name, rate in rates.items()}
+    rows.append(_row(f"answers a second, {CLIENTS} clients", rates, better, ""))
+    resident = {name: float(ways["resident"]) for name, ways in found.items()}
+    smaller = {name: size / resident["ours"] for name, size in resident.items()}
+    return [*rows, _row("resident MiB, child processes included", resident, smaller, "")]
+
+
+def _row(figure: str, values: Mapping[str, float], ratios: Mapping[str, float], count: str) -> Row:
+    others = [name for name in WAYS if name in ratios and name != "ours"]
+    cells = {name: f"{values[name]:.1f}" if name in values else "" for name in WAYS}
+    return {"figure": figure, **cells, **{f"against {name}": f"{ratios[name]:.1f}" for name in others}, "n": count}
 
 
 def main() -> None:
     """Print the table, or write it to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=TOP / "models" / "bundle")
+    parser.add_argument("--before", type=Path, help="a checkout of another commit, with its bundle if it has one")
     parser.add_argument("--n", type=int, default=60, help="requests of each kind; a tenth of plain's with heatmaps")
     parser.add_argument("--out", type=Path, help="a folder for serving.md and serving.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), options.bundle, radiographs(4), options.n)
-    heading = f"Ours against FastAPI with Keras and against MLflow's server, synthetic phantoms; {machine()}"
-    publish("serving", heading, table_rows(found, options.n), {"figures": found}, options.out)
+        found = measure(Path(folder), options.bundle, radiographs(4), options.n, options.before)
+    rows = table_rows(found)
+    heading = f"The service beside others, synthetic phantoms; {machine()}"
+    columns = dict.fromkeys(key for row in rows for key in row)
+    publish("serving", heading, [dict.fromkeys(columns, "") | row for row in rows], {"figures": found}, options.out)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def _example_response(media_type: str, example: object) -> dict[int | str, dict[
     return {200: {"content": {media_type: {"example": example}}}}
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # async, as all here that never waits: else FastAPI asks a thread
     service: Service = request.app.state.service
     return service
 
@@ -63,7 +63,7 @@ def _service(request: Request) -> Service:
 ServiceDependency = Annotated[Service, Depends(_service)]
 
 
-def _check_options_once(request: Request) -> None:
+async def _check_options_once(request: Request) -> None:
     """Refuse options that are given twice or without a value, which would be dropped in silence."""
     for name in Options.model_fields:
         values = request.query_params.getlist(name)

@@ -99,7 +99,7 @@ DETECTED = {
         "ppv": {"value": 0.46, "low": 0.28, "high": 0.65, "n": 28},
         "npv": {"value": 0.99, "low": 0.97, "high": 1.0, "n": 260},
     },
-    "heatmap": {"kind": "link", "url": "/static/gradcam/0672ec63….png", "expires_in_seconds": 600.0},
+    "heatmap": {"kind": "link", "url": "/static/gradcam/0672ec63….png", "expires_in_seconds": 600.0, "full_scale": 3.2},
 }  # fmt: skip
 BATCH_EXAMPLE: dict[str, Any] = {
     "answers": [

@@ -11,6 +11,7 @@ from chestxray.inference.bundle import Bundle
 from chestxray.inference.bundle_source import Found, find_bundle, source_state
 from chestxray.inference.predictions import ModelInfo
 from chestxray.inference.self_test import open_tested
+from chestxray.system.malloc import give_back_free_memory
 from serve.problems import ProblemError
 from serve.settings import Settings
 
@@ -101,6 +102,7 @@ class ModelHolder:
             registered = folder == Path(temporary)  # what is registered never changes; of a folder any file may
             same = self.model.bundle if self.model and registered and found["sha256"] == known else None
             self._take(found, same or open_tested(folder, self._settings.inference_threads))
+        give_back_free_memory()
         self.problem = None
 
     def _take(self, found: Found, bundle: Bundle) -> None:

@@ -150,8 +150,8 @@ class Service:
             prediction.image.warnings.append(NOT_STORED)
             return prediction
 
-    def _publish(self, pngs: Iterable[bytes]) -> Iterator[LinkedHeatmap]:
-        """Keep overlays for a while, and say where they can be fetched.
+    def _publish(self, pngs: Iterable[bytes], full_scale: float) -> Iterator[LinkedHeatmap]:
+        """Keep overlays for a while, and say where they can be fetched and what their brightest colour stands for.
 
         Raises:
             HeatmapsNotStoredError: the system refuses to store one.
@@ -161,7 +161,8 @@ class Service:
         except OSError as error:
             raise HeatmapsNotStoredError from error
         for name in names:
-            yield LinkedHeatmap(url=f"{HEATMAP_PATH}{name}", expires_in_seconds=self.heatmaps.seconds)
+            url = f"{HEATMAP_PATH}{name}"
+            yield LinkedHeatmap(url=url, expires_in_seconds=self.heatmaps.seconds, full_scale=full_scale)
 
     def _check(self, options: Options) -> None:
         """Make sure that there is a model, that it can do what is asked, and that there is room in the queue."""

@@ -9,12 +9,13 @@ import streamlit as st
 
 from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
-from chestxray.inference.heatmap import encode_png
+from chestxray.imaging.png_encoding import encode_png
+from chestxray.inference.heatmap import say_scale
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction
 from serve.ui_answers import MAX_BYTES, MAX_FILES, Answered, ChosenFile, Kept, ask_about, keep, table_of
 from serve.ui_client import REFUSED, ServiceError, ask
 from serve.ui_html import STYLE, files_table, findings_table, legend, plain, result
-from serve.ui_picture import Pixels, add_heat, burnt, grey, hottest_of
+from serve.ui_picture import Pixels, add_heat, burnt, hottest_of
 from serve.ui_words import (
     describe_overlay,
     doubt_heatmaps,
@@ -207,9 +208,11 @@ def show_heat_controls(answer: Prediction, pixels: Pixels, finding: Finding, dou
     opacity = right.slider("Opacity of the heat, %", 0, 100, 60, key="opacity", disabled=not shown)
     if not shown:
         return None
-    st.html(legend(finding, least / 100, opacity / 100))
-    picture = add_heat(pixels, finding, hottest_of(answer, finding), least / 100, opacity / 100)
-    lines = describe_overlay(finding, answer, doubt, least, opacity)
+    hottest = hottest_of(answer, finding)
+    st.html(legend(finding, hottest, least / 100, opacity / 100))
+    picture = add_heat(pixels, finding, hottest, least / 100, opacity / 100)
+    drawn = f"heat below {least} % of the hottest is hidden, opacity {opacity} %; {say_scale(hottest)}"
+    lines = describe_overlay(finding, answer, doubt, drawn)
     st.download_button(
         "Download this overlay (PNG)",
         partial(burnt, picture, answer, lines),
@@ -224,7 +227,7 @@ def show_pictures(answer: Prediction, pixels: Pixels, finding: Finding, picture:
     """Show the radiograph plain and, unless nobody asked for it, with heat, side by side where there is room."""
     plain_side, heat_side = st.columns(2)
     plain_side.image(
-        encode_png(grey(pixels)), "Plain radiograph", width="stretch", output_format="PNG", alt="Plain radiograph"
+        encode_png(pixels), "Plain radiograph", width="stretch", output_format="PNG", alt="Plain radiograph"
     )
     if picture is None:
         heat_side.info(f"No heatmap of {plain(finding.title)} is shown: it is unproven, and shown only on request.")

@@ -73,23 +73,23 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>$:#~|!])", r"\\\1", text)
 
 
-def legend(finding: Finding, least: float, opacity: float) -> str:
+def legend(finding: Finding, hottest: float, least: float, opacity: float) -> str:
     """Show what the colours mean, on mid-grey and under the same sliders as the picture.
 
     Args:
         finding: that is explained.
+        hottest: heat of the brightest colour.
         least: share of the hottest below which heat is hidden, 0–1.
         opacity: of the hottest places, 0–1.
 
     Returns:
         HTML.
     """
-    levels = np.linspace(0.0, 1.0, 21)
-    heat = np.where(levels >= least, levels, 0.0).astype(np.float32)[None]
-    colours = overlay(np.full((1, 21), 128, np.uint8), heat, 1.0, opacity)[0]
+    heat = np.linspace(0.0, 1.0, 41, dtype=np.float32)[None]
+    colours = overlay(np.full((1, 41), 128, np.uint8), heat, 1.0, opacity, least)[0]
     stops = ",".join(f"rgb({red},{green},{blue})" for red, green, blue in colours)
     bar = f"<div style='background:linear-gradient(to right,{stops})'></div>"
-    return f"<div class=legend>Speaks for {escape(finding.title)}: little {bar} much</div>"
+    return f"<div class=legend>Speaks for {escape(finding.title)}: 0 {bar} +{hottest:.2g} in the logit</div>"
 
 
 def findings_table(findings: list[Finding]) -> str:

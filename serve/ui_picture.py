@@ -1,39 +1,30 @@
 """Draw the pictures of the page: a radiograph, the same with heat on it, and that with its caption burnt in."""
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from chestxray.imaging.decode import decode
+from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.radiograph import fit
 from chestxray.inference.caption import captioned
-from chestxray.inference.heatmap import encode_png, overlay, upscale_maps
+from chestxray.inference.heatmap import full_scale_of, overlay, spread_heat
 from chestxray.inference.predictions import Finding, Prediction, RawHeatmap
 
 SIDE = 1024
 """Longer side of the radiograph on the page, in pixels."""
-EDGE = SIDE / 64
-"""Over how many pixels heat fades where it ends: an edge would look like something that the model saw."""
 CAPTION_SCALE = 2
 Pixels = npt.NDArray[np.uint8]
 
 
 def shown_pixels(data: bytes) -> Pixels:
     """Decode a file and return its pixels as large as the page shows them, uint8 H × W."""
-    pixels = decode(data).pixels
-    height, width = (max(1, round(side * SIDE / max(pixels.shape))) for side in pixels.shape)
-    interpolation = cv2.INTER_AREA if max(pixels.shape) > SIDE else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation), np.uint8)
-
-
-def grey(pixels: Pixels) -> Pixels:
-    """Return a radiograph as RGB, uint8 H × W × 3."""
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
+    return fit(decode(data).pixels, SIDE)
 
 
 def hottest_of(answer: Prediction, finding: Finding) -> float:
     """Return the heat of the brightest colour: that of a finding and of the detected ones, so that they compare."""
     compared = [each.heatmap for each in answer.findings if each.positive or each.name == finding.name]
-    return max(1e-6, *(float(np.max(heatmap.values)) for heatmap in compared if isinstance(heatmap, RawHeatmap)))
+    return max(0.0, *(full_scale_of(np.array(each.values)) for each in compared if isinstance(each, RawHeatmap)))
 
 
 def add_heat(pixels: Pixels, finding: Finding, hottest: float, least: float, opacity: float) -> Pixels:
@@ -49,15 +40,11 @@ def add_heat(pixels: Pixels, finding: Finding, hottest: float, least: float, opa
     Returns:
         uint8 H × W × 3, RGB.
     """
-    height, width = pixels.shape
-    heat = np.zeros((height, width), np.float32)
-    if isinstance(finding.heatmap, RawHeatmap):
-        maps = np.array(finding.heatmap.values, np.float32)[..., None]
-        square = upscale_maps(maps, SIDE, round(SIDE * finding.heatmap.covers.width))[..., 0]
-        shown = (square >= max(least * hottest, 1e-6)).astype(np.float32)
-        square = square * np.maximum(2 * cv2.GaussianBlur(shown, (0, 0), EDGE) - 1, 0)  # 0 at an edge, 1 well inside
-        heat = np.asarray(cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    return overlay(pixels, heat, hottest, opacity)
+    if not isinstance(finding.heatmap, RawHeatmap):
+        return np.dstack([pixels] * 3)
+    values = np.array(finding.heatmap.values, np.float32)
+    heat = spread_heat(values, pixels.shape, finding.heatmap.covers.width)
+    return overlay(pixels, heat, hottest, opacity, least)
 
 
 def burnt(picture: Pixels, answer: Prediction, lines: list[str]) -> bytes:

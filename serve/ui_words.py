@@ -125,22 +125,21 @@ def _shortfall(found: Compared) -> str:
     )
 
 
-def describe_overlay(finding: Finding, answer: Prediction, doubt: str, least: int, opacity: int) -> list[str]:
+def describe_overlay(finding: Finding, answer: Prediction, doubt: str, drawn: str) -> list[str]:
     """Describe the heat of a finding on a radiograph, in lines that go with the picture.
 
     Args:
         finding: whose heat it is.
         answer: that it is of.
         doubt: why its heatmaps are unproven; empty if they are not.
-        least: percent of the hottest below which heat is hidden.
-        opacity: of the hottest places, in percent.
+        drawn: how it is drawn.
     """
     number = "" if finding.number is None else f", {finding.number:.2f}"
     point = "" if finding.threshold is None else f" (operating point {finding.threshold:.2f})"
     return [
         f"{finding.title}: {result(finding)}{number}{point}",
         *([doubt] if doubt else []),
-        f"Grad-CAM: what speaks for it; heat below {least} % of the hottest is hidden, opacity {opacity} %",
+        f"Grad-CAM: what speaks for it; {drawn}",
         f"Image checks: {answer.quality.verdict}",
     ]
 

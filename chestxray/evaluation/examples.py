@@ -3,15 +3,15 @@
 from collections import deque
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.figures import ExamplePicture
+from chestxray.imaging.radiograph import fit
 from chestxray.inference.bundle import Bundle
-from chestxray.inference.heatmap import overlay, upscale_maps
+from chestxray.inference.heatmap import full_scale_of, overlay, say_scale, spread_heat
 from chestxray.labels import LabelMasks
 from chestxray.params import GradcamParams
 
@@ -90,10 +90,9 @@ def draw_examples(
     for outcome, row, column in chosen:
         study, pixels = test.studies.iloc[row], np.asarray(test.pixels(row))
         probabilities, maps = bundle.predict(pixels[None, ..., None])
-        heat = upscale_maps(maps[0, ..., column : column + 1], card.size, card.input_size)[..., 0]
-        side = (params.size, params.size)
-        large = cv2.resize(pixels, side, interpolation=cv2.INTER_CUBIC)
-        hot = cv2.resize(heat, side, interpolation=cv2.INTER_LINEAR)
+        values = maps[0, ..., column]
+        large = fit(pixels, params.size)
+        full_scale = full_scale_of(values)
         mine = boxes[
             (boxes["batch"] == study["batch"])
             & (boxes["image"] == study["image"])
@@ -103,8 +102,9 @@ def draw_examples(
             ExamplePicture(
                 card.titles[column],
                 f"p = {probabilities[0, column]:.2f} (threshold {bundle.thresholds[column]:.2f})",
+                say_scale(full_scale),
                 str(study["image"]),
-                overlay(np.asarray(large, np.uint8), np.asarray(hot, np.float32), float(heat.max()), params.opacity),
+                overlay(large, spread_heat(values, large.shape, card.covered), full_scale, params.opacity),
                 (mine[["x", "y", "w", "h"]].to_numpy() * params.size / card.size).tolist(),
             )
         )

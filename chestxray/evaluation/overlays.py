@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.findings import UNLABELLED
+from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.radiograph import fit
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.caption import captioned
+from chestxray.inference.card import Card
 from chestxray.inference.decisions import decide
-from chestxray.inference.heatmap import encode_png, overlay, upscale_maps
+from chestxray.inference.heatmap import full_scale_of, overlay, say_scale, spread_heat
 from chestxray.params import GradcamParams
 from chestxray.tracking.progress import progress
 
@@ -90,12 +92,11 @@ def _overlays(
     pixels = np.asarray(test.pixels(index))
     card = bundle.card
     probabilities, maps = bundle.predict(pixels[None, ..., None])
-    heat = upscale_maps(maps[0], card.size, card.input_size)
     positive = np.flatnonzero(decide(probabilities, bundle.thresholds, card.status)[0])
-    positive = positive[np.argsort(-heat[..., positive].max(axis=(0, 1)), kind="stable")]
+    positive = positive[np.argsort(-maps[0][..., positive].max(axis=(0, 1)), kind="stable")]
     # One scale for all findings of an image, so that their colours can be compared.
-    full_scale = float(heat[..., positive].max(initial=0.0))
-    large = cv2.resize(pixels, (params.size, params.size), interpolation=cv2.INTER_CUBIC)
+    full_scale = full_scale_of(maps[0][..., positive])
+    large = fit(pixels, params.size)
     known = boxes[(boxes["batch"] == study["batch"]) & (boxes["image"] == study["image"])]
     for place in positive:
         finding = card.findings[place]
@@ -108,20 +109,22 @@ def _overlays(
             "truth": int(study[finding]),
         }
         mine = known.loc[known["finding"] == finding, ["x", "y", "w", "h"]].to_numpy()
-        row |= _peak(heat[..., place], mine)
-        hot = cv2.resize(heat[..., place], (params.size, params.size), interpolation=cv2.INTER_LINEAR)
-        picture = overlay(large, hot, full_scale, params.opacity)
-        yield (
-            row,
-            captioned(
-                picture, _caption(row, card.titles[place], card.synthetic), (mine * params.size / card.size).tolist()
-            ),
-        )
+        row |= _peak(maps[0, ..., place], card, mine)
+        heat = spread_heat(maps[0, ..., place], large.shape, card.covered)
+        lines = [*_caption(row, card.titles[place], card.synthetic), say_scale(full_scale)]
+        picture = overlay(large, heat, full_scale, params.opacity)
+        yield row, captioned(picture, lines, (mine * params.size / card.size).tolist())
 
 
-def _peak(heat: npt.NDArray[np.float32], boxes: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Find where the heat is highest, and whether that is in a true box (Zhang et al., ECCV 2016, "pointing game")."""
-    y, x = (int(place) for place in np.unravel_index(int(heat.argmax()), heat.shape))
+def _peak(values: npt.NDArray[np.float32], card: Card, boxes: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Find the centre of the hottest cell, and whether it is in a true box (Zhang et al., ECCV 2016, "pointing game").
+
+    Returns:
+        It is in pixels of the prepared image.
+    """
+    cells = np.unravel_index(int(values.argmax()), values.shape)
+    inset = (card.size - card.input_size) / 2
+    y, x = (int(inset + (cell + 0.5) * card.input_size / n) for cell, n in zip(cells, values.shape, strict=True))
     inside = [int(left <= x < left + width and top <= y < top + height) for left, top, width, height in boxes]
     return {"peak_x": x, "peak_y": y, "peak_in_box": max(inside) if inside else None}
 

@@ -81,6 +81,22 @@ class Radiograph:
     turned: bool = False
 
 
+def fit(pixels: Pixels, longer_side: int) -> Pixels:
+    """Resize for people to look at, in its proportions.
+
+    Args:
+        pixels: uint8, height × width.
+        longer_side: of the result in pixels.
+
+    Returns:
+        uint8; the shorter side has a pixel at least.
+    """
+    longest = max(pixels.shape)
+    height, width = (max(1, round(longer_side * side / longest)) for side in pixels.shape)
+    interpolation = cv2.INTER_AREA if longest > longer_side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation), np.uint8)
+
+
 def resize(pixels: Pixels, size: int) -> Pixels:
     """Resize to a square by area averaging, as NIH did for the published images (the aspect ratio is not kept).
 

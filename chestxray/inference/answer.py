@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.imaging.radiograph import Pixels, resize
+from chestxray.imaging.radiograph import fit
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.card import Card
 from chestxray.inference.decisions import choose_thresholds
-from chestxray.inference.heatmap import overlay_pngs
+from chestxray.inference.heatmap import full_scale_of, overlay_pngs
 from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.predictions import (
@@ -40,8 +40,8 @@ OPACITY = 0.45
 """Of its hottest places."""
 PHANTOMS_ONLY = "Trained on synthetic phantoms: says nothing about patients. "
 
-Publish = Callable[[Iterable[bytes]], Iterable[LinkedHeatmap]]
-"""Keep PNG files where a client can fetch them, and says where."""
+Publish = Callable[[Iterable[bytes], float], Iterable[LinkedHeatmap]]
+"""Keeps PNG files where a client can fetch them, and says where; the number is their full scale."""
 
 
 class Model(NamedTuple):
@@ -73,7 +73,7 @@ def answer(
     thresholds = choose_thresholds(card, options.operating_point, options.threshold)
     prediction = predict_file(model.bundle, data, max_pixels, thresholds, options.accept_anyway)
     start = time.perf_counter()
-    findings = [_finding(prediction, card, place, options.prevalence) for place in range(len(card.findings))]
+    findings = list(_findings(prediction, card, options.prevalence))
     if options.heatmaps != "none":
         wanted = has_number(card.status) if options.heatmaps_for == "all" else prediction.decisions
         explained = np.flatnonzero(wanted)
@@ -108,30 +108,30 @@ def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 2)
 
 
-def _finding(prediction: FilePrediction, card: Card, place: int, prevalence: float | None) -> Finding:
-    """Put together what may be said of a finding by its status."""
-    status = card.status[place]
-    number = float(prediction.probabilities[place])
-    named = named_number(status, number)
-    decided = bool(prediction.decided[place])
+def _findings(prediction: FilePrediction, card: Card, prevalence: float | None) -> Iterator[Finding]:
+    """Put together what may be said of each finding by its status."""
     points = card.operating_points.get(prediction.thresholds.name)  # none of the caller's own threshold
-    point = points[place] if points and has_decision(card.status)[place] else OperatingPoint(threshold=None)
-    band = card.bands[place]
-    labels = [str(each) for each in card.label_quality if card.findings[place] in each.findings]
-    return Finding(
-        name=card.findings[place],
-        title=card.titles[place],
-        status=status,
-        probability=named["probability"],
-        score=named["score"],
-        threshold=float(prediction.thresholds.values[place]) if decided else None,
-        positive=bool(prediction.decisions[place]) if decided else None,
-        undecided_because=point.lacking or None,
-        uncertain=band.holds(number) if band else None,
-        performance=Performance.of(point, prevalence),
-        explanation=card.explanation[place] if card.explanation and has_number(card.status)[place] else None,
-        label_quality=" ".join(labels) or None,
-    )
+    with_decision, with_number = has_decision(card.status), has_number(card.status)
+    for place, (name, status, band) in enumerate(zip(card.findings, card.status, card.bands, strict=True)):
+        number = float(prediction.probabilities[place])
+        named = named_number(status, number)
+        decided = bool(prediction.decided[place])
+        point = points[place] if points and with_decision[place] else OperatingPoint(threshold=None)
+        labels = [str(each) for each in card.label_quality if name in each.findings]
+        yield Finding(
+            name=name,
+            title=card.titles[place],
+            status=status,
+            probability=named["probability"],
+            score=named["score"],
+            threshold=float(prediction.thresholds.values[place]) if decided else None,
+            positive=bool(prediction.decisions[place]) if decided else None,
+            undecided_because=point.lacking or None,
+            uncertain=band.holds(number) if band else None,
+            performance=Performance.of(point, prevalence),
+            explanation=card.explanation[place] if card.explanation and with_number[place] else None,
+            label_quality=" ".join(labels) or None,
+        )
 
 
 def _heatmaps(
@@ -142,35 +142,19 @@ def _heatmaps(
     if options.heatmaps == "raw":
         yield from _raw_heatmaps(maps, card)
         return
-    pixels, covered, shape = overlay_frame(prediction.radiograph.pixels, card)
-    pngs = overlay_pngs(pixels, maps, covered, OPACITY, shape)
+    full_scale = full_scale_of(maps)
+    pngs = overlay_pngs(fit(prediction.radiograph.pixels, OVERLAY_SIZE), maps, card.covered, full_scale, OPACITY)
     if options.heatmaps == "link":
         if publish is None:
             raise ValueError("linked heatmaps need a service that keeps them; ask for inline or raw ones")
-        yield from publish(pngs)
+        yield from publish(pngs, full_scale)
     else:
-        yield from (InlineHeatmap(png=base64.b64encode(png).decode()) for png in pngs)
-
-
-def overlay_frame(pixels: Pixels, card: Card) -> tuple[Pixels, int, tuple[int, int]]:
-    """Return what overlays are drawn on, and how large.
-
-    Args:
-        pixels: of the radiograph, uint8, height × width.
-        card: of the model.
-
-    Returns:
-        The radiograph squeezed into a square, uint8, S × S; the side of its central square that the maps cover; height
-        and width of the pictures. All in pixels.
-    """
-    height, width = (max(1, round(OVERLAY_SIZE * side / max(pixels.shape))) for side in pixels.shape)
-    return resize(pixels, OVERLAY_SIZE), OVERLAY_SIZE * card.input_size // card.size, (height, width)
+        yield from (InlineHeatmap(png=base64.b64encode(png).decode(), full_scale=full_scale) for png in pngs)
 
 
 def _raw_heatmaps(maps: npt.NDArray[np.float32], card: Card) -> Iterator[RawHeatmap]:
     inset = (card.size - card.input_size) / 2 / card.size
-    side = card.input_size / card.size
-    covers = Rectangle(left=inset, top=inset, width=side, height=side)
+    covers = Rectangle(left=inset, top=inset, width=card.covered, height=card.covered)
     for values in np.moveaxis(maps, -1, 0).astype(float):
         yield RawHeatmap(values=np.round(values, 4).tolist(), covers=covers)
 

@@ -195,6 +195,11 @@ class Card(BaseModel):
         return self
 
     @property
+    def covered(self) -> float:
+        """Share of the sides of an image that the network sees and the maps cover, in the middle, 0–1."""
+        return self.input_size / self.size
+
+    @property
     def operating_point(self) -> str:
         """Name of the operating point that decides unless another is asked for."""
         return next(iter(self.operating_points))

@@ -1,17 +1,19 @@
-"""Lay Grad-CAM heatmaps on radiographs.
+"""Lay Grad-CAM heatmaps on radiographs, for people to look at; the maps themselves stay what they are.
 
 With a linear head on averaged activations Grad-CAM is CAM (Selvaraju et al., ICCV 2017, section 3; Zhou et al.,
-CVPR 2016): the maps come out of the model beside the logits.
+CVPR 2016): the maps come out of the model beside the logits. Why they are drawn so: docs/decisions/overlays.md.
 """
 
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from chestxray.imaging.png_encoding import encode_png
 from chestxray.system.parallel import parallel_map
 
 Single = npt.NDArray[np.float32]
@@ -20,100 +22,132 @@ Pixels = npt.NDArray[np.uint8]
 COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 """256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
 
-QUICK_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
-"""See docs/decisions/overlays.md."""
+FADE = 0.75
+"""Cells over which heat fades towards the border of what the network saw, which would look like something in it."""
+
+SOFT = 0.2
+"""Share of the full scale over which heat appears: where it begins there is no line to see."""
 
 
-def upscale_maps(maps: Single, size: int, input_size: int) -> Single:
-    """Bring maps to the size of the prepared image: what speaks against a finding is cut at zero.
+def full_scale_of(maps: npt.NDArray[np.floating[Any]]) -> float:
+    """Return the heat of the brightest colour for maps that are to be compared: their hottest cell, ≥ 0."""
+    return float(maps.max(initial=0.0))
+
+
+def say_scale(full_scale: float) -> str:
+    """Say in words what the brightest colour stands for."""
+    return f"brightest colour: +{full_scale:.2g} in the logit"
+
+
+def spread_heat(values: Single, shape: tuple[int, int], covered: float) -> Single:
+    """Spread a map smoothly over a picture; where it speaks against the finding, and around it, there is no heat.
+
+    The centres of its cells keep their values. Between them heat rises or falls and never goes beyond both (monotone
+    cubic: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984), so the hottest place stays where it is. It is cut
+    at zero last, which gives curves; towards the border of what the map covers it fades, without vanishing in any cell.
 
     Args:
-        maps: h × w × findings, parts of the logits.
-        size: side of the prepared image in pixels.
-        input_size: side of its central square, which the maps cover; around it there is no heat.
+        values: h × w, parts of the logit.
+        shape: height and width of the picture in pixels.
+        covered: share of the sides that the map covers, in the middle, 0–1.
 
     Returns:
-        float32 size × size × findings, in the unit of the logits, ≥ 0.
+        float32 height × width, in the unit of the logit, ≥ 0.
 
     Example:
-        >>> heat = upscale_maps(np.full((7, 7, 14), 0.5, np.float32), size=256, input_size=224)
+        >>> heat = spread_heat(np.full((7, 7), 0.5, np.float32), (256, 256), covered=224 / 256)
         >>> heat.shape, float(heat.max()), float(heat[:16].max())
-        ((256, 256, 14), 0.5, 0.0)
+        ((256, 256), 0.5, 0.0)
     """
-    inner = cv2.resize(np.maximum(maps, 0.0), (input_size, input_size), interpolation=cv2.INTER_LINEAR)
-    heat = np.zeros((size, size, maps.shape[-1]), np.float32)
-    offset = (size - input_size) // 2
-    heat[offset : offset + input_size, offset : offset + input_size] = inner.reshape(input_size, input_size, -1)
-    return heat
+    height, width = shape
+    # Not NumPy's product: its threads wait for each other, and several pictures are drawn at a time.
+    columns = cv2.gemm(_interpolation(values.shape[1], width, covered), _with_slopes(values.T), 1.0, None, 0.0)
+    heat = cv2.gemm(_interpolation(len(values), height, covered), _with_slopes(columns.T), 1.0, None, 0.0)
+    return np.asarray(cv2.threshold(heat, 0.0, 0.0, cv2.THRESH_TOZERO, dst=heat)[1], np.float32)
 
 
-def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float) -> Pixels:
+def _with_slopes(values: Single) -> Single:
+    """Return values, n × m, and below them their slopes down the columns: the harmonic mean of both steps, or zero."""
+    steps = np.diff(values, axis=0)
+    before, after = steps[:-1], steps[1:]
+    product = before * after
+    slopes = np.zeros_like(values)
+    np.divide(2 * product, before + after, out=slopes[1:-1], where=product > 0)
+    return np.concatenate([values, slopes])
+
+
+@lru_cache(maxsize=16)
+def _interpolation(cells: int, pixels: int, covered: float) -> Single:
+    """Return what turns values and slopes of cells into pixels (Hermite's cubic), pixels × 2 · cells."""
+    place = ((np.arange(pixels) + 0.5) / pixels - 0.5) / covered * cells + cells / 2  # in cells, from their border
+    inside = np.clip(place - 0.5, 0, cells - 1)
+    before = np.minimum(inside.astype(int), max(cells - 2, 0))
+    t = inside - before
+    after = np.minimum(before + 1, cells - 1)
+    weights = np.zeros((pixels, 2 * cells))
+    line = np.arange(pixels)
+    weights[line, before] += 1 - _smooth(t)
+    weights[line, after] += _smooth(t)
+    weights[line, cells + before] += t * (1 - t) ** 2
+    weights[line, cells + after] += t**2 * (t - 1)
+    fade = _smooth(np.minimum(place, cells - place) / FADE)
+    return np.asarray(weights * fade[:, None], np.float32)
+
+
+def _smooth(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rise from 0 to 1 while `t` does, flat at both ends."""
+    t = np.clip(t, 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+def overlay(pixels: Pixels, heat: Single, full_scale: float, opacity: float, least: float = 0.0) -> Pixels:
     """Lay heat on a radiograph; where there is none the radiograph is untouched.
 
     Args:
-        pixels: uint8, S × S.
-        heat: S × S, ≥ 0.
+        pixels: uint8, height × width.
+        heat: height × width, ≥ 0.
         full_scale: the heat of the brightest colour, the same for all findings of an image.
         opacity: of the hottest places, 0–1.
+        least: share of the full scale up to which heat is hidden, 0–1.
 
     Returns:
-        uint8 S × S × 3, RGB.
+        uint8 height × width × 3, RGB.
     """
     level = cv2.convertScaleAbs(heat, alpha=255.0 / max(full_scale, 1e-6))
-    blended = _blends(opacity).take(level.astype(np.uint16) << 8 | pixels)
+    blended = _blends(opacity, least).take(level.astype(np.uint16) << 8 | pixels)
     return np.asarray(cv2.cvtColor(blended.view(np.uint8).reshape(*pixels.shape, 4), cv2.COLOR_RGBA2RGB))
 
 
 @lru_cache(maxsize=8)
-def _blends(opacity: float) -> npt.NDArray[np.uint32]:
+def _blends(opacity: float, least: float) -> npt.NDArray[np.uint32]:
     """Return what grey turns into under heat: 256 levels of heat × 256 of grey, four bytes, the first three RGB.
 
     A table, because a service draws 14 overlays at once: see docs/decisions/overlays.md.
     """
-    alpha = (opacity / 255 * np.arange(256))[:, None, None]
+    level = np.arange(256) / 255
+    alpha = (opacity * level * _smooth((level - least) / SOFT))[:, None, None]
     blends = np.zeros((256, 256, 4), np.uint8)
     blends[..., :3] = np.rint((1.0 - alpha) * np.arange(256)[:, None] + alpha * COLOURS[:, None])
     return blends.view(np.uint32).ravel()
 
 
-def overlay_pngs(
-    pixels: Pixels, maps: Single, input_size: int, opacity: float, shape: tuple[int, int]
-) -> Iterator[bytes]:
-    """Draw a PNG for each map, as many at a time as there are cores; one colour scale for all, so that they compare.
+def overlay_pngs(pixels: Pixels, maps: Single, covered: float, full_scale: float, opacity: float) -> Iterator[bytes]:
+    """Draw a PNG for each map, as many at a time as there are cores.
 
     Args:
-        pixels: uint8, S × S, as the model sees a radiograph: squeezed into a square.
+        pixels: the radiograph as large as the pictures, uint8, height × width.
         maps: h × w × findings, parts of the logits.
-        input_size: side of the central square of the image that the maps cover.
+        covered: share of the sides that the maps cover, in the middle, 0–1.
+        full_scale: the heat of the brightest colour, in all pictures, so that they compare.
         opacity: of the hottest places, 0–1.
-        shape: height and width of the pictures, which brings back the proportions of the radiograph.
     """
-    full_scale = float(maps.max(initial=0.0))
 
-    def draw(place: int) -> bytes:
-        return overlay_png(pixels, maps[..., place], input_size, opacity, shape, full_scale)
+    def draw(values: Single) -> bytes:
+        return overlay_png(pixels, values, covered, full_scale, opacity)
 
-    yield from parallel_map(draw, range(maps.shape[-1]), in_flight=2 * (os.cpu_count() or 1))
-
-
-def overlay_png(
-    pixels: Pixels, map: Single, input_size: int, opacity: float, shape: tuple[int, int], full_scale: float
-) -> bytes:
-    """Draw the PNG of one map, h × w, in the calling thread; the other arguments are those of `overlay_pngs`.
-
-    Args:
-        pixels: as there.
-        map: parts of the logit.
-        input_size: as there.
-        opacity: as there.
-        shape: as there.
-        full_scale: the heat of the brightest colour.
-    """
-    heat = upscale_maps(map[..., None], len(pixels), input_size)[..., 0]
-    picture = overlay(pixels, heat, full_scale, opacity)
-    return encode_png(np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8))
+    yield from parallel_map(draw, np.moveaxis(maps, -1, 0), in_flight=2 * (os.cpu_count() or 1))
 
 
-def encode_png(picture: Pixels) -> bytes:
-    """Encode a picture, uint8 H × W × 3, RGB, as a PNG file."""
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), QUICK_PNG)[1].tobytes()
+def overlay_png(pixels: Pixels, values: Single, covered: float, full_scale: float, opacity: float) -> bytes:
+    """Draw the PNG of one map, h × w, in the calling thread; the other arguments are those of `overlay_pngs`."""
+    return encode_png(overlay(pixels, spread_heat(values, pixels.shape, covered), full_scale, opacity))

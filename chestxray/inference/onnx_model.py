@@ -16,6 +16,10 @@ NO_OTHER_FILES = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for tensors that a model keeps in other files, which its digest does not cover. Unset, that
 is the working directory; below a device there is no file, so such a model is refused."""
 
+SPIN = ("session.intra_op.spin_duration_us", "100")
+"""Threads of inference wait awake for the next operator, but not for the next image: see
+docs/decisions/thread-pool.md."""
+
 Single = npt.NDArray[np.float32]
 
 
@@ -54,12 +58,15 @@ class OnnxModel:
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        options.enable_mem_pattern = False  # saves no time that can be measured, and costs memory
         options.add_session_config_entry(NO_OTHER_FILES, os.devnull)
+        options.add_session_config_entry(*SPIN)
         source = os.fspath(model) if isinstance(model, Path) else model
         try:
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class for each way to be wrong, without a common base
             raise UserError(f"the model can't be opened: {error}") from error
+        self._session._model_bytes = None  # it keeps the file to open it anew with other hardware, which is not done
         facts = self._session.get_modelmeta().custom_metadata_map
         try:
             self.findings: tuple[str, ...] = tuple(json.loads(facts["findings"]))

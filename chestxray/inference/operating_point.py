@@ -5,6 +5,7 @@ A predictive value of a test set holds for the prevalence of that test set; Baye
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -101,6 +102,7 @@ def threshold_values(points: Iterable[HasThreshold]) -> Floats:
     return np.array([np.nan if point.threshold is None else point.threshold for point in points])
 
 
+@lru_cache(maxsize=512)
 def predictive_values(sensitivity: Rate, specificity: Rate, prevalence: float) -> PredictiveValues:
     """Compute the positive and the negative predictive value at a prevalence (Bayes' rule).
 

@@ -18,6 +18,7 @@ Probability = Annotated[float, Field(ge=0, le=1, examples=[0.71])]
 LATERAL = "ViewPosition is a lateral view; frontal views, PA and AP, are accepted."
 RequestId = Annotated[str, Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
 Fraction = Annotated[float, Field(examples=[0.125])]
+FullScale = Annotated[float, Field(examples=[3.25])]
 Milliseconds = Annotated[float, Field(examples=[12.5])]
 
 
@@ -106,6 +107,8 @@ class InlineHeatmap(BaseModel):
     kind: Literal["inline"] = "inline"
     png: Annotated[str, Field(examples=["iVBORw0KGgo…"])]
     """PNG, base64."""
+    full_scale: FullScale
+    """What the brightest colour stands for, in units of the logit; the same for all overlays of an answer."""
 
 
 class LinkedHeatmap(BaseModel):
@@ -116,6 +119,8 @@ class LinkedHeatmap(BaseModel):
     """Of a PNG file, relative to the service's address."""
     expires_in_seconds: Annotated[float, Field(examples=[600.0])]
     """At the latest: those that were not fetched the longest go sooner when many are made."""
+    full_scale: FullScale
+    """What the brightest colour stands for, in units of the logit; the same for all overlays of an answer."""
 
 
 class Rectangle(BaseModel):

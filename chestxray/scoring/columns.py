@@ -12,6 +12,8 @@ Row = list[Value]
 
 ERROR = "error"
 QUALITY = "quality"
+FULL_SCALE = "heatmap_full_scale"
+"""What the brightest colour of a file's heatmaps stands for, in units of the logit."""
 IDENTIFIERS = ("study_uid", "series_uid", "sop_instance_uid", "patient_id")
 
 
@@ -36,6 +38,7 @@ def columns_of(card: Card, identifiers: bool, heatmaps: bool) -> list[Column]:
     columns = [Column("path", "text")]
     columns += [Column(name, "text") for name in IDENTIFIERS if identifiers]
     columns += [Column(name, "text") for name in (ERROR, "error_message", QUALITY, "checks")]
+    columns += [Column(FULL_SCALE, "number")] if heatmaps else []
     each = zip(card.findings, card.status, card.bands, strict=True)
     for finding, status, band in sorted(each, key=lambda each: STATUSES.index(each[1])):
         number = NUMBERS.get(status)

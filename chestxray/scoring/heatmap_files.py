@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from chestxray.inference.answer import OPACITY, overlay_frame
+from chestxray.imaging.radiograph import fit
+from chestxray.inference.answer import OPACITY, OVERLAY_SIZE
 from chestxray.inference.card import Card
-from chestxray.inference.heatmap import overlay_png
+from chestxray.inference.heatmap import full_scale_of, overlay_png
 from chestxray.inference.predict import FilePrediction
 from chestxray.inference.status import has_number
 from chestxray.system.files import atomic_write
@@ -44,11 +45,11 @@ class HeatmapFiles:
         """
         wanted = has_number(card.status) if self.of_all else prediction.decisions
         places = [int(place) for place in np.flatnonzero(wanted)]
-        pixels, covered, shape = overlay_frame(prediction.radiograph.pixels, card)
-        full_scale = float(prediction.maps[..., places].max(initial=0.0))
+        pixels = fit(prediction.radiograph.pixels, OVERLAY_SIZE)
+        full_scale = full_scale_of(prediction.maps[..., places])
         paths: dict[int, str] = {}
         for place in places:
-            png = overlay_png(pixels, prediction.maps[..., place], covered, OPACITY, shape, full_scale)
+            png = overlay_png(pixels, prediction.maps[..., place], card.covered, full_scale, OPACITY)
             paths[place] = self._write(index, place, card.findings[place], png)
         return paths
 

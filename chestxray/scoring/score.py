@@ -12,9 +12,10 @@ from chestxray.imaging.quality import overall_verdict
 from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, Check, RadiographError
 from chestxray.inference.answer import Model
 from chestxray.inference.decisions import Thresholds, choose_thresholds
+from chestxray.inference.heatmap import full_scale_of
 from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.status import NUMBERS
-from chestxray.scoring.columns import IDENTIFIERS, Column, Row, Value, columns_of
+from chestxray.scoring.columns import FULL_SCALE, IDENTIFIERS, Column, Row, Value, columns_of
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
 from chestxray.system.regular_file import read_regular
@@ -123,6 +124,7 @@ def _findings(scorer: Scorer, file: InputFile, prediction: FilePrediction) -> di
     if scorer.heatmaps:
         drawn = scorer.heatmaps.draw(file.place, prediction, card)
         values |= {f"{card.findings[place]}:heatmap": path for place, path in drawn.items()}
+        values |= {FULL_SCALE: full_scale_of(prediction.maps[..., list(drawn)])} if drawn else {}
     return values
 
 

@@ -32,3 +32,9 @@ def set_heap(*, kept_block: int, kept_end: int, one_arena: bool = False) -> None
         libc.mallopt(TRIM_THRESHOLD, kept_end)
         if one_arena:
             libc.mallopt(ARENA_MAX, 1)
+
+
+def give_back_free_memory() -> None:
+    """Give back what is free within the heap, such as what opening a model took and left (malloc_trim(3))."""
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -24,6 +24,7 @@ class ExamplePicture(NamedTuple):
     Attributes:
         title: of the finding.
         said: its number and its threshold.
+        scale: what the brightest colour stands for.
         name: of the image.
         pixels: uint8 H × W × 3, the radiograph with heat.
         boxes: true extents, x, y, width and height in pixels, where they are known.
@@ -31,6 +32,7 @@ class ExamplePicture(NamedTuple):
 
     title: str
     said: str
+    scale: str
     name: str
     pixels: npt.NDArray[np.uint8]
     boxes: Sequence[Sequence[float]]
@@ -66,5 +68,5 @@ def _draw(axes: Axes, picture: ExamplePicture) -> None:
     axes.set_title(title, fontsize=12, fontweight="bold", pad=20, parse_math=False)
     axes.text(0.5, 1.02, picture.said, transform=axes.transAxes, ha="center", va="bottom", fontsize=11)
     name = textwrap.shorten(picture.name, 2 * TITLE_LETTERS, placeholder=" …")
-    axes.set_xlabel(name, fontsize=9, parse_math=False)
+    axes.set_xlabel(f"{name}\n{picture.scale}", fontsize=9, parse_math=False)
     axes.set(xticks=(), yticks=())

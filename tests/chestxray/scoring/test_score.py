@@ -71,7 +71,7 @@ def test_a_finding_has_what_its_status_allows(ward: Path, tmp_path: Path, thresh
     first, second, third, *_ = model.bundle.card.findings
     scorer = Scorer(model, threshold=threshold, heatmaps=HeatmapFiles(str(tmp_path / "maps"), "run", of_all=True))
     names = [column.name for column in scorer.columns]
-    assert names[5] == f"{third}:probability" and names[-4:-2] == [f"{first}:positive", f"{first}:status"]
+    assert names[6] == f"{third}:probability" and names[-4:-2] == [f"{first}:positive", f"{first}:status"]
     assert f"{first}:probability" not in names and f"{second}:probability" not in names
     (row,) = rows_of(scorer, ward / "a b" / "[1]" / "0000.png")
     assert (row[f"{first}:positive"], row[f"{first}:status"]) == (None, "not learned")
@@ -85,7 +85,7 @@ def test_any_number_of_findings_has_columns_that_no_two_share(model: Model, coun
     findings = tuple(["a", "a:status", "a:positive", "path", "error"][:count]) + tuple(map(str, range(count - 5)))
     card = model.bundle.card.model_copy(update={"findings": findings, "status": ("learned",) * count, "uncertain": ()})
     names = [column.name for column in columns_of(card, identifiers=True, heatmaps=True)]
-    assert len(names) == len(set(names)) == 11 + 4 * count
+    assert len(names) == len(set(names)) == 12 + 4 * count
 
 
 def test_a_pipe_is_not_waited_for(model: Model, ward: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_heatmap_is_the_one_that_the_service_draws(model: Model, tmp_path: Pat
     drawn: list[bytes] = []
     options = Options(heatmaps="link", heatmaps_for="all")
 
-    def keep(pngs: object) -> object:
+    def keep(pngs: object, _: float) -> object:
         drawn.extend(pngs)  # type: ignore[call-overload] # an object to mypy
         raise InterruptedError
 
