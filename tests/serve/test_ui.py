@@ -208,7 +208,7 @@ def test_why_a_heatmap_is_unproven_is_said_and_goes_with_the_picture(
     doubt = doubt_heatmaps(finding, {"findings": [finding.name], "localization": located})
     assert doubt.startswith(f"Heatmaps of {finding.title} are unproven, that is, not shown to point at it: ")
     assert doubt.endswith(why)
-    assert doubt in describe_overlay(finding, answer, doubt, 20, 60)
+    assert doubt in describe_overlay(finding, answer, doubt, "opacity 60 %")
     shown = finding.model_copy(update={"explanation": "shown"})
     assert doubt_heatmaps(shown, {"findings": [finding.name], "localization": located}) == ""
 
