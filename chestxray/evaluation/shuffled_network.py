@@ -7,9 +7,14 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+USUAL_MAPS = "usual_maps"
+"""Name of the tensor that a model takes off its maps."""
+
 
 def shuffle_weights(model: bytes, seed: int) -> bytes:
     """Permute the numbers within each weight tensor of a model, so that each keeps its distribution.
+
+    What is usual for the model's maps is not for those of the shuffled one, which are left as they are.
 
     Args:
         model: a `model.onnx`.
@@ -24,5 +29,7 @@ def shuffle_weights(model: bytes, seed: int) -> bytes:
         values = numpy_helper.to_array(tensor)
         if values.ndim > 1 and np.issubdtype(values.dtype, np.floating):
             shuffled = generator.permutation(values.ravel()).reshape(values.shape)
+            if tensor.name == USUAL_MAPS:
+                shuffled = np.zeros_like(values)
             tensor.CopyFrom(numpy_helper.from_array(shuffled, tensor.name))
     return bytes(graph.SerializeToString())

@@ -18,6 +18,7 @@ from chestxray.models.weights import HEAD
 
 OPSET = 21
 IR_VERSION = 10
+USUAL_MAPS = "usual_maps"
 
 
 class _Graph:
@@ -79,15 +80,17 @@ def classifier_graph(
     size: int,
     findings: Sequence[str],
     gate: GateWeights | None = None,
+    usual: npt.NDArray[np.float32] | None = None,
 ) -> onnx.ModelProto:
-    """Return the whole model, as `keras_model.classifier` defines it.
+    """Return the whole model, as `keras_model.classifier` defines it, its maps less what is usual.
 
     Args:
         weights: of the backbone and of the head.
         config: of the backbone.
         size: side of the prepared image; the network sees its central `config.input_size` square.
         findings: names of the k columns of the head.
-        gate: on the pooled features; None for a model without one.
+        gate: on the pooled features of the last layer; None for a model without one.
+        usual: what is taken off the maps, h × w × k; its mean is added to the bias. None takes nothing off.
 
     Returns:
         `image` uint8 N × S × S × 1 → `logits` float32 N × k, `maps` float32 N × h × w × k; both are the mean over
@@ -112,9 +115,12 @@ def classifier_graph(
     graph.nodes.append(helper.make_node("Split", [maps], ["straight", "mirrored"], "split", axis=0, num_outputs=2))
     total = graph.node("Add", ["straight", graph.mirror("mirrored", "unmirrored", 3)], "total")
     mean = graph.node("Mul", [total, graph.constant("half", np.array(0.5, np.float32))], "mean")
+    bias = weights[HEAD][1]
+    if usual is not None:
+        mean = graph.node("Sub", [mean, graph.constant(USUAL_MAPS, usual.transpose(2, 0, 1)[None])], "unusual")
+        bias = bias + usual.mean(axis=(0, 1))
     graph.node("Transpose", [mean], "maps", perm=[0, 2, 3, 1])
     pooled = graph.node("Flatten", [graph.node("GlobalAveragePool", [mean], "pool")], "pooled")
-    bias = weights[HEAD][1]
     graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
     cells = config.input_size // min(tap.stride for tap in config.taps)
     outputs = [

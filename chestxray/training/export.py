@@ -15,8 +15,8 @@ from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import classifier_graph
 from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.tensorflow import keras
-from chestxray.models.weights import HEAD
 from chestxray.system.files import atomic_write
+from chestxray.training.usual_maps import usual_maps
 
 PARITY_IMAGES = 256
 TOLERANCE = 1e-4
@@ -36,12 +36,13 @@ def export_classifier(
     out: Path,
     gate: GateWeights | None = None,
 ) -> None:
-    """Write the ONNX model after comparing its outputs with Keras's on 256 images.
+    """Write the ONNX model, its maps less those usual in training, after comparing it with Keras on 256 images.
 
     Args:
         weights: of the whole network, head included.
         config: of the backbone.
-        images: to compare on, the first 256; random pixels make up for missing ones. Their findings are the head's.
+        images: to compare on, the first 256; random pixels make up for missing ones. Their findings are the head's, and
+            those to train on say what maps are usual.
         size: side of the prepared images in pixels.
         out: the file to write.
         gate: to write into it; None for a model without one.
@@ -50,19 +51,20 @@ def export_classifier(
         ParityError: probabilities differ by more than 1e-4, or mean(map) + bias differs from the logit by more than
             1e-4 of the larger of 1 and the logit.
     """
-    content = classifier_graph(weights, config, size, images.findings, gate).SerializeToString(deterministic=True)
+    plain = classifier_graph(weights, config, size, images.findings).SerializeToString(deterministic=True)
+    usual = usual_maps(OnnxModel(plain), images.split("train"))
+    graph = classifier_graph(weights, config, size, images.findings, gate, usual)
+    content = graph.SerializeToString(deterministic=True)
     keras_model = classifier(config, size, len(images.findings))
     set_weights(keras_model, weights)
     onnx_model = OnnxModel(content)
     for chunk in _parity_chunks(images, size):
-        _check_parity(onnx_model, keras_model, chunk, weights[HEAD][1])
+        _check_parity(onnx_model, keras_model, chunk)
     with atomic_write(out) as partial:
         partial.write_bytes(content)
 
 
-def _check_parity(
-    onnx_model: OnnxModel, keras_model: keras.Model, chunk: npt.NDArray[np.uint8], bias: npt.NDArray[np.float32]
-) -> None:
+def _check_parity(onnx_model: OnnxModel, keras_model: keras.Model, chunk: npt.NDArray[np.uint8]) -> None:
     logits, maps, _ = onnx_model.outputs(chunk)
     expected = np.asarray(keras_model.predict_on_batch(chunk)["logits"])
     difference = float(np.abs(_sigmoid(logits) - _sigmoid(expected)).max())
@@ -70,7 +72,7 @@ def _check_parity(
         raise ParityError(
             f"ONNX and Keras probabilities differ by {difference:.2e}, more than {TOLERANCE}: not exported"
         )
-    gap = np.abs(maps.mean(axis=(1, 2)) + bias - logits) / np.maximum(np.abs(logits), 1.0)
+    gap = np.abs(maps.mean(axis=(1, 2)) + np.array(onnx_model.bias) - logits) / np.maximum(np.abs(logits), 1.0)
     if not gap.max() <= TOLERANCE:
         raise ParityError(f"mean(map) + bias misses the logit by {gap.max():.2e} of it: not exported")
 

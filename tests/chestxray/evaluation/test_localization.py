@@ -148,6 +148,9 @@ def test_a_shuffled_network_keeps_its_numbers_and_loses_what_it_learned(bundle_f
     changed = 0
     for one, other in zip(before, after, strict=True):
         values, others = numpy_helper.to_array(one), numpy_helper.to_array(other)
+        if one.name == "usual_maps":
+            assert values.any() and not others.any()
+            continue
         np.testing.assert_array_equal(np.sort(values, axis=None), np.sort(others, axis=None))
         changed += not np.array_equal(values, others)
     assert changed > 20 and shuffle_weights(content, 1) == shuffle_weights(content, 1) != shuffle_weights(content, 2)
