@@ -11,6 +11,7 @@ import warnings
 from contextlib import suppress
 from types import FrameType
 
+import cv2
 import uvicorn
 from pydantic import ValidationError
 
@@ -94,6 +95,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(one_line(error))
     set_heap(kept_block=KEPT_BLOCK, kept_end=KEPT_END, one_arena=True)
+    cv2.setNumThreads(1)  # overlays are drawn in threads of ours: see docs/decisions/thread-pool.md
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))

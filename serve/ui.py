@@ -9,7 +9,7 @@ import streamlit as st
 
 from chestxray.batch_layout import TABLE
 from chestxray.findings import NO_FINDING, RESEARCH_USE_ONLY
-from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.pictures import encode_png
 from chestxray.inference.heatmap import say_scale
 from chestxray.inference.predictions import Finding, ModelInfo, Prediction
 from serve.ui_answers import MAX_BYTES, MAX_FILES, Answered, ChosenFile, Kept, ask_about, keep, table_of

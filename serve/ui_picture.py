@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.imaging.decode import decode
-from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.pictures import encode_png
 from chestxray.imaging.radiograph import fit
 from chestxray.inference.caption import captioned
 from chestxray.inference.heatmap import full_scale_of, overlay, spread_heat

@@ -32,7 +32,7 @@ FAILED = 1
 """Exit code if some files could not be used."""
 NOTHING_DONE = 2
 """Exit code if no file was looked at, or no table made."""
-FORMS = ("none", "inline", "raw")
+FORMS = ("none", "inline", "jpeg", "raw")
 """Of heatmaps within JSON."""
 
 
@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--heatmaps",
         default="none",
         metavar="DIR",
-        help="with --output: a folder for overlays; without: none, inline or raw (default: none)",
+        help="with --output: a folder for overlays; without: none, inline, jpeg or raw (default: none)",
     )
     parser.add_argument("--heatmaps-for", choices=("positive", "all"), default="positive", help="default: positive")
     parser.add_argument(
@@ -187,7 +187,7 @@ def _inputs(options: argparse.Namespace, excluded: str | None = None) -> Inputs:
 def _print_answers(options: argparse.Namespace) -> int:
     """Print an answer for each file; exit code 1 if one could not be used."""
     if options.heatmaps not in FORMS:
-        raise UserError("--heatmaps: without --output, none, inline or raw is accepted")
+        raise UserError("--heatmaps: without --output, none, inline, jpeg or raw is accepted")
     if options.uids:
         raise UserError("--uids: needs --output")
     asked = _options(options, options.heatmaps)

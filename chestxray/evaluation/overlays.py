@@ -11,7 +11,7 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset, label_cells
 from chestxray.findings import UNLABELLED
-from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.pictures import encode_png
 from chestxray.imaging.radiograph import fit
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.caption import captioned

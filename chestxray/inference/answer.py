@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.imaging.pictures import encode_jpeg, encode_png
 from chestxray.imaging.radiograph import fit
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.card import Card
 from chestxray.inference.decisions import choose_thresholds
-from chestxray.inference.heatmap import full_scale_of, overlay_pngs
+from chestxray.inference.heatmap import draw_overlays, full_scale_of
 from chestxray.inference.operating_point import OperatingPoint
 from chestxray.inference.predict import FilePrediction, predict_file
 from chestxray.inference.predictions import (
@@ -22,6 +23,7 @@ from chestxray.inference.predictions import (
     Heatmap,
     ImageInfo,
     InlineHeatmap,
+    JpegHeatmap,
     LinkedHeatmap,
     ModelInfo,
     Options,
@@ -143,13 +145,21 @@ def _heatmaps(
         yield from _raw_heatmaps(maps, card)
         return
     full_scale = full_scale_of(maps)
-    pngs = overlay_pngs(fit(prediction.radiograph.pixels, OVERLAY_SIZE), maps, card.covered, full_scale, OPACITY)
+    encode = encode_jpeg if options.heatmaps == "jpeg" else encode_png
+    film = fit(prediction.radiograph.pixels, OVERLAY_SIZE)
+    files = draw_overlays(film, maps, card.covered, full_scale, OPACITY, encode)
     if options.heatmaps == "link":
         if publish is None:
             raise ValueError("linked heatmaps need a service that keeps them; ask for inline or raw ones")
-        yield from publish(pngs, full_scale)
+        yield from publish(files, full_scale)
     else:
-        yield from (InlineHeatmap(png=base64.b64encode(png).decode(), full_scale=full_scale) for png in pngs)
+        for file in files:
+            text = base64.b64encode(file).decode()
+            yield (
+                JpegHeatmap(jpeg=text, full_scale=full_scale)
+                if options.heatmaps == "jpeg"
+                else InlineHeatmap(png=text, full_scale=full_scale)
+            )
 
 
 def _raw_heatmaps(maps: npt.NDArray[np.float32], card: Card) -> Iterator[RawHeatmap]:

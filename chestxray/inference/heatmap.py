@@ -5,7 +5,7 @@ CVPR 2016): the maps come out of the model beside the logits. Why they are drawn
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.pictures import encode_png
 from chestxray.system.parallel import parallel_map
 
 Single = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
+Encode = Callable[[Pixels], bytes]
 
 COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 """256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
@@ -131,8 +132,10 @@ def _blends(opacity: float, least: float) -> npt.NDArray[np.uint32]:
     return blends.view(np.uint32).ravel()
 
 
-def overlay_pngs(pixels: Pixels, maps: Single, covered: float, full_scale: float, opacity: float) -> Iterator[bytes]:
-    """Draw a PNG for each map, as many at a time as there are cores.
+def draw_overlays(
+    pixels: Pixels, maps: Single, covered: float, full_scale: float, opacity: float, encode: Encode = encode_png
+) -> Iterator[bytes]:
+    """Draw a picture of each map and encode it, as many at a time as there are cores.
 
     Args:
         pixels: the radiograph as large as the pictures, uint8, height × width.
@@ -140,14 +143,17 @@ def overlay_pngs(pixels: Pixels, maps: Single, covered: float, full_scale: float
         covered: share of the sides that the maps cover, in the middle, 0–1.
         full_scale: the heat of the brightest colour, in all pictures, so that they compare.
         opacity: of the hottest places, 0–1.
+        encode: makes a file of a picture.
     """
 
     def draw(values: Single) -> bytes:
-        return overlay_png(pixels, values, covered, full_scale, opacity)
+        return draw_overlay(pixels, values, covered, full_scale, opacity, encode)
 
     yield from parallel_map(draw, np.moveaxis(maps, -1, 0), in_flight=2 * (os.cpu_count() or 1))
 
 
-def overlay_png(pixels: Pixels, values: Single, covered: float, full_scale: float, opacity: float) -> bytes:
-    """Draw the PNG of one map, h × w, in the calling thread; the other arguments are those of `overlay_pngs`."""
-    return encode_png(overlay(pixels, spread_heat(values, pixels.shape, covered), full_scale, opacity))
+def draw_overlay(
+    pixels: Pixels, values: Single, covered: float, full_scale: float, opacity: float, encode: Encode = encode_png
+) -> bytes:
+    """Draw the picture of one map, h × w, in the calling thread; the other arguments are those of `draw_overlays`."""
+    return encode(overlay(pixels, spread_heat(values, pixels.shape, covered), full_scale, opacity))

@@ -16,7 +16,7 @@ NO_OTHER_FILES = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for tensors that a model keeps in other files, which its digest does not cover. Unset, that
 is the working directory; below a device there is no file, so such a model is refused."""
 
-SPIN = ("session.intra_op.spin_duration_us", "100")
+SPIN = ("session.intra_op.spin_duration_us", "20")
 """Threads of inference wait awake for the next operator, but not for the next image: see
 docs/decisions/thread-pool.md."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from chestxray.imaging.radiograph import fit
 from chestxray.inference.answer import OPACITY, OVERLAY_SIZE
 from chestxray.inference.card import Card
-from chestxray.inference.heatmap import full_scale_of, overlay_png
+from chestxray.inference.heatmap import draw_overlay, full_scale_of
 from chestxray.inference.predict import FilePrediction
 from chestxray.inference.status import has_number
 from chestxray.system.files import atomic_write
@@ -49,7 +49,7 @@ class HeatmapFiles:
         full_scale = full_scale_of(prediction.maps[..., places])
         paths: dict[int, str] = {}
         for place in places:
-            png = overlay_png(pixels, prediction.maps[..., place], card.covered, full_scale, OPACITY)
+            png = draw_overlay(pixels, prediction.maps[..., place], card.covered, full_scale, OPACITY)
             paths[place] = self._write(index, place, card.findings[place], png)
         return paths
 

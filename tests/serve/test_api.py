@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,26 @@ def test_inline_and_linked_overlays_are_the_same_picture(client: TestClient) -> 
     assert fetched.headers["cache-control"] == "no-store"
     assert fetched.content == base64.b64decode(inline["png"])
     assert Image.open(io.BytesIO(fetched.content)).size == (round(512 * 100 / 120), 512)  # as GREY is
+
+
+def test_a_jpeg_is_the_same_picture_in_fewer_bytes(client: TestClient) -> None:
+    files = [
+        base64.b64decode(ask(client, heatmaps=kind, heatmaps_for="all")["findings"][0]["heatmap"][field])
+        for kind, field in (("inline", "png"), ("jpeg", "jpeg"))
+    ]
+    png, jpeg = (Image.open(io.BytesIO(file)) for file in files)
+    assert (png.format, jpeg.format) == ("PNG", "JPEG") and png.size == jpeg.size
+    difference = np.abs(np.asarray(png, float) - np.asarray(jpeg, float))
+    assert difference.mean() < 4 and len(files[1]) < len(files[0]) / 2
+
+
+def test_the_scale_of_overlays_is_the_hottest_cell(client: TestClient) -> None:
+    def heatmaps(kind: str) -> list[Any]:
+        return [finding["heatmap"] for finding in ask(client, heatmaps=kind, heatmaps_for="all")["findings"]]
+
+    hottest = max(np.max(heatmap["values"]) for heatmap in heatmaps("raw"))
+    for kind in ("inline", "jpeg", "link"):
+        assert [heatmap["full_scale"] for heatmap in heatmaps(kind)] == [pytest.approx(hottest, abs=1e-4)] * 14
 
 
 @pytest.mark.parametrize("name", USABLE)

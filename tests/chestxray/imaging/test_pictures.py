@@ -1,4 +1,4 @@
-"""What is encoded is a PNG that any reader reads as it was."""
+"""A PNG is read by any reader as the picture was, a JPEG nearly so."""
 
 import io
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chestxray.imaging.png_encoding import encode_png
+from chestxray.imaging.pictures import encode_jpeg, encode_png
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (64, 50), (1, 1, 3), (5, 2, 3), (64, 50, 3)])
@@ -31,3 +31,11 @@ def test_what_changes_little_takes_little() -> None:
     rows, columns = np.mgrid[:256, :256]
     picture = ((rows + columns) // 2).astype(np.uint8)
     assert len(encode_png(picture)) < picture.size / 20
+
+
+def test_a_jpeg_keeps_colours_in_their_places() -> None:
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, :32, 0] = picture[:, 32:64, 1] = picture[:, 64:, 2] = 200
+    with Image.open(io.BytesIO(encode_jpeg(picture))) as image:
+        assert image.format == "JPEG" and image.size == (96, 64)
+        assert np.abs(np.asarray(image, int)[:, 8::16] - picture[:, 8::16]).max() < 12
