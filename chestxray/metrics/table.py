@@ -180,7 +180,10 @@ class Metric:
     higher_is_better: bool = True
 
     def ends(self, spread: Spread, sample: Sample, patients: npt.ArrayLike, min_patients: int) -> Ends:
-        """Compute the ends of its intervals: NaN of a finding that has fewer than `min_patients` with such cases."""
+        """Compute the ends of its intervals: NaN of a finding that has fewer than `min_patients` with such cases.
+
+        What moves with the prevalence allows for data sets in which a finding is common enough by chance alone.
+        """
         if self.interval is None:
             raise ValueError(f"{self.name} has no interval")
         counted = [Cases.count(images, patients) for images in self.cases(sample)]

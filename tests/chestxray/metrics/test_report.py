@@ -117,6 +117,18 @@ def test_the_same_images_give_the_same_numbers_in_any_order():
         assert one == pytest.approx(other, abs=2e-6)
 
 
+def test_what_moves_with_the_prevalence_reaches_lower_where_a_finding_is_just_common_enough():
+    labels, scores, _, people = sample(3)
+    labels[:, 2] &= np.isin(people, np.unique(people[labels[:, 2]])[:10])  # of ten patients
+    asked, common = (evaluate(masks(labels), scores, scores > 0.3, people, min_positives=n) for n in (10, 2))
+    for name in ("precision", "f1", "average_precision"):
+        low, other = (result[f"{name}_ci_low"]["Effusion"] for result in (asked, common))
+        assert low / (1 - low) == pytest.approx(0.543 * other / (1 - other), rel=0.01)
+        assert asked[f"{name}_ci_high"]["Effusion"] == common[f"{name}_ci_high"]["Effusion"]
+    for name in ("recall", "auroc"):
+        assert asked[f"{name}_ci_low"]["Effusion"] == common[f"{name}_ci_low"]["Effusion"]
+
+
 def test_a_finding_of_few_patients_has_its_figures_no_interval_and_no_part_in_means():
     labels, scores, decisions, people = sample(3)
     labels[:, 2] &= np.isin(people, np.unique(people[labels[:, 2]])[:9])  # of nine patients
