@@ -23,7 +23,7 @@ Encode = Callable[[Pixels], bytes]
 COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 """256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
 
-FADE = 0.75
+FADE = 0.5
 """Cells over which heat fades towards the border of what the network saw, which would look like something in it."""
 
 SOFT = 0.2

@@ -1,4 +1,4 @@
-"""Fine-tune the deeper layers on cached activations or on pixels, and keep the best epoch if it is shown to help.
+"""Fine-tune the deeper layers on cached activations or on pixels, and keep the best epoch if it gains enough.
 
 See docs/decisions/fine-tuning.md.
 """
@@ -132,7 +132,8 @@ def fine_tune(
 
     All epochs are trained, so that the cosine ends. The best one by the mean AUROC of validation is kept if it beats
     the start by more than one standard error of the difference over patients (the rule of Breiman et al.,
-    Classification and Regression Trees, 1984: the simpler model, unless the other is that much better).
+    Classification and Regression Trees, 1984: the simpler model, unless the other is that much better). The best of
+    several epochs passes by luck more often than one epoch would.
 
     Args:
         train: images to train on.

@@ -6,6 +6,7 @@ Nocedal, Mathematical Programming 45, 1989) minimises it for all findings, every
 since they share each pass over the features. See docs/decisions/linear-head.md.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -211,6 +212,8 @@ class _Problem:
                 callback=lambda intermediate_result: losses.append(intermediate_result.fun / self._groups.shape[1]),
                 options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "gtol": 1e-5, "maxcor": 10},
             )
+        if not result.success:
+            logging.getLogger(__name__).warning("the head at L2 %g: %s after %d steps", l2, result.message, result.nit)
         curve = pd.DataFrame({"iteration": np.arange(1, len(losses) + 1), "loss": losses})
         return result.x.reshape(start.shape), curve
 
