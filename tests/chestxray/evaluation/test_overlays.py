@@ -66,6 +66,20 @@ def test_overlays_are_of_what_the_status_lets_be_decided_and_named_by_their_titl
     assert {line.partition("  p = ")[0] for line in lines} == set(titles[2:])
 
 
+def test_the_peak_is_the_centre_of_the_hottest_cell(dataset: Dataset, bundle_folder: Path, tmp_path: Path) -> None:
+    bundle = Bundle(bundle_folder)
+    bundle.thresholds[:] = 0.0
+    test = dataset.split("test")
+    index = write_overlays(bundle, test, [0], BOXES, PARAMS.gradcam, tmp_path / "overlays").set_index("finding")
+    [maps] = bundle.predict(np.asarray(test.pixels(0))[None, ..., None])[1]
+    card = bundle.card
+    side = card.input_size / len(maps)
+    for place, finding in enumerate(card.findings):
+        y, x = np.unravel_index(int(maps[..., place].argmax()), maps.shape[:2])
+        for found, cell in ((index["peak_x"][finding], x), (index["peak_y"][finding], y)):
+            assert abs(found + 0.5 - (card.size - card.input_size) / 2 - (cell + 0.5) * side) <= 1
+
+
 def test_a_caption_is_broken_where_it_is_too_long() -> None:
     picture = np.zeros((540, 540, 3), np.uint8)
     assert captioned(picture, ["short"]).shape == (540 + 28 + 20, 540, 3)

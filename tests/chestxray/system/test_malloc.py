@@ -26,3 +26,25 @@ def test_kept_blocks_are_not_asked_for_again() -> None:
         for size in (30_000_000, 1_000_000)
     )
     assert kept < returned / 4
+
+
+HOLES = """
+from pathlib import Path
+from chestxray.system.malloc import give_back_free_memory, set_heap
+set_heap(kept_block=30_000_000, kept_end=200_000_000)
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+blocks = [bytes(100_000) for _ in range(400)]
+at_the_end = bytes(100_000)
+before = resident()
+del blocks
+freed = resident()
+give_back_free_memory()
+print(before, freed, resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is set")
+def test_holes_in_the_heap_go_back_when_asked() -> None:
+    said = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True).stdout
+    before, freed, after = map(int, said.split())
+    assert after < freed - 4_000 and after < before - 4_000  # pages
