@@ -44,6 +44,7 @@ from chestxray.training.class_weights import class_weights, weight_array
 from chestxray.training.features import Features, write_features
 from chestxray.training.fine_tuning import cached_images, fine_tune
 from chestxray.training.linear_head import fit_head
+from chestxray.training.usual_maps import usual_maps
 
 Rows = npt.NDArray[np.intp]
 FINE, FINER, LAST = "block_13_expand_relu", "block_10_expand_relu", "last"
@@ -115,10 +116,14 @@ class Laboratory:
         counted = class_weights(self.dataset.labels[rows], self.dataset.findings, self.params.class_weighting)
         return weight_array(counted, self.dataset.findings)
 
-    def model(self, network: Network) -> OnnxModel:
-        """Export a network as the pipeline does."""
-        graph = classifier_graph(network.weights, network.config, self.params.prepare.size, self.dataset.findings)
-        return OnnxModel(graph.SerializeToString())
+    def model(self, network: Network, train: Rows) -> OnnxModel:
+        """Export a network as the pipeline does, its maps less what is usual among these rows."""
+        facts = (network.weights, network.config, self.params.prepare.size, self.dataset.findings)
+        plain = OnnxModel(classifier_graph(*facts).SerializeToString())
+        if not self.places:  # nobody looks at the maps
+            return plain
+        images = Dataset(self.dataset.studies.iloc[train].reset_index(drop=True), self.dataset.images)
+        return OnnxModel(classifier_graph(*facts, None, usual_maps(plain, images)).SerializeToString())
 
     def pixels(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Return prepared images, m × S × S × 1."""
@@ -215,7 +220,7 @@ def measure(lab: Laboratory, name: str, recipe: Recipe, deals: list[list[Deal]])
         for deal in folds:
             with lab.watch(name):
                 network = recipe(lab, deal, seed)
-            model = lab.model(network)
+            model = lab.model(network, deal.train)
             for start in range(0, len(deal.test), 16):
                 rows = deal.test[start : start + 16]
                 logits, maps, _ = model.outputs(lab.pixels(rows))
@@ -267,7 +272,7 @@ def rows_of(lab: Laboratory, results: Mapping[str, Result], tested: Rows) -> lis
     """Return a row a recipe."""
     labels = label_masks(lab.dataset.labels[tested], lab.dataset.findings)
     patients = lab.dataset.patients[tested]
-    against = {"default": next(iter(results)), PLAIN: PLAIN}
+    first = next(iter(results))
     rows = []
     for name, result in results.items():
         ranks = result.ranks[:, tested]
@@ -277,10 +282,10 @@ def rows_of(lab: Laboratory, results: Mapping[str, Result], tested: Rows) -> lis
             "mean average precision": f"{mean_over_seeds(labels, ranks, _mean_precision):.4f}",
             "seconds": f"{result.seconds:.1f}",
         }
-        for what, other in against.items():
+        for other in (first, PLAIN):
             if other in results and other != name:
                 gain = difference(labels, ranks, results[other].ranks[:, tested], patients)
-                row[f"against {what} (95 %)"] = f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+                row[f"against {other} (95 %)"] = f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
         if np.isfinite(result.pixel_auroc).any():
             row["pixel AUROC of boxes (95 %)"] = _pixel_auroc(lab, result.pixel_auroc)
         rows.append(row)
