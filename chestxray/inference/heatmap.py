@@ -61,9 +61,9 @@ def spread_heat(values: Single, shape: tuple[int, int], covered: float) -> Singl
         ((256, 256), 0.5, 0.0)
     """
     height, width = shape
-    # Not NumPy's product: its threads wait for each other, and several pictures are drawn at a time.
-    columns = cv2.gemm(_interpolation(values.shape[1], width, covered), _with_slopes(values.T), 1.0, None, 0.0)
-    heat = cv2.gemm(_interpolation(len(values), height, covered), _with_slopes(columns.T), 1.0, None, 0.0)
+    # Not a product of BLAS: its threads wait awake for each other, and several pictures are drawn at a time.
+    columns = np.einsum("xj,jy->yx", _interpolation(values.shape[1], width, covered), _with_slopes(values.T))
+    heat = np.einsum("yj,jx->yx", _interpolation(len(values), height, covered), _with_slopes(columns))
     return np.asarray(cv2.threshold(heat, 0.0, 0.0, cv2.THRESH_TOZERO, dst=heat)[1], np.float32)
 
 
