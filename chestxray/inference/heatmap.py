@@ -23,7 +23,7 @@ Encode = Callable[[Pixels], bytes]
 COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 """256 × RGB, perceptually uniform (matplotlib's "inferno"); zero is its dark end, and transparent besides."""
 
-FADE = 0.5
+FADE = 0.75
 """Cells over which heat fades towards the border of what the network saw, which would look like something in it."""
 
 SOFT = 0.2
@@ -43,7 +43,7 @@ def say_scale(full_scale: float) -> str:
 def spread_heat(values: Single, shape: tuple[int, int], covered: float) -> Single:
     """Spread a map smoothly over a picture; where it speaks against the finding, and around it, there is no heat.
 
-    The centres of its cells keep their values. Between them heat rises or falls and never goes beyond both (monotone
+    The centres of its cells keep their values, those of the outermost cells three quarters of them. Between them heat rises or falls and never goes beyond both (monotone
     cubic: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984), so the hottest place stays where it is. It is cut
     at zero last, which gives curves; towards the border of what the map covers it fades, without vanishing in any cell.
 
