@@ -43,9 +43,10 @@ def say_scale(full_scale: float) -> str:
 def spread_heat(values: Single, shape: tuple[int, int], covered: float) -> Single:
     """Spread a map smoothly over a picture; where it speaks against the finding, and around it, there is no heat.
 
-    The centres of its cells keep their values, those of the outermost cells three quarters of them. Between them heat rises or falls and never goes beyond both (monotone
-    cubic: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984), so the hottest place stays where it is. It is cut
-    at zero last, which gives curves; towards the border of what the map covers it fades, without vanishing in any cell.
+    The centres of its cells keep their values, those of the outermost cells three quarters of them. Between them heat
+    rises or falls and never goes beyond both (monotone cubic: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984).
+    It is cut at zero last, which gives curves; towards the border of what the map covers it fades, without vanishing in
+    any cell.
 
     Args:
         values: h × w, parts of the logit.
