@@ -19,9 +19,10 @@ def with_findings(bundle: Path, columns: Mapping[str, int], folder: Path) -> Pat
     bias = tuple(card.bias[place] for place in places)
     model = onnx.load(folder / MODEL)
     for tensor in model.graph.initializer:
-        if not (tensor.name == "bias" or tensor.name.startswith("head_")):
+        if not tensor.name.startswith(("bias", "head_", "usual_maps")):
             continue
-        chosen = onnx.numpy_helper.to_array(tensor)[places]
+        array = onnx.numpy_helper.to_array(tensor)
+        chosen = array[:, places] if tensor.name == "usual_maps" else array[places]
         tensor.CopyFrom(onnx.numpy_helper.from_array(chosen, tensor.name))
     for output in model.graph.output:
         output.type.tensor_type.shape.dim[-1].dim_value = len(places)

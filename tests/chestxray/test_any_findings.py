@@ -84,7 +84,7 @@ def test_a_model_of_any_findings_is_trained_exported_measured_and_explained(
     bundle, test = Bundle(tmp_path), data.split("test")
     assert bundle.card.findings == model.findings == data.findings == findings
     probabilities, maps = bundle.predict(np.stack([test.pixels(row) for row in range(3)])[..., None])
-    assert probabilities.shape == (3, k) and maps.shape == (3, 2, 2, k) and np.isfinite(probabilities).all()
+    assert probabilities.shape == (3, k) and maps.shape == (3, 4, 4, k) and np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities, evaluation.probabilities[:3], atol=1e-6)
     assert evaluation.metrics["test"]["findings_scored"] == max(1, k - 1)
 

@@ -47,7 +47,7 @@ def test_probabilities_are_calibrated_logits_and_maps_add_up_to_them(bundle: Bun
     curves = [bundle.card.calibration[finding] for finding in FINDINGS]
     slope, intercept = (np.array([curve[key] for curve in curves]) for key in ("slope", "intercept"))
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-(slope * logits + intercept))), atol=1e-4)
-    assert (slope != 1).any() and probabilities.dtype == maps.dtype == np.float32 and maps.shape == (20, 2, 2, 14)
+    assert (slope != 1).any() and probabilities.dtype == maps.dtype == np.float32 and maps.shape == (20, 4, 4, 14)
 
 
 def test_images_come_out_the_same_alone_and_together(bundle: Bundle, dataset: Dataset) -> None:
@@ -64,7 +64,7 @@ def test_the_card_says_what_the_model_is(bundle: Bundle, bundle_folder: Path, da
     assert card.synthetic and RESEARCH_USE_ONLY in card.intended_use
     assert card.data_sha256 == dataset.split("train").digest
     assert set(card.params) == {
-        "batches", "prepare", "backbone", "class_weighting", "features", "train", "fine_tune", "input_gate",
+        "batches", "prepare", "backbone", "head", "class_weighting", "features", "train", "fine_tune", "input_gate",
         "evaluate",
     }  # fmt: skip
     text = (bundle_folder / CARD).read_text()
