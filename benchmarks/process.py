@@ -1,13 +1,14 @@
 """Start server processes on the loopback, and measure the memory of a process and its descendants."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +18,8 @@ from benchmarks.client import Client
 TOP = Path(__file__).parents[1]
 DEADLINE = 180.0
 """Seconds within which a server starts, stops or becomes ready, on a busy machine too."""
+PORTS = (10_000, 32_000)
+"""Below those that Linux gives to outgoing connections."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,14 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port of the loopback that nobody listens on.
+
+    It is none of those that the system gives to connections, which could take it before a server does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextmanager

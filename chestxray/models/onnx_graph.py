@@ -144,7 +144,6 @@ def classifier_graph(
 def _add_maps(graph: _Graph, kernel: npt.NDArray[np.float32], config: PretrainedConfig) -> str:
     """Add the maps of all taps, each enlarged to the cells of the finest, which keeps its mean, and added up."""
     finest = min(tap.stride for tap in config.taps)
-    none = graph.constant("no_region", np.zeros(0, np.float32))
     total = ""
     start = 0
     for tap in config.taps:
@@ -155,7 +154,7 @@ def _add_maps(graph: _Graph, kernel: npt.NDArray[np.float32], config: Pretrained
         )
         if tap.stride > finest:
             scales = graph.constant(f"{tap.layer}_scales", np.array([1, 1, *[tap.stride / finest] * 2], np.float32))
-            maps = graph.node("Resize", [maps, none, scales], f"{tap.layer}_enlarged", mode="linear")
+            maps = graph.node("Resize", [maps, "", scales], f"{tap.layer}_enlarged", mode="linear")
         total = graph.node("Add", [total, maps], f"{tap.layer}_total") if total else maps
     return total
 

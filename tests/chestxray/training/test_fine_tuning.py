@@ -228,6 +228,7 @@ def small(precision: bool) -> FineTuned:
     pixels = rng.integers(256, size=(8, 32, 32), dtype=np.uint8)
     studies = pd.DataFrame(rng.integers(2, size=(8, 14)).astype(np.int8), columns=list(FINDINGS))
     studies["batch"] = "b"
+    studies["patient"] = [str(row // 2) for row in range(8)]
     studies["row"] = range(8)
     studies["content_hash"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
     images = decoded_images(Dataset(studies, {"b": pixels}), 32, VIEWS)
