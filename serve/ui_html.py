@@ -19,7 +19,7 @@ h1 { font-size: 1.6rem!important; padding: 0!important } h2 { font-size: 1.35rem
   padding: .22rem .4rem; border: 0; text-align: left; font-weight: 400; line-height: 1.2 }
 .findings thead th, .files thead th { color: light-dark(#56606c, #b4bfcc); vertical-align: bottom }
 .findings .detected th, .findings .detected td { font-weight: 600; color: light-dark(#8a4b00, #ffc46b) }
-.findings .bar { width: 26% } .findings td:last-child { white-space: nowrap }
+.findings .bar { width: 26% } .findings td:last-child { min-width: 5.5rem }
 .track { position: relative; height: .8rem; background: light-dark(#dfe4ea, #2a323d) }
 .track > div { height: 100%; background: light-dark(#7b8794, #8492a3) }
 .detected .track > div { background: light-dark(#d07a00, #f0a030) }
