@@ -35,7 +35,7 @@ def compare_prefix(bench: Bench, dataset: Dataset) -> dict[str, float]:
     features, _ = bench.features(dataset, 2, start, what)
     prefix = backbone(bench.config, stop=start)
     findings = len(dataset.findings)
-    rest = trainable_part(bench.config.without_taps(), start, findings)
+    rest = trainable_part(bench.config.with_last_tap_alone(), start, findings)
     set_weights(prefix, bench.weights)
     head = [np.zeros(shape, np.float32) for shape in ((bench.config.taps[-1].channels, findings), (findings,))]
     set_weights(rest, bench.weights | {HEAD: head})

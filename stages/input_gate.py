@@ -21,7 +21,7 @@ def main() -> None:
         dataset = load_dataset(prepared)
         config = pretrained_config(params.backbone, params.head)
         weights = read_weights(Path("models/final.weights.h5"), config.alpha, len(dataset.findings), config.tap_names)
-        graph = features_graph(weights, config.without_taps(), None).SerializeToString(deterministic=True)
+        graph = features_graph(weights, config.with_last_tap_alone(), None).SerializeToString(deterministic=True)
         features = gate_features(dataset, graph, config.input_size, params.input_gate)
         fitted = fit_gate(features, load_refused(prepared), params.input_gate)
         export_classifier(

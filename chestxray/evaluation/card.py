@@ -23,6 +23,12 @@ LICENCES = (
 )
 
 
+SECTIONS = {
+    "prepare", "backbone", "head", "class_weighting", "features", "train", "fine_tune", "input_gate", "evaluate",
+}  # fmt: skip
+"""Of the params, those that make a model."""
+
+
 def make_card(
     model: OnnxModel,
     evaluation: Evaluation,
@@ -67,8 +73,7 @@ def make_card(
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
-            **params.model_dump(mode="json", include={"prepare", "backbone", "head", "class_weighting", "features"}),
-            **params.model_dump(mode="json", include={"train", "fine_tune", "input_gate", "evaluate"}),
+            **params.model_dump(mode="json", include=SECTIONS),
         },
         metrics=evaluation.metrics,
         input_gate=input_gate or {},

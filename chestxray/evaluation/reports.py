@@ -1,8 +1,10 @@
 """Write the tables and figures of an evaluation, whoever trained the model and whosever the images are."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from chestxray.evaluation import figures
 from chestxray.evaluation.evaluate import Evaluation
@@ -32,19 +34,17 @@ def write_reports(
     """
     write_json(folder / "headlines.json", headline_metrics(result.metrics))
     write_json(folder / "metrics.json", metrics_with_intervals(result.metrics))
-    by_finding = metrics_by_finding(result.metrics)
-    confusion = result.confusion()
     roc, precision_recall = result.curves()
     tables: dict[str, pd.DataFrame] = {
         "metrics_by_part": metrics_by_part(result.metrics),
-        "metrics_by_finding": by_finding,
+        "metrics_by_finding": metrics_by_finding(result.metrics),
         "operating_points": result.points(),
         "uncertain": result.bands(),
         "localization": located.table,
         "subgroups": result.subgroups,
         "shortcuts": shortcuts,
         "classification_report": result.report(),
-        "confusion_matrices": confusion,
+        "confusion_matrices": result.confusion(),
         "predictions": result.predictions(),
         "curves/abstention": result.risk_coverage,
         "curves/decision": result.net_benefit,
@@ -53,18 +53,24 @@ def write_reports(
     }
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
+    for name, figure in _figures(result, tables, card, note).items():
+        figures.save(figure, folder / f"{name}.png")
+
+
+def _figures(result: Evaluation, tables: Mapping[str, pd.DataFrame], card: Card, note: str) -> dict[str, Figure]:
+    """Draw the tables, by name."""
     test, labels, panels = result.metrics["test"], result.labels, figures.panels_of(card)
-    for name, figure in {
+    by_finding, confusion = tables["metrics_by_finding"], tables["confusion_matrices"]
+    roc, precision_recall = tables["curves/roc"], tables["curves/precision_recall"]
+    params = card.params["evaluate"]
+    return {
         "findings": figures.findings_figure(by_finding[by_finding["part"] == "test"], panels, note),
         "confusion_matrix": figures.confusion_matrix_figure(confusion, len(labels), panels, note),
-        "abstention": figures.abstention_figure(
-            result.risk_coverage, card.params["evaluate"]["uncertain_error"], panels, note
-        ),
+        "abstention": figures.abstention_figure(result.risk_coverage, params["uncertain_error"], panels, note),
         "localization": figures.localization_figure(tables["localization"], panels, note),
-        "subgroups": figures.subgroups_figure(result.subgroups, card.params["evaluate"]["min_n"], panels, note),
+        "subgroups": figures.subgroups_figure(result.subgroups, params["min_n"], panels, note),
         "decision_curves": figures.decision_curves_figure(result.net_benefit, panels, note),
         "roc": figures.roc_figure(roc, test, panels, note),
         "precision_recall": figures.precision_recall_figure(precision_recall, test, panels, note),
         "reliability": figures.reliability_figure(labels, result.uncalibrated, result.probabilities, panels, note),
-    }.items():
-        figures.save(figure, folder / f"{name}.png")
+    }

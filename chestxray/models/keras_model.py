@@ -120,7 +120,7 @@ def trainable_part(config: PretrainedConfig, start: str, findings: int) -> keras
     """
     body = backbone(config, start)
     before = taps_before(config.alpha, config.taps, start)
-    inputs = (body.input, *(keras.Input((sum(tap.channels for tap in before),)) for _ in before[:1]))
+    inputs = (body.input, keras.Input((sum(tap.channels for tap in before),))) if before else (body.input,)
     outputs = [body.get_layer(tap.layer).output for tap in config.taps[len(before) :]]
     averages = [*inputs[1:], *(keras.layers.GlobalAveragePooling2D(dtype="float32")(output) for output in outputs)]
     features = keras.ops.concatenate(averages, axis=-1)

@@ -105,16 +105,9 @@ def classifier_graph(
     columns = weights[HEAD][0].shape[1]
     if columns != len(findings):
         raise ValueError(f"the head has {columns} columns, for {len(findings)} findings")
-    offset = (size - config.input_size) // 2
-    rows = graph.slice("image", "rows", 1, offset, offset + config.input_size)
-    crop = graph.slice(rows, "crop", 2, offset, offset + config.input_size)
-    both = graph.node("Concat", [crop, graph.mirror(crop, "crop_mirrored", 2)], "both", axis=0)
-    normalised = _normalise(graph, both, config)
+    normalised = _normalise(graph, _add_views(graph, size, config.input_size), config)
     x = _add_blocks(graph, blocks_between(config.alpha, "input"), weights, config, normalised)
-    maps = _add_maps(graph, weights[HEAD][0], config)
-    graph.nodes.append(helper.make_node("Split", [maps], ["straight", "mirrored"], "split", axis=0, num_outputs=2))
-    total = graph.node("Add", ["straight", graph.mirror("mirrored", "unmirrored", 3)], "total")
-    mean = graph.node("Mul", [total, graph.constant("half", np.array(0.5, np.float32))], "mean")
+    mean = _add_mean_of_views(graph, _add_maps(graph, weights[HEAD][0], config))
     bias = weights[HEAD][1]
     if usual is not None:
         mean = graph.node("Sub", [mean, graph.constant(USUAL_MAPS, usual.transpose(2, 0, 1)[None])], "unusual")
@@ -139,6 +132,21 @@ def classifier_graph(
     model = _make_model(graph, "classifier", ("image", size), outputs)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     return model
+
+
+def _add_views(graph: _Graph, size: int, input_size: int) -> str:
+    """Add the central square of the images, and behind it that of their mirror images, along the first axis."""
+    offset = (size - input_size) // 2
+    rows = graph.slice("image", "rows", 1, offset, offset + input_size)
+    crop = graph.slice(rows, "crop", 2, offset, offset + input_size)
+    return graph.node("Concat", [crop, graph.mirror(crop, "crop_mirrored", 2)], "both", axis=0)
+
+
+def _add_mean_of_views(graph: _Graph, maps: str) -> str:
+    """Add the mean of the maps of images and those of their mirror images, turned back."""
+    graph.nodes.append(helper.make_node("Split", [maps], ["straight", "mirrored"], "split", axis=0, num_outputs=2))
+    total = graph.node("Add", ["straight", graph.mirror("mirrored", "unmirrored", 3)], "total")
+    return graph.node("Mul", [total, graph.constant("half", np.array(0.5, np.float32))], "mean")
 
 
 def _add_maps(graph: _Graph, kernel: npt.NDArray[np.float32], config: PretrainedConfig) -> str:

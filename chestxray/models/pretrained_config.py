@@ -38,7 +38,7 @@ class PretrainedConfig:
         """The layers whose averaged activations the head sees, in the order of the network."""
         return find_taps(self.alpha, self.tap_names)
 
-    def without_taps(self) -> "PretrainedConfig":
+    def with_last_tap_alone(self) -> "PretrainedConfig":
         """Return the same network whose head sees the last layer alone."""
         return replace(self, tap_names=(LAST,))
 

@@ -187,6 +187,8 @@ def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> F
     pooled = [np.load(folder / f"{split}.pooled.npy", mmap_mode="r") for folder in folders]
     files = [folder / f"{split}.activations.npy" for folder in folders]
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
+    if 0 < len(activations) < len(files):
+        raise UserError(f"activations of {len(activations)} of {len(files)} batches: run dvc repro")
     rows = studies[studies["split"] == split].reset_index(drop=True)
     hashes = [np.load(folder / f"{split}.content_hash.npy") for folder in folders]
     computed = pd.Series(np.concatenate(hashes))

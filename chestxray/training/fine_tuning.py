@@ -72,8 +72,9 @@ class FineTuned:
         curve: a row per epoch, 0 being the start: `epoch`, `loss`, `validation_loss`, `validation_mean_auroc`, and
             `kept`, 1 of the one that is kept and 0 of the others.
         best_epoch: of training; 0 where none was above the start, or none was trained.
-        gain: its validation mean AUROC less that of the start, and the standard error of that over patients.
-        kept: whether the best epoch is kept, since its gain is more than one standard error.
+        gain: its validation mean AUROC less that of the start, and the standard error of that over patients; NaN where
+            the AUROC hangs on a single patient.
+        kept: whether the best epoch is kept, since its gain is more than one standard error, which is known.
     """
 
     weights: LayerWeights
@@ -91,7 +92,7 @@ class FineTuned:
             "gain": self.gain[0],
             "gain_error": self.gain[1],
         }
-        return {name: round(float(value), 6) for name, value in found.items()} | {
+        return {name: round(float(value), 6) for name, value in found.items() if np.isfinite(value)} | {
             "best_epoch": self.best_epoch,
             "kept_epoch": self.best_epoch if self.kept else 0,
         }

@@ -74,7 +74,7 @@ def test_only_the_centre_is_seen(tiny_weights: LayerWeights) -> None:
 
 def test_maps_are_grad_cam() -> None:
     """Selvaraju et al., equations 1 and 2, before the rectifier, by automatic differentiation."""
-    config = TINY_CONFIG.without_taps()
+    config = TINY_CONFIG.with_last_tap_alone()
     tiny_weights = lively_weights(TINY, config.tap_names)
     single = trainable_part(config, "input", 14)
     set_weights(single, tiny_weights)

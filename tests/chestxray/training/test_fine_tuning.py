@@ -115,6 +115,22 @@ def test_a_gain_that_other_patients_may_not_show_keeps_the_start(
         assert_same_weights(result.weights, start)
 
 
+def test_a_gain_that_hangs_on_a_single_patient_keeps_the_start(
+    cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
+) -> None:
+    """It has no standard error, and JSON no NaN."""
+    train, validation = cached
+    start = without_head(tiny_weights)
+    bright_one = int(np.argmax(validation.labels[:, 0]))
+    labels = np.zeros_like(validation.labels)
+    labels[bright_one] = 1
+    result = tuned((bright(train), replace(validation, labels=labels)), start, epochs=2)
+    assert result.best_epoch > 0 and result.gain[0] > 0 and np.isnan(result.gain[1])
+    assert not result.kept and result.metrics()["kept_epoch"] == 0 and "gain_error" not in result.metrics()
+    assert all(np.isfinite(value) for value in result.metrics().values())
+    assert_same_weights(result.weights, start)
+
+
 def test_scale_and_shift_are_trained_and_batch_statistics_are_not(
     cached: tuple[TrainingImages, TrainingImages], tiny_weights: LayerWeights
 ) -> None:

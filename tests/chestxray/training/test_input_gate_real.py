@@ -52,7 +52,7 @@ def model(films: Dataset) -> OnnxModel:
     channels = sum(tap.channels for tap in config.taps)
     weights[HEAD] = [np.zeros((channels, 14), np.float32), np.zeros(14, np.float32)]
     params = PARAMS.input_gate.model_copy(update={"images": 150})
-    graph = features_graph(weights, config.without_taps(), None).SerializeToString()
+    graph = features_graph(weights, config.with_last_tap_alone(), None).SerializeToString()
     none = pd.DataFrame(columns=["batch", "image", "check", "value", "limit"])
     gate = fit_gate(gate_features(films, graph, config.input_size, params), none, params).weights
     return OnnxModel(classifier_graph(weights, config, PARAMS.prepare.size, FINDINGS, gate).SerializeToString())
