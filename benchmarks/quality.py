@@ -9,136 +9,31 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from benchmarks.laboratory import FINE, LAST, TAPS, Deal, Laboratory, Network, Rows, deals
 from benchmarks.machine import machine
 from benchmarks.plain import Plain
-from benchmarks.recipes import HELD_BACK, Scores, Stopwatch
+from benchmarks.recipes import Scores
 from benchmarks.table import Row, publish
-from chestxray.datasets.batch import read_batch
-from chestxray.datasets.dataset import BatchFolders, Dataset, load_boxes, load_dataset
-from chestxray.datasets.decode import decode_batch
-from chestxray.datasets.prepare import prepare_batch
-from chestxray.datasets.split import patient_fold
-from chestxray.evaluation.localization import Place, enlarge, mean_boxes, score_heat, true_places
+from chestxray.evaluation.localization import enlarge, mean_boxes, score_heat
 from chestxray.findings import RESEARCH_USE_ONLY
-from chestxray.inference.onnx_model import OnnxModel
 from chestxray.labels import Floats, LabelMasks, Weights, label_masks
 from chestxray.metrics.interval import student
 from chestxray.metrics.jackknife import jackknife
 from chestxray.metrics.proportion import Estimate
 from chestxray.metrics.ranking import average_precision, mean_auroc, mean_over_findings, rank_findings, ranking_scores
 from chestxray.metrics.shares import measure_means
-from chestxray.models.mobilenet_v2 import LayerWeights
-from chestxray.models.onnx_graph import classifier_graph, features_graph
-from chestxray.models.pretrained import load_weights
-from chestxray.models.pretrained_config import PretrainedConfig, pretrained_config
 from chestxray.models.weights import HEAD
-from chestxray.params import HeadParams, Params, load_params
-from chestxray.training.class_weights import class_weights, weight_array
-from chestxray.training.features import Features, write_features
+from chestxray.params import load_params
 from chestxray.training.fine_tuning import cached_images, fine_tune
 from chestxray.training.linear_head import fit_head
-from chestxray.training.usual_maps import usual_maps
 
-Rows = npt.NDArray[np.intp]
-FINE, FINER, LAST = "block_13_expand_relu", "block_10_expand_relu", "last"
-TAPS = (FINER, FINE, LAST)
-"""Of all recipes, in the order of the network."""
 PLAIN = "plain"
-
-
-@dataclass(frozen=True)
-class Deal:
-    """Which images a model is trained on, chosen by and tested on: their rows among all images."""
-
-    train: Rows
-    validation: Rows
-    test: Rows
-
-
-@dataclass(frozen=True)
-class Network:
-    """A trained network: weights, head included, and what it is."""
-
-    weights: LayerWeights
-    config: PretrainedConfig
-
-
-class Laboratory:
-    """The images of one data set, and the outputs of the frozen layers for every view of every image, computed once.
-
-    Args:
-        root: of a batch in NIH layout.
-        params: of the default recipe.
-        scratch: a folder for prepared images and features.
-    """
-
-    def __init__(self, root: Path, params: Params, scratch: Path) -> None:
-        self.params = params
-        self.watch = Stopwatch()
-        folders = BatchFolders("batch", scratch)
-        with self.watch("prepare"):
-            decode_batch(root, folders.decoded, params.prepare.size)
-            prepare_batch(root, folders, params.prepare, params.vocabulary)
-        dataset = load_dataset([folders])
-        self.dataset = Dataset(dataset.studies.assign(split="train"), dataset.images)
-        self._files = read_batch(root, params.vocabulary).paths
-        self.boxes = load_boxes([folders])
-        self.pretrained = load_weights(params.backbone)
-        out = scratch / "features"
-        graph = features_graph(self.pretrained, self.config(TAPS), params.fine_tune.from_layer).SerializeToString()
-        with self.watch("features"):
-            write_features(self.dataset, graph, params.backbone.input_size, params.features, out, scratch / "partial")
-        self._pooled = np.load(out / "train.pooled.npy", mmap_mode="r")
-        self._activations = np.load(out / "train.activations.npy", mmap_mode="r")
-
-    def config(self, taps: tuple[str, ...]) -> PretrainedConfig:
-        """Return the network with a head on some taps."""
-        return pretrained_config(self.params.backbone, HeadParams(taps=taps))
-
-    def features(self, rows: Rows, taps: tuple[str, ...], views: int) -> Features:
-        """Return the features of some images, of some taps and of the first views."""
-        every = self.config(TAPS).taps
-        ends = dict(zip((tap.layer for tap in every), np.cumsum([tap.channels for tap in every]), strict=True))
-        columns = np.concatenate([np.arange(ends[t.layer] - t.channels, ends[t.layer]) for t in self.config(taps).taps])
-        pooled = np.zeros((len(self._pooled), views, len(columns)), np.float16)
-        pooled[rows] = self._pooled[rows][:, :views, columns]
-        return Features([pooled], [self._activations], [rows], self.dataset.studies.iloc[rows].reset_index(drop=True))
-
-    def class_weights(self, rows: Rows) -> npt.NDArray[np.float64]:
-        """Return the weights of positive labels among some images."""
-        counted = class_weights(self.dataset.labels[rows], self.dataset.findings, self.params.class_weighting)
-        return weight_array(counted, self.dataset.findings)
-
-    def model(self, network: Network, train: Rows) -> OnnxModel:
-        """Export a network as the pipeline does, its maps less what is usual among these rows."""
-        facts = (network.weights, network.config, self.params.prepare.size, self.dataset.findings)
-        plain = OnnxModel(classifier_graph(*facts).SerializeToString())
-        if not self.places:  # nobody looks at the maps
-            return plain
-        images = Dataset(self.dataset.studies.iloc[train].reset_index(drop=True), self.dataset.images)
-        return OnnxModel(classifier_graph(*facts, None, usual_maps(plain, images)).SerializeToString())
-
-    def pixels(self, rows: Rows) -> npt.NDArray[np.uint8]:
-        """Return prepared images, m × S × S × 1."""
-        return np.stack([self.dataset.pixels(int(row)) for row in rows])[..., None]
-
-    def paths(self, rows: Rows) -> list[Path]:
-        """Return the files of some images."""
-        return [self._files[image] for image in self.dataset.studies["image"].iloc[rows]]
-
-    @cached_property
-    def places(self) -> list[Place]:
-        """The boxes."""
-        return true_places(self.dataset, self.boxes, self.params.prepare.size, self.params.backbone.input_size)
-
-
 Recipe = Callable[[Laboratory, Deal, int], Network]
 
 
@@ -146,6 +41,7 @@ def head(taps: tuple[str, ...], views: int | None = None) -> Recipe:
     """Fit the linear head on some taps and views, all of them by default."""
 
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
+        """Fit on the training images; the seed changes nothing."""
         features = lab.features(deal.train, taps, views or lab.params.features.views)
         fitted = fit_head(features, lab.class_weights(deal.train), lab.params.train)
         return Network(lab.pretrained | {HEAD: [fitted.weights[:-1], fitted.weights[-1]]}, lab.config(taps))
@@ -157,6 +53,7 @@ def tuned(taps: tuple[str, ...], **changes: object) -> Recipe:
     """Fine-tune from that head, with changes to the params of the default recipe."""
 
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
+        """Train on the training images, choose by validation."""
         start = head(taps)(lab, deal, seed)
         params = lab.params.fine_tune.model_copy(update={**changes, "seed": lab.params.fine_tune.seed + seed})
         images, chosen_by = (
@@ -173,6 +70,7 @@ def mean_of(first: Recipe, second: Recipe) -> Recipe:
     """Average the weights of two networks, of which one was fine-tuned from the other (Wortsman et al., CVPR 2022)."""
 
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
+        """Train both on the same images."""
         a, b = first(lab, deal, seed), second(lab, deal, seed)
         pairs = {name: zip(a.weights[name], b.weights[name], strict=True) for name in a.weights}
         return replace(
@@ -257,6 +155,7 @@ def difference(labels: LabelMasks, ours: Scores, theirs: Scores, patients: npt.N
     rankings = [[rank_findings(labels, each) for each in ranks] for ranks in (ours, theirs)]
 
     def statistic(weights: Weights) -> dict[str, Floats]:
+        """Compute the gain under each row of weights."""
         means = [
             np.mean([mean_over_findings(ranking_scores(each, weights)[0]) for each in recipe], axis=0)
             for recipe in rankings
@@ -314,24 +213,6 @@ def mean_box_row(lab: Laboratory, tested: Rows) -> Row:
         ]
     )
     return {"recipe": "mean box", "pixel AUROC of boxes (95 %)": _pixel_auroc(lab, areas)}
-
-
-def deals(lab: Laboratory, seeds: int, folds: int, opened: bool) -> list[list[Deal]]:
-    """Deal the patients: to folds, by seed; or, opened, train on all but the third set aside and test on it."""
-
-    def drawn(salt: str, count: int) -> npt.NDArray[np.intp]:
-        return np.array([patient_fold(f"{salt} {patient}", count) for patient in lab.dataset.patients])
-
-    aside, held = drawn("set aside", 3) == 0, drawn("held back", HELD_BACK) == 0
-    found = []
-    for seed in range(seeds):
-        fold = drawn(f"fold {seed}", folds)
-        tests = [aside] if opened else [~aside & (fold == place) for place in range(folds)]
-        found.append([
-            Deal(*(np.flatnonzero(rows) for rows in (~aside & ~test & ~held, ~aside & ~test & held, test)))
-            for test in tests
-        ])  # fmt: skip
-    return found
 
 
 def main() -> None:
