@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from benchmarks.recipes import HELD_BACK, Stopwatch
 from chestxray.datasets.batch import read_batch
@@ -95,12 +96,16 @@ class Laboratory:
 
     def model(self, network: Network, train: Rows) -> OnnxModel:
         """Export a network as the pipeline does, its maps less what is usual among these rows."""
-        facts = (network.weights, network.config, self.params.prepare.size, self.dataset.findings)
-        plain = OnnxModel(classifier_graph(*facts).SerializeToString())
+        plain = OnnxModel(self.graph(network).SerializeToString())
         if not self.places:  # nobody looks at the maps
             return plain
         images = Dataset(self.dataset.studies.iloc[train].reset_index(drop=True), self.dataset.images)
-        return OnnxModel(classifier_graph(*facts, None, usual_maps(plain, images)).SerializeToString())
+        return OnnxModel(self.graph(network, usual_maps(plain, images)).SerializeToString())
+
+    def graph(self, network: Network, usual: npt.NDArray[np.float32] | None = None) -> onnx.ModelProto:
+        """Return a network as ONNX, its maps less `usual`, h × w × k."""
+        facts = (network.weights, network.config, self.params.prepare.size, self.dataset.findings)
+        return classifier_graph(*facts, None, usual)
 
     def pixels(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Return prepared images, m × S × S × 1."""
