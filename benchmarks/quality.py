@@ -30,7 +30,8 @@ from chestxray.metrics.ranking import average_precision, mean_auroc, mean_over_f
 from chestxray.metrics.shares import measure_means
 from chestxray.models.weights import HEAD
 from chestxray.params import load_params
-from chestxray.training.fine_tuning import cached_images, fine_tune
+from chestxray.training.fine_tuning import fine_tune
+from chestxray.training.images import cached_images
 from chestxray.training.linear_head import fit_head
 
 PLAIN = "plain"

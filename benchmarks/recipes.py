@@ -27,7 +27,8 @@ from chestxray.models.weights import HEAD
 from chestxray.params import Params
 from chestxray.training.class_weights import class_weights, weight_array
 from chestxray.training.features import Features, load_features, write_features
-from chestxray.training.fine_tuning import cached_images, fine_tune
+from chestxray.training.fine_tuning import fine_tune
+from chestxray.training.images import cached_images
 from chestxray.training.linear_head import fit_head
 
 HELD_BACK = 7

@@ -305,6 +305,7 @@ class FeaturesParams(Section):
     """The fixed views of each training image: centre, mirror, then augmented ones."""
 
     views: Annotated[int, Field(ge=2, le=64)]
+    cache_activations: bool
     rotation: Annotated[float, Field(ge=0.0, le=45.0)]
     scale: Range
     shift: Fraction

@@ -20,7 +20,8 @@ def main(batch: str) -> None:
         config = pretrained_config(params.backbone, params.head)
         weights = read_weights(Path("models/backbone.weights.h5"), config.alpha)
         start = params.fine_tune.from_layer
-        graph = features_graph(weights, config, None if start == "input" else start)
+        cached = params.features.cache_activations and start != "input"
+        graph = features_graph(weights, config, start if cached else None)
         write_features(
             load_images(folders),
             graph.SerializeToString(deterministic=True),

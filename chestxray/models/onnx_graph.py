@@ -74,6 +74,16 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
     return _make_model(graph, "features", ("view", config.input_size), outputs)
 
 
+def prefix_graph(weights: LayerWeights, config: PretrainedConfig, until: str) -> onnx.ModelProto:
+    """Return the frozen layers before a block: `view` uint8 N × S × S × 1 → `activations` float32 N × h × w × c."""
+    graph = _Graph()
+    x = _normalise(graph, graph.node("Identity", ["view"], "pixels"), config)
+    x = _add_blocks(graph, blocks_between(config.alpha, "input", until), weights, config, x)
+    graph.node("Transpose", [x], "activations", perm=[0, 2, 3, 1])
+    output = helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["N", None, None, None])
+    return _make_model(graph, "prefix", ("view", config.input_size), [output])
+
+
 def classifier_graph(
     weights: LayerWeights,
     config: PretrainedConfig,

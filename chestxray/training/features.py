@@ -1,12 +1,15 @@
 """Compute the outputs of the frozen part of the network once for each view of each image, and read them back.
 
-Kept are pooled features, from which the head is trained, and the activations where fine-tuning starts. Test images have
-none: only the finished model sees them. See docs/decisions/feature-cache.md.
+Kept are pooled features, from which the head is trained, and, unless `features.cache_activations` is false, the
+activations where fine-tuning starts. Test images have none: only the finished model sees them. See
+docs/decisions/feature-cache.md.
 """
 
 import hashlib
+import math
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +40,7 @@ class Features:
 
     Attributes:
         pooled: averages of the taps, in the order of the network, per batch, float16 n × V × F, memory-mapped.
-        activations: per batch, float16 n × V × h × w × c, memory-mapped; empty when fine-tuning starts at the pixels.
+        activations: per batch, float16 n × V × h × w × c, memory-mapped; empty where none are cached.
         places: per batch, ascending, which of its n images belong to the data set; the others are in an earlier batch.
         studies: the rows of these images, N in all, in the order of the batches.
     """
@@ -107,8 +110,9 @@ def write_features(
 ) -> None:
     """Compute the features of a batch's training and validation images into the folder `out`.
 
-    Training images get all views, validation images the two whose mean is the prediction. After a kill the next run
-    continues: finished rows wait in `scratch`, in a folder named by the digest of everything that they depend on.
+    The room that they need is said, and has to be there, before anything is computed. Training images get all views,
+    validation images the two whose mean is the prediction. After a kill the next run continues: finished rows wait in
+    `scratch`, in a folder named by the digest of everything that they depend on.
 
     Args:
         images: of one prepared batch.
@@ -118,6 +122,9 @@ def write_features(
         out: the folder to make, with `<split>.pooled.npy`, `<split>.activations.npy` if the graph outputs them, and
             `<split>.content_hash.npy`, the images that they belong to.
         scratch: a folder outside of every DVC out.
+
+    Raises:
+        UserError: there is less room on the disk than they need.
     """
     digest = _input_digest(images, graph, params)
     for stale in scratch.glob(f"{out.name}-{'?' * len(digest)}"):  # "nih-…", not "nih-2-…"
@@ -125,12 +132,13 @@ def write_features(
             shutil.rmtree(stale)
     partial = scratch / f"{out.name}-{digest}"
     partial.mkdir(parents=True, exist_ok=True)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # an image a core is a little faster than all cores on one image
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = one_thread_session(graph)
     splits: tuple[tuple[Split, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
-    for split, count in splits:
-        _write_split(images.split(split), session, input_size, count, params, partial / split)
+    parts = [(images.split(split), count, partial / split) for split, count in splits]
+    shapes = _output_shapes(session, input_size)
+    _check_room(partial, sum(len(part.studies) * count for part, count, _ in parts), shapes)
+    for part, count, stem in parts:
+        _write_split(part, session, input_size, count, params, stem, shapes)
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
@@ -145,18 +153,53 @@ def _input_digest(images: Images, graph: bytes, params: FeaturesParams) -> str:
     return digest.hexdigest()
 
 
-def _write_split(
-    images: Images, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
-) -> None:
-    """Append to the files `<stem>.<output>.npy` what they lack, and write `<stem>.content_hash.npy`."""
+def one_thread_session(graph: bytes) -> ort.InferenceSession:
+    """Open an ONNX model for many threads that each look at one image: a little faster than all cores on one."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _output_shapes(session: ort.InferenceSession, input_size: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each output for one view, by its name."""
     probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
     names = [output.name for output in session.get_outputs()]
+    return {name: array.shape[1:] for name, array in zip(names, probe, strict=True)}
+
+
+def _check_room(partial: Path, views: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Say how much room the features of so many views need, and raise if the disk has less."""
+    need = {name: views * math.prod(shape) * np.dtype(np.float16).itemsize for name, shape in shapes.items()}
+    there = sum(file.stat().st_size for file in partial.iterdir())
+    free = shutil.disk_usage(partial).free + there
+    said = f"the features of {views} views need {_megabytes(sum(need.values()))}"
+    print(f"{said}; {_megabytes(free)} are free", file=sys.stderr, flush=True)
+    if sum(need.values()) > free:
+        without = f", or set features.cache_activations: false ({_megabytes(need['pooled'])})" if len(need) > 1 else ""
+        raise UserError(
+            f"{said}, but {_megabytes(free)} are free. Free some space; or, in params.yaml, lower "
+            f"features.views{without}"
+        )
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _write_split(
+    images: Images,
+    session: ort.InferenceSession,
+    input_size: int,
+    count: int,
+    params: FeaturesParams,
+    stem: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Append to the files `<stem>.<output>.npy` what they lack, and write `<stem>.content_hash.npy`."""
     with ExitStack() as stack:
         files = [
-            stack.enter_context(
-                ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), (count, *array.shape[1:]), np.float16)
-            )
-            for name, array in zip(names, probe, strict=True)
+            stack.enter_context(ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), (count, *shape), np.float16))
+            for name, shape in shapes.items()
         ]
         done = min(file.rows for file in files)
         for file in files:
@@ -164,7 +207,9 @@ def _write_split(
         hashes = images.studies["content_hash"]
 
         def compute(row: int) -> Any:
-            return session.run(names, {"view": views(images.pixels(row), input_size, count, params, hashes.iloc[row])})
+            return session.run(
+                list(shapes), {"view": views(images.pixels(row), input_size, count, params, hashes.iloc[row])}
+            )
 
         outputs = parallel_map(compute, range(done, len(hashes)), IMAGES_IN_FLIGHT)
         for arrays in progress(outputs, f"features, {stem.name}", len(hashes) - done):

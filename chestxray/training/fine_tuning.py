@@ -1,4 +1,4 @@
-"""Fine-tune the deeper layers on cached activations or on pixels, and keep the best epoch if it gains enough.
+"""Fine-tune the deeper layers, and keep the best epoch if it gains enough.
 
 See docs/decisions/fine-tuning.md.
 """
@@ -6,61 +6,25 @@ See docs/decisions/fine-tuning.md.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.datasets.dataset import Dataset
 from chestxray.findings import UNLABELLED
 from chestxray.labels import label_masks
 from chestxray.metrics.comparison import mean_auroc_gain
 from chestxray.metrics.jackknife import check_patients
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.keras_model import get_weights, set_weights, trainable_part
-from chestxray.models.mobilenet_v2 import LayerWeights, taps_before
+from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.pretrained_config import PretrainedConfig
 from chestxray.models.tensorflow import keras, tf
-from chestxray.params import FeaturesParams, FineTuneParams
-from chestxray.training.features import Features
-from chestxray.training.views import PREDICTION_VIEWS, views
-
-Indices = npt.NDArray[np.intp]
-Load = Callable[[Indices, Indices], tuple[npt.NDArray[Any], ...]]
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """Images in the form that the trained part takes, from cached activations or from pixels.
-
-    Attributes:
-        load: (m images, the view of each) → the inputs of `keras_model.trainable_part`, m × shape each.
-        labels: int8, N × k, as `Dataset.labels` has them.
-        findings: names of the k columns.
-        patients: of each image, N.
-        views: how many views an image has.
-    """
-
-    load: Load
-    labels: npt.NDArray[np.int8]
-    findings: tuple[str, ...]
-    patients: npt.NDArray[np.str_]
-    views: int
-
-    def at(self, rows: Indices) -> "TrainingImages":
-        """Return some of the images, by their numbers."""
-        return replace(
-            self,
-            load=lambda indices, chosen: self.load(rows[indices], chosen),
-            labels=self.labels[rows],
-            patients=self.patients[rows],
-        )
-
-    def without_labels_of(self, findings: npt.NDArray[np.bool_]) -> "TrainingImages":
-        """Return the images as if nobody had labelled some of the findings, k."""
-        return replace(self, labels=np.where(findings, UNLABELLED, self.labels).astype(np.int8))
+from chestxray.params import FineTuneParams
+from chestxray.training.images import TrainingImages
+from chestxray.training.views import PREDICTION_VIEWS
 
 
 @dataclass(frozen=True)
@@ -96,29 +60,6 @@ class FineTuned:
             "best_epoch": self.best_epoch,
             "kept_epoch": self.best_epoch if self.kept else 0,
         }
-
-
-def cached_images(features: Features, config: PretrainedConfig, from_layer: str) -> TrainingImages:
-    """Return images that load as cached activations, float16 m × h × w × c, and averages of the taps before them."""
-    before = sum(tap.channels for tap in taps_before(config.alpha, config.taps, from_layer))
-
-    def load(indices: Indices, chosen: Indices) -> tuple[npt.NDArray[np.float16], ...]:
-        activations = features.view_activations(indices, chosen)
-        return (activations, features.view_averages(indices, chosen)[:, :before]) if before else (activations,)
-
-    views = features.pooled[0].shape[1]
-    return TrainingImages(load, features.labels, features.findings, features.patients, views)
-
-
-def decoded_images(images: Dataset, input_size: int, params: FeaturesParams) -> TrainingImages:
-    """Return images that load as views of the prepared pixels, uint8 m × S × S × 1."""
-    hashes = images.studies["content_hash"]
-
-    def load(indices: Indices, chosen: Indices) -> tuple[npt.NDArray[np.uint8]]:
-        pairs = zip(indices, chosen, strict=True)
-        return (np.stack([views(images.pixels(i), input_size, v + 1, params, hashes.iloc[i])[v] for i, v in pairs]),)
-
-    return TrainingImages(load, images.labels, images.findings, images.patients, params.views)
 
 
 def fine_tune(

@@ -34,8 +34,8 @@ def views(image: Pixels, input_size: int, count: int, params: FeaturesParams, ke
     Example:
         >>> import numpy as np
         >>> from chestxray.params import FeaturesParams
-        >>> params = FeaturesParams(views=8, rotation=7.0, scale=(1.02, 1.27), shift=0.04, gamma=0.25,
-        ...                         contrast=(0.85, 1.15), brightness=0.08, seed=1)
+        >>> params = FeaturesParams(views=8, cache_activations=True, rotation=7.0, scale=(1.02, 1.27), shift=0.04,
+        ...                         gamma=0.25, contrast=(0.85, 1.15), brightness=0.08, seed=1)
         >>> image = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
         >>> seen = views(image, 224, 8, params, key="0123456789abcdef")
         >>> seen.shape

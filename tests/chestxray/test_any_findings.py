@@ -24,7 +24,8 @@ from chestxray.training import export
 from chestxray.training.class_weights import check_ranked, class_weights, learnable, weight_array
 from chestxray.training.export import export_classifier
 from chestxray.training.features import load_features
-from chestxray.training.fine_tuning import cached_images, fine_tune
+from chestxray.training.fine_tuning import fine_tune
+from chestxray.training.images import cached_images
 from chestxray.training.linear_head import fit_head
 from tests.chestxray.conftest import EVALUATE, PARAMS, SIZE, TINY, TINY_CONFIG
 from tests.chestxray.sample import names

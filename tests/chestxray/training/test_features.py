@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.errors import UserError
+from chestxray.system.npy import HEADER_BYTES
 from chestxray.training import features as module
 from chestxray.training.features import IMAGES_IN_FLIGHT, Features, load_features, write_features
 from chestxray.training.views import views
@@ -222,3 +224,24 @@ def test_features_of_left_out_images_are_passed_over(
         np.testing.assert_array_equal(
             some.view_activations(indices, indices % 4), whole.activations[0][stay, indices % 4]
         )
+
+
+def test_the_room_that_features_need_is_there_before_they_are_computed(
+    dataset: Dataset, graph: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def disk_with(free: int) -> None:
+        monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(10**9, 0, free))
+
+    usage = type(module.shutil.disk_usage(tmp_path))
+    arguments = (dataset, graph, INPUT, VIEWS, tmp_path / "b", tmp_path / "scratch")
+    disk_with(0)
+    with pytest.raises(UserError, match=r"features\.views, or set features\.cache_activations: false") as refused:
+        write_features(*arguments)
+    assert not (tmp_path / "b").exists()
+    disk_with(10**9)
+    write_features(*arguments)
+    taken = sum(file.stat().st_size for file in (tmp_path / "b").glob("*.npy") if "content_hash" not in file.name)
+    said = f"need {(taken - 4 * HEADER_BYTES) / 1e6:,.1f} MB"
+    assert said in str(refused.value) and f"{said}; 1,000.0 MB are free" in capsys.readouterr().err
+    disk_with(taken)
+    write_features(*arguments[:4], tmp_path / "c", tmp_path / "scratch")

@@ -13,12 +13,13 @@ from chestxray.datasets.dataset import Dataset
 from chestxray.findings import FINDINGS
 from chestxray.models.keras_model import set_weights, trainable_part
 from chestxray.models.mobilenet_v2 import LayerWeights
-from chestxray.models.onnx_graph import features_graph
+from chestxray.models.onnx_graph import features_graph, prefix_graph
 from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import HEAD
 from chestxray.params import BackboneParams, FineTuneParams
 from chestxray.training.features import load_features, write_features
-from chestxray.training.fine_tuning import FineTuned, TrainingImages, cached_images, decoded_images, fine_tune
+from chestxray.training.fine_tuning import FineTuned, fine_tune
+from chestxray.training.images import TrainingImages, cached_images, decoded_images, recomputed_images
 from tests.chestxray.conftest import PARAMS, TINY, TINY_CONFIG, VIEWS, lively_weights
 
 TUNE = PARAMS.fine_tune.model_copy(update={"from_layer": "Conv_1", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3})
@@ -212,6 +213,27 @@ def test_cached_activations_and_pixels_start_from_the_same_score(
     by_pixels = tuned((train, validation), tiny_weights, epochs=0, from_layer="input").curve
     for column in ("validation_loss", "validation_mean_auroc"):
         assert np.isclose(by_cache[column][0], by_pixels[column][0], atol=2e-3)
+
+
+@pytest.mark.parametrize("from_layer", ["block_13", "Conv_1"])
+def test_recomputed_activations_are_the_cached_ones(
+    from_layer: str, dataset: Dataset, tiny_weights: LayerWeights, tmp_path: Path
+) -> None:
+    """With and without averages of taps before the first trained layer, which are cached either way."""
+    for name, at in (("cached", from_layer), ("pooled", None)):
+        graph = features_graph(tiny_weights, TINY_CONFIG, at).SerializeToString()
+        write_features(dataset, graph, 64, VIEWS, tmp_path / name, tmp_path / "scratch")
+    cached, pooled = (load_features([tmp_path / name], dataset.studies, "train") for name in ("cached", "pooled"))
+    assert cached.activations and not pooled.activations
+    prefix = prefix_graph(tiny_weights, TINY_CONFIG, from_layer).SerializeToString()
+    images = recomputed_images(pooled, dataset.split("train"), prefix, TINY_CONFIG, from_layer, VIEWS)
+    expected = cached_images(cached, TINY_CONFIG, from_layer)
+    places, chosen = np.arange(8), np.arange(8) % 4
+    loaded, wanted = images.load(places, chosen), expected.load(places, chosen)
+    assert len(loaded) == len(wanted) == (1 if from_layer == "block_13" else 2)
+    for ours, theirs in zip(loaded, wanted, strict=True):
+        assert ours.dtype == theirs.dtype == np.float16
+        np.testing.assert_allclose(ours.astype(np.float32), theirs.astype(np.float32), rtol=2e-3, atol=2e-3)
 
 
 def test_a_finding_of_weight_0_changes_no_other(

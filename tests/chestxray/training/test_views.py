@@ -12,8 +12,16 @@ from tests.chestxray.conftest import SIZE, VIEWS
 
 INPUT = 64
 STILL = FeaturesParams(
-    views=4, rotation=0, scale=(1, 1), shift=0, gamma=0, contrast=(1, 1), brightness=0, seed=1
-)  # fmt: skip
+    views=4,
+    cache_activations=True,
+    rotation=0,
+    scale=(1, 1),
+    shift=0,
+    gamma=0,
+    contrast=(1, 1),
+    brightness=0,
+    seed=1,
+)
 KEYS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(40)]
 
 
