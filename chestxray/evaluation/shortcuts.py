@@ -98,9 +98,8 @@ def told_by_features(
     values = np.asarray(features, float)
     fold = _folds(patients)
     rows = []
-    for group in study_groups(studies):
-        if group.attribute not in TOLD or not group.known:
-            continue
+    groups = [group for group in study_groups(studies) if group.attribute in TOLD and group.known]
+    for group in progress(groups, "probing: sex, view, batch", len(groups), "value"):
         known = studies[group.attribute].notna().to_numpy(bool)
         others = known & ~group.images
         labels = LabelMasks((f"{group.attribute} {group.name}",), group.images[:, None], others[:, None])

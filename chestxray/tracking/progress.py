@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TypeVar
@@ -53,6 +54,34 @@ def progress(
                 file=sys.stderr,
                 flush=True,
             )
+    print(f"{what}: {_counted(done, unit)} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def steps(what: str, unit: str = "step") -> Iterator[Callable[[], object]]:
+    """Lend a function to be called at each step of work of unknown length; how many there were is shown.
+
+    Args:
+        what: what is being done, such as "fitting the head".
+        unit: what is counted.
+    """
+    if sys.stderr.isatty() and find_spec("tqdm"):
+        from tqdm import tqdm  # noqa: PLC0415 # it may be missing
+
+        with tqdm(desc=what, unit=f" {unit}") as bar:
+            yield bar.update
+        return
+    started = said = time.monotonic()
+    done = 0
+
+    def step() -> None:
+        nonlocal said, done
+        done += 1
+        if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            print(f"{what}: {_counted(done, unit)}, {said - started:.0f} s", file=sys.stderr, flush=True)
+
+    yield step
     print(f"{what}: {_counted(done, unit)} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 

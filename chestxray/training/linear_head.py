@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +25,7 @@ from chestxray.labels import has_both_classes, label_masks
 from chestxray.metrics.ranking import auroc, mean_auroc
 from chestxray.params import TrainParams
 from chestxray.system.parallel import parallel_map
+from chestxray.tracking.progress import steps
 from chestxray.training.features import Features, Half
 from chestxray.training.views import PREDICTION_VIEWS
 
@@ -202,14 +203,18 @@ class _Problem:
             loss, gradient = self._loss(flat.reshape(start.shape), l2)
             return loss, gradient.ravel()
 
+        def after_step(intermediate_result: OptimizeResult) -> None:
+            losses.append(intermediate_result.fun / self._groups.shape[1])
+            step()
+
         # One thread: SciPy's BLAS and NumPy's don't wait for each other, and no sum depends on the number of cores.
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"), steps(f"fitting the head, L2 {l2:g}") as step:
             result = minimize(
                 objective,
                 start.ravel(),
                 jac=True,
                 method="L-BFGS-B",
-                callback=lambda intermediate_result: losses.append(intermediate_result.fun / self._groups.shape[1]),
+                callback=after_step,
                 options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "gtol": 1e-5, "maxcor": 10},
             )
         if not result.success:

@@ -3,7 +3,7 @@
 import pytest
 
 from chestxray.tracking import progress as module
-from chestxray.tracking.progress import progress
+from chestxray.tracking.progress import progress, steps
 
 
 def test_chunks_are_counted_by_what_they_hold(
@@ -23,3 +23,15 @@ def test_chunks_are_counted_by_what_they_hold(
 def test_one_is_no_plural(unit: str, number: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress(range(number), "work", number, unit)) == list(range(number))
     assert f"work: {said}" in capsys.readouterr().err
+
+
+def test_steps_of_unknown_number_are_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
+    with steps("fitting") as step:
+        step()
+        step()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines[:2]] == ["fitting: 1 step", "fitting: 2 steps"]
+    assert lines[-1].startswith("fitting: 2 steps in ")
