@@ -2,7 +2,8 @@
 
 Populations: binormal scores as in `benchmarks.gate`, with prevalences from 0.2 % to 20 %, for patients of 1 to 8 images
 and for patients as unequal as NIH's, of whom most have one image and few have a hundred; and the predictions of a test
-set, of which patients are drawn with replacement, so that its own figures are the true ones. A mean is held against the
+set, or NIH's table with simulated scores, of which patients are drawn with replacement, so that the figures of all are
+the true ones. A mean is held against the
 mean of the true values of the findings that it is over in that draw.
 """
 
@@ -29,6 +30,7 @@ from scipy.special import expit, ndtr, ndtri
 from benchmarks.gate import noise, share
 from benchmarks.machine import machine
 from benchmarks.table import Row, publish
+from chestxray.datasets.split import patient_fold
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.labels import Booleans, Floats, LabelMasks, label_masks
 from chestxray.metrics.report import evaluate
@@ -148,6 +150,33 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(Draw(labels, scores, decisions == 1, pd.factorize(table["patient"])[0]))
 
 
+def read_table(path: Path, alike: float) -> Predictions:
+    """Read patients and labels of NIH's official table, and simulate scores; positive above the threshold of best F1.
+
+    Args:
+        path: `Data_Entry_2017_v2020.csv`, of which a fifth of the patients is taken.
+        alike: correlation of the scores of a patient's images.
+    """
+    table = pd.read_csv(path, usecols=["Patient ID", "Finding Labels"])
+    table = table[table["Patient ID"].map(lambda patient: patient_fold(f"coverage {patient}", 5) == 0)]
+    people, _ = pd.factorize(table["Patient ID"])
+    named = table["Finding Labels"].str.split("|")
+    labels = np.column_stack([named.map(lambda names, finding=name: finding in names) for name in FINDINGS])
+    generator = np.random.default_rng(0)
+    own, shared = (generator.normal(size=(size, len(FINDINGS))) for size in (len(people), people.max() + 1))
+    shift = math.sqrt(2) * ndtri(AUROC)
+    scores = math.sqrt(alike) * shared[people] + math.sqrt(1 - alike) * own + shift * labels
+    thresholds = [best_f1_threshold(truth, each) for truth, each in zip(labels.T, scores.T, strict=True)]
+    return Predictions(Draw(label_masks(labels, FINDINGS), expit(scores), scores >= thresholds, people))
+
+
+def best_f1_threshold(truth: Booleans, scores: Floats) -> float:
+    """Return the score from which on images are positive when F1 is highest."""
+    order = np.argsort(-scores)
+    hits = np.cumsum(truth[order])
+    return float(scores[order][np.argmax(hits / (np.arange(1, len(order) + 1) + truth.sum()))])
+
+
 def figures(draw: Draw) -> Values:
     """Compute the figures of a data set as those of a population."""
     metrics = measured(draw, 2)
@@ -243,6 +272,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200, help="data sets of each population and size")
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES, help="of a data set")
     parser.add_argument("--predictions", type=Path, default=Path("reports/predictions.csv"), help="of a test set")
+    parser.add_argument("--table", type=Path, help="NIH's official table: its patients and labels, scores simulated")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help="folder for coverage.md and coverage.json; printed without")
     args = parser.parse_args()
@@ -253,6 +283,10 @@ def main() -> None:
     }
     if args.predictions.exists():
         populations["test predictions, resampled"] = read_predictions(args.predictions)
+    if args.table:
+        populations |= {
+            f"NIH's table, scores correlated {alike}": read_table(args.table, alike) for alike in (0.5, 0.8)
+        }
     starts = [range(first, min(first + DRAWS_AT_ONCE, args.draws)) for first in range(0, args.draws, DRAWS_AT_ONCE)]
     rows: list[Row] = []
     record = []
