@@ -91,7 +91,9 @@ def gigaflop(model: onnx.ModelProto) -> float:
     }
     kernels = {constant.name: constant.dims for constant in fixed.graph.initializer}
     convolutions = [node for node in fixed.graph.node if node.op_type == "Conv"]
-    counts = [2 * math.prod(shapes[node.output[0]]) * math.prod(kernels[node.input[1]][1:]) for node in convolutions]
+    counts: list[int] = [
+        2 * math.prod(shapes[node.output[0]]) * math.prod(kernels[node.input[1]][1:]) for node in convolutions
+    ]
     return sum(counts) / 1e9
 
 
