@@ -38,27 +38,30 @@ PLAIN = "plain"
 Recipe = Callable[[Laboratory, Deal, int], Network]
 
 
-def head(taps: tuple[str, ...], views: int | None = None) -> Recipe:
-    """Fit the linear head on some taps and views, all of them by default."""
+def head(taps: tuple[str, ...], views: int | None = None, shared: float | None = None) -> Recipe:
+    """Fit the linear head on some taps and views, all of them by default; `shared` replaces that of the params."""
 
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
         """Fit on the training images; the seed changes nothing."""
         features = lab.features(deal.train, taps, views or lab.params.features.views)
-        fitted = fit_head(features, lab.class_weights(deal.train), lab.params.train)
+        params = lab.params.train if shared is None else lab.params.train.model_copy(update={"shared": shared})
+        fitted = fit_head(features, lab.class_weights(deal.train), params)
         return Network(lab.pretrained | {HEAD: [fitted.weights[:-1], fitted.weights[-1]]}, lab.config(taps))
 
     return train
 
 
-def tuned(taps: tuple[str, ...], **changes: object) -> Recipe:
-    """Fine-tune from that head, with changes to the params of the default recipe."""
+def tuned(start_from: Recipe, **changes: object) -> Recipe:
+    """Fine-tune from a head, with changes to the params of the default recipe."""
 
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
         """Train on the training images, choose by validation."""
-        start = head(taps)(lab, deal, seed)
+        start = start_from(lab, deal, seed)
         params = lab.params.fine_tune.model_copy(update={**changes, "seed": lab.params.fine_tune.seed + seed})
         images, chosen_by = (
-            cached_images(lab.features(rows, taps, lab.params.features.views), start.config, params.from_layer)
+            cached_images(
+                lab.features(rows, start.config.tap_names, lab.params.features.views), start.config, params.from_layer
+            )
             for rows in (deal.train, deal.validation)
         )
         found = fine_tune(images, chosen_by, start.weights, lab.class_weights(deal.train), start.config, params)
@@ -86,13 +89,15 @@ def recipes() -> dict[str, Recipe]:
     """Return what is compared, by its name in the table; the first is what the others are compared with."""
     two = (FINE, LAST)
     return {
-        "last layer, fine-tuned": tuned((LAST,)),
+        "last layer, nothing shared, fine-tuned": tuned(head((LAST,), shared=0.0)),
+        "last layer, nothing shared": head((LAST,), shared=0.0),
         "last layer": head((LAST,)),
+        "two taps, nothing shared": head(two, shared=0.0),
         "two taps": head(two),
         "two taps, 2 views": head(two, views=2),
         "three taps": head(TAPS),
-        "two taps, fine-tuned": tuned(two),
-        "two taps, mean of fine-tuned and head": mean_of(head(two), tuned(two)),
+        "two taps, fine-tuned": tuned(head(two)),
+        "two taps, mean of fine-tuned and head": mean_of(head(two), tuned(head(two))),
     }
 
 

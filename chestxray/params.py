@@ -319,6 +319,7 @@ class TrainParams(Section):
     """The linear head: L2 (one value, or a grid to choose from by patient-grouped folds), and where to start."""
 
     l2: Grid
+    shared: Annotated[float, Field(ge=0.0, le=100.0)]
     folds: Annotated[int, Field(ge=2, le=20)]
     warm_start: Annotated[str, _matching(r"models:/[A-Za-z0-9][A-Za-z0-9._-]*/[1-9][0-9]*", VERSION)] | None
 

@@ -1,7 +1,8 @@
 """Fit the linear head to its optimum on cached features, with its penalty chosen by patient-grouped folds.
 
 The objective of a finding is the mean, over the images that label it and their views, of the weighted binary
-cross-entropy on the logit, plus λ/2 ‖v‖², where v are the weights of the standardised features. L-BFGS (Liu and
+cross-entropy on the logit, plus λ/2 of a squared norm of the weights of the standardised features, by which findings
+lend each other a shared part (Evgeniou and Pontil, "Regularized multi-task learning", KDD 2004). L-BFGS (Liu and
 Nocedal, Mathematical Programming 45, 1989) minimises it for all findings, every fold and all training images at once,
 since they share each pass over the features. See docs/decisions/linear-head.md.
 """
@@ -66,7 +67,7 @@ def fit_head(features: Features, class_weights: Floats, params: TrainParams) -> 
         features: of the training images.
         class_weights: weight of a positive label, k. A finding of weight 0 is left out: its column is zero, and the
             others are what they would be without it.
-        params: λ or a grid of them, number of folds.
+        params: λ or a grid of them, number of folds, how much findings share.
 
     Raises:
         UserError: a fold has no patient, or no fold can be scored.
@@ -94,7 +95,7 @@ def _fit(features: Features, class_weights: Floats, params: TrainParams) -> Head
         )
     # One group of columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
     groups = np.column_stack([folds != fold for fold in range(params.folds)] + [np.ones(len(folds), bool)])
-    problem = _Problem(features, groups, class_weights)
+    problem = _Problem(features, groups, class_weights, params.shared)
     weights = problem.start()
     fits = []
     rows = []
@@ -174,9 +175,16 @@ def _held_out_auroc(features: Features, held_out: Single, folds: npt.NDArray[np.
 
 
 class _Problem:
-    """The objective over all groups of columns; `weights` are (features + 1) × groups × findings, standardised."""
+    """The objective over all groups of columns; `weights` are (features + 1) × groups × findings.
 
-    def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats) -> None:
+    They are those of standardised features in coordinates in which the penalty is ‖v‖² / 2: the weights of the findings
+    are v K^½ with K = I + ρ 11ᵀ. So a finding's weights have a part that all findings share, of variance ρ, and one of
+    its own, of variance 1.
+    """
+
+    def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats, shared: float) -> None:
+        findings = len(class_weights)
+        self._mixing = np.eye(findings) + (np.sqrt(1 + shared * findings) - 1) / findings
         self._features = features
         self._groups = groups
         self._class_weights = class_weights.astype(np.float32)
@@ -190,8 +198,8 @@ class _Problem:
         return np.zeros((len(self._mean) + 1, self._groups.shape[1], len(self._class_weights)))
 
     def unstandardise(self, weights: Floats) -> Floats:
-        """Return the weights for features that are not standardised: W/σ, b − Σ μ W/σ."""
-        scaled = weights[:-1] / self._deviation[:, None, None]
+        """Return the weights of the findings for features that are not standardised: W/σ, b − Σ μ W/σ."""
+        scaled = weights[:-1] @ self._mixing / self._deviation[:, None, None]
         bias = weights[-1] - np.tensordot(self._mean, scaled, axes=1)
         return np.concatenate([scaled, bias[None]])
 
@@ -237,6 +245,7 @@ class _Problem:
             total += chunk_total
         gradient = (product - self._mean[:, None] * total) / self._deviation[:, None]
         gradient = np.concatenate([gradient, total[None]]).reshape(weights.shape)
+        gradient[:-1] = gradient[:-1] @ self._mixing
         gradient[:-1] += l2 / findings * weights[:-1]
         return loss + l2 / (2 * findings) * float((weights[:-1] ** 2).sum()), gradient
 

@@ -55,7 +55,7 @@ def trained(data: Dataset, features_folder: Path, weights: LayerWeights) -> Laye
     assert learnable(rows) == data.findings[: max(1, len(data.findings) - 1)]
     weighting = weight_array(rows, data.findings)
     train, validation = (load_features([features_folder], data.studies, split) for split in ("train", "validation"))
-    head = fit_head(train, weighting, TrainParams(l2=1.0, folds=2, warm_start=None)).weights
+    head = fit_head(train, weighting, TrainParams(l2=1.0, folds=2, warm_start=None, shared=0.0)).weights
     start = weights | {HEAD: [head[:-1], head[-1]]}
     images, chosen_by = (cached_images(each, TINY_CONFIG, TUNE.from_layer) for each in (train, validation))
     return start | fine_tune(images, chosen_by, start, weighting, TINY_CONFIG, TUNE).weights

@@ -206,7 +206,7 @@ def features(images: tuple[np.ndarray, ...]) -> Features:
 
 
 def test_the_head_is_the_optimum_of_the_images_that_label_the_finding(features: Features) -> None:
-    head = fit_head(features, np.full(14, 2.0), TrainParams(l2=0.05, folds=2, warm_start=None))
+    head = fit_head(features, np.full(14, 2.0), TrainParams(l2=0.05, folds=2, warm_start=None, shared=0.0))
     rows = features.pooled[0][:, 0].astype(np.float64)
     standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     logits = head_logits(

@@ -19,7 +19,7 @@ from chestxray.training.label_errors import contradict, find_label_errors
 from chestxray.training.linear_head import fit_head, head_logits
 from tests.chestxray.phantom.drawing import TINY
 
-PARAMS = TrainParams(l2=1.0, folds=3, warm_start=None)
+PARAMS = TrainParams(l2=1.0, folds=3, warm_start=None, shared=0.0)
 MIN_POSITIVES = 5
 NAMES = ("Cardiomegaly", "Effusion")
 

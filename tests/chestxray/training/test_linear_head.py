@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -49,17 +50,39 @@ def theirs(features: Features, images: np.ndarray, l2: float, class_weights: np.
 def test_it_is_the_optimum_that_scikit_learn_finds(features: Features) -> None:
     l2 = 0.05
     class_weights = np.linspace(1, 4, 14)
-    head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2, warm_start=None))
+    head = fit_head(features, class_weights, TrainParams(l2=l2, folds=2, warm_start=None, shared=0.0))
     expected = theirs(features, np.arange(IMAGES), l2, class_weights)
     ours = np.concatenate(features.pooled).astype(np.float64) @ head.weights[:-1] + head.weights[-1]
     np.testing.assert_allclose(ours, expected, atol=5e-3)
     assert expected.std() > 0.5
 
 
+def test_findings_share_by_the_penalty_of_multi_task_learning(features: Features) -> None:
+    """Σ loss + λ/2 tr(W K⁻¹ Wᵀ), K = I + ρ 11ᵀ, by SciPy, from the weights of the findings themselves."""
+    some, l2, shared = features.of(FINDINGS[:3]), 0.3, 2.0
+    rows = np.concatenate(some.pooled).astype(np.float64).reshape(-1, WIDTH)
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    labels = np.repeat(some.labels, VIEWS, axis=0).astype(np.float64)
+    precision = np.linalg.inv(np.eye(3) + shared)
+
+    def objective(flat: np.ndarray) -> float:
+        weights, bias = flat[:-3].reshape(WIDTH, 3), flat[-3:]
+        logits = standard @ weights + bias
+        losses = np.logaddexp(0, logits) - labels * logits
+        return float(losses.mean(axis=0).sum() + l2 / 2 * np.trace(weights @ precision @ weights.T))
+
+    best = minimize(objective, np.zeros(3 * WIDTH + 3), tol=1e-10).x
+    expected = standard @ best[:-3].reshape(WIDTH, 3) + best[-3:]
+    head = fit_head(some, np.ones(3), TrainParams(l2=l2, folds=2, warm_start=None, shared=shared))
+    np.testing.assert_allclose(rows @ head.weights[:-1] + head.weights[-1], expected, atol=5e-3)
+    alone = fit_head(some, np.ones(3), TrainParams(l2=l2, folds=2, warm_start=None, shared=0.0))
+    assert np.abs(rows @ (head.weights - alone.weights)[:-1]).max() > 0.1
+
+
 def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Features) -> None:
     grid = (10.0, 0.1, 0.001)
     class_weights = np.linspace(1, 4, 14)
-    head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3, warm_start=None))
+    head = fit_head(features, class_weights, TrainParams(l2=grid, folds=3, warm_start=None, shared=0.0))
     folds = np.array([patient_fold(patient, 3) for patient in features.patients])
     for l2, score in zip(head.folds["l2"], head.folds["mean_auroc"], strict=True):
         expected = []
@@ -74,7 +97,7 @@ def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Featur
 def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
     rng = np.random.default_rng(1)
     groups = np.column_stack([rng.random(IMAGES) < 0.5, np.ones(IMAGES, bool)])
-    problem = head_module._Problem(features, groups, np.full(14, 2.0))
+    problem = head_module._Problem(features, groups, np.full(14, 2.0), 0.3)
     weights = rng.normal(0, 0.3, problem.start().shape)
     _, gradient = problem._loss(weights, 0.1)
     for place in ((0, 0, 0), (3, 1, 5), (WIDTH, 0, 13)):
@@ -86,11 +109,11 @@ def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
 
 @pytest.mark.parametrize(("l2", "grid"), [(2.0, (2.0,)), ((0.1, 3.0, 1.0), (3.0, 1.0, 0.1))])
 def test_the_grid_goes_from_the_strongest(l2: float | tuple[float, ...], grid: tuple[float, ...]) -> None:
-    assert l2_grid(TrainParams(l2=l2, folds=3, warm_start=None)) == grid
+    assert l2_grid(TrainParams(l2=l2, folds=3, warm_start=None, shared=0.0)) == grid
 
 
 def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:
-    head = fit_head(features, np.ones(14), TrainParams(l2=(0.01, 100.0, 0.1), folds=3, warm_start=None))
+    head = fit_head(features, np.ones(14), TrainParams(l2=(0.01, 100.0, 0.1), folds=3, warm_start=None, shared=0.0))
     table = head.folds.set_index("l2")["mean_auroc"]
     assert sorted(table.index) == [0.01, 0.1, 100.0]
     assert head.l2 == table.idxmax()
@@ -98,7 +121,7 @@ def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:
 
 
 def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = TrainParams(l2=0.1, folds=2, warm_start=None)
+    params = TrainParams(l2=0.1, folds=2, warm_start=None, shared=0.0)
     whole = fit_head(features, np.ones(14), params).weights
     monkeypatch.setattr(head_module, "IMAGES_AT_ONCE", 37)
     np.testing.assert_allclose(fit_head(features, np.ones(14), params).weights, whole, atol=1e-3)
@@ -106,7 +129,7 @@ def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch:
 
 def test_a_feature_that_never_varies_does_no_harm(features: Features) -> None:
     dead = [np.concatenate([part, np.full_like(part[..., :1], 3.5)], axis=-1) for part in features.pooled]
-    params = TrainParams(l2=0.1, folds=2, warm_start=None)
+    params = TrainParams(l2=0.1, folds=2, warm_start=None, shared=0.0)
     expected = head_logits(features, fit_head(features, np.ones(14), params).weights)
     with_dead = Features(dead, [], features.places, features.studies)
     logits = head_logits(with_dead, fit_head(with_dead, np.ones(14), params).weights)
@@ -121,7 +144,7 @@ def test_logits_are_those_of_the_mean_of_the_prediction_views(features: Features
 
 @pytest.mark.parametrize("label", [UNLABELLED, 0, 1])
 def test_a_finding_of_weight_0_changes_no_other(label: int, features: Features) -> None:
-    params = TrainParams(l2=(0.01, 1.0), folds=3, warm_start=None)
+    params = TrainParams(l2=(0.01, 1.0), folds=3, warm_start=None, shared=0.0)
     four = features.of(FINDINGS[:4])
     alone = fit_head(four, np.linspace(1, 3, 4), params)
     studies = four.studies.copy()
@@ -139,7 +162,7 @@ def test_a_finding_of_weight_0_changes_no_other(label: int, features: Features) 
 
 
 def test_folds_that_rank_nothing_are_passed_over_and_none_that_does_is_refused(features: Features) -> None:
-    params = TrainParams(l2=1.0, folds=3, warm_start=None)
+    params = TrainParams(l2=1.0, folds=3, warm_start=None, shared=0.0)
     folds = np.array([patient_fold(patient, 3) for patient in features.patients])
     rare = features.of(FINDINGS[:1])
     rare.studies[FINDINGS[0]] = (rare.labels[:, 0] * (folds == 1)).astype(np.int8)
@@ -153,4 +176,4 @@ def test_folds_that_rank_nothing_are_passed_over_and_none_that_does_is_refused(f
 def test_too_few_patients_for_the_folds_are_said(features: Features) -> None:
     few = Features([features.pooled[0][:2]], [], [np.arange(2)], features.studies[:2])
     with pytest.raises(ValueError, match=r"1 patients are too few for train\.folds 3"):
-        fit_head(few, np.ones(14), TrainParams(l2=1.0, folds=3, warm_start=None))
+        fit_head(few, np.ones(14), TrainParams(l2=1.0, folds=3, warm_start=None, shared=0.0))
