@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -102,8 +104,9 @@ def run(options: argparse.Namespace) -> int:
     return NOTHING_DONE
 
 
-def open_model(address: str, threads: int = 0) -> Model:
-    """Open and try the model that an address means.
+@contextmanager
+def opened_model(address: str, threads: int = 0) -> Iterator[Model]:
+    """Open and try the model that an address means; its files are there until the block ends.
 
     Args:
         address: the folder of a bundle, or a URI of MLflow's registry.
@@ -116,11 +119,11 @@ def open_model(address: str, threads: int = 0) -> Model:
     with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
         folder, found = find_bundle(address, store, Path(temporary))
         bundle = open_tested(folder, threads)
-    return Model(ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic}), bundle)
+        yield Model(ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic}), bundle)
 
 
 def _make_table(options: argparse.Namespace) -> int:
-    """Score all files into a table and say what became of them."""
+    """Make the table."""
     output: Path = options.output
     writer_of(output)  # a wrong suffix is said before any work
     if options.prevalence is not None:
@@ -135,8 +138,14 @@ def _make_table(options: argparse.Namespace) -> int:
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
     heatmaps = HeatmapFiles(folder, run="", of_all=asked.heatmaps_for == "all") if folder else None
-    model = open_model(options.model, threads=1)
-    scorer = Scorer(model, asked.operating_point, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
+    with opened_model(options.model, threads=1) as model:
+        scorer = Scorer(model, asked.operating_point, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
+        tally = _score(scorer, inputs, output)
+    return FAILED if tally.failed else 0
+
+
+def _score(scorer: Scorer, inputs: Inputs, output: Path) -> Tally:
+    """Score all files and say what became of them."""
     deciding = scorer.thresholds.name  # says before any file what is wrong
     logging.getLogger("chestxray.imaging").setLevel(logging.ERROR)  # why a file can't be used stands in its row
     try:
@@ -144,8 +153,8 @@ def _make_table(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("chestxray predict: call again with the same arguments to go on", file=sys.stderr)
         raise
-    _summarise(tally, inputs, model.info, deciding, output)
-    return FAILED if tally.failed else 0
+    _summarise(tally, inputs, scorer.model.info, deciding, output)
+    return tally
 
 
 def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, deciding: str, output: Path) -> None:
@@ -193,9 +202,9 @@ def _print_answers(options: argparse.Namespace) -> int:
     asked = _options(options, options.heatmaps)
     inputs = _inputs(options)
     inputs.add((path, path) for path in inputs.missing)
-    model = open_model(options.model)
-    choose_thresholds(model.bundle.card, asked.operating_point, asked.threshold)  # says before any file what is wrong
-    return max([_print_answer(model, file, asked) for file in inputs.files])
+    with opened_model(options.model) as model:
+        choose_thresholds(model.bundle.card, asked.operating_point, asked.threshold)  # says first what is wrong
+        return max([_print_answer(model, file, asked) for file in inputs.files])
 
 
 def _print_answer(model: Model, file: InputFile, options: Options) -> int:

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,8 @@ from chestxray.datasets.split import Split
 from chestxray.errors import UserError
 from chestxray.findings import STUDY_COLUMNS
 from chestxray.params import FeaturesParams
+from chestxray.system.engine import engine_map
 from chestxray.system.npy import ArrayFile
-from chestxray.system.parallel import parallel_map
 from chestxray.tracking.progress import progress
 from chestxray.training.views import PREDICTION_VIEWS, views
 
@@ -125,12 +125,9 @@ def write_features(
             shutil.rmtree(stale)
     partial = scratch / f"{out.name}-{digest}"
     partial.mkdir(parents=True, exist_ok=True)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # an image a core is a little faster than all cores on one image
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     splits: tuple[tuple[Split, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
     for split, count in splits:
-        _write_split(images.split(split), session, input_size, count, params, partial / split)
+        _write_split(images.split(split), FrozenPart(graph, input_size, count, params), partial / split)
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
@@ -145,28 +142,57 @@ def _input_digest(images: Images, graph: bytes, params: FeaturesParams) -> str:
     return digest.hexdigest()
 
 
-def _write_split(
-    images: Images, session: ort.InferenceSession, input_size: int, count: int, params: FeaturesParams, stem: Path
-) -> None:
+@dataclass(frozen=True)
+class FrozenPart:
+    """The frozen part of the network, and which views of an image it is shown.
+
+    Attributes:
+        graph: the ONNX model, opened where it is first needed and not pickled as such.
+        input_size: side of a view in pixels.
+        count: how many views.
+        params: of the views.
+    """
+
+    graph: bytes
+    input_size: int
+    count: int
+    params: FeaturesParams
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # an image a core is a little faster than all cores on one image
+        return ort.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
+
+    def __reduce__(self) -> tuple[type["FrozenPart"], tuple[bytes, int, int, FeaturesParams]]:
+        return type(self), (self.graph, self.input_size, self.count, self.params)
+
+    def row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of the rows of each output, by its name."""
+        probe = self._session.run(None, {"view": np.zeros((1, self.input_size, self.input_size, 1), np.uint8)})
+        names = [output.name for output in self._session.get_outputs()]
+        return {name: (self.count, *array.shape[1:]) for name, array in zip(names, probe, strict=True)}
+
+    def __call__(self, image: tuple[npt.NDArray[np.uint8], str]) -> list[npt.NDArray[np.generic]]:
+        """Compute the rows of an image, S × S, with its content hash."""
+        shown = views(image[0], self.input_size, self.count, self.params, image[1])
+        rows: list[npt.NDArray[np.generic]] = self._session.run(None, {"view": shown})
+        return rows
+
+
+def _write_split(images: Images, frozen: FrozenPart, stem: Path) -> None:
     """Append to the files `<stem>.<output>.npy` what they lack, and write `<stem>.content_hash.npy`."""
-    probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
-    names = [output.name for output in session.get_outputs()]
     with ExitStack() as stack:
         files = [
-            stack.enter_context(
-                ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), (count, *array.shape[1:]), np.float16)
-            )
-            for name, array in zip(names, probe, strict=True)
+            stack.enter_context(ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), shape, np.float16))
+            for name, shape in frozen.row_shapes().items()
         ]
         done = min(file.rows for file in files)
         for file in files:
             file.truncate(done)
         hashes = images.studies["content_hash"]
-
-        def compute(row: int) -> Any:
-            return session.run(names, {"view": views(images.pixels(row), input_size, count, params, hashes.iloc[row])})
-
-        outputs = parallel_map(compute, range(done, len(hashes)), IMAGES_IN_FLIGHT)
+        left = ((images.pixels(row), hashes.iloc[row]) for row in range(done, len(hashes)))
+        outputs = engine_map(frozen, left, IMAGES_IN_FLIGHT)
         for arrays in progress(outputs, f"features, {stem.name}", len(hashes) - done):
             for file, array in zip(files, arrays, strict=True):
                 file.append(array[None])

@@ -1,0 +1,37 @@
+"""A cluster of Ray on this machine, with a token, for tests."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+LEAST_STORE = 78 * 2**20
+"""Bytes; Ray takes no smaller object store."""
+
+
+@contextmanager
+def ray_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
+    """Start nodes and let RAY_ADDRESS name them; skips where Ray is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray = pytest.importorskip("ray", reason="Ray is not installed")
+        from ray.cluster_utils import Cluster  # noqa: PLC0415 # where there is none
+
+        folder = tempfile.mkdtemp(prefix="ray")  # short: sockets lie in it
+        node = {"num_cpus": cpus, "object_store_memory": LEAST_STORE, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
+        try:
+            for _ in range(nodes - 1):
+                cluster.add_node(**node)
+            patch.setenv("RAY_ADDRESS", cluster.address)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""Decoding, features and scores are the same bytes on a cluster of Ray, whatever dies in it."""
+
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+
+from chestxray.cli.main import main
+from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.decode import decode_batch
+from chestxray.errors import UserError
+from chestxray.system.engine import engine_map
+from chestxray.training.features import write_features
+from tests.chestxray.conftest import TINY, VIEWS
+from tests.chestxray.ray_cluster import ray_cluster
+from tests.chestxray.scoring.conftest import radiographs, small_bundle  # noqa: F401 # a fixture
+from tests.dicom_files import dicom
+from tests.repository import TOP
+from tests.serve.files import GREY
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def work(folder: Path, out: Path, dataset: Dataset, graph: bytes, bundle: Path) -> dict[str, bytes]:
+    """Decode a folder, score it, and compute the features of the data set; returns what was written."""
+    out.mkdir()
+    decode_batch(folder, out / "decoded", 64)
+    write_features(dataset, graph, TINY.input_size, VIEWS, out / "features", out / "scratch")
+    with chdir(out):  # workers know relative paths too
+        main(["predict", str(folder), "--model", str(bundle), "--output", "scores.csv", "--heatmaps", "maps"])
+    return files_of(out)
+
+
+def double(item: int) -> int:
+    if item == 30:
+        raise OSError(28, "No space left on device")
+    return 2 * item
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder of images, one of them damaged."""
+    folder = tmp_path / "films"
+    radiographs(folder, 24)
+    (folder / "a.dcm").write_bytes(dicom(GREY))
+    (folder / "damaged.png").write_bytes(b"damaged")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_same_bytes_as_with_threads(
+    tmp_path: Path,
+    films: Path,
+    dataset: Dataset,
+    graph: bytes,
+    small_bundle: Path,  # noqa: F811 # a fixture
+) -> None:
+    with ray_cluster(nodes=1):
+        with_ray = work(films, tmp_path / "ray", dataset, graph, small_bundle)
+        results = engine_map(double, range(100), in_flight=8)
+        assert [next(results) for _ in range(30)] == [2 * item for item in range(30)]
+        with pytest.raises(OSError, match="No space left on device"):
+            next(results)
+    with_threads = work(films, tmp_path / "threads", dataset, graph, small_bundle)
+    assert list(with_ray) == list(with_threads) and with_ray == with_threads
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'.*ray start"):
+        next(engine_map(double, [1], 4))
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    with pytest.raises(UserError, match=r"can't be used at 'nonsense'.*ray start"):
+        next(engine_map(double, [1], 4))
+
+
+def test_ray_is_asked_for_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "chestxray.system.ray_tasks", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    with pytest.raises(UserError, match=r"Ray is not installed: pip install '\.\[ray\]'"):
+        engine_map(double, [1], 4)
+
+
+def test_ray_is_not_imported_unless_it_is_asked_for() -> None:
+    program = (
+        "import sys, chestxray.cli.predict, chestxray.training.features; from chestxray.system.engine import "
+        "engine_map; assert list(engine_map(abs, [-1], 4)) == [1]; sys.exit('ray' in sys.modules)"
+    )
+    environment = {"PATH": "", "PYTHONPATH": str(TOP)}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=TOP, check=True, timeout=60)
