@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import uuid
@@ -26,7 +27,6 @@ from chestxray.scoring.run import score_to_table, unfinished_runs
 from chestxray.scoring.score import Scorer
 from chestxray.scoring.table import writer_of, written_text
 from chestxray.scoring.tally import Tally
-from chestxray.system.regular_file import read_regular
 
 STORE = "sqlite:///.mlflow/mlflow.db"
 """MLflow's store if MLFLOW_TRACKING_URI names none: the one that `dvc repro` makes in this folder."""
@@ -49,14 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="a file; a folder, with all below it; or a quoted pattern such as 'ward/**/*.dcm'",
+        help="a file; a folder, with all below it; a quoted pattern such as 'ward/**/*.dcm'; or an address of object "
+        "storage such as s3://bucket/ward",
     )
     parser.add_argument(
         "--csv",
         action="append",
         default=[],
         metavar="FILE:COLUMN",
-        help="a column of paths, relative to the folder of the file; may be given several times",
+        help="a column of paths, relative to the folder of the file, or of addresses; may be given several times",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the table to make, .csv or .parquet")
     parser.add_argument(
@@ -128,6 +129,9 @@ def _make_table(options: argparse.Namespace) -> int:
     writer_of(output)  # a wrong suffix is said before any work
     if options.prevalence is not None:
         raise UserError("--prevalence: a table has no predictive values; leave --output out")
+    for name, given in (("--output", str(output)), ("--heatmaps", options.heatmaps)):
+        if re.match(r"\w+:/", given):
+            raise UserError(f"{name}: an address of storage was given; name a place in the file system")
     if output.is_dir():
         raise UserError("--output: a folder has that name; name a file that ends in .csv or .parquet")
     asked = _options(options, "none")
@@ -210,7 +214,7 @@ def _print_answers(options: argparse.Namespace) -> int:
 def _print_answer(model: Model, file: InputFile, options: Options) -> int:
     """Print the answer about a file, or why there is none; returns 1 then."""
     try:
-        data = read_regular(file.path, MAX_FILE_BYTES)
+        data = file.read(MAX_FILE_BYTES)
         prediction = answer(model, data, options, MAX_PIXELS, uuid.uuid4().hex)
         said = prediction.model_dump(mode="json")
         code = 0

@@ -18,6 +18,7 @@ from chestxray.scoring.table import writer_of
 from chestxray.scoring.tally import Tally
 from chestxray.system.engine import check_missing, engine_map
 from chestxray.system.malloc import keep_image_blocks
+from chestxray.system.object_storage import is_address
 from chestxray.system.sole_writer import sole_writer
 from chestxray.tracking.progress import progress
 
@@ -38,7 +39,8 @@ def run_digest(scorer: Scorer, files: Sequence[InputFile]) -> str:
     digest = hashlib.sha256(json.dumps(facts).encode())
     folder = os.getcwd()  # noqa: PTH109 # texts: a million paths
     for file in files:
-        names = f"{file.given}\0{os.path.join(folder, file.path)}\0"  # noqa: PTH118 # as above
+        path = file.path if is_address(file.path) else os.path.join(folder, file.path)  # noqa: PTH118 # as above
+        names = f"{file.given}\0{path}\0"
         digest.update(names.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
