@@ -99,12 +99,12 @@ def test_objects_of_a_storage_score_as_files_do_and_one_that_fails_stops_the_run
     storage = fsspec.filesystem("memory")
     storage.pipe({f"/films/{file.name}": file.read_bytes() for file in films})
     stored = ["predict", "memory://films", "--output", str(tmp_path / "stored.csv")]
-    cat_file = storage.cat_file
+    kind, cat_file = type(storage), type(storage).cat_file  # each thread has one of its own
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "cat_file", lambda path, **part: cat_file(path, **part) if "4" not in path else 1 / 0)
+        patch.setattr(kind, "cat_file", lambda s, path, **part: cat_file(s, path, **part) if "4" not in path else 1 / 0)
         assert main(stored) == 2 and "run the same again" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "cat_file", lambda path, **part: cat_file(path, **part) if "4" in path else 1 / 0)
+        patch.setattr(kind, "cat_file", lambda s, path, **part: cat_file(s, path, **part) if "4" in path else 1 / 0)
         assert main(stored) == 0  # the others were done
     assert main(["predict", str(tmp_path / "films"), "--output", str(tmp_path / "local.csv")]) == 0
     storage.rm("/films", recursive=True)
