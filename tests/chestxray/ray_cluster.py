@@ -1,12 +1,15 @@
 """A cluster of Ray on this machine, with a token, for tests."""
 
+import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 
 LEAST_STORE = 78 * 2**20
@@ -24,14 +27,26 @@ def ray_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
         from ray.cluster_utils import Cluster  # noqa: PLC0415 # where there is none
 
         folder = tempfile.mkdtemp(prefix="ray")  # short: sockets lie in it
-        node = {"num_cpus": cpus, "object_store_memory": LEAST_STORE, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
+        head = {"num_cpus": cpus, "object_store_memory": LEAST_STORE, "include_dashboard": False, "temp_dir": folder}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(nodes - 1):
-                cluster.add_node(**node)
+                add_node(cluster, cpus)
             patch.setenv("RAY_ADDRESS", cluster.address)
             yield cluster
         finally:
             ray.shutdown()
             cluster.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def add_node(cluster: Any, cpus: int = 1) -> Any:
+    """Start one more node."""
+    return cluster.add_node(num_cpus=cpus, object_store_memory=LEAST_STORE)
+
+
+def kill_worker() -> int:
+    """Kill a process that is at a task, of a cluster of this process; returns its number."""
+    workers = [child for child in psutil.Process().children(recursive=True) if child.cmdline()[:1] == ["ray::_work"]]
+    os.kill(workers[0].pid, signal.SIGKILL)
+    return int(workers[0].pid)

@@ -2,19 +2,24 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chestxray.cli.main import main
+from chestxray.datasets import decode
 from chestxray.datasets.dataset import Dataset
 from chestxray.datasets.decode import decode_batch
 from chestxray.errors import UserError
+from chestxray.scoring import run
 from chestxray.system.engine import engine_map
+from chestxray.training import features
 from chestxray.training.features import write_features
 from tests.chestxray.conftest import TINY, VIEWS
-from tests.chestxray.ray_cluster import ray_cluster
+from tests.chestxray.ray_cluster import LEAST_STORE, add_node, kill_worker, ray_cluster
 from tests.chestxray.scoring.conftest import radiographs, small_bundle  # noqa: F401 # a fixture
 from tests.dicom_files import dicom
 from tests.repository import TOP
@@ -25,10 +30,10 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def work(folder: Path, out: Path, dataset: Dataset, graph: bytes, bundle: Path) -> dict[str, bytes]:
+def work(folder: Path, out: Path, dataset: Dataset, graph: bytes, bundle: Path, size: int = 64) -> dict[str, bytes]:
     """Decode a folder, score it, and compute the features of the data set; returns what was written."""
     out.mkdir()
-    decode_batch(folder, out / "decoded", 64)
+    decode_batch(folder, out / "decoded", size)
     write_features(dataset, graph, TINY.input_size, VIEWS, out / "features", out / "scratch")
     with chdir(out):  # workers know relative paths too
         main(["predict", str(folder), "--model", str(bundle), "--output", "scores.csv", "--heatmaps", "maps"])
@@ -67,6 +72,59 @@ def test_the_same_bytes_as_with_threads(
             next(results)
     with_threads = work(films, tmp_path / "threads", dataset, graph, small_bundle)
     assert list(with_ray) == list(with_threads) and with_ray == with_threads
+
+
+class Killed(BaseException):
+    """What a run is stopped by."""
+
+
+@pytest.mark.heavy
+def test_nothing_is_lost_and_nothing_doubled_when_workers_and_nodes_die(
+    tmp_path: Path,
+    dataset: Dataset,
+    graph: bytes,
+    small_bundle: Path,  # noqa: F811 # a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    films = tmp_path / "films"
+    radiographs(films, 300)
+    died: list[str] = []
+
+    def shaken(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
+        """A worker dies soon after the beginning, and a node a little later."""
+        node = add_node(cluster)
+        for place, item in enumerate(items):
+            if place == 4:
+                died.append(f"worker {kill_worker()}")
+            if place == 9:
+                cluster.remove_node(node, allow_graceful=False)
+                died.append("node")
+            yield item
+
+    def stopped(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
+        for place, item in enumerate(items):
+            if place == 50:
+                raise Killed
+            yield item
+
+    with_threads = work(films, tmp_path / "threads", dataset, graph, small_bundle, size=1024)
+    with ray_cluster(nodes=1) as cluster:
+        for module in (decode, features, run):
+            monkeypatch.setattr(module, "progress", shaken)
+        with_ray = work(films, tmp_path / "ray", dataset, graph, small_bundle, size=1024)
+        assert len(died) == 8, died  # features have two splits
+        monkeypatch.setattr(run, "progress", stopped)
+        with chdir(tmp_path / "ray"), pytest.raises(Killed):
+            main(["predict", str(films), "--model", str(small_bundle), "--output", "again.csv"])
+    monkeypatch.setattr(run, "progress", lambda items, *_, **__: items)
+    with chdir(tmp_path / "ray"):
+        assert len(next(Path().glob(".again.csv.*/rows.jsonl")).read_bytes().splitlines()) == 50
+        main(["predict", str(films), "--model", str(small_bundle), "--output", "again.csv"])
+    assert sum(map(len, with_threads.values())) > 3 * LEAST_STORE
+    assert list(with_ray) == list(with_threads) and with_ray == with_threads
+    with chdir(tmp_path / "ray"):
+        main(["predict", str(films), "--model", str(small_bundle), "--output", "at_once.csv"])
+        assert Path("again.csv").read_bytes() == Path("at_once.csv").read_bytes()
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
