@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+TOKEN = secrets.token_hex(32)
+"""Of all clusters of this process, since Ray reads it once."""
 LEAST_STORE = 78 * 2**20
 """Bytes; Ray takes no smaller object store."""
 
@@ -21,7 +23,7 @@ def ray_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
     """Start nodes and let RAY_ADDRESS name them; skips where Ray is not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray = pytest.importorskip("ray", reason="Ray is not installed")
         from ray.cluster_utils import Cluster  # noqa: PLC0415 # where there is none
