@@ -5,6 +5,7 @@ Ray's. Ray keeps what a replica logs, which names no patient. See docs/scale.md.
 """
 
 import asyncio
+import logging
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from ray import serve as ray_serve
 
 from serve.api import create_app
+from serve.json_log import JSONLines
 from serve.service import Service
 from serve.settings import Settings
 
@@ -27,6 +29,9 @@ def application() -> FastAPI:
         ValidationError: a variable of the node has a wrong value.
         OSError: the folder for linked heatmaps can't be made, or the process may open too few files.
     """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JSONLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     warnings.simplefilter("ignore")  # those of libraries may quote a file
     cv2.setNumThreads(1)  # overlays are drawn in threads of ours: see docs/decisions/thread-pool.md
     return create_app(Settings())

@@ -151,7 +151,10 @@ def _connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
-    mend = "start one with `ray start --head`, mend the address, or unset RAY_ADDRESS to work on this machine alone"
+    mend = (
+        "start one with `ray start --head`, mend the address or the token (RAY_AUTH_TOKEN_PATH), or unset RAY_ADDRESS "
+        "to work on this machine alone"
+    )
     if place := re.fullmatch(r"([^/]+):(\d+)", address):
         try:
             socket.create_connection((place[1].strip("[]"), int(place[2])), ANSWERS_WITHIN).close()

@@ -1,6 +1,7 @@
 """Replicas on Ray answer as one service does, and find each other's heatmaps."""
 
 import socket
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def test_two_replicas_answer_and_link_heatmaps(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("RAY_SERVE_THROUGHPUT_OPTIMIZED", "0")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with ray_cluster(nodes=2):
+    with ray_cluster(nodes=2) as cluster:
         pytest.importorskip("ray.serve", reason="ray[serve] is not installed", exc_type=ImportError)
         import ray  # noqa: PLC0415 # where there is none
         from ray import serve as ray_serve  # noqa: PLC0415 # the same
@@ -31,6 +32,8 @@ def test_two_replicas_answer_and_link_heatmaps(tmp_path: Path, monkeypatch: pyte
         ray_serve.run(replicated({"replicas": "2"}), blocking=False)
         try:
             url = f"http://127.0.0.1:{port}"
+            while requests.get(f"{url}/readyz", timeout=60).status_code == 404:  # the proxy learns of the routes late
+                time.sleep(0.1)
             asked = f"{url}/predict?heatmaps=link&heatmaps_for=all"
             answers = [requests.post(asked, files={"file": PNG}, timeout=60) for _ in range(20)]
             assert all(answer.status_code == 200 for answer in answers), answers[0].text
@@ -43,5 +46,9 @@ def test_two_replicas_answer_and_link_heatmaps(tmp_path: Path, monkeypatch: pyte
                 pngs = {requests.get(f"{url}{linked}", timeout=60).content for _ in range(4)}
                 assert len(pngs) == 1 and next(iter(pngs)).startswith(b"\x89PNG")
             assert requests.post(f"{url}/predict", files={"file": b"no image"}, timeout=60).status_code == 415
+            logs = Path(cluster.head_node.get_logs_dir_path())
+            logged = b"".join(path.read_bytes() for path in logs.rglob("*") if path.is_file())
+            assert b"POST /predict" in logged and b'"route": "/predict"' in logged
+            assert not [found for found in findings if found[0]["heatmap"]["url"].encode() in logged]  # a secret
         finally:
             ray_serve.shutdown()
