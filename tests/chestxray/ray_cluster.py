@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -45,6 +46,12 @@ def ray_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
 def add_node(cluster: Any, cpus: int = 1) -> Any:
     """Start one more node."""
     return cluster.add_node(num_cpus=cpus, object_store_memory=LEAST_STORE)
+
+
+def logged(cluster: Any) -> bytes:
+    """Return all that Ray has logged, and what processes of it have written."""
+    logs = Path(cluster.head_node.get_logs_dir_path())
+    return b"".join(path.read_bytes() for path in logs.rglob("*") if path.is_file())
 
 
 def kill_worker() -> int:

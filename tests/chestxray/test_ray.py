@@ -19,7 +19,7 @@ from chestxray.system.engine import engine_map
 from chestxray.training import features
 from chestxray.training.features import write_features
 from tests.chestxray.conftest import TINY, VIEWS
-from tests.chestxray.ray_cluster import LEAST_STORE, add_node, kill_worker, ray_cluster
+from tests.chestxray.ray_cluster import LEAST_STORE, add_node, kill_worker, logged, ray_cluster
 from tests.chestxray.scoring.conftest import radiographs, small_bundle  # noqa: F401 # a fixture
 from tests.dicom_files import dicom
 from tests.repository import TOP
@@ -64,8 +64,9 @@ def test_the_same_bytes_as_with_threads(
     graph: bytes,
     small_bundle: Path,  # noqa: F811 # a fixture
 ) -> None:
-    with ray_cluster(nodes=1):
+    with ray_cluster(nodes=1) as cluster:
         with_ray = work(films, tmp_path / "ray", dataset, graph, small_bundle)
+        assert logged(cluster) and b"damaged.png" not in logged(cluster)  # which may be a patient's name
         results = engine_map(double, range(100), in_flight=8)
         assert [next(results) for _ in range(30)] == [2 * item for item in range(30)]
         with pytest.raises(OSError, match="No space left on device"):

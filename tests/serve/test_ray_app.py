@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.chestxray.ray_cluster import ray_cluster
+from tests.chestxray.ray_cluster import logged, ray_cluster
 from tests.serve.bundles import make_bundle
 from tests.serve.files import PNG
 
@@ -46,9 +46,8 @@ def test_two_replicas_answer_and_link_heatmaps(tmp_path: Path, monkeypatch: pyte
                 pngs = {requests.get(f"{url}{linked}", timeout=60).content for _ in range(4)}
                 assert len(pngs) == 1 and next(iter(pngs)).startswith(b"\x89PNG")
             assert requests.post(f"{url}/predict", files={"file": b"no image"}, timeout=60).status_code == 415
-            logs = Path(cluster.head_node.get_logs_dir_path())
-            logged = b"".join(path.read_bytes() for path in logs.rglob("*") if path.is_file())
-            assert b"POST /predict" in logged and b'"route": "/predict"' in logged
-            assert not [found for found in findings if found[0]["heatmap"]["url"].encode() in logged]  # a secret
+            said = logged(cluster)
+            assert b"POST /predict" in said and b'"route": "/predict"' in said
+            assert not [found for found in findings if found[0]["heatmap"]["url"].encode() in said]  # a secret
         finally:
             ray_serve.shutdown()
