@@ -128,6 +128,35 @@ def test_nothing_is_lost_and_nothing_doubled_when_workers_and_nodes_die(
         assert Path("again.csv").read_bytes() == Path("at_once.csv").read_bytes()
 
 
+@pytest.mark.heavy
+def test_objects_of_s3_score_as_files_do_with_both_engines(
+    tmp_path: Path,
+    films: Path,
+    small_bundle: Path,  # noqa: F811 # a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto's S3 server is not installed", exc_type=ImportError)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+        storage = s3fs.S3FileSystem()
+        storage.mkdir("archive")
+        storage.put(str(films), "archive/films", recursive=True)
+        words = ["--model", str(small_bundle), "--output"]
+        with ray_cluster(nodes=1):
+            assert main(["predict", "s3://archive/films", *words, str(tmp_path / "ray.csv")]) == 1  # one is damaged
+        assert main(["predict", "s3://archive/films", *words, str(tmp_path / "threads.csv")]) == 1
+        assert main(["predict", str(films), *words, str(tmp_path / "files.csv")]) == 1
+    finally:
+        server.stop()
+    with_ray, with_threads, of_files = ((tmp_path / f"{name}.csv").read_text() for name in ("ray", "threads", "files"))
+    assert with_ray == with_threads and with_ray == of_files.replace(str(films), "s3://archive/films")
+
+
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
