@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from cachetools import TTLCache
 
@@ -24,11 +25,12 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 class HeatmapStore:
     """Keep PNGs by random name until they expire; those not fetched the longest go when there are too many.
 
-    They are files, not memory: see docs/decisions/linked-heatmaps.md.
+    They are files, not memory, and processes with the same parent find each other's: see
+    docs/decisions/linked-heatmaps.md.
 
     Args:
-        parent: folder in which to make a private one for the files, and in which those that killed processes left are
-            removed when all that they hold has expired.
+        parent: folder in which to make one for the files, in which others of this user are looked for what this one
+            has not, and those that killed processes left are removed when all that they hold has expired.
         seconds: how long each is kept.
         max_bytes: of all together; none may be larger.
         max_count: how many at a time.
@@ -46,14 +48,13 @@ class HeatmapStore:
         self.seconds = seconds
         self._lock = threading.Lock()
         self._sizes: TTLCache[str, int] = TTLCache(max_bytes, seconds, clock, lambda size: max(size, share))
+        self._max_bytes = max_bytes
         self._parent = parent
         parent.mkdir(parents=True, exist_ok=True)
         for left_behind in parent.glob(f"{PREFIX}*"):
-            with suppress(OSError):  # it is another user's, is no folder, or is just going
-                folder = _Folder(left_behind)
+            with suppress(OSError), _Folder(left_behind) as folder:  # another user's, no folder, or just going
                 if time.time() - folder.changed() > seconds:
                     folder.remove()
-                folder.close()
         self._folder = self._new_folder()
 
     def add(self, pngs: Iterable[bytes]) -> list[str]:
@@ -80,10 +81,18 @@ class HeatmapStore:
         return names
 
     def get(self, name: str) -> bytes | None:
-        """Return the PNG, or None if there is none of that name or it expired."""
+        """Return the PNG, whichever process keeps it, or None if there is none of that name or it expired."""
         with self._lock, suppress(OSError):
             size = self._sizes.get(name)
-            return None if size is None else self._folder.read(name, size)
+            if size is not None:
+                return self._folder.read(name, size)
+        return self._of_another(name) if NAME.fullmatch(name) else None
+
+    def _of_another(self, name: str) -> bytes | None:
+        for path in self._parent.glob(f"{PREFIX}*"):
+            if path != self._folder.path:
+                with suppress(OSError), _Folder(path) as folder:
+                    return folder.read_fresh(name, self.seconds, self._max_bytes)
         return None
 
     def sweep(self) -> None:
@@ -129,11 +138,17 @@ class _Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if os.fstat(self._descriptor).st_uid != os.geteuid():
             self.close()
             raise PermissionError(errno.EPERM, "another user's folder", str(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def changed(self) -> float:
         """Return when a file last came or went, in seconds since 1970."""
@@ -154,6 +169,18 @@ class _Folder:
             raise OSError(errno.EIO, "a heatmap of another size")
         return content
 
+    def read_fresh(self, name: str, seconds: float, max_bytes: int) -> bytes:
+        """Read a file that another process wrote, and has written whole before anybody knew its name.
+
+        Raises:
+            OSError: it is older than that, or larger.
+        """
+        with open_regular(name, self._descriptor) as file:
+            status = os.fstat(file.fileno())
+            if time.time() - status.st_mtime >= seconds or status.st_size > max_bytes:
+                raise OSError(errno.ENOENT, "an expired heatmap")
+            return file.read(status.st_size)
+
     def write(self, name: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(name, flags, 0o600, dir_fd=self._descriptor), "wb") as file:  # noqa: PTH123 # not by its path
@@ -167,8 +194,8 @@ class _Folder:
         """Remove the files, and the folder if nothing else is in it and it is still at its path."""
         for name in self.names():
             self.unlink(name)
-        if os.path.samestat(self._path.lstat(), os.fstat(self._descriptor)):
-            self._path.rmdir()
+        if os.path.samestat(self.path.lstat(), os.fstat(self._descriptor)):
+            self.path.rmdir()
 
     def close(self) -> None:
         os.close(self._descriptor)

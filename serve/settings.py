@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     queue_length: Annotated[int, Field(ge=0)] = 16
     """Images that may wait; one more is answered 503."""
     heatmap_folder: Path = Field(default_factory=_temporary_folder)
-    """Where a private folder for linked heatmaps is made, which goes when the service ends."""
+    """Where a folder for linked heatmaps is made, which goes when the service ends; services of one user with the same
+    heatmap folder find each other's, so that replicas share one."""
     heatmap_seconds: Seconds = 600.0
     """How long a linked heatmap can be fetched; services with the same heatmap folder must agree on it."""
     heatmap_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 128 * MEBIBYTE

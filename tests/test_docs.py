@@ -26,6 +26,7 @@ from serve.settings import Settings
 from tests.repository import TOP
 from tests.stages.conftest import Clone, copy_trained, make_clone, trained  # noqa: F401 # fixtures
 
+CLUSTER = "needs a cluster; tests/chestxray/test_ray.py and tests/serve/test_ray_app.py start one"
 NOT_RUN = {
     "make test": "is the suite that this test is part of",
     "make nih": "downloads gigabytes; tests/chestxray/datasets/download/ runs it against a server of its own",
@@ -33,6 +34,17 @@ NOT_RUN = {
     "docker build -f serve/Dockerfile -t chest-xray .": "needs Docker; tests/serve/test_container.py does its steps",
     "docker run -p 8000:8000 chest-xray": "needs Docker; tests/serve/test_container.py does its steps",
     "docker build -f serve/Dockerfile.ui -t chest-xray-page .": "needs Docker",
+    "pip install -r requirements.txt -e '.[ray]'": "changes the environment",
+    "ray get-auth-token --generate > /dev/null": "writes into the home folder",
+    "export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0": "is for what follows",
+    "ray start --head --node-ip-address 10.0.0.1 --port 6379 --include-dashboard false": CLUSTER,
+    "ray start --address 10.0.0.1:6379": CLUSTER,
+    "RAY_ADDRESS=10.0.0.1:6379 dvc repro": CLUSTER,
+    "RAY_ADDRESS=10.0.0.1:6379 chestxray predict /mnt/archive --output scores.parquet": CLUSTER,
+    "AWS_ENDPOINT_URL=https://storage.example chestxray predict s3://archive/chest --output a.parquet": "is online",
+    "pip install -r serve/requirements.txt 'ray[serve]==2.60.0'": "changes the environment",
+    "MODEL_URI=models/champion HEATMAP_FOLDER=/mnt/shared/heatmaps ray start --head --include-dashboard false": CLUSTER,
+    "serve run serve.ray_app:replicated replicas=2": CLUSTER,
 }
 """Commands of the documents that this test does not run, and why."""
 

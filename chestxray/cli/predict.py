@@ -4,9 +4,12 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,7 +27,6 @@ from chestxray.scoring.run import score_to_table, unfinished_runs
 from chestxray.scoring.score import Scorer
 from chestxray.scoring.table import writer_of, written_text
 from chestxray.scoring.tally import Tally
-from chestxray.system.regular_file import read_regular
 
 STORE = "sqlite:///.mlflow/mlflow.db"
 """MLflow's store if MLFLOW_TRACKING_URI names none: the one that `dvc repro` makes in this folder."""
@@ -47,14 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="a file; a folder, with all below it; or a quoted pattern such as 'ward/**/*.dcm'",
+        help="a file; a folder, with all below it; a quoted pattern such as 'ward/**/*.dcm'; or an address of object "
+        "storage such as s3://bucket/ward",
     )
     parser.add_argument(
         "--csv",
         action="append",
         default=[],
         metavar="FILE:COLUMN",
-        help="a column of paths, relative to the folder of the file; may be given several times",
+        help="a column of paths, relative to the folder of the file, or of addresses; may be given several times",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the table to make, .csv or .parquet")
     parser.add_argument(
@@ -102,8 +105,9 @@ def run(options: argparse.Namespace) -> int:
     return NOTHING_DONE
 
 
-def open_model(address: str, threads: int = 0) -> Model:
-    """Open and try the model that an address means.
+@contextmanager
+def opened_model(address: str, threads: int = 0) -> Iterator[Model]:
+    """Open and try the model that an address means; its files are there until the block ends.
 
     Args:
         address: the folder of a bundle, or a URI of MLflow's registry.
@@ -116,15 +120,18 @@ def open_model(address: str, threads: int = 0) -> Model:
     with tempfile.TemporaryDirectory(prefix="chestxray-") as temporary:
         folder, found = find_bundle(address, store, Path(temporary))
         bundle = open_tested(folder, threads)
-    return Model(ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic}), bundle)
+        yield Model(ModelInfo.model_validate({**found, "synthetic": bundle.card.synthetic}), bundle)
 
 
 def _make_table(options: argparse.Namespace) -> int:
-    """Score all files into a table and say what became of them."""
+    """Make the table."""
     output: Path = options.output
     writer_of(output)  # a wrong suffix is said before any work
     if options.prevalence is not None:
         raise UserError("--prevalence: a table has no predictive values; leave --output out")
+    for name, given in (("--output", str(output)), ("--heatmaps", options.heatmaps)):
+        if re.match(r"\w+:/", given):
+            raise UserError(f"{name}: an address of storage was given; name a place in the file system")
     if output.is_dir():
         raise UserError("--output: a folder has that name; name a file that ends in .csv or .parquet")
     asked = _options(options, "none")
@@ -135,8 +142,14 @@ def _make_table(options: argparse.Namespace) -> int:
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
     heatmaps = HeatmapFiles(folder, run="", of_all=asked.heatmaps_for == "all") if folder else None
-    model = open_model(options.model, threads=1)
-    scorer = Scorer(model, asked.operating_point, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
+    with opened_model(options.model, threads=1) as model:
+        scorer = Scorer(model, asked.operating_point, asked.threshold, asked.accept_anyway, options.uids, heatmaps)
+        tally = _score(scorer, inputs, output)
+    return FAILED if tally.failed else 0
+
+
+def _score(scorer: Scorer, inputs: Inputs, output: Path) -> Tally:
+    """Score all files and say what became of them."""
     deciding = scorer.thresholds.name  # says before any file what is wrong
     logging.getLogger("chestxray.imaging").setLevel(logging.ERROR)  # why a file can't be used stands in its row
     try:
@@ -144,8 +157,8 @@ def _make_table(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("chestxray predict: call again with the same arguments to go on", file=sys.stderr)
         raise
-    _summarise(tally, inputs, model.info, deciding, output)
-    return FAILED if tally.failed else 0
+    _summarise(tally, inputs, scorer.model.info, deciding, output)
+    return tally
 
 
 def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, deciding: str, output: Path) -> None:
@@ -193,15 +206,15 @@ def _print_answers(options: argparse.Namespace) -> int:
     asked = _options(options, options.heatmaps)
     inputs = _inputs(options)
     inputs.add((path, path) for path in inputs.missing)
-    model = open_model(options.model)
-    choose_thresholds(model.bundle.card, asked.operating_point, asked.threshold)  # says before any file what is wrong
-    return max([_print_answer(model, file, asked) for file in inputs.files])
+    with opened_model(options.model) as model:
+        choose_thresholds(model.bundle.card, asked.operating_point, asked.threshold)  # says first what is wrong
+        return max([_print_answer(model, file, asked) for file in inputs.files])
 
 
 def _print_answer(model: Model, file: InputFile, options: Options) -> int:
     """Print the answer about a file, or why there is none; returns 1 then."""
     try:
-        data = read_regular(file.path, MAX_FILE_BYTES)
+        data = file.read(MAX_FILE_BYTES)
         prediction = answer(model, data, options, MAX_PIXELS, uuid.uuid4().hex)
         said = prediction.model_dump(mode="json")
         code = 0

@@ -1,6 +1,8 @@
 """Decode and resize the image files of a batch, whatever its table says of them: the dear half of preparing it."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,10 +18,10 @@ from chestxray.datasets.tables.image_files import find_images
 from chestxray.imaging.decode import decode
 from chestxray.imaging.quality import pixel_checks
 from chestxray.imaging.radiograph import MAX_FILE_BYTES, Check, Radiograph, RadiographError, resize
+from chestxray.system.engine import check_missing, engine_map
 from chestxray.system.files import atomic_write
 from chestxray.system.malloc import keep_image_blocks
 from chestxray.system.npy import ArrayFile
-from chestxray.system.parallel import parallel_map
 from chestxray.system.regular_file import read_regular
 from chestxray.tracking.progress import progress
 
@@ -27,6 +29,7 @@ IMAGES_IN_FLIGHT = 256
 """How many images may be in work, or wait for their turn to be written."""
 THREADS_PER_CORE = 3
 """Some work while others wait for the process for codecs. See docs/decisions/thread-pool.md."""
+NOT_FOUND = f"{UNREADABLE}: {os.strerror(errno.ENOENT)}"
 VIEW_CHECKS = frozenset({"view-position", "patient-orientation"})
 """Of a DICOM header; what they refuse is a radiograph all the same."""
 
@@ -77,9 +80,11 @@ def decode_files(
     rows: dict[str, int] = {}
     keep_image_blocks()
     paths = (root / path for path in found.paths)
-    decoded = parallel_map(partial(_decode, size=size), paths, IMAGES_IN_FLIGHT, THREADS_PER_CORE)
+    decoded = engine_map(partial(_decode, size=size), paths, IMAGES_IN_FLIGHT, THREADS_PER_CORE)
     for path, result in progress(zip(found.paths, decoded, strict=True), f"decoding {name}", len(found.paths)):
         if isinstance(result, str):
+            if result == NOT_FOUND:
+                check_missing(str(root / path))
             facts.append((path, NO_ROW, result, "", "", 0, 0, False))
             continue
         if result.content_hash not in rows:

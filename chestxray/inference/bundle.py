@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.errors import one_line
-from chestxray.inference.card import CARD, BundleError, read_card
+from chestxray.inference.card import CARD, BundleError, Card, read_card
 from chestxray.inference.onnx_model import OnnxModel, Single
 from chestxray.inference.platt import Platt
 from chestxray.system.regular_file import read_regular
@@ -21,6 +21,8 @@ class Bundle:
     Args:
         folder: holds `model.onnx` and `bundle.json`.
         threads: of inference; 0 takes all cores.
+
+    A pickled one holds the model, so that it can be opened where there is no such folder.
 
     Attributes:
         card: content of `bundle.json`.
@@ -44,16 +46,28 @@ class Bundle:
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         try:
-            self.card = read_card(folder / CARD)
+            card = read_card(folder / CARD)
             model = read_regular(folder / MODEL)
         except (FileNotFoundError, BundleError) as error:
             raise BundleError(f"{folder} is not a bundle: {one_line(error)}") from error
-        self.platt = Platt.from_dict(self.card.calibration, self.card.findings)
+        self._open(card, model, threads)
+        self._source = (folder, threads)
+
+    def _open(self, card: Card, model: bytes, threads: int) -> None:
+        self.card = card
+        self.platt = Platt.from_dict(card.calibration, card.findings)
         digest = hashlib.sha256(model).hexdigest()
-        if digest != self.card.model_sha256:
-            raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {self.card.model_sha256}")
+        if digest != card.model_sha256:
+            raise BundleError(f"{MODEL} has SHA-256 {digest}, {CARD} says {card.model_sha256}")
         self.model = OnnxModel(model, threads)
-        self.thresholds = self.card.thresholds()
+        self.thresholds = card.thresholds()
+
+    def __getstate__(self) -> tuple[Card, bytes, int]:
+        folder, threads = self._source
+        return self.card, read_regular(folder / MODEL), threads
+
+    def __setstate__(self, state: tuple[Card, bytes, int]) -> None:
+        self._open(*state)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> tuple[Single, Single]:
         """Predict calibrated probabilities and maps.

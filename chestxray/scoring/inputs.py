@@ -1,6 +1,7 @@
 """Find the files to score: those that are named, those of folders and patterns, and those that a table lists."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from chestxray.errors import UserError
 from chestxray.imaging.decode import STILLS
 from chestxray.imaging.dicom.recognition import first_element
 from chestxray.system.file_names import HIDDEN, IMAGE_SUFFIXES
+from chestxray.system.object_storage import is_address, list_objects, read_object
 from chestxray.system.parallel import parallel_map
 from chestxray.system.regular_file import read_regular
 
@@ -30,12 +32,21 @@ class InputFile(NamedTuple):
     Attributes:
         place: its place among all, from 0 on.
         given: what it is called in the table of scores.
-        path: where it is.
+        path: where it is: a path, or an address of object storage.
     """
 
     place: int
     given: str
     path: str
+
+    def read(self, limit: int) -> bytes:
+        """Read it.
+
+        Raises:
+            OSError: it can't be read, or has more bytes than `limit` (EFBIG).
+            UserError: its storage can't be used at this time.
+        """
+        return _read(self.path, limit)
 
 
 @dataclass
@@ -62,17 +73,24 @@ def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: str 
 
     Args:
         paths: files; folders, with all below them; patterns such as `*/*.png`, where `**` is any number of folders. A
-            name that exists is meant literally.
-        tables: `FILE:COLUMN`, a column of paths, which are relative to the folder of the file.
+            name that exists is meant literally. Addresses of object storage name the same.
+        tables: `FILE:COLUMN`, a column of paths, which are relative to the folder of the file, or of addresses.
         excluded: a folder that is not searched, such as that of heatmaps, and in which no pattern matches.
 
     Raises:
-        UserError: a table has no such column or can't be read; a pattern is none; the excluded folder is searched.
+        UserError: a table has no such column or can't be read; a pattern is none; the excluded folder is searched; a
+            storage can't be used.
         OSError: a folder can't be read.
     """
     inputs = Inputs()
     real = excluded and os.path.realpath(excluded)
     for path in paths:
+        if is_address(path):
+            found = list_objects(path)
+            inputs.missing += [] if found else [path]
+            wanted = found if found == [path] else _images_below(path, found, inputs.skipped)
+            inputs.add(zip(wanted, wanted, strict=True))
+            continue
         if os.path.lexists(path):
             named = [path]
         else:
@@ -133,13 +151,34 @@ def _search(root: str, skipped: Counter[str], excluded: str | None) -> list[str]
                 taken.append(entry.path)
             else:
                 doubtful.append(entry.path)
-    images = parallel_map(_begins_as_image, doubtful, PEEKED, threads_per_core=4)
-    for path, image in zip(doubtful, images, strict=True):
+    return sorted([*taken, *_recognised(doubtful, skipped)])
+
+
+def _images_below(root: str, addresses: Iterable[str], skipped: Counter[str]) -> list[str]:
+    """Return which of the objects of a folder or a pattern may be images, by the same rules as files, sorted."""
+    taken: list[str] = []
+    doubtful: list[str] = []
+    start = len(re.split(r"[*?[]", root)[0])
+    for address in addresses:
+        name = address.rpartition("/")[2]
+        if any(part.startswith(HIDDEN) for part in address[start:].split("/")):
+            skipped["hidden"] += 1
+        elif name.upper() == INDEX:
+            skipped["no image"] += 1
+        elif name.lower().endswith(IMAGE_SUFFIXES):
+            taken.append(address)
+        else:
+            doubtful.append(address)
+    return sorted([*taken, *_recognised(doubtful, skipped)])
+
+
+def _recognised(paths: Sequence[str], skipped: Counter[str]) -> Iterator[str]:
+    """Yield which files begin as images do; count the others."""
+    for path, image in zip(paths, parallel_map(_begins_as_image, paths, PEEKED, threads_per_core=4), strict=True):
         if image:
-            taken.append(path)
+            yield path
         else:
             skipped["no image"] += 1
-    return sorted(taken)
 
 
 def _unwanted(entry: "os.DirEntry[str]") -> str:
@@ -157,14 +196,20 @@ def _unwanted(entry: "os.DirEntry[str]") -> str:
 def _begins_as_image(path: str) -> bool:
     """Return whether a file begins as the formats that are decoded do; also if it can't be read, which its row says."""
     try:
-        head = read_regular(path, HEAD, whole=False)
+        head = _read(path, HEAD, whole=False)
     except OSError:
         return True
     return head.startswith(tuple(STILLS)) or first_element(head) is not None
 
 
+def _read(path: str, limit: int, *, whole: bool = True) -> bytes:
+    return (read_object if is_address(path) else read_regular)(path, limit, whole=whole)
+
+
 def _listed(argument: str, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
     """Yield the paths in a column of a table, as they stand there and as they are opened; empty cells are skipped.
+
+    Addresses of object storage are opened as they stand there.
 
     Raises:
         UserError: no such file or column, or a row has another number of fields.
@@ -189,7 +234,9 @@ def _listed(argument: str, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
     folder = os.path.dirname(file)  # noqa: PTH120 # ./ stays
     for cell in cells["path"]:
         bare = cell.strip()
-        if bare:  # a name may have spaces around it; where there is none such, they are the table's
+        if is_address(bare):
+            yield bare, bare
+        elif bare:  # a name may have spaces around it; where there is none such, they are the table's
             name = cell if os.path.lexists(os.path.join(folder, cell)) else bare  # noqa: PTH118 # as above
             yield name, os.path.join(folder, name)  # noqa: PTH118 # as above
         else:

@@ -15,14 +15,23 @@ from typing import Self
 
 from chestxray.scoring.columns import Row
 from chestxray.scoring.inputs import InputFile
+from chestxray.system.object_storage import is_address, object_state
 
 ROWS = "rows.jsonl"
-State = list[int] | None
-"""Size in bytes and time of the last change in nanoseconds of a file; None of one that is not there."""
+State = list[int | str] | None
+"""Size in bytes and time of the last change in nanoseconds of a file; size and version of an object in storage; None of
+what is not there."""
 
 
 def file_state(path: str) -> State:
-    """Return what tells whether a file has changed."""
+    """Return what tells whether a file or an object has changed.
+
+    Raises:
+        UserError: the storage of the object can't be used.
+    """
+    if is_address(path):
+        state = object_state(path)
+        return state and [*state]
     try:
         status = os.stat(path)  # noqa: PTH116 # a million times
     except (OSError, ValueError):  # a name with a null byte is a ValueError

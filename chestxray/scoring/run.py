@@ -16,8 +16,9 @@ from chestxray.scoring.journal import Journal, State, file_state
 from chestxray.scoring.score import Scorer, score_file
 from chestxray.scoring.table import writer_of
 from chestxray.scoring.tally import Tally
+from chestxray.system.engine import check_missing, engine_map
 from chestxray.system.malloc import keep_image_blocks
-from chestxray.system.parallel import parallel_map
+from chestxray.system.object_storage import is_address
 from chestxray.system.sole_writer import sole_writer
 from chestxray.tracking.progress import progress
 
@@ -38,7 +39,8 @@ def run_digest(scorer: Scorer, files: Sequence[InputFile]) -> str:
     digest = hashlib.sha256(json.dumps(facts).encode())
     folder = os.getcwd()  # noqa: PTH109 # texts: a million paths
     for file in files:
-        names = f"{file.given}\0{os.path.join(folder, file.path)}\0"  # noqa: PTH118 # as above
+        path = file.path if is_address(file.path) else os.path.join(folder, file.path)  # noqa: PTH118 # as above
+        names = f"{file.given}\0{path}\0"
         digest.update(names.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
@@ -58,7 +60,7 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
         What became of the files.
 
     Raises:
-        UserError: another suffix; another process makes this table.
+        UserError: another suffix; another process makes this table; see also `chestxray.system.engine.engine_map`.
         OSError: something can't be written.
     """
     write = writer_of(output)
@@ -71,10 +73,11 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     with sole_writer(output, "making this table"), Journal(folder) as journal:
         heatmaps = [place for place, column in enumerate(scorer.columns) if column.name.endswith(":heatmap")]
         done = journal.resume(files, lambda row: all(row[place] is None or _is_file(row[place]) for place in heatmaps))
-        scored = parallel_map(
-            partial(_score, scorer), islice(files, done, None), IN_FLIGHT, threads_per_core=THREADS_PER_CORE
-        )
-        for state, row in progress(scored, "scoring", len(files), "file", before=done):
+        scored = engine_map(partial(_score, scorer), islice(files, done, None), IN_FLIGHT, THREADS_PER_CORE)
+        shown = progress(scored, "scoring", len(files), "file", before=done)
+        for file, (state, row) in zip(islice(files, done, None), shown, strict=True):
+            if state is None:
+                check_missing(file.path)
             journal.append(state, row)
         whole = journal.folder / "whole"
         write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))

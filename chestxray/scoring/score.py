@@ -18,7 +18,6 @@ from chestxray.inference.status import NUMBERS
 from chestxray.scoring.columns import FULL_SCALE, IDENTIFIERS, Column, Row, Value, columns_of
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
-from chestxray.system.regular_file import read_regular
 
 OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory or no time for it; score it again."
 
@@ -70,6 +69,7 @@ def score_files(scorer: Scorer, files: Iterable[InputFile]) -> list[Row]:
 
     Raises:
         OSError: a heatmap can't be written.
+        UserError: an object storage can't be used at this time.
     """
     return [score_file(scorer, file) for file in files]
 
@@ -78,7 +78,7 @@ def score_file(scorer: Scorer, file: InputFile) -> Row:
     """Score one file: see `score_files`."""
     row: dict[str, Value] = {"path": file.given}
     try:
-        data = read_regular(file.path, MAX_FILE_BYTES)
+        data = file.read(MAX_FILE_BYTES)
         if scorer.identifiers:
             row |= zip(IDENTIFIERS, (name or None for name in read_identifiers(data)), strict=True)
     except OSError as error:

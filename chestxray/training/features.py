@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ from chestxray.datasets.split import Split
 from chestxray.errors import UserError
 from chestxray.findings import STUDY_COLUMNS
 from chestxray.params import FeaturesParams
+from chestxray.system.engine import engine_map
 from chestxray.system.npy import ArrayFile
-from chestxray.system.parallel import parallel_map
 from chestxray.tracking.progress import progress
 from chestxray.training.views import PREDICTION_VIEWS, views
 
@@ -132,13 +132,13 @@ def write_features(
             shutil.rmtree(stale)
     partial = scratch / f"{out.name}-{digest}"
     partial.mkdir(parents=True, exist_ok=True)
-    session = one_thread_session(graph)
     splits: tuple[tuple[Split, int], ...] = (("train", params.views), ("validation", PREDICTION_VIEWS))
-    parts = [(images.split(split), count, partial / split) for split, count in splits]
-    shapes = _output_shapes(session, input_size)
-    _check_room(partial, sum(len(part.studies) * count for part, count, _ in parts), shapes)
-    for part, count, stem in parts:
-        _write_split(part, session, input_size, count, params, stem, shapes)
+    parts = [
+        (images.split(split), FrozenPart(graph, input_size, count, params), partial / split) for split, count in splits
+    ]
+    _check_room(partial, [(len(part.studies), frozen.row_shapes()) for part, frozen, _ in parts])
+    for part, frozen, stem in parts:
+        _write_split(part, frozen, stem)
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(out)
@@ -160,19 +160,50 @@ def one_thread_session(graph: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _output_shapes(session: ort.InferenceSession, input_size: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each output for one view, by its name."""
-    probe = session.run(None, {"view": np.zeros((1, input_size, input_size, 1), np.uint8)})
-    names = [output.name for output in session.get_outputs()]
-    return {name: array.shape[1:] for name, array in zip(names, probe, strict=True)}
+@dataclass(frozen=True)
+class FrozenPart:
+    """The frozen part of the network, and which views of an image it is shown.
+
+    Attributes:
+        graph: the ONNX model, opened where it is first needed and not pickled as such.
+        input_size: side of a view in pixels.
+        count: how many views.
+        params: of the views.
+    """
+
+    graph: bytes
+    input_size: int
+    count: int
+    params: FeaturesParams
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        return one_thread_session(self.graph)
+
+    def __reduce__(self) -> tuple[type["FrozenPart"], tuple[bytes, int, int, FeaturesParams]]:
+        return type(self), (self.graph, self.input_size, self.count, self.params)
+
+    def row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of the rows of each output, by its name."""
+        probe = self._session.run(None, {"view": np.zeros((1, self.input_size, self.input_size, 1), np.uint8)})
+        names = [output.name for output in self._session.get_outputs()]
+        return {name: (self.count, *array.shape[1:]) for name, array in zip(names, probe, strict=True)}
+
+    def __call__(self, image: tuple[npt.NDArray[np.uint8], str]) -> list[npt.NDArray[np.generic]]:
+        """Compute the rows of an image, S × S, with its content hash."""
+        shown = views(image[0], self.input_size, self.count, self.params, image[1])
+        rows: list[npt.NDArray[np.generic]] = self._session.run(None, {"view": shown})
+        return rows
 
 
-def _check_room(partial: Path, views: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Say how much room the features of so many views need, and raise if the disk has less."""
-    need = {name: views * math.prod(shape) * np.dtype(np.float16).itemsize for name, shape in shapes.items()}
-    there = sum(file.stat().st_size for file in partial.iterdir())
-    free = shutil.disk_usage(partial).free + there
-    said = f"the features of {views} views need {_megabytes(sum(need.values()))}"
+def _check_room(partial: Path, parts: Sequence[tuple[int, Mapping[str, tuple[int, ...]]]]) -> None:
+    """Say how much room so many images with rows of these shapes need, and raise if the disk has less."""
+    need = dict.fromkeys(parts[0][1], 0)
+    for images, shapes in parts:
+        for name, shape in shapes.items():
+            need[name] += images * math.prod(shape) * np.dtype(np.float16).itemsize
+    free = shutil.disk_usage(partial).free + sum(file.stat().st_size for file in partial.iterdir())
+    said = f"the features of {sum(images for images, _ in parts)} images need {_megabytes(sum(need.values()))}"
     print(f"{said}; {_megabytes(free)} are free", file=sys.stderr, flush=True)
     if sum(need.values()) > free:
         without = f", or set features.cache_activations: false ({_megabytes(need['pooled'])})" if len(need) > 1 else ""
@@ -186,32 +217,19 @@ def _megabytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-def _write_split(
-    images: Images,
-    session: ort.InferenceSession,
-    input_size: int,
-    count: int,
-    params: FeaturesParams,
-    stem: Path,
-    shapes: Mapping[str, tuple[int, ...]],
-) -> None:
+def _write_split(images: Images, frozen: FrozenPart, stem: Path) -> None:
     """Append to the files `<stem>.<output>.npy` what they lack, and write `<stem>.content_hash.npy`."""
     with ExitStack() as stack:
         files = [
-            stack.enter_context(ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), (count, *shape), np.float16))
-            for name, shape in shapes.items()
+            stack.enter_context(ArrayFile(stem.with_name(f"{stem.name}.{name}.npy"), shape, np.float16))
+            for name, shape in frozen.row_shapes().items()
         ]
         done = min(file.rows for file in files)
         for file in files:
             file.truncate(done)
         hashes = images.studies["content_hash"]
-
-        def compute(row: int) -> Any:
-            return session.run(
-                list(shapes), {"view": views(images.pixels(row), input_size, count, params, hashes.iloc[row])}
-            )
-
-        outputs = parallel_map(compute, range(done, len(hashes)), IMAGES_IN_FLIGHT)
+        left = ((images.pixels(row), hashes.iloc[row]) for row in range(done, len(hashes)))
+        outputs = engine_map(frozen, left, IMAGES_IN_FLIGHT)
         for arrays in progress(outputs, f"features, {stem.name}", len(hashes) - done):
             for file, array in zip(files, arrays, strict=True):
                 file.append(array[None])

@@ -66,10 +66,29 @@ def test_what_a_killed_process_left_goes_when_it_has_expired_and_other_files_sta
     name = add(kept_in(tmp_path), b"png")  # and is killed
     [left] = tmp_path.glob("*/*.png")
     fresh = kept_in(tmp_path)
-    assert fresh.get(name) is None and left.exists()
+    assert fresh.get(name) == b"png" and left.exists()
+    os.utime(left, (0, 0))
+    assert fresh.get(name) is None
     os.utime(left.parent, (0, 0))
     kept_in(tmp_path)
     assert files_in(tmp_path) == [tmp_path / "holiday.png"]
+
+
+def test_replicas_find_each_others(tmp_path: Path) -> None:
+    one, other = kept_in(tmp_path), kept_in(tmp_path)
+    name = add(one, b"png")
+    assert other.get(name) == b"png"
+    [path] = tmp_path.glob(f"*/{name}")
+    assert other.get(f"../{path.parent.name}/{name}") is None
+    path.write_bytes(bytes(101))
+    assert other.get(name) is None  # larger than any
+    path.write_bytes(b"png")
+    os.utime(path, (0, 0))
+    assert other.get(name) is None  # expired
+    os.utime(path)
+    assert other.get(name) == b"png"
+    one.close()
+    assert other.get(name) is None
 
 
 def test_two_processes_keep_out_of_each_others_way(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ import json
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from chestxray.cli.main import main
 from tests.chestxray.conftest import NAME
-from tests.chestxray.scoring.conftest import TAKEN, small_bundle, ward  # noqa: F401 # fixtures
+from tests.chestxray.scoring.conftest import TAKEN, radiographs, small_bundle, ward  # noqa: F401 # fixtures
 from tests.serve.files import PNG
 
 Text = pytest.CaptureFixture[str]
@@ -89,6 +90,28 @@ def test_tables_and_heatmaps_within_the_folder_are_not_read_again(
     assert len(rows) == len(TAKEN)
     drawn = [path for row in rows for column, path in row.items() if column.endswith(":heatmap") and path]
     assert drawn and all(Path(path).is_file() for path in drawn)
+
+
+def test_objects_of_a_storage_score_as_files_do_and_one_that_fails_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Text
+) -> None:
+    films = radiographs(tmp_path / "films", 5)
+    storage = fsspec.filesystem("memory")
+    storage.pipe({f"/films/{file.name}": file.read_bytes() for file in films})
+    stored = ["predict", "memory://films", "--output", str(tmp_path / "stored.csv")]
+    kind, cat_file = type(storage), type(storage).cat_file  # each thread has one of its own
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "cat_file", lambda s, path, **part: cat_file(s, path, **part) if "4" not in path else 1 / 0)
+        assert main(stored) == 2 and "run the same again" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "cat_file", lambda s, path, **part: cat_file(s, path, **part) if "4" in path else 1 / 0)
+        assert main(stored) == 0  # the others were done
+    assert main(["predict", str(tmp_path / "films"), "--output", str(tmp_path / "local.csv")]) == 0
+    storage.rm("/films", recursive=True)
+    one, other = read(tmp_path / "stored.csv"), read(tmp_path / "local.csv")
+    assert [Path(row.pop("path")).name for row in one] == [Path(row.pop("path")).name for row in other]
+    assert one == other and len(one) == 5
+    assert main([*stored[:-1], "s3://bucket/scores.csv"]) == 2
 
 
 def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path: Path) -> None:  # noqa: F811 # a fixture

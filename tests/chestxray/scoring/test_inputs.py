@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from chestxray.errors import UserError
@@ -91,3 +92,20 @@ def test_a_column_that_cannot_be_read_is_refused(
     Path("short.csv").write_text("path,id\na.png,1\nb.png\n")
     with pytest.raises(UserError, match=said):
         find_inputs([], [argument])
+
+
+def test_objects_of_a_storage_are_found_by_the_rules_of_files(tmp_path: Path) -> None:
+    storage = fsspec.filesystem("memory")
+    image = USABLE["grey png"]
+    names = {"a/IM1": image, "a.png": b"", "README": b"text", ".h/b.png": b"", "DICOMDIR": image, "b/c.dcm": b""}
+    storage.pipe({f"/inputs/{name}": data for name, data in names.items()})
+    (tmp_path / "t.csv").write_text("path\nmemory://inputs/none.png\nb.png\n")
+    try:
+        inputs = find_inputs(["memory://inputs", "memory://inputs/README", "memory://none"], [f"{tmp_path}/t.csv:path"])
+        found = [f"memory:///inputs/{name}" for name in ("a.png", "a/IM1", "b/c.dcm")]
+        assert given(inputs) == [*found, "memory://inputs/README", "memory://inputs/none.png", "b.png"]
+        assert inputs.files[-1].path == f"{tmp_path}/b.png"
+        assert inputs.missing == ["memory://none"]
+        assert inputs.skipped == {"hidden": 1, "no image": 2}
+    finally:
+        storage.rm("/inputs", recursive=True)
