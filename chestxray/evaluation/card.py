@@ -11,6 +11,7 @@ from chestxray.evaluation.subgroups import card_subgroups
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.card import Card
 from chestxray.inference.label_quality import known_quality
+from chestxray.inference.measured import SCHEMA
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.provenance import SplitFacts
 from chestxray.metrics.table import HEADLINES
@@ -50,6 +51,7 @@ def make_card(
         located: how well its maps find boxes; None if that was not tried.
     """
     return Card(
+        schema_version=SCHEMA,
         findings=dataset.findings,
         titles=tuple(params.findings[finding].title for finding in dataset.findings),
         status=evaluation.status,

@@ -24,6 +24,7 @@ from chestxray.errors import UserError
 from chestxray.findings import MAX_FINDINGS, check_findings, check_title
 from chestxray.inference.label_quality import LabelQuality
 from chestxray.inference.located import Explanation, Located
+from chestxray.inference.measured import SCHEMA, check_kinds
 from chestxray.inference.numbers import Digest, Finite, Text
 from chestxray.inference.operating_point import CALLERS_OWN, OperatingPoint, OperatingPointName, threshold_values
 from chestxray.inference.platt import Platt
@@ -78,6 +79,7 @@ class Card(BaseModel):
     """`bundle.json`: what the numbers of the model mean, and where they come from.
 
     Attributes:
+        schema_version: of the card; 1 in older bundles, which may lack what later ones have.
         findings: names of the columns.
         titles: of the findings, for people; older bundles have none, and their names are shown.
         status: of the findings, what can be said of each; all are learned in older bundles.
@@ -117,6 +119,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    schema_version: Annotated[int, Field(strict=True, ge=1, le=SCHEMA)] = 1
     findings: Annotated[tuple[str, ...], FailFast(), AfterValidator(check_findings)]
     titles: Annotated[tuple[Title, ...], FailFast()]
     status: Annotated[tuple[Status, ...], FailFast()]
@@ -192,6 +195,13 @@ class Card(BaseModel):
         Platt.from_dict(self.calibration, self.findings)
         for name in ("params", "metrics", "input_gate"):
             _check_contents(getattr(self, name))
+        check_kinds(self.metrics, self.headlines, self.findings)
+        batches = self.params.get("batches", [])
+        if not isinstance(batches, list | tuple) or not all(isinstance(name, str) for name in batches):
+            raise ValueError("params.batches must be a list of names")
+        rows = self.input_gate.get("test", {})
+        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+            raise ValueError("input_gate.test must be an object of objects")
         return self
 
     @property

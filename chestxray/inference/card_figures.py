@@ -1,19 +1,20 @@
 """Put the figures of a bundle's card into tables of Markdown, each with its interval and n, and miss none."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from chestxray.inference.card import CARD, BundleError, Card
-from chestxray.inference.headlines import TOO_FEW, Headline, headlines
+from chestxray.inference.decisions import decided
+from chestxray.inference.headlines import NONE_THERE, TOO_FEW, Headline, headlines
 from chestxray.inference.located import Compared, Difference
+from chestxray.inference.measured import COUNTS, DECIDED, ENDS, RANKED, SCHEMA, lacking
 from chestxray.inference.operating_point import Rate
+from chestxray.inference.status import has_number
 from chestxray.inference.subgroup import Subgroup
 
 NONE = "–"
-RANKED = {"auroc": "AUROC", "average_precision": "average precision"}
-DECIDED = {"f1": "F1", "recall": "sensitivity", "specificity": "specificity", "precision": "PPV"}
-"""Metrics by finding with intervals, by the names that the card of a bundle gives them, and their titles."""
 GROUPED = {
     "auroc": "AUROC",
     "sensitivity": "sensitivity",
@@ -21,7 +22,6 @@ GROUPED = {
     "underdiagnosis": "underdiagnosis",
 }
 """Measures of groups, and their titles."""
-ENDS = ("_ci_low", "_ci_high")
 SPECIAL = re.compile(r"([\\`*_\[\]<>$#~|!])")
 
 
@@ -74,8 +74,9 @@ def headline_table(card: Card) -> str:
     parts = {"test": needed(card.metrics, "test")} | {
         part: card.metrics[part] for part in ("benchmark",) if part in card.metrics
     }
-    for part, found in parts.items():
-        _check_headlines(card, part, found)
+    for part in parts:
+        for key in COUNTS:
+            needed(card.metrics, part, key)
     said = {part: headlines(found, card.headlines) for part, found in parts.items()}
     rows = [
         [plain(card.headlines[metric]), *(_headline(each[place]) for each in said.values())]
@@ -90,61 +91,49 @@ def _headline(each: Headline) -> str:
     return f"{NONE if each.value is None else f'{each.value:.3f}'} ({each.said})"
 
 
-def _check_headlines(card: Card, part: str, found: Mapping[str, Any]) -> None:
-    """Make sure that the counts are there, and every headline that the counts say can be measured."""
-    for key in ("n", "patients", "findings_averaged", "findings_scored"):
-        needed(card.metrics, part, key)
-    if not found["findings_scored"]:
+def check_measured(card: Card) -> None:
+    """Make sure that what the counts say was measured is there, in a card that says of itself that it has it.
+
+    Raises:
+        ModelCardError: a figure is missing; the message names it.
+    """
+    if card.schema_version < SCHEMA:
         return
-    decided = any(both and decided for _, _, both, decided in _measurable(card, part))
-    for metric in card.headlines:
-        instead = f"{metric}_of_all"
-        if metric.endswith("_f1"):
-            missing = decided and instead not in found
-        else:
-            missing = bool(found["findings_averaged"]) or instead not in found
-        if missing:
-            needed(card.metrics, part, metric)
-
-
-def _measurable(card: Card, part: str) -> Iterator[tuple[str, str, bool, bool]]:
-    """Yield name and title of the findings with a number, whether the images have both classes, and decisions."""
-    deciding = card.operating_points[card.operating_point]
-    for name, title, status, point in zip(card.findings, card.titles, card.status, deciding, strict=True):
-        if status != "not learned":
-            positives, labelled = (needed(card.metrics, part, key, name) for key in ("positives", "labelled"))
-            yield name, title, 0 < positives < labelled, status == "learned" and point.threshold is not None
+    numbered, deciding = has_number(card.status), decided(card.thresholds(), card.status)
+    findings, with_decision = (tuple(compress(card.findings, mask)) for mask in (numbered, deciding))
+    missing = lacking(card.metrics, findings, with_decision, whole=not card.recalibrated)
+    if missing is not None:
+        raise ModelCardError(f"{CARD} has no metrics.{missing}, which the model card needs")
 
 
 def finding_table(card: Card) -> str:
     """Tabulate what was measured of each finding on the test images.
 
     Raises:
-        ModelCardError: a metric is missing that both classes among the test images, and decisions, allow.
+        ModelCardError: the counts are missing.
     """
     header = ["finding", *RANKED.values(), *DECIDED.values(), "NPV", "with the finding", "labelled"]
     if not needed(card.metrics, "test", "findings_scored"):
         return "No finding could be scored on the test images."
     test = card.metrics["test"]
     rows = []
-    for name, title, both, decided in _measurable(card, "test"):
-        cells = [_metric(card, key, name, both) for key in RANKED]
-        cells += [_metric(card, key, name, both and decided and key != "precision") for key in DECIDED]
-        npv = test.get("npv", {}).get(name)
-        counts = (str(test[key][name]) for key in ("positives", "labelled"))
-        rows.append([plain(title), *cells, NONE if npv is None else f"{npv:.3f}", *counts])
+    for name, title, status in zip(card.findings, card.titles, card.status, strict=True):
+        if status != "not learned":
+            cells = [_metric(card, key, name) for key in (*RANKED, *DECIDED)]
+            npv = test.get("npv", {}).get(name)
+            counts = (str(needed(card.metrics, "test", key, name)) for key in ("positives", "labelled"))
+            rows.append([plain(title), *cells, NONE if npv is None else f"{npv:.3f} (no interval)", *counts])
     return table(header, rows)
 
 
-def _metric(card: Card, key: str, finding: str, required: bool) -> str:
-    """Say a metric of a finding; one that nothing was decided positive on may have no PPV."""
+def _metric(card: Card, key: str, finding: str) -> str:
+    """Say a metric of a finding with its interval; an older card does not say why there is none."""
     test = card.metrics["test"]
-    value = needed(card.metrics, "test", key, finding) if required else test.get(key, {}).get(finding)
+    value, low, high = (test.get(f"{key}{end}", {}).get(finding) for end in ("", *ENDS))
     if value is None:
         return NONE
-    low, high = (test.get(f"{key}{end}", {}).get(finding) for end in ENDS)
-    if (low is None) != (high is None):
-        needed(card.metrics, "test", f"{key}{ENDS[high is None]}", finding)
+    if card.schema_version < SCHEMA and (low is None or high is None):
+        return f"{value:.3f} ({NONE_THERE})"
     return figure(value, low, high)
 
 

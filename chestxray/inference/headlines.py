@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 NO_DECISIONS = "not measured: no finding has decisions"
 TOO_FEW = "no interval: too few patients"
-CONSTANT = "no interval: nothing varies"
+NONE_THERE = "no interval: this bundle has none"
 MEANS = ("mean_", "macro_")
 """How the names of means over findings begin; others pool all labels."""
 
@@ -54,7 +54,7 @@ def headline(metrics: Mapping[str, Any], name: str, title: str) -> Headline:
     if low is not None and high is not None:
         said = f"95 % interval {low:.3f} to {high:.3f}"
     else:
-        said = CONSTANT if metrics.get("findings_averaged", 1) else TOO_FEW
+        said = NONE_THERE if metrics.get("findings_averaged", 1) else TOO_FEW
     return Headline(title + over, metrics[name], said)
 
 

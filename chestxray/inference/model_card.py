@@ -42,7 +42,8 @@ def model_card(card: Card) -> str:
     Raises:
         ModelCardError: a metric is missing; the message names it.
     """
-    return f"{_head(card)}\n{card_body(card)}"
+    body = card_body(card)
+    return f"{_head(card)}\n{body}"
 
 
 def card_body(card: Card) -> str:
@@ -51,6 +52,7 @@ def card_body(card: Card) -> str:
     Raises:
         ModelCardError: a metric is missing; the message names it.
     """
+    figures.check_measured(card)
     sections = "\n\n".join(f"## {title}\n\n{text}" for title, text in _sections(card) if text)
     return f"# Model card: {TITLE}\n\n**{_warning(card)}**\n\n{sections}\n"
 

@@ -6,12 +6,13 @@ each interval holds the values from which the figure is no further away than cha
 variance larger, by the design effect. What was tried, and how often each covers: docs/decisions/intervals.md.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammainc, gammaincinv, stdtrit
+from scipy.special import gammainc, gammaincinv, ndtri, stdtrit
 
 from chestxray.labels import Booleans, Floats
 from chestxray.metrics.jackknife import Spread
@@ -19,6 +20,9 @@ from chestxray.metrics.proportion import LEVEL, wilson_interval
 
 ALIKE = 0.2
 """Least correlation of the images of a patient that is assumed: few patients can't show how alike theirs are."""
+LEAST = 0.75
+"""Least share of the variance of independent images that a mean has; of binormal scores it is less than all of it."""
+NORMAL = float(ndtri((1 + LEVEL) / 2))
 SELDOM = 0.05
 """Share of data sets: what would be reported in fewer is not reckoned with."""
 HALVINGS = 50
@@ -78,23 +82,69 @@ def share_interval(spread: Spread, cases: Cases) -> Ends:
     return _around(spread.value, wilson_interval(centre, np.maximum(cases.images, 1) / effect, quantile))
 
 
-def mean_interval(spread: Spread, cases: Cases) -> Ends:
-    """Compute the interval of a mean over findings, or of labels pooled: as `share_interval`, by the error alone.
+def bounded_interval(spread: Spread, cases: Cases) -> Ends:
+    """Compute the interval of a mean over images of numbers in 0..1: as `share_interval`, by the error alone.
 
-    A bias that is taken off is not known for certain: it counts as an error of its own. How well the error is known is
-    limited twice, by the tails that it shows and by patients of unequal numbers of images, which count for fewer: both
-    add up. A mean of 0 or 1 that no patient changes has no interval: NaN.
+    A mean of 0 or 1 that no patient changes has no interval: NaN.
+    """
+    centre, error, freedom = _corrected(spread, cases)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = wilson_interval(centre, centre * (1 - centre) / error**2, student(freedom))
+    return _around(spread.value, ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The figures that a mean is over.
+
+    Attributes:
+        values: `(p,)` in 0..1.
+        variance: of each, at values `(p,)`, if all images were independent.
+    """
+
+    values: Floats
+    variance: Callable[[Floats], Floats]
+
+    def variance_of_mean(self, moved: Floats) -> Floats:
+        """Compute the variance of their mean if images and figures are independent and all values are moved."""
+        values = np.clip(self.values + np.asarray(moved)[..., None], 0, 1)
+        return np.asarray(self.variance(values).sum(axis=-1) / max(len(self.values), 1) ** 2)
+
+
+def mean_interval(spread: Spread, cases: Cases, parts: Parts) -> Ends:
+    """Compute the interval of a mean over findings, or of labels pooled, from which the mean is as far as chance
+    explains.
+
+    That is the error which the jackknife sees, and at least `LEAST` of the variance that independent images would have:
+    of a model that is nearly always right, or that says the same of all images, few patients or none show how far
+    off it can be. Both change with the mean as the variance of independent images does.
 
     Args:
         spread: of one number.
         cases: all images, as one column.
+        parts: that the mean is over.
     """
-    centre = np.clip(spread.value - spread.bias, 0, 1)
+    centre, error, freedom = _corrected(spread, cases)
+    as_it_is = parts.variance_of_mean(centre - spread.value)
+    seen = student(freedom) ** 2 * error**2 / np.where(as_it_is > 0, as_it_is, np.inf)
+    scale = np.maximum(seen, NORMAL**2 * LEAST)
+
+    def reach(mean: Floats) -> Floats:
+        return np.asarray(np.sqrt(scale * parts.variance_of_mean(mean - spread.value)))
+
+    return _around(spread.value, _score_ends(centre, reach))
+
+
+def _corrected(spread: Spread, cases: Cases) -> tuple[Floats, Floats, Floats]:
+    """Take the bias off a mean; return what is left, its error and the degrees of freedom of that.
+
+    A bias that is taken off is not known for certain: it counts as an error of its own. How well the error is known is
+    limited twice, by the tails that it shows and by patients of unequal numbers of images, which count for fewer: both
+    add up.
+    """
     patients = np.maximum(cases.images / cases.most, 2)
     freedom = 1 / (1 / spread.freedom + 1 / (patients - 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        independent = centre * (1 - centre) / (spread.error**2 + spread.bias**2)
-        return _around(spread.value, wilson_interval(centre, independent, student(freedom)))
+    return np.clip(spread.value - spread.bias, 0, 1), np.hypot(spread.error, spread.bias), freedom
 
 
 def f1_interval(spread: Spread, cases: Cases) -> Ends:
@@ -136,6 +186,16 @@ def scale_odds(share: Floats, factor: Floats) -> Floats:
     return factor * share / (1 - share + factor * share)
 
 
+def share_variance(share: Floats, images: Floats) -> Floats:
+    """Compute the variance of a share of independent images."""
+    return share * (1 - share) / images
+
+
+def f1_variance(f1: Floats, images: Floats) -> Floats:
+    """Compute the variance of F1 of so many independent images with the finding or the decision; see `f1_interval`."""
+    return share_variance(f1 / (2 - f1), images) * ((2 - f1) ** 2 / 2) ** 2
+
+
 def auroc_variance(area: Floats, positives: Floats, negatives: Floats) -> Floats:
     """Compute the variance of an AUROC of independent images (Hanley and McNeil, Radiology 143, 1982)."""
     alike = area / (2 - area) - area**2
@@ -154,13 +214,24 @@ def auroc_interval(spread: Spread, positives: Cases, negatives: Cases) -> Ends:
     effect = rarer.design_effect(spread.error, auroc_variance(spread.value, *counts))
     quantile = student(np.minimum(spread.freedom, rarer.patients - 1))
 
+    def reach(area: Floats) -> Floats:
+        return np.asarray(quantile * np.sqrt(effect * auroc_variance(area, *counts)))
+
+    return _score_ends(spread.value, reach)
+
+
+def _score_ends(value: Floats, reach: Callable[[Floats], Floats]) -> Ends:
+    """Find the values in 0..1 that are as far from `value` as chance explains, which is `reach` of them.
+
+    The way between the value and 0 or 1 is halved until it is.
+    """
+
     def end(limit: float) -> Floats:
-        """Halve the way between the area and 0 or 1 until it is as far as chance explains."""
-        near = np.array(spread.value, float)
+        near = np.array(value, float)
         far = np.full_like(near, limit)
         for _ in range(HALVINGS):
             middle = (near + far) / 2
-            explained = np.abs(spread.value - middle) <= quantile * np.sqrt(effect * auroc_variance(middle, *counts))
+            explained = np.abs(value - middle) <= reach(middle)
             near, far = np.where(explained, middle, near), np.where(explained, far, middle)
         return near
 

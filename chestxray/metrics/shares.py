@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chestxray.labels import Booleans, Floats
-from chestxray.metrics.interval import Cases, Ends, mean_interval, share_interval, student
+from chestxray.metrics.interval import Cases, Ends, bounded_interval, share_interval, student
 from chestxray.metrics.jackknife import Spread, jackknife
 from chestxray.metrics.ranking import ratio
 
@@ -51,7 +51,7 @@ def measure_means(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLik
 
     A share's interval would be too wide: it takes each case for a yes or a no, whose variance is larger.
     """
-    return _within(mean_interval, values, cases, patients, min_patients)
+    return _within(bounded_interval, values, cases, patients, min_patients)
 
 
 def measure_differences(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:

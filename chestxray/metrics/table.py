@@ -19,6 +19,7 @@ from chestxray.labels import (
     Weights,
     check_decisions,
     check_scores,
+    counted_once,
     patients_by_class,
     places_of,
 )
@@ -27,12 +28,16 @@ from chestxray.metrics.confusion import f1_scores
 from chestxray.metrics.interval import (
     Cases,
     Ends,
+    Parts,
     auroc_interval,
+    auroc_variance,
     f1_interval,
+    f1_variance,
     mean_interval,
     reported_prevalence,
     scale_odds,
     share_interval,
+    share_variance,
 )
 from chestxray.metrics.jackknife import Spread
 from chestxray.metrics.ranking import mean_over_findings, rank_findings, ranking_scores, ratio
@@ -162,6 +167,7 @@ class Metric:
         by_finding: it has a value for each finding; else one value for all.
         interval: from its spread and the cases that it is over; None if it has no interval.
         cases: sample → the images that it is a mean over, arrays `(n, k)`, or `(n, 1)` if it is not by finding.
+        parts: sample → what the interval of one number for all must know of the figures in it.
         with_prevalence: it moves with the share of images that have the finding.
         compared: by the gate.
         reported: the card has it.
@@ -174,6 +180,7 @@ class Metric:
     by_finding: bool = False
     interval: Callable[..., Ends] | None = None
     cases: Callable[[Sample], tuple[Booleans, ...]] = lambda sample: ()
+    parts: Callable[[Sample], Parts] | None = None
     with_prevalence: bool = False
     compared: bool = False
     reported: bool = True
@@ -187,7 +194,7 @@ class Metric:
         if self.interval is None:
             raise ValueError(f"{self.name} has no interval")
         counted = [Cases.count(images, patients) for images in self.cases(sample)]
-        low, high = self.interval(spread, *counted)
+        low, high = self.interval(spread, *counted, *([self.parts(sample)] if self.parts else []))
         if self.with_prevalence:
             have, lack = reported_prevalence(patients_by_class(sample.labels, np.asarray(patients)), min_patients)
             low, high = scale_odds(low, have), scale_odds(high, 1 / lack)
@@ -270,34 +277,58 @@ def _present_or_decided(sample: Sample) -> tuple[Booleans, ...]:
     return (sample.labels.present | (sample.decisions & sample.labels.labelled),)
 
 
+def _pooled_f1(sample: Sample) -> Parts:
+    """Return the F1 of all labels as one figure."""
+    images = np.maximum(sum(each.sum() for each in _present_or_decided(sample)), 1)
+    value = Weightings(sample, counted_once(len(sample.labels))).f1[1]
+    return Parts(value, lambda f1: f1_variance(f1, images))
+
+
+def _mean_metric(name: str, title: str, of: Metric, variance: Callable[..., Floats]) -> Metric:
+    """Return the mean of a metric over the findings that are averaged.
+
+    Args:
+        name: key in the card.
+        title: for people.
+        of: by finding.
+        variance: of it, from its value and the numbers of its cases, of independent images.
+    """
+
+    def parts(sample: Sample) -> Parts:
+        values = of.compute(Weightings(sample, counted_once(len(sample.labels))))[0]
+        known = sample.averaged & np.isfinite(values)
+        counts = [np.maximum(images.sum(axis=0), 1)[known] for images in of.cases(sample)]
+        return Parts(values[known], lambda moved: variance(moved, *counts))
+
+    return Metric(name, title, _mean(of.compute), interval=mean_interval, cases=_labelled, parts=parts)
+
+
+AUROC = Metric("auroc", "AUROC", _auroc, True, auroc_interval, _both_classes, compared=True)
+AVERAGE_PRECISION = Metric(
+    "average_precision",
+    "average precision",
+    _average_precision,
+    True,
+    share_interval,
+    _present,
+    with_prevalence=True,
+    compared=True,
+)
+F1 = Metric("f1", "F1", _f1, True, f1_interval, _present_or_decided, with_prevalence=True, compared=True)
+
 METRICS = (
-    Metric("mean_auroc", "mean AUROC", _mean(_auroc), interval=mean_interval, cases=_labelled),
-    Metric(
-        "mean_average_precision",
-        "mean average precision",
-        _mean(_average_precision),
-        interval=mean_interval,
-        cases=_labelled,
-    ),
-    Metric("macro_f1", "macro F1", _mean(_f1), interval=mean_interval, cases=_labelled),
-    Metric("micro_f1", "micro F1", _micro_f1, interval=mean_interval, cases=_labelled),
+    _mean_metric("mean_auroc", "mean AUROC", AUROC, auroc_variance),
+    _mean_metric("mean_average_precision", "mean average precision", AVERAGE_PRECISION, share_variance),
+    _mean_metric("macro_f1", "macro F1", F1, f1_variance),
+    Metric("micro_f1", "micro F1", _micro_f1, interval=mean_interval, cases=_labelled, parts=_pooled_f1),
     # No interval: docs/decisions/intervals.md
     Metric("calibration_error", "mean calibration error", _mean(_calibration_error), higher_is_better=False),
     Metric("mean_auroc_of_all", "mean AUROC of all findings", _mean_of_all(_auroc)),
     Metric("mean_average_precision_of_all", "mean average precision of all findings", _mean_of_all(_average_precision)),
     Metric("macro_f1_of_all", "macro F1 of all findings", _mean_of_all(_f1)),
-    Metric("auroc", "AUROC", _auroc, True, auroc_interval, _both_classes, compared=True),
-    Metric(
-        "average_precision",
-        "average precision",
-        _average_precision,
-        True,
-        share_interval,
-        _present,
-        with_prevalence=True,
-        compared=True,
-    ),
-    Metric("f1", "F1", _f1, True, f1_interval, _present_or_decided, with_prevalence=True, compared=True),
+    AUROC,
+    AVERAGE_PRECISION,
+    F1,
     Metric("recall", "sensitivity", _sensitivity, True, share_interval, _present),
     Metric("specificity", "specificity", _specificity, True, share_interval, _absent),
     Metric(

@@ -33,7 +33,7 @@ def test_what_has_no_interval_says_why_and_is_not_left_out() -> None:
         "micro F1 0.700 (no interval: too few patients)",
     ]
     constant = {"findings_averaged": 2, "mean_auroc": 1.0}
-    assert said(constant)[0] == "mean AUROC of 2 findings 1.000 (no interval: nothing varies)"
+    assert said(constant)[0] == "mean AUROC of 2 findings 1.000 (no interval: this bundle has none)"
 
 
 def test_an_older_card_shows_what_has_one_interval() -> None:

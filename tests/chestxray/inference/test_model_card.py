@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from chestxray.inference.bundle import Bundle
@@ -104,7 +105,9 @@ def test_every_operating_point_and_finding_is_there(card: Card) -> None:
 @pytest.mark.parametrize(
     "path",
     ["test.mean_auroc", "test.auroc.Hernia", "test.f1.Mass", "test.auroc_ci_high.Mass", "test.patients",
-     "test.labelled", "test.positives.Edema", "benchmark.mean_average_precision", "test.calibration_error_before"],
+     "test.labelled", "test.positives.Edema", "benchmark.mean_average_precision", "test.calibration_error_before",
+     "benchmark", "batch", "batch.b.patients", "test.macro_f1", "test.mean_auroc_ci_low", "test.calibration_error",
+     "test.precision.Mass", "test.npv", "test.npv.Mass", "test.recall_ci_low", "test.precision_ci_high"],
 )  # fmt: skip
 def test_a_missing_metric_is_named(card: Card, path: str) -> None:
     metrics = json.loads(json.dumps(card.metrics))
@@ -115,6 +118,45 @@ def test_a_missing_metric_is_named(card: Card, path: str) -> None:
     del place[last]
     with pytest.raises(ModelCardError, match=rf"no metrics\.{re.escape(path)},"):
         model_card(card.model_copy(update={"metrics": metrics}))
+
+
+def test_both_ends_of_an_interval_can_t_be_missing(card: Card) -> None:
+    metrics = json.loads(json.dumps(card.metrics))
+    (finding, *_) = metrics["test"]["auroc_ci_low"]
+    for name in ("auroc", "average_precision"):
+        for end in ("low", "high"):
+            del metrics["test"][f"{name}_ci_{end}"][finding]
+    with pytest.raises(ModelCardError, match=r"no metrics\.test\.auroc_ci_low"):
+        model_card(card.model_copy(update={"metrics": metrics}))
+
+
+def test_an_older_bundle_may_lack_what_its_version_did_not_have(card: Card) -> None:
+    test = {key: value for key, value in card.metrics["test"].items() if "_ci_" not in key and key != "npv"}
+    older = {"schema_version": 1, "metrics": {"test": test}, "headlines": {"mean_auroc": "mean AUROC"}}
+    text = card_body(Card.model_validate(card.model_copy(update=older).model_dump()))
+    assert "too few patients" not in text.partition("## Labels")[0] and "this bundle has none" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"metrics": {"test": {"mean_auroc": "x"}}}, "metrics: test.mean_auroc must be a number between 0 and 1"),
+     ({"metrics": {"test": {"mean_auroc": 7.5}}}, "between 0 and 1"),
+     ({"metrics": {"test": {"auroc": {"Effusion": -3}}}}, "metrics: test.auroc must be numbers between 0 and 1"),
+     ({"metrics": {"test": {"auroc": {"Elsewhere": 0.5}}}}, "an object by finding"),
+     ({"metrics": {"benchmark": {"n": 1.5}}}, "metrics: benchmark.n must be a number whole, from 0 on"),
+     ({"metrics": {"batch": {"xxxx": []}}}, "metrics: batch must be an object"),
+     ({"metrics": {"xxxx": 1}}, "a part must be an object"),
+     ({"metrics": {"test": {"xxxx": "y"}}, "headlines": {"xxxx": "X"}}, "a headline must be a number"),
+     ({"params": {"batches": [1]}}, "params.batches must be a list of names"),
+     ({"input_gate": {"test": {"good": 1}}}, "input_gate.test must be"),
+     ({"schema_version": 3}, "less than or equal to 2")],
+)  # fmt: skip
+def test_figures_of_another_kind_are_refused_when_the_card_is_read(
+    card: Card, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)) as raised:
+        Card.model_validate(card.model_dump() | changes)
+    assert "xxxx" not in raised.value.errors()[0]["msg"]
 
 
 def test_what_was_not_measured_is_said(card: Card) -> None:

@@ -7,13 +7,17 @@ from scipy.stats import poisson
 
 from chestxray.metrics.interval import (
     Cases,
+    Parts,
     auroc_interval,
     auroc_variance,
+    bounded_interval,
     f1_interval,
+    f1_variance,
     mean_interval,
     reported_prevalence,
     scale_odds,
     share_interval,
+    share_variance,
     student,
 )
 from chestxray.metrics.jackknife import Spread, jackknife
@@ -81,8 +85,8 @@ def test_a_bias_moves_the_interval_which_still_holds_the_figure():
     lower = share_interval(known(0.3, 0.07, bias=0.05), cases)
     assert lower[0] < plain[0] and lower[1] < plain[1]
     assert share_interval(known(0.3, 0.07, bias=0.3), cases)[1] >= 0.3
-    sure = mean_interval(known(0.3, 0.03), cases)
-    corrected = mean_interval(known(0.3, 0.03, bias=0.04), cases)
+    sure = bounded_interval(known(0.3, 0.03), cases)
+    corrected = bounded_interval(known(0.3, 0.03, bias=0.04), cases)
     assert corrected[0] < sure[0] and corrected[1] > 0.3
     assert corrected[1] - corrected[0] == pytest.approx((sure[1] - sure[0]) * 5 / 3, rel=0.05)
 
@@ -127,19 +131,55 @@ def test_f1_is_on_the_scale_of_the_share_of_images_that_have_both():
     assert low == 0 and 0 < high < 0.12
 
 
-def test_the_mean_of_a_certain_figure_is_certain():
+def test_a_mean_of_images_that_are_all_alike_is_certain():
     cases = independent(50)
-    assert np.ravel(mean_interval(known(0.4, 0), cases)).tolist() == [0.4, 0.4]
-    assert np.isnan([mean_interval(known(*nothing), cases) for nothing in ((np.nan, np.nan), (1, 0))]).all()
+    assert np.ravel(bounded_interval(known(0.4, 0), cases)).tolist() == [0.4, 0.4]
+    assert np.isnan([bounded_interval(known(*nothing), cases) for nothing in ((np.nan, np.nan), (1, 0))]).all()
 
 
 def test_unequal_patients_count_for_fewer_in_a_mean():
     people = np.repeat(np.arange(10), [40, *[1] * 9])
     unequal = Cases.count(np.ones((49, 1), bool), people)
-    low, high = mean_interval(known(0.5, 0.03), unequal)
+    low, high = bounded_interval(known(0.5, 0.03), unequal)
     quantile = stdtrit(1, 0.975)  # 49 images count for 1.5 patients: 1 degree of freedom
     np.testing.assert_allclose((low, high), wilson_interval([0.5], 0.25 / 0.03**2, quantile))
-    assert high - low > 3 * np.subtract(*mean_interval(known(0.5, 0.03), independent(49))[::-1])
+    assert high - low > 3 * np.subtract(*bounded_interval(known(0.5, 0.03), independent(49))[::-1])
+
+
+def of_shares(*values, images):
+    """The parts of a mean of shares, each of so many images."""
+    return Parts(np.array(values), lambda moved: share_variance(moved, images))
+
+
+def test_the_mean_of_one_share_is_that_share():
+    mean = mean_interval(known(0.3, 0.07), independent(60), of_shares(0.3, images=40))
+    expected = wilson_interval(0.3, 0.3 * 0.7 / 0.07**2, stdtrit(59, 0.975))
+    np.testing.assert_allclose(np.ravel(mean), expected, atol=1e-9)
+
+
+def test_a_mean_is_as_sure_as_the_jackknife_says_where_that_sees_enough():
+    few, many = (mean_interval(known(0.6, 0.05), independent(300), of_shares(0.5, 0.7, images=n)) for n in (100, 400))
+    width = 2 * 0.05 * stdtrit(299, 0.975)
+    np.testing.assert_allclose([np.ptp(few), np.ptp(many)], width, rtol=0.03)
+
+
+@pytest.mark.parametrize(("variance", "images"), [(share_variance, (20,)), (f1_variance, (25,))])
+def test_a_mean_that_no_patient_changes_is_not_certain(variance, images):
+    def ends(value, findings):
+        parts = Parts(np.full(findings, value), lambda moved: variance(moved, *images))
+        return np.ravel(mean_interval(known(value, 0), independent(300), parts))
+
+    (low, high), (_, above), (left, right) = ends(1.0, 1), ends(0.0, 1), ends(0.5, 1)
+    assert high == 1 and 0.75 < low < 0.95 and 0.05 < above < 0.25 and 0.25 < left < 0.5 < right < 0.75
+    assert ends(1.0, 4)[0] > low
+    nothing = mean_interval(known(np.nan, np.nan), independent(300), Parts(np.zeros(0), lambda moved: moved))
+    assert np.isnan(nothing).all()
+
+
+def test_f1_has_the_variance_of_its_share_by_the_slope():
+    share, step = 0.25, 1e-6
+    slope = (2 * (share + step) / (1 + share + step) - 2 * share / (1 + share)) / step
+    assert f1_variance(0.4, 80) == pytest.approx(slope**2 * share_variance(share, 80), rel=1e-4)
 
 
 def test_a_class_that_is_just_common_enough_to_be_reported_may_be_less_common():
