@@ -40,6 +40,7 @@ from chestxray.findings import UNLABELLED, Vocabulary
 from chestxray.params import ReadingParams, Views
 
 AS_SAID = ReadingParams()
+ALL_VIEWS = "prepare.views: all (chestxray evaluate: --views all)"
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _check_some_frontal(rows: pd.DataFrame, good: npt.NDArray[np.bool_], table: 
         raise UserError(
             f"no frontal view: {int(views.sum())} of {len(rows)} rows of {table} are not frontal "
             f"({', '.join(f'{count} {view}' for view, count in views.items())}). Give frontal radiographs (PA or AP); "
-            "prepare.views: all reads every view"
+            f"{ALL_VIEWS} reads every view"
         )
 
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from chestxray.datasets.batch import AS_SAID, Batch, read_batch
+from chestxray.datasets.batch import ALL_VIEWS, AS_SAID, Batch, read_batch
 from chestxray.datasets.dataset import BOXES, REFUSED_STUDIES, REJECTED, STUDIES, BatchFolders, write_split
 from chestxray.datasets.decoded_files import NO_ROW, UNREADABLE, DecodedFiles, read_decoded
-from chestxray.datasets.description import describe_reading
+from chestxray.datasets.description import describe_reading, describe_rejected
 from chestxray.datasets.split import check_split, patient_split
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, count_reasons, rejection_table, shown
 from chestxray.datasets.tables.rows import NO_TABLE_ROW
@@ -66,6 +66,7 @@ def prepare_batch(
     batch = read_batch(root, vocabulary, reading, params.views)
     print(*describe_reading(batch), sep="\n", flush=True)
     studies, boxes, refused, rejected = examine_batch(batch, folders.name, params, read_decoded(folders.decoded))
+    print(*describe_rejected(rejected), sep="\n", flush=True)
     rejected = pd.concat([rejected, batch.left_out.assign(batch=folders.name)], ignore_index=True)
     with atomic_write(folders.prepared) as folder:
         folder.mkdir()
@@ -160,7 +161,7 @@ def _file_faults(files: pd.DataFrame, views: Views) -> "pd.Series[str]":
     faults = files["reason"].astype(object)
     if views == "frontal":
         other = (files["row"] != NO_ROW) & (files["not_frontal"] != "")
-        faults[other] = f"{NOT_FRONTAL}: " + files.loc[other, "not_frontal"] + " prepare.views: all takes every view."
+        faults[other] = f"{NOT_FRONTAL}: " + files.loc[other, "not_frontal"] + f" {ALL_VIEWS} takes every view."
     return faults
 
 
@@ -172,7 +173,7 @@ def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) 
     limit = f", more than prepare.max_rejected ({max_rejected:.1%})" if accepted else ": nothing is left"
     mend = "Mend the batch, or list images to leave out in a file that batches.<name>.exclude (--exclude) names"
     if len(rejected) <= MOST * total:
-        mend += ", or raise prepare.max_rejected"
+        mend += ", or raise prepare.max_rejected (chestxray evaluate: --max-rejected)"
     raise BatchError(
         f"{len(rejected)} of {total} entries of the batch can't be used{limit}: {reasons}. {mend}", rejected
     )
