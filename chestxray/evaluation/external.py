@@ -26,6 +26,7 @@ from chestxray.evaluation.subgroups import card_subgroups
 from chestxray.findings import Vocabulary
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.card import Card, write_card
+from chestxray.inference.label_quality import known_quality
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence
@@ -35,6 +36,7 @@ BATCH = "external"
 """What the folder's images are called in tables and in the card of a recalibrated bundle."""
 PARTS = 2
 """A recalibration is fitted on one of so many parts of the patients, and measured on the rest."""
+DRAWN = f"one of {PARTS} parts of the patients, by a hash of the id"
 USUAL: dict[str, dict[str, Any]] = {
     "prepare": {"views": "frontal", "max_rejected": 0.05, "salt": BATCH},
     "evaluate": {"confidence": 0.95, "uncertain_error": 0.1, "min_positives": 10, "min_n": 10, "seed": 0},
@@ -168,6 +170,8 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
         "input_gate": {},
         "splits": {side: facts for side, facts in card.splits.items() if side == "train"}
         | {"validation": split_facts(first.images), "test": split_facts(rest.images)},
+        "test_label_quality": known_quality(found.images.tables, found.images.synthetic, card.findings),
+        "test_draws": {BATCH: DRAWN},
         "patients_known": found.images.patients_known,
         "recalibrated": True,
     }

@@ -71,6 +71,7 @@ def _check_contents(value: Any, depth: int = 0) -> None:
 
 Title = Annotated[str, AfterValidator(check_title)]
 Texts = Annotated[dict[Text, Text], Field(max_length=1_000)]
+LabelQualities = Annotated[tuple[LabelQuality, ...], FailFast(), Field(max_length=100)]
 Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
 
 
@@ -101,8 +102,9 @@ class Card(BaseModel):
         patients_known: false if the images of a batch counted as a patient each, since its table names none: one person
             may then be in training and in test.
         splits: the images of `train`, `validation` and `test`; empty in older bundles.
-        tables: by batch, the kind of its table, such as "CheXpert"; empty in older bundles.
         label_quality: what radiologists found of the training labels, where that is known.
+        test_label_quality: of a recalibrated model the same of the labels of validation and test; in others these are
+            of the same batches as those of training.
         recalibrated: `calibration`, `operating_points` and `uncertain` are from a part of other images than the
             model's own, and the test images are the rest of these.
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
@@ -138,8 +140,8 @@ class Card(BaseModel):
     synthetic: StrictBool
     patients_known: StrictBool = True
     splits: dict[Literal["train", "validation", "test"], SplitFacts] = {}
-    tables: Texts = {}
-    label_quality: Annotated[tuple[LabelQuality, ...], FailFast(), Field(max_length=100)] = ()
+    label_quality: LabelQualities = ()
+    test_label_quality: LabelQualities = ()
     recalibrated: StrictBool = False
     test_draws: Texts
     params: dict[str, Any]
@@ -157,6 +159,7 @@ class Card(BaseModel):
             return content
         if "thresholds" in content and "operating_points" not in content:
             content = _with_operating_point(content)
+        content = {name: value for name, value in content.items() if name != "tables"}  # which `splits` have
         unknown = len(set(content) - set(cls.model_fields))
         if unknown:
             raise ValueError(f"it has {unknown:,} entries that are not known here")

@@ -94,7 +94,14 @@ def test_a_recalibrated_bundle_says_so_and_knows_what_it_was_fitted_on(
     assert after.card.splits["train"] == before.card.splits["train"]
     sides = [after.card.splits[side] for side in ("validation", "test")]
     assert sum(side.patients for side in sides) == PATIENTS and sides[1].images == after.card.metrics["test"]["n"]
-    assert "**Recalibrated: " in (out / "model_card.md").read_text()
+    assert after.card.splits["test"].batches["external"].table == "a column a finding"
+    said = (out / "model_card.md").read_text()
+    assert "**Recalibrated: " in said and 'dataset: {name: "external", type: chest-x-ray, split: test}' in said
+    assert (
+        "Of training: Drawn with the images" in said and "validation and test: What the labels are worth is not" in said
+    )
+    assert "| train | b | synthetic phantoms |" in said and "| test | external | radiographs | a column a" in said
+    assert "| external | one of 2 parts of the patients" in said and "benchmark: 0 images" not in said
     capsys.readouterr()
     assert main(["evaluate", str(out / "bundle"), str(folder)]) == 0
     assert (

@@ -194,7 +194,7 @@ for _ in range(100):
         {"intended_use": "\x1b[31m"},
         {"licences": ["a"] * 100_000},
         {"headlines": {f"h{place}": "a" for place in range(100_000)}},
-        {"tables": {HOSTILE: "a"}},
+        {"splits": {"train": {"images": 1, "patients": 1, "sha256": "0" * 64, "batches": {HOSTILE: 1}}}},
         {"findings": [7] * 100_000},
         {"findings": [HOSTILE] * 14},
         {"titles": [7] * 100_000},
