@@ -16,6 +16,7 @@ from pydantic import (
     FailFast,
     Field,
     StrictBool,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -24,7 +25,8 @@ from chestxray.errors import UserError
 from chestxray.findings import MAX_FINDINGS, check_findings, check_title
 from chestxray.inference.label_quality import LabelQuality
 from chestxray.inference.located import Explanation, Located
-from chestxray.inference.numbers import Digest, Finite, Text
+from chestxray.inference.measured import check_metrics
+from chestxray.inference.numbers import Cases, Digest, Finite, Probability, Text
 from chestxray.inference.operating_point import CALLERS_OWN, OperatingPoint, OperatingPointName, threshold_values
 from chestxray.inference.platt import Platt
 from chestxray.inference.provenance import SplitFacts
@@ -73,6 +75,21 @@ Title = Annotated[str, AfterValidator(check_title)]
 Texts = Annotated[dict[Text, Text], Field(max_length=1_000)]
 LabelQualities = Annotated[tuple[LabelQuality, ...], FailFast(), Field(max_length=100)]
 Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
+
+
+BatchNames = Annotated[list[Text] | tuple[Text, ...], Field(max_length=1_000)]
+
+
+class _Refused(BaseModel):
+    """What the input gate refuses of some images."""
+
+    n: Cases | None = None
+    share: Probability
+    low: Probability | None = None
+    high: Probability | None = None
+
+
+RefusedByGate = dict[Text, _Refused]
 
 
 class Card(BaseModel):
@@ -195,6 +212,9 @@ class Card(BaseModel):
         Platt.from_dict(self.calibration, self.findings)
         for name in ("params", "metrics", "input_gate"):
             _check_contents(getattr(self, name))
+        check_metrics(self.metrics, self.headlines)
+        TypeAdapter(BatchNames).validate_python(self.params.get("batches", ()))
+        TypeAdapter(RefusedByGate).validate_python(self.input_gate.get("test", {}))
         return self
 
     @property
