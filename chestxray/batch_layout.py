@@ -21,6 +21,12 @@ HEADER = (
 BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h]"
 """Header of the boxes, without the three empty fields at its end."""
 
+NIH_BOXES_SHA256 = "0bbfea9d4c4e9771481b3023b1bc9f0df9dea924453b12986beb29b0c4d0c95b"
+"""Of the table of boxes as NIH publishes it."""
+NIH_SIDE = 1024
+"""Of the square images that NIH publishes, in pixels; its boxes are in theirs, not in the originals' that its table of
+entries speaks of."""
+
 PHANTOM_ROOT = "data/raw/phantom"
 """Folder of the first batch that the stage `phantom` writes."""
 UPDATE_ROOT = "data/raw/update"

@@ -59,7 +59,7 @@ def main() -> None:
         write_card(card, BUNDLE)
         run.log_metrics(headlines(result.metrics))
         pipeline = pipeline_run(run.client, params)
-        log_evaluation(pipeline, params, REPORTS, dataset.studies, describe(card), picture(card))
+        log_evaluation(pipeline, params, REPORTS, card.model_dump(), describe(card), picture(card))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main() -> None:
         figures.save(figures.history_figure(promotion.history, test_note(test)), REPORTS / "updates.png")
         card, verdict = read_card(BUNDLE / CARD), promotion.verdict
         said = describe(card, verdict)
-        log_evaluation(pipeline, params, REPORTS, dataset.studies, said, picture(card))
+        log_evaluation(pipeline, params, REPORTS, card.model_dump(), said, picture(card))
         log_verdict(pipeline, REPORTS, card.model_dump())
         apply_verdict(registry, version, verdict, REPORTS)
         registry.describe(version, describe_version(card, f"{said}\n\n{embedded(pipeline)}"))

@@ -2,11 +2,15 @@
 
 import argparse
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import get_args
 
 from mlflow.exceptions import MlflowException
 
 from chestxray.cli.reading_options import add_reading_options, reading_params
+from chestxray.datasets.dataset import REJECTED
 from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
 from chestxray.errors import UserError
 from chestxray.evaluation.external import (
@@ -25,8 +29,9 @@ from chestxray.inference.headlines import headlines
 from chestxray.inference.model_card import model_card
 from chestxray.inference.model_uri import SCHEME
 from chestxray.inference.status import PATIENTS_UNKNOWN
+from chestxray.params import Views
 from chestxray.registry.resolve import resolve
-from chestxray.system.files import write_text
+from chestxray.system.files import atomic_write, write_csv, write_text
 from chestxray.tracking.store import open_store
 
 
@@ -41,33 +46,65 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fit calibration and operating points on half of the patients, measure on the others, and write a bundle "
         "of its own to DIR/bundle",
     )
+    parser.add_argument("--views", choices=get_args(Views), help="which views to measure on (default: the model's)")
+    parser.add_argument(
+        "--max-rejected", metavar="SHARE", type=_share, help="of the folder that may be unusable (default: the model's)"
+    )
     add_reading_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and say what came out."""
-    output: Path | None = options.output
-    if options.recalibrate and output is None:
+    if options.recalibrate and options.output is None:
         raise UserError("--recalibrate needs --output, for the bundle that it makes")
-    if output is not None and output.exists():
-        raise UserError(f"--output: {output} is there already; name a folder that is not")
-    reading = reading_params(options)
-    with tempfile.TemporaryDirectory() as scratch:
+    reading, preparing = reading_params(options), {"views": options.views, "max_rejected": options.max_rejected}
+    with _new_folder(options.output, options.folder) as output, tempfile.TemporaryDirectory() as scratch:
         bundle_folder = _bundle_folder(options.model, Path(scratch, "bundle"))
         bundle, content = Bundle(bundle_folder), (bundle_folder / MODEL).read_bytes()
-        found = read_folder(options.folder, bundle.card, reading, Path(scratch, "data"))
         known = TrainedOn.read(bundle_folder, bundle.card.data_sha256)
+        found, rejected = read_folder(options.folder, bundle.card, reading, Path(scratch, "data"), preparing)
         found, said = leave_out_known(found, known)
         print(*said, sep="\n", flush=True)
         result = (recalibrate if options.recalibrate else evaluate_external)(bundle, content, found)
-        print(*_summary(result, options.recalibrate), sep="\n")
+        print(*_summary(result, options.recalibrate), sep="\n", flush=True)
         if output is not None:
+            write_csv(output / REJECTED, rejected)
             shortcuts = find_shortcuts(content, result.evaluation.test, result.card.params["evaluate"]["min_n"])
             write_reports(result.evaluation, result.located, shortcuts, result.card, _note(result), output)
-        if options.recalibrate and output is not None:
-            write_bundle(result, content, known, output / "bundle")
-            write_text(output / "model_card.md", model_card(result.card))
+            if options.recalibrate:
+                write_bundle(result, content, known, output / "bundle")
+                write_text(output / "model_card.md", model_card(result.card))
     return 0
+
+
+@contextmanager
+def _new_folder(output: Path | None, data: Path) -> Iterator[Path | None]:
+    """Make, before any work, the folder to write into, which has its name only once all is in it.
+
+    Raises:
+        UserError: it is there already, lies among the data, or can't be made.
+    """
+    if output is None:
+        yield None
+        return
+    if output.exists():
+        raise UserError(f"--output: {output} is there already; name a folder that is not")
+    if output.resolve().is_relative_to(data.resolve()):
+        raise UserError(f"--output: {output} lies in {data}, whose images would be more next time; name another folder")
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(atomic_write(output))
+            folder.mkdir()
+        except OSError as error:
+            raise UserError(f"--output: {output} can't be made: {error.strerror}; name another folder") from error
+        yield folder
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise ValueError
+    return share
 
 
 def _bundle_folder(address: str, fetched: Path) -> Path:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from chestxray.batch_layout import BOXES, TEST_LIST, UNLABELLED_NOTICE
 from chestxray.datasets.tables.answers import PRESENT, UNCERTAIN, Faults, final_labels
-from chestxray.datasets.tables.boxes import read_box_table, type_boxes
+from chestxray.datasets.tables.boxes import published_side, read_box_table, type_boxes
 from chestxray.datasets.tables.entries import Entries
 from chestxray.datasets.tables.image_files import NOT_UNIQUE, check_folder, check_inside, find_images, stem
 from chestxray.datasets.tables.label_names import LabelNames
@@ -40,6 +40,7 @@ from chestxray.findings import UNLABELLED, Vocabulary
 from chestxray.params import ReadingParams, Views
 
 AS_SAID = ReadingParams()
+ALL_VIEWS = "prepare.views: all (chestxray evaluate: --views all)"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Batch:
             absent, -1 not labelled). `image` is the name of the file, or its path within the batch for all of them
             where two files have one name.
         paths: the file of each image of `studies`.
-        boxes: `image`, `finding`, `x`, `y`, `w`, `h` (float64, pixels of the image file, origin top left), of images of
-            `studies` only, sorted by image.
+        boxes: `image`, `finding`, `x`, `y`, `w`, `h` (float64, pixels, origin top left) and `where` (file and row), of
+            images of `studies` only, sorted by image.
+        boxes_side: side of the square images in whose pixels the boxes are; None where it is the image files.
         official_test: the patients of this batch with an image in `test_list.txt`; None without that file.
         synthetic: whether the batch says that its images are phantoms.
         patients_by: whether patients are those of the table ("table"), or each image counts as one ("image").
@@ -77,6 +79,7 @@ class Batch:
     studies: pd.DataFrame
     paths: dict[str, Path]
     boxes: pd.DataFrame
+    boxes_side: int | None
     official_test: frozenset[str] | None
     synthetic: bool
     patients_by: Literal["table", "image"]
@@ -125,6 +128,7 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     _check_some_frontal(rows, good, table.path)
     studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
     studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(names.findings)})
+    boxes_side = published_side(root / BOXES) if (root / BOXES).is_file() else None
     boxes, bad_boxes = _read_boxes(root, reading, entries, named, good, names, unlabelled)
     official_test, test_notes = _read_official_test(root, reading, named)
     unnamed, unknown = strays(rows, entries.malformed, files, excluded)
@@ -138,11 +142,15 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
         root=root,
         table=table.shape.name,
         read_as=table.describe(),
-        notes=(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes, *_note_unknown(unknown)),
+        notes=(
+            *(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes),
+            *(*_note_boxes(boxes_side), *_note_unknown(unknown)),
+        ),
         findings=names.findings,
         studies=studies.sort_values("image", ignore_index=True),
         paths={image: root / path for image, path in zip(rows.loc[good, "image"], rows.loc[good, "path"], strict=True)},
         boxes=boxes,
+        boxes_side=boxes_side,
         official_test=official_test,
         synthetic=synthetic,
         patients_by="image" if reading.patients == IMAGE_IS_PATIENT else "table",
@@ -175,7 +183,7 @@ def _check_some_frontal(rows: pd.DataFrame, good: npt.NDArray[np.bool_], table: 
         raise UserError(
             f"no frontal view: {int(views.sum())} of {len(rows)} rows of {table} are not frontal "
             f"({', '.join(f'{count} {view}' for view, count in views.items())}). Give frontal radiographs (PA or AP); "
-            "prepare.views: all reads every view"
+            f"{ALL_VIEWS} reads every view"
         )
 
 
@@ -191,6 +199,13 @@ def _note_unknown(unknown: tuple[str, ...]) -> list[str]:
         return []
     example = f"such as {shown(unknown[0])}: passed over unless they hold an image"
     return [f"{len(unknown)} files that no row names are no images by their names, {example}"]
+
+
+def _note_boxes(side: int | None) -> list[str]:
+    """Say in pixels of what the boxes are, if it isn't those of the image files."""
+    if side is None:
+        return []
+    return [f"{BOXES} is NIH's own: its boxes are in pixels of {side} × {side}, whatever the size of the images"]
 
 
 def _read_boxes(

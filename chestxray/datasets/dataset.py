@@ -101,6 +101,10 @@ class Dataset(Images):
 
     known: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["batch", "image", "reason"], dtype="str"))
 
+    def of_batch(self, batch: str) -> "Dataset":
+        """Return the images of one batch."""
+        return Dataset(self.studies[self.studies["batch"] == batch].reset_index(drop=True), self.images)
+
     @property
     def synthetic(self) -> bool:
         """Whether any of the images is a phantom."""

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from chestxray.datasets.batch import AS_SAID, Batch, read_batch
+from chestxray.datasets.batch import ALL_VIEWS, AS_SAID, Batch, read_batch
 from chestxray.datasets.dataset import BOXES, REFUSED_STUDIES, REJECTED, STUDIES, BatchFolders, write_split
 from chestxray.datasets.decoded_files import NO_ROW, UNREADABLE, DecodedFiles, read_decoded
-from chestxray.datasets.description import describe_reading
+from chestxray.datasets.description import describe_reading, describe_rejected
+from chestxray.datasets.placed_boxes import place_boxes
 from chestxray.datasets.split import check_split, patient_split
 from chestxray.datasets.tables.rejections import NOT_FRONTAL, Rejection, count_reasons, rejection_table, shown
 from chestxray.datasets.tables.rows import NO_TABLE_ROW
@@ -19,7 +20,6 @@ from chestxray.system.files import atomic_write
 
 KINDS_SHOWN = 5
 """How many kinds of fault a refusal lists."""
-TURNED_BOX = "box left out: its image was turned upright, by EXIF or PatientOrientation, and the box would not fit"
 MOST = 0.5
 """Of a batch; where more is at fault it was not understood, and a higher limit would hide that."""
 
@@ -66,11 +66,12 @@ def prepare_batch(
     batch = read_batch(root, vocabulary, reading, params.views)
     print(*describe_reading(batch), sep="\n", flush=True)
     studies, boxes, refused, rejected = examine_batch(batch, folders.name, params, read_decoded(folders.decoded))
+    print(*describe_rejected(rejected), sep="\n", flush=True)
     rejected = pd.concat([rejected, batch.left_out.assign(batch=folders.name)], ignore_index=True)
     with atomic_write(folders.prepared) as folder:
         folder.mkdir()
         studies.to_parquet(folder / STUDIES, index=False)
-        _scale_boxes(boxes, studies, params.size).to_parquet(folder / BOXES, index=False)
+        boxes.to_parquet(folder / BOXES, index=False)
         refused.to_csv(folder / REFUSED_STUDIES, index=False)
         rejected.to_csv(folder / REJECTED, index=False)
     write_split(studies, folders)
@@ -82,7 +83,7 @@ class Examined(NamedTuple):
 
     Attributes:
         studies: with `split`, `content_hash`, `width`, `height`, `row`, `synthetic`, `patient_known` and `table`.
-        boxes: those of the batch, but for those of images that were turned to be upright.
+        boxes: those of the studies that lie in their images, in pixels of the prepared images; see `place_boxes`.
         refused: `image`, `check`, `value`, `limit` of the studies that the service would refuse by their pixels.
         rejected: `batch`, `image`, `where`, `reason`; those that are not frontal by their DICOM header among them.
     """
@@ -118,18 +119,16 @@ def examine_batch(batch: Batch, name: str, params: PrepareParams, decoded: Decod
     again = first != studies["image"]
     faults[first.index[again]] = "identical image: the same pixels as " + first[again]
     unusable = files.rename(columns={"path": "where"})[["image", "where"]].assign(reason=faults)[faults != ""]
-    rejected = pd.concat([batch.rejected, unusable, _unnamed_images(batch, decoded)], ignore_index=True).sort_values(
-        ["image", "reason"]
-    )
+    placed = place_boxes(batch.boxes, batch.boxes_side, files[faults == ""], params.size)
+    bad = (batch.rejected, unusable, _unnamed_images(batch, decoded), rejection_table(placed.rejected))
+    rejected = pd.concat(bad, ignore_index=True).sort_values(["image", "reason"])
     rejected.insert(0, "batch", name)
     damaged = rejected[~rejected["reason"].str.startswith(NOT_FRONTAL)]
     usable = int((faults == "").sum())
     _check_rejected(damaged if usable else rejected, usable, params.max_rejected)
     refused = files.loc[faults == "", ["image", "path"]].merge(decoded.refused, on="path").drop(columns="path")
-    turned = batch.boxes["image"].isin(files.loc[files["turned"], "image"])
-    lost = rejection_table(Rejection(image, "", TURNED_BOX) for image in batch.boxes.loc[turned, "image"])
-    rejected = pd.concat([rejected, lost.assign(batch=name)], ignore_index=True)
-    return Examined(studies[~again].reset_index(drop=True), batch.boxes[~turned], refused, rejected)
+    rejected = pd.concat([rejected, rejection_table(placed.turned).assign(batch=name)], ignore_index=True)
+    return Examined(studies[~again].reset_index(drop=True), placed.boxes, refused, rejected)
 
 
 def _files(batch: Batch, name: str, decoded: DecodedFiles) -> pd.DataFrame:
@@ -160,7 +159,7 @@ def _file_faults(files: pd.DataFrame, views: Views) -> "pd.Series[str]":
     faults = files["reason"].astype(object)
     if views == "frontal":
         other = (files["row"] != NO_ROW) & (files["not_frontal"] != "")
-        faults[other] = f"{NOT_FRONTAL}: " + files.loc[other, "not_frontal"] + " prepare.views: all takes every view."
+        faults[other] = f"{NOT_FRONTAL}: " + files.loc[other, "not_frontal"] + f" {ALL_VIEWS} takes every view."
     return faults
 
 
@@ -172,15 +171,7 @@ def _check_rejected(rejected: pd.DataFrame, accepted: int, max_rejected: float) 
     limit = f", more than prepare.max_rejected ({max_rejected:.1%})" if accepted else ": nothing is left"
     mend = "Mend the batch, or list images to leave out in a file that batches.<name>.exclude (--exclude) names"
     if len(rejected) <= MOST * total:
-        mend += ", or raise prepare.max_rejected"
+        mend += ", or raise prepare.max_rejected (chestxray evaluate: --max-rejected)"
     raise BatchError(
         f"{len(rejected)} of {total} entries of the batch can't be used{limit}: {reasons}. {mend}", rejected
     )
-
-
-def _scale_boxes(boxes: pd.DataFrame, studies: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Return the boxes of `studies` in pixels of the prepared images."""
-    scaled = boxes.merge(studies[["image", "width", "height"]], on="image")
-    for column, side in (("x", "width"), ("w", "width"), ("y", "height"), ("h", "height")):
-        scaled[column] *= size / scaled[side]
-    return scaled[["image", "finding", "x", "y", "w", "h"]]

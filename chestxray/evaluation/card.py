@@ -13,7 +13,7 @@ from chestxray.inference.card import Card
 from chestxray.inference.label_quality import known_quality
 from chestxray.inference.measured import SCHEMA
 from chestxray.inference.onnx_model import OnnxModel
-from chestxray.inference.provenance import SplitFacts
+from chestxray.inference.provenance import BatchFacts, SplitFacts
 from chestxray.metrics.table import HEADLINES
 from chestxray.params import Params
 
@@ -70,7 +70,6 @@ def make_card(
         synthetic=dataset.synthetic,
         patients_known=dataset.patients_known,
         splits={split: split_facts(dataset.split(split)) for split in SPLITS},
-        tables=dataset.tables,
         label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
@@ -86,5 +85,16 @@ def make_card(
 
 
 def split_facts(part: Dataset) -> SplitFacts:
-    """Count the images and patients of one side of the split, and digest them."""
-    return SplitFacts(images=len(part.studies), patients=len(set(part.patients)), sha256=part.digest)
+    """Count the images and patients of one side of the split, and of each of its batches, and digest them."""
+    batches = {batch: part.of_batch(batch) for batch in part.tables}
+    return SplitFacts(
+        **_facts(part),
+        batches={
+            name: BatchFacts(**_facts(each), table=each.tables[name], synthetic=each.synthetic)
+            for name, each in batches.items()
+        },
+    )
+
+
+def _facts(part: Dataset) -> dict[str, Any]:
+    return {"images": len(part.studies), "patients": len(set(part.patients)), "sha256": part.digest}

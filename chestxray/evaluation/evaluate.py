@@ -186,7 +186,7 @@ def measure(
         model: to measure.
         test: images that it was not fitted on, of at least two patients.
         fitted: its calibration and operating points.
-        benchmark: batches whose images are the fixed test set.
+        benchmark: batches whose images are the fixed test set; where there are none, nothing is said of it.
         batches: that are measured each by itself.
         params: what intervals and groups need, and the error of the uncertain bands.
 
@@ -203,7 +203,9 @@ def measure(
         predictions_of_numbered(test.findings, scores, fitted.deciding, status) for scores in (before, after)
     )
 
-    parts = {"test": np.ones(len(after), bool), "benchmark": test.studies["batch"].isin(benchmark).to_numpy()}
+    parts = {"test": np.ones(len(after), bool)}
+    if benchmark:
+        parts["benchmark"] = test.studies["batch"].isin(benchmark).to_numpy()
     each_batch = {name: (test.studies["batch"] == name).to_numpy() for name in batches}
 
     def measured(part: npt.NDArray[np.bool_]) -> dict[str, Any]:

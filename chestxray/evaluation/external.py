@@ -1,5 +1,6 @@
 """Evaluate a bundle on a folder that the pipeline knows nothing of, as the pipeline does on its test images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from chestxray.evaluation.subgroups import card_subgroups
 from chestxray.findings import Vocabulary
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.card import Card, write_card
+from chestxray.inference.label_quality import known_quality
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence
@@ -34,6 +36,7 @@ BATCH = "external"
 """What the folder's images are called in tables and in the card of a recalibrated bundle."""
 PARTS = 2
 """A recalibration is fitted on one of so many parts of the patients, and measured on the rest."""
+DRAWN = f"one of {PARTS} parts of the patients, by a hash of the id"
 USUAL: dict[str, dict[str, Any]] = {
     "prepare": {"views": "frontal", "max_rejected": 0.05, "salt": BATCH},
     "evaluate": {"confidence": 0.95, "uncertain_error": 0.1, "min_positives": 10, "min_n": 10, "seed": 0},
@@ -70,7 +73,9 @@ class Result(NamedTuple):
     fitted_on: Dataset | None = None
 
 
-def read_folder(root: Path, card: Card, reading: ReadingParams, scratch: Path) -> External:
+def read_folder(
+    root: Path, card: Card, reading: ReadingParams, scratch: Path, preparing: Mapping[str, Any] | None = None
+) -> tuple[External, pd.DataFrame]:
     """Read, decode and prepare a folder as the model takes images, without its pipeline.
 
     Args:
@@ -78,18 +83,24 @@ def read_folder(root: Path, card: Card, reading: ReadingParams, scratch: Path) -
         card: of the model.
         reading: what a person says of the table.
         scratch: an empty folder for the decoded images, which are memory-mapped.
+        preparing: of `PrepareParams`, what a person says otherwise than the model has it; None is nothing.
+
+    Returns:
+        The images, and what was rejected, as `prepare_batch` has it.
 
     Raises:
         UserError: as `prepare_batch` does.
     """
     folders = BatchFolders(BATCH, scratch)
+    said = {name: value for name, value in (preparing or {}).items() if value is not None}
     params = PrepareParams.model_validate(
-        _known(card, "prepare", PrepareParams) | {"size": card.size, "test": 0.0, "validation": 0.0}
+        _known(card, "prepare", PrepareParams) | said | {"size": card.size, "test": 0.0, "validation": 0.0}
     )
     decode_batch(root, folders.decoded, params.size, reading.follow_links)
-    prepare_batch(root, folders, params, _vocabulary(card), reading)
+    rejected = prepare_batch(root, folders, params, _vocabulary(card), reading)
     dataset = load_dataset([folders])
-    return External(Dataset(dataset.studies.assign(split="test"), dataset.images), load_boxes([folders]))
+    images = Dataset(dataset.studies.assign(split="test"), dataset.images)
+    return External(images, load_boxes([folders])), rejected
 
 
 def leave_out_known(found: External, known: TrainedOn | None) -> tuple[External, list[str]]:
@@ -102,14 +113,12 @@ def leave_out_known(found: External, known: TrainedOn | None) -> tuple[External,
         return found, ["training  whether the model was trained on some of them can't be told: its bundle does not say"]
     images, patients = known.seen(found.images.studies)
     out = images | patients
-    if out.all():
-        raise UserError(
-            f"the model was trained on all {len(out)} images, or on patients with their ids: nothing is left"
-        )
     others = (patients & ~images).sum()
     said = f"{images.sum()} images that the model was trained on, {others} others with ids of its patients"
     if others:
         said += "; should these be other people, keep them apart by --patients PREFIX"
+    if out.all():
+        raise UserError(f"nothing is left of {len(out)} images: {said}")
     if not found.images.patients_known:
         said += "; whose images these are is not known, so others of its patients may be among them"
     return found.at(pd.Series(~out)), [f"training  left out: {said}"]
@@ -161,6 +170,8 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
         "input_gate": {},
         "splits": {side: facts for side, facts in card.splits.items() if side == "train"}
         | {"validation": split_facts(first.images), "test": split_facts(rest.images)},
+        "test_label_quality": known_quality(found.images.tables, found.images.synthetic, card.findings),
+        "test_draws": {BATCH: DRAWN},
         "patients_known": found.images.patients_known,
         "recalibrated": True,
     }

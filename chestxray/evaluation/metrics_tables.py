@@ -11,7 +11,8 @@ COUNTS = ("n", "patients", "findings_averaged")
 HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1")
 """Metrics that runs are compared by."""
 PARTS = ("test", "benchmark")
-"""Parts of the test images that have metrics by finding; each batch is another, without."""
+"""Parts of the test images that have metrics by finding, of which an evaluation elsewhere has the first; each batch is
+another, without."""
 
 
 def headline_metrics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -24,7 +25,8 @@ def headline_metrics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         By part and metric; where no finding has enough patients for a mean, the one over all, `<metric>_of_all`. What
         was not measured is absent.
     """
-    return {"test": _select(metrics["test"], HEADLINES), "benchmark": _select(metrics["benchmark"], HEADLINES[:1])}
+    names = {"test": HEADLINES, "benchmark": HEADLINES[:1]}
+    return {part: _select(metrics[part], names[part]) for part in PARTS if part in metrics}
 
 
 def metrics_with_intervals(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -37,10 +39,8 @@ def metrics_with_intervals(metrics: Mapping[str, Any]) -> dict[str, dict[str, fl
         By part (`test`, `benchmark`) and metric, as `headline_metrics`; of `test` the mean calibration error too.
     """
     names = (*COUNTS, *(name for metric in HEADLINES for name in (metric, *(f"{metric}_ci_{end}" for end in ENDS))))
-    return {
-        "test": _select(metrics["test"], (*names, "calibration_error")),
-        "benchmark": _select(metrics["benchmark"], names),
-    }
+    more = {"test": ("calibration_error",), "benchmark": ()}
+    return {part: _select(metrics[part], (*names, *more[part])) for part in PARTS if part in metrics}
 
 
 def metrics_by_part(metrics: Mapping[str, Any]) -> pd.DataFrame:
@@ -49,7 +49,8 @@ def metrics_by_part(metrics: Mapping[str, Any]) -> pd.DataFrame:
     Returns:
         Columns `part`, `batch` (empty but in rows of a `batch`), then the metrics, empty where not measured.
     """
-    parts = [*((part, None, metrics[part]) for part in PARTS), *(("batch", *each) for each in metrics["batch"].items())]
+    parts = [(part, None, metrics[part]) for part in PARTS if part in metrics]
+    parts += [("batch", *each) for each in metrics["batch"].items()]
     return pd.DataFrame(
         [
             {
@@ -70,7 +71,7 @@ def metrics_by_finding(metrics: Mapping[str, Any]) -> pd.DataFrame:
         intervals, empty where not measured.
     """
     tables = []
-    for part in PARTS:
+    for part in filter(metrics.__contains__, PARTS):
         by_finding = {name: values for name, values in metrics[part].items() if isinstance(values, dict)}
         if by_finding:
             table = pd.DataFrame(by_finding, index=list(by_finding["labelled"])).rename_axis("finding").reset_index()

@@ -16,6 +16,7 @@ from pydantic import (
     FailFast,
     Field,
     StrictBool,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -25,7 +26,7 @@ from chestxray.findings import MAX_FINDINGS, check_findings, check_title
 from chestxray.inference.label_quality import LabelQuality
 from chestxray.inference.located import Explanation, Located
 from chestxray.inference.measured import SCHEMA, check_kinds
-from chestxray.inference.numbers import Digest, Finite, Text
+from chestxray.inference.numbers import Cases, Digest, Finite, Probability, Text
 from chestxray.inference.operating_point import CALLERS_OWN, OperatingPoint, OperatingPointName, threshold_values
 from chestxray.inference.platt import Platt
 from chestxray.inference.provenance import SplitFacts
@@ -55,6 +56,13 @@ class OptionsError(UserError):
     """What was asked of a model is not possible with it; the message names the option, and what is."""
 
 
+def _check_type(kind: Any, value: object, message: str) -> None:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        raise ValueError(message) from None
+
+
 def _check_contents(value: Any, depth: int = 0) -> None:
     """Check what no field of the card does, on reading and writing: numbers are finite, nothing is large or deep.
 
@@ -72,7 +80,23 @@ def _check_contents(value: Any, depth: int = 0) -> None:
 
 Title = Annotated[str, AfterValidator(check_title)]
 Texts = Annotated[dict[Text, Text], Field(max_length=1_000)]
+LabelQualities = Annotated[tuple[LabelQuality, ...], FailFast(), Field(max_length=100)]
 Side = Annotated[int, Field(strict=True, gt=0, le=MAX_SIDE)]
+
+
+BatchNames = Annotated[list[Text] | tuple[Text, ...], Field(max_length=1_000)]
+
+
+class _Refused(BaseModel):
+    """What the input gate refuses of some images."""
+
+    n: Cases | None = None
+    share: Probability
+    low: Probability | None = None
+    high: Probability | None = None
+
+
+RefusedByGate = dict[Text, _Refused]
 
 
 class Card(BaseModel):
@@ -103,8 +127,9 @@ class Card(BaseModel):
         patients_known: false if the images of a batch counted as a patient each, since its table names none: one person
             may then be in training and in test.
         splits: the images of `train`, `validation` and `test`; empty in older bundles.
-        tables: by batch, the kind of its table, such as "CheXpert"; empty in older bundles.
         label_quality: what radiologists found of the training labels, where that is known.
+        test_label_quality: of a recalibrated model the same of the labels of validation and test; in others these are
+            of the same batches as those of training.
         recalibrated: `calibration`, `operating_points` and `uncertain` are from a part of other images than the
             model's own, and the test images are the rest of these.
         test_draws: by batch, how its test patients were drawn, as `split.split_fingerprint` gives it.
@@ -141,8 +166,8 @@ class Card(BaseModel):
     synthetic: StrictBool
     patients_known: StrictBool = True
     splits: dict[Literal["train", "validation", "test"], SplitFacts] = {}
-    tables: Texts = {}
-    label_quality: Annotated[tuple[LabelQuality, ...], FailFast(), Field(max_length=100)] = ()
+    label_quality: LabelQualities = ()
+    test_label_quality: LabelQualities = ()
     recalibrated: StrictBool = False
     test_draws: Texts
     params: dict[str, Any]
@@ -160,6 +185,7 @@ class Card(BaseModel):
             return content
         if "thresholds" in content and "operating_points" not in content:
             content = _with_operating_point(content)
+        content = {name: value for name, value in content.items() if name != "tables"}  # which `splits` have
         unknown = len(set(content) - set(cls.model_fields))
         if unknown:
             raise ValueError(f"it has {unknown:,} entries that are not known here")
@@ -195,13 +221,9 @@ class Card(BaseModel):
         Platt.from_dict(self.calibration, self.findings)
         for name in ("params", "metrics", "input_gate"):
             _check_contents(getattr(self, name))
-        check_kinds(self.metrics, self.headlines, self.findings)
-        batches = self.params.get("batches", [])
-        if not isinstance(batches, list | tuple) or not all(isinstance(name, str) for name in batches):
-            raise ValueError("params.batches must be a list of names")
-        rows = self.input_gate.get("test", {})
-        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-            raise ValueError("input_gate.test must be an object of objects")
+        check_kinds(self.metrics, self.headlines)
+        _check_type(BatchNames, self.params.get("batches", ()), "params.batches must be a list of names")
+        _check_type(RefusedByGate, self.input_gate.get("test", {}), "input_gate.test must be shares by kind of image")
         return self
 
     @property

@@ -21,7 +21,7 @@ SHARES = {
 } | {f"{mean}_of_all" for mean in MEANS} | {"npv", "calibration_error", "calibration_error_before"}  # fmt: skip
 
 
-def check_kinds(metrics: Mapping[str, Any], headlines: Mapping[str, str], findings: Sequence[str]) -> None:
+def check_kinds(metrics: Mapping[str, Any], headlines: Mapping[str, str]) -> None:
     """Check that what is read of a card's metrics are shares and counts, by the findings where it is by finding.
 
     Raises:
@@ -37,15 +37,25 @@ def check_kinds(metrics: Mapping[str, Any], headlines: Mapping[str, str], findin
             raise ValueError(f"metrics: {where} must be an object")
         for name, value in found.items():
             if name in (*COUNTS, *COUNTED):
-                _check_values(f"metrics: {where}.{name}", value, findings, name in COUNTED, whole=True)
+                _check_values(f"metrics: {where}.{name}", value, name in COUNTED, whole=True)
             elif name in SHARES or name in headlines:
                 by_finding = name.removesuffix(ENDS[0]).removesuffix(ENDS[1]) in (*RANKED, *DECIDED, "npv")
                 said = name if name in SHARES else "a headline"
-                _check_values(f"metrics: {where}.{said}", value, findings, by_finding, whole=False)
+                _check_values(f"metrics: {where}.{said}", value, by_finding, whole=False)
+            else:
+                _check_numbers(where, value)
+    if any(name in (*RANKED, *DECIDED) for name in headlines):
+        raise ValueError("headlines must be figures over all findings")
 
 
-def _check_values(where: str, value: Any, findings: Sequence[str], by_finding: bool, whole: bool) -> None:
-    if by_finding and not (isinstance(value, dict) and set(value) <= set(findings)):
+def _check_numbers(where: str, value: Any) -> None:
+    for each in value.values() if isinstance(value, dict) else [value]:
+        if isinstance(each, bool) or not isinstance(each, int | float):
+            raise ValueError(f"metrics: {where} must hold numbers alone")
+
+
+def _check_values(where: str, value: Any, by_finding: bool, whole: bool) -> None:
+    if by_finding and not isinstance(value, dict):
         raise ValueError(f"{where} must be an object by finding")
     kind, wanted = (int, "whole, from 0 on") if whole else (int | float, "between 0 and 1")
     for each in value.values() if by_finding else [value]:

@@ -12,6 +12,8 @@ from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference import card_figures as figures
 from chestxray.inference.card import Card
 from chestxray.inference.card_figures import NONE, plain, table
+from chestxray.inference.label_quality import LabelQuality
+from chestxray.inference.provenance import ImageFacts
 from chestxray.inference.reporting_items import GUIDELINES
 from chestxray.inference.status import PATIENTS_UNKNOWN
 
@@ -19,13 +21,14 @@ TITLE = "Chest X-ray findings"
 NOT_MEASURED = "Not measured."
 HUGGING_FACE = {"mean_auroc": "roc_auc", "mean_average_precision": "average_precision", "macro_f1": "f1"}
 """What Hugging Face calls the metrics in the head."""
+KINDS = {True: "synthetic phantoms", False: "radiographs"}
 NOT_FOR = (
     "Not for diagnosis, triage or treatment of anybody; not for lateral views, children or other parts of the body; "
     "not for images that the input gate refuses. Nothing detected does not mean that the chest is healthy."
 )
 RECALIBRATED = (
     "Recalibrated: calibration, operating points and bands are from a part of images that the model was not trained "
-    "on, its figures from the rest of these. Batches, and patients in training, are those of the model before."
+    "on, its figures from the rest of these. Training, and the patients of it, are those of the model before."
 )
 LIMITS = (
     "Figures hold for images like the test images: another hospital, device or population needs its own evaluation "
@@ -81,8 +84,10 @@ def _head(card: Card) -> str:
     if known:
         lines += ["model-index:", f"- name: {json.dumps(TITLE)}", "  results:"]
         lines += ["  - task: {type: image-classification}"]
-        batches = ", ".join(card.params.get("batches", ()))
-        lines += [f"    dataset: {{name: {json.dumps(batches)}, type: chest-x-ray, split: test}}", "    metrics:"]
+        lines += [
+            f"    dataset: {{name: {json.dumps(', '.join(_test_batches(card)))}, type: chest-x-ray, split: test}}",
+            "    metrics:",
+        ]
         lines += [
             f"    - {{type: {key}, name: {json.dumps(metric)}, value: {test[metric]:.4f}}}"
             for metric, key in known.items()
@@ -122,14 +127,36 @@ def _results(card: Card) -> str:
     return "\n\n".join(part for part in (*parts, figures.batch_table(card)) if part)
 
 
+def _test_batches(card: Card) -> list[str]:
+    """Return the batches of the test images; older bundles know those of all images alone."""
+    return list(card.splits["test"].batches if "test" in card.splits else ()) or list(card.params.get("batches", ()))
+
+
+def _is_synthetic(card: Card, side: str) -> bool:
+    """Return whether images of a side are phantoms; older bundles know it of training alone."""
+    if side == "train":
+        return card.synthetic
+    batches = next((facts.batches for name, facts in card.splits.items() if name == side), {})
+    return any(batch.synthetic for batch in batches.values()) if batches else card.synthetic
+
+
 def _labels(card: Card) -> str:
-    if card.synthetic:
+    train = _label_worth(card, "train", card.label_quality)
+    if not card.recalibrated:
+        return train
+    test = _label_worth(card, "test", card.test_label_quality)
+    return f"Of training: {train}\n\nOf validation and test: {test}"
+
+
+def _label_worth(card: Card, side: str, quality: tuple[LabelQuality, ...]) -> str:
+    """Say what the labels of a side are worth."""
+    if _is_synthetic(card, side):
         return "Drawn with the images, so they are right."
-    if not card.label_quality:
-        return f"What the training labels are worth is not known here: {NOT_MEASURED.lower()}"
+    if not quality:
+        return f"What the labels are worth is not known here: {NOT_MEASURED.lower()}"
     titles = dict(zip(card.findings, card.titles, strict=True))
     rows = []
-    for found in card.label_quality:
+    for found in quality:
         names = ", ".join(plain(titles.get(name, name)) for name in found.findings)
         rows.append([names, plain(found.read_as), f"{found.ppv:.2f}", f"{found.sensitivity:.2f}", str(found.images)])
     said = (
@@ -141,18 +168,10 @@ def _labels(card: Card) -> str:
 
 
 def _data(card: Card) -> str:
-    kind = "synthetic phantoms" if card.synthetic else "radiographs"
     known = "Patients are known, and none is on two sides." if card.patients_known else f"{PATIENTS_UNKNOWN}."
-    parts = [f"{kind[0].upper()}{kind[1:]}. {known[0].upper()}{known[1:]}"]
-    if card.recalibrated:
-        parts.append(f"**{RECALIBRATED}**")
-    rows = [[side, str(each.images), str(each.patients), each.sha256] for side, each in card.splits.items()]
-    parts += [table(["side", "images", "patients", "SHA-256 of labels and pixels"], rows)] if rows else []
-    batches = list(card.params.get("batches", card.test_draws))
-    rows = [
-        [plain(name), plain(card.tables.get(name, NONE)), plain(card.test_draws.get(name, NONE))] for name in batches
-    ]
-    parts.append(table(["batch", "kind of table", "test patients drawn by"], rows) if rows else "")
+    parts = [known[0].upper() + known[1:], f"**{RECALIBRATED}**" if card.recalibrated else "", _sides(card)]
+    rows = [[plain(name), plain(drawn)] for name, drawn in card.test_draws.items()]
+    parts.append(table(["batch", "test patients drawn by"], rows) if rows else "")
     rows = []
     for title, status, each in zip(card.titles, card.status, card.evidence, strict=False):
         counts = (each.train.present, each.train.absent, each.validation.present, each.validation.absent)
@@ -161,6 +180,23 @@ def _data(card: Card) -> str:
     parts.append(table(header, rows) if rows else "")
     digests = f"SHA-256 of the training data {card.data_sha256}, of `model.onnx` {card.model_sha256}."
     return "\n\n".join(part for part in (*parts, digests) if part)
+
+
+def _sides(card: Card) -> str:
+    """Tabulate the sides of the split by batch, and in all where there are several or it is not known which."""
+    rows = []
+    for side, facts in card.splits.items():
+        for name, each in facts.batches.items():
+            rows.append([side, plain(name), KINDS[each.synthetic], plain(each.table), *_counts(each)])
+        if len(facts.batches) != 1:
+            kind = KINDS[_is_synthetic(card, side)] if not facts.batches else NONE
+            rows.append([side, "all", kind, NONE, *_counts(facts)])
+    header = ["side", "batch", "images are", "kind of table", "images", "patients", "SHA-256 of labels and pixels"]
+    return table(header, rows) if rows else f"Trained on {KINDS[card.synthetic]}."
+
+
+def _counts(facts: ImageFacts) -> tuple[str, str, str]:
+    return str(facts.images), str(facts.patients), facts.sha256
 
 
 def _points(card: Card) -> str:

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -18,6 +17,8 @@ HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1")
 """Of each part of `metrics.json`, these are MLflow's metrics, or the same over all findings; the rest is in tables."""
 PARTS = ("test", "benchmark")
 DESCRIPTION = "mlflow.note.content"
+DIGITS = 36
+"""Of a digest, as many as MLflow takes."""
 CONTEXT = "mlflow.data.context"
 ROLES = {"train": "training", "validation": "validation", "test": "test"}
 TRAINING = ("l2", "validation_mean_auroc", "kept_epoch")
@@ -28,14 +29,14 @@ EVALUATED = ("metrics*", "classification_report.csv", "confusion_matrices.csv", 
 ALL = ("*.json", "*.csv", "*.md", "*.png", "curves/*.csv", "gradcam/overview.png", "gradcam/index.csv")
 
 
-def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFrame, said: str, picture: Figure) -> None:
+def log_evaluation(run: Run, params: Params, reports: Path, card: Nested, said: str, picture: Figure) -> None:
     """Log what is known when the model is evaluated: a try with `dvc exp run … evaluate` ends here.
 
     Args:
         run: the parent.
         params: of this state.
         reports: folder of the reports.
-        studies: of all batches, with `batch`, `split`, `patient`, `content_hash` and the findings.
+        card: content of `bundle.json`, which says what of each batch is used as what.
         said: the description, for people, in Markdown.
         picture: for the description.
     """
@@ -44,7 +45,7 @@ def log_evaluation(run: Run, params: Params, reports: Path, studies: pd.DataFram
     for part in ("train", "fine_tune"):
         metrics = _read(reports / f"{part}.json")[part]
         run.log_metrics({part: {name: value for name, value in metrics.items() if name in TRAINING}})
-    _log_batches(run, params, studies)
+    _log_batches(run, params, card)
     run.client.log_figure(run.run_id, picture, PICTURE)
     run.log_tags({DESCRIPTION: f"{said}\n\n{embedded(run)}"})
     _log_files(run, reports, EVALUATED)
@@ -90,28 +91,31 @@ def headlines(metrics: Nested) -> dict[str, dict[str, float]]:
     return chosen
 
 
-def _log_batches(run: Run, params: Params, studies: pd.DataFrame) -> None:
-    """Log what of each batch is used as what: MLflow's datasets, one a batch and role, with counts and a digest.
+def _log_batches(run: Run, params: Params, card: Nested) -> None:
+    """Log what of each batch is used as what: MLflow's datasets, one a batch and role, with counts.
 
-    The role is the dataset's context; that of the benchmark is logged beside test, of which it is a part. A run that
-    has them keeps them.
+    A dataset's digest is the one in the card, cut to what MLflow takes, and the role is its context. MLflow gives a
+    dataset one context in a run, so that the benchmark, which is the test images of some batches once more, has a name
+    of its own. A run that has them keeps them.
     """
     known = {(each.dataset.name, each.dataset.digest) for each in run.client.get_run(run.run_id).inputs.dataset_inputs}
     benchmark = params.evaluate.benchmark or tuple(params.batches)[:1]
     inputs = []
-    for (batch, split), rows in studies.groupby(["batch", "split"], sort=False):
-        roles = [ROLES[str(split)], *(["benchmark"] if split == "test" and batch in benchmark else [])]
-        used = rows[["content_hash", *params.findings]].to_csv(index=False)
-        for role in roles:
-            dataset = Dataset(
-                name=str(batch),
-                digest=hashlib.sha256(f"{role}\n{used}".encode()).hexdigest()[:8],
-                source_type="local",
-                source=json.dumps({"uri": params.batches[str(batch)].root}),
-                profile=json.dumps({"studies": len(rows), "patients": int(rows["patient"].nunique())}),
-            )
-            if (dataset.name, dataset.digest) not in known:
-                inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, role)]))
+    for side, facts in card["splits"].items():
+        for batch, images in facts["batches"].items():
+            names = {batch: ROLES[side]}
+            if side == "test" and batch in benchmark:
+                names[f"{batch} (benchmark)"] = "benchmark"
+            for name, role in names.items():
+                dataset = Dataset(
+                    name=name,
+                    digest=images["sha256"][:DIGITS],
+                    source_type="local",
+                    source=json.dumps({"uri": params.batches[batch].root}),
+                    profile=json.dumps({"studies": images["images"], "patients": images["patients"]}),
+                )
+                if (dataset.name, dataset.digest) not in known:
+                    inputs.append(DatasetInput(dataset, [InputTag(CONTEXT, role)]))
     run.client.log_inputs(run.run_id, inputs)
 
 

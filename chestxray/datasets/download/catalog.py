@@ -14,7 +14,7 @@ Sources, all of the NIH Clinical Center (https://nihcc.app.box.com/v/ChestXray-N
 import dataclasses
 from dataclasses import dataclass
 
-from chestxray.batch_layout import BOXES, TABLE, TEST_LIST, TRAIN_LIST
+from chestxray.batch_layout import BOXES, NIH_BOXES_SHA256, TABLE, TEST_LIST, TRAIN_LIST
 from chestxray.datasets.download.http import RemoteFile
 
 SITE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
@@ -38,7 +38,7 @@ _ARCHIVES = (
 _TABLES = (
     (TABLE, 219760887468, 9_003_496, ("c69a6daca3549af707ca9cacbdf9f9a7b6a9188e8c61157df653520bb72d8eb1",
                                       "dc1d2df67fdc1c5a7601d48699cda2b13dc2c4841488b4183dcf04884dbaca11")),
-    (BOXES, 219760940956, 92_416, ("0bbfea9d4c4e9771481b3023b1bc9f0df9dea924453b12986beb29b0c4d0c95b",)),
+    (BOXES, 219760940956, 92_416, (NIH_BOXES_SHA256,)),
     (TRAIN_LIST, 256056636701, 1_470_907, ("61fbe896321c1c1c8b75f3e4f3a08e4fef6486d95ef8a667c31d4d60dca6cb81",)),
     (TEST_LIST, 256055473534, 435_131, ("38ca5ef7f756092946f57c1a59faca882ed589a1ab1f72590b45dc06c6d5e1cc",)),
 )  # fmt: skip

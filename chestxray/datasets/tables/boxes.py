@@ -1,12 +1,13 @@
-"""Read the boxes of a batch: of findings, in pixels of the image files."""
+"""Read the boxes of a batch: of findings, in pixels of the image files or of NIH's."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from chestxray.batch_layout import UNLABELLED_NOTICE
+from chestxray.batch_layout import NIH_BOXES_SHA256, NIH_SIDE, UNLABELLED_NOTICE
 from chestxray.datasets.tables.columns import Columns
 from chestxray.datasets.tables.label_names import PASSED_OVER, LabelNames
 from chestxray.datasets.tables.rejections import Rejection, given, shown
@@ -15,7 +16,9 @@ from chestxray.errors import UserError
 
 MAX_SIDE = 65_535
 """No radiograph has more pixels on a side; a box that reaches beyond is an error of its table."""
-COLUMNS = {"image": "str", "finding": "str", "x": "float64", "y": "float64", "w": "float64", "h": "float64"}
+COLUMNS = {
+    "image": "str", "finding": "str", "x": "float64", "y": "float64", "w": "float64", "h": "float64", "where": "str",
+}  # fmt: skip
 """Columns of the boxes, and their dtypes."""
 SIDES = {"x": "Bbox [x", "y": "y", "w": "w", "h": "h]"}
 HEADER = "Image Index, Finding Label, Bbox [x, y, w, h]"
@@ -58,6 +61,12 @@ def read_box_table(path: Path, names: LabelNames) -> tuple[pd.DataFrame, list[Re
     return rows, rejected
 
 
+def published_side(path: Path) -> int | None:
+    """Return the side of the square images in whose pixels NIH's own table of boxes is; None of any other table."""
+    with path.open("rb") as file:
+        return NIH_SIDE if hashlib.file_digest(file, "sha256").hexdigest() == NIH_BOXES_SHA256 else None
+
+
 def type_boxes(
     rows: pd.DataFrame, images: Mapping[str, str], names: LabelNames, unlabelled: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[Rejection]]:
@@ -70,9 +79,9 @@ def type_boxes(
         unlabelled: findings that the batch does not label.
 
     Returns:
-        `image`, `finding`, `x`, `y`, `w`, `h`, sorted by image; and those that can't be used.
+        `image`, `finding`, `x`, `y`, `w`, `h`, `where`, sorted by image; and those that can't be used.
     """
-    boxes: list[tuple[str, str, float, float, float, float]] = []
+    boxes: list[tuple[str, str, float, float, float, float, str]] = []
     rejected: list[Rejection] = []
     for row in rows.itertuples(index=False):
         image = images.get(str(row.image))
@@ -80,7 +89,7 @@ def type_boxes(
         if image is None or names.find(label) == PASSED_OVER or names.is_finding_elsewhere(label):
             continue
         try:
-            boxes.append((image, *_parse_box(row, names, unlabelled)))
+            boxes.append((image, *_parse_box(row, names, unlabelled), str(row.where)))
         except ValueError as error:
             rejected.append(Rejection(image, str(row.where), f"box: {error}"))
     frame = pd.DataFrame(boxes, columns=list(COLUMNS)).astype(COLUMNS)

@@ -188,13 +188,14 @@ def _complete(
 def note_unused(columns: Columns, labels: set[str]) -> list[str]:
     """Note what a person said of labels that the table does not have."""
     unused = columns.names.unused(labels)
-    return [f"batches.<name>.labels names what the table does not: {listed(unused)}"] if unused else []
+    said = "batches.<name>.labels (--labels) names what the table does not"
+    return [f"{said}: {listed(unused)}"] if unused else []
 
 
 def _unknown_labels(columns: Columns, unknown: Counter[str]) -> UserError:
     entry = ", ".join(f"{json.dumps(label)}: null" for label, _ in unknown.most_common(LISTED))
     return UserError(
-        f"{columns.header.path}: {len(unknown)} labels are none of the findings, by rows: {counted(unknown)}. "
-        f"Say in params.yaml what they mean: batches.<name>.labels: {{{entry}}} with a finding "
-        f"({', '.join(columns.names.findings)}) in place of null, or null to pass the label over"
+        f"{columns.header.path}: {len(unknown)} labels are none of the findings, by rows: {counted(unknown)}. Say what "
+        f"they mean: in params.yaml batches.<name>.labels: {{{entry}}} with a finding "
+        f"({', '.join(columns.names.findings)}) in place of null, or null for none; or --labels LABEL=FINDING for each"
     )

@@ -54,7 +54,7 @@ def type_rows(
     if patients == IMAGE_IS_PATIENT:
         typed["patient"] = typed["image"]
         typed["patient_fault"] = ""
-        notes = ["patients: each image counts as a patient's only one, as batches.<name>.patients says"]
+        notes = ["patients: each image counts as a patient's only one, as batches.<name>.patients (--patients) says"]
     else:
         ids = _patient_cells(rows, table)
         typed["patient"], typed["patient_fault"], notes = read_patients(ids, patients or "")

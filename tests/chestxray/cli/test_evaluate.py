@@ -94,7 +94,14 @@ def test_a_recalibrated_bundle_says_so_and_knows_what_it_was_fitted_on(
     assert after.card.splits["train"] == before.card.splits["train"]
     sides = [after.card.splits[side] for side in ("validation", "test")]
     assert sum(side.patients for side in sides) == PATIENTS and sides[1].images == after.card.metrics["test"]["n"]
-    assert "**Recalibrated: " in (out / "model_card.md").read_text()
+    assert after.card.splits["test"].batches["external"].table == "a column a finding"
+    said = (out / "model_card.md").read_text()
+    assert "**Recalibrated: " in said and 'dataset: {name: "external", type: chest-x-ray, split: test}' in said
+    assert (
+        "Of training: Drawn with the images" in said and "validation and test: What the labels are worth is not" in said
+    )
+    assert "| train | b | synthetic phantoms |" in said and "| test | external | radiographs | a column a" in said
+    assert "| external | one of 2 parts of the patients" in said and "benchmark: 0 images" not in said
     capsys.readouterr()
     assert main(["evaluate", str(out / "bundle"), str(folder)]) == 0
     assert (
@@ -115,6 +122,74 @@ def test_what_can_not_be_told_or_done_is_said(
     assert "can't be told: its bundle does not say" in capsys.readouterr().out
     assert main(["evaluate", str(tmp_path / "nothing"), str(folder)]) == 1
     assert "is not a bundle" in capsys.readouterr().err
+
+
+def test_what_can_not_be_used_is_counted_and_listed(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chestxray.cli.evaluate.write_reports", lambda *_: None)  # the figures take seconds
+    damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+    table = pd.read_csv(damaged / "labels.csv")
+    last = table["image"].iloc[0]
+    (damaged / last).write_bytes(b"no image")
+    asked = ["evaluate", str(bundle), str(damaged), "--output", str(tmp_path / "out")]
+    assert main([*asked, "--max-rejected", "0.01"]) == 1
+    assert "raise prepare.max_rejected (chestxray evaluate: --max-rejected)" in capsys.readouterr().err
+    assert main([*asked, "--max-rejected", "0.5"]) == 0
+    said = capsys.readouterr().out
+    assert "rejected  1\n  1× unreadable image, such as " in said and "measured on 19 radiographs" in said
+    rejected = pd.read_csv(tmp_path / "out" / "rejected.csv")
+    assert rejected["image"].tolist() == [last] and rejected["reason"].str.startswith("unreadable image").all()
+
+
+def test_a_label_that_nobody_knows_is_mended_by_the_option_that_the_message_names(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = Path(shutil.copytree(folder, tmp_path / "listed"))
+    table = pd.read_csv(listed / "labels.csv")
+    table["Finding Labels"] = np.resize(["Mass|Scoliosis", "No Finding"], len(table))
+    table[["image", "patient", "Finding Labels"]].to_csv(listed / "labels.csv", index=False)
+    assert main(["evaluate", str(bundle), str(listed)]) == 1
+    assert "--labels LABEL=FINDING for each" in capsys.readouterr().err
+    assert main(["evaluate", str(bundle), str(listed), "--labels", "Scoliosis="]) == 0
+
+
+def test_an_output_is_made_before_any_work_and_appears_whole_or_not_at_all(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object) -> None:
+        (Path(str(given[-1])) / "findings.png").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chestxray.cli.evaluate.write_reports", interrupted)
+    asked = ["evaluate", str(bundle), str(folder), "--output"]
+    assert main([*asked, str(tmp_path / "new/out")]) == 130
+    assert list((tmp_path / "new").iterdir()) == []
+    monkeypatch.setattr("chestxray.cli.evaluate.read_folder", lambda *_: pytest.fail("it has begun to work"))
+    capsys.readouterr()
+    (tmp_path / "file").write_bytes(b"")
+    for output, reason in {
+        tmp_path / "file/out": "can't be made: ",
+        tmp_path: "is there already",
+        folder / "images/out": "whose images would be more next time",
+        Path("/proc/out"): "can't be made: ",
+    }.items():
+        assert main([*asked, str(output)]) == 1
+        assert reason in capsys.readouterr().err
+    assert not (folder / "images").exists()
+
+
+def test_images_whose_ids_are_all_known_may_be_of_other_people(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str], dataset: Dataset
+) -> None:
+    card = read_card(bundle / CARD)
+    strangers = dataset.studies.assign(split="train", content_hash=[f"other {row}" for row in dataset.studies["row"]])
+    strangers = pd.concat([strangers, strangers.head(2).assign(patient=["9998", "9999"])])
+    TrainedOn.of(strangers, card.data_sha256).write(bundle)
+    assert main(["evaluate", str(bundle), str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert "nothing is left of 25 images: 0 images that the model was trained on, 25 others" in said
+    assert "keep them apart by --patients PREFIX" in said
 
 
 def test_a_registered_version_knows_what_it_was_trained_on(

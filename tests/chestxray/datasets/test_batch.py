@@ -158,7 +158,7 @@ def test_the_official_tables(tmp_path: Path) -> None:
     read = read_batch(tmp_path, NIH_VOCABULARY)
     assert len(read.studies) + len(read.rejected) == 112_120
     assert {reason for _, reason in rejections(read)} == {"image missing"}
-    assert len(read.boxes) == 984
+    assert len(read.boxes) == 984 and read.boxes_side == 1024
     assert (read.boxes["finding"] == "Infiltration").sum() == 123
     assert read.official_test is not None
     assert len(read.official_test) == 2_797  # Wang et al.: 28,008 patients for training, 2,797 for testing

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from pydicom import uid
 
-from chestxray.batch_layout import TABLE
+from chestxray.batch_layout import BOX_HEADER, BOXES, TABLE
 from chestxray.datasets import decode as decoding
 from chestxray.datasets.batch import read_batch
 from chestxray.datasets.dataset import BatchFolders, load_boxes, load_dataset, read_studies
@@ -180,6 +180,57 @@ def test_boxes_are_in_prepared_pixels_also_of_oblong_images(tmp_path: Path, b: B
     prepare(root, b, LENIENT)
     box = load_boxes([b]).iloc[0]
     assert box[["x", "y", "w", "h"]].tolist() == [8.0, 8.0, 16.0, 4.0]
+
+
+def boxed(root: Path, side: int, boxes: list[str], count: int = 12) -> Path:
+    """A batch of square images, and boxes `x,y,w,h` in the first ones."""
+    rows = [(f"{number:08d}_000.png", "Mass", number) for number in range(1, count + 1)]
+    write_batch(root, rows, {name: png(noise(patient, (side, side))) for name, _, patient in rows})
+    lines = [f"{name},Mass,{box},,," for (name, _, _), box in zip(rows, boxes, strict=False)]
+    (root / BOXES).write_text("\n".join([f"{BOX_HEADER},,,", *lines]) + "\n")
+    return root
+
+
+def test_a_box_beyond_its_image_is_rejected_and_the_others_stay(tmp_path: Path, b: BatchFolders) -> None:
+    boxes = ["8,8,16,16", "39,39,1,1", "0,0,40,40.5", *["4,4,4,4"] * 18, "30,30,12,4"]
+    rejected = prepare(boxed(tmp_path / "raw", 40, boxes, 22), b, LENIENT)
+    assert rejected["where"].tolist() == [f"{BOXES} row 23"]
+    assert rejected["reason"].tolist() == ["box: it reaches beyond its image"]
+    placed = load_boxes([b])
+    assert len(placed) == 21 and placed.loc[0, ["x", "y", "w", "h"]].tolist() == pytest.approx([6.4, 6.4, 12.8, 12.8])
+
+
+def test_boxes_in_pixels_of_another_size_are_rejected_though_some_would_fit(tmp_path: Path, b: BatchFolders) -> None:
+    root = boxed(tmp_path / "raw", 40, ["8,8,16,16", "100,100,30,30", "1,1,5,5"])
+    with pytest.raises(BatchError, match=r"3 of 15 entries .*1 of 3 boxes of the batch reach beyond"):
+        prepare(root, b, PARAMS)
+    rejected = prepare(root, b, LENIENT)
+    assert len(rejected) == 3 and load_boxes([b]).empty
+
+
+def test_nihs_own_boxes_are_in_pixels_of_its_images_whatever_the_size_of_the_copies(
+    tmp_path: Path, b: BatchFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = boxed(tmp_path / "raw", 40, ["512,256,128,64", "8,8,16,16", "0,0,512,512"])
+    (root / "images/00000003_000.png").write_bytes(png(noise(3, (40, 36))))
+    digest = hashlib.sha256((root / BOXES).read_bytes()).hexdigest()
+    monkeypatch.setattr("chestxray.datasets.tables.boxes.NIH_BOXES_SHA256", digest)
+    rejected = prepare(root, b, LENIENT)
+    assert load_boxes([b])[["x", "y", "w", "h"]].to_numpy().tolist() == [[16, 8, 4, 2], [0.25, 0.25, 0.5, 0.5]]
+    assert rejected["reason"].str.contains("this image is not square").tolist() == [True]
+    assert any("NIH's own" in note for note in read_batch(root, NIH_VOCABULARY).notes)
+
+
+def test_boxes_as_nih_publishes_them_fit_the_sample_of_its_images(
+    tmp_path: Path, b: BatchFolders, shared: Path
+) -> None:
+    names = [line.split(",")[0] for line in (shared / "nih-tables" / BOXES).read_text().splitlines()[1:20]]
+    rows = [(name, "Mass", int(name[:8])) for name in dict.fromkeys(names)]
+    root = write_batch(tmp_path / "raw", rows, {name: png(noise(patient, (64, 64))) for name, _, patient in rows})
+    shutil.copy(shared / "nih-tables" / BOXES, root)
+    assert prepare(root, b, LENIENT).empty
+    boxes = load_boxes([b])
+    assert len(boxes) == 19 and (boxes["x"] + boxes["w"]).between(1, 32).all()
 
 
 def turned(orientation: int) -> bytes:

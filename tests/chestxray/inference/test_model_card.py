@@ -17,6 +17,7 @@ from chestxray.inference.label_quality import known_quality
 from chestxray.inference.located import Compared, Difference, Located
 from chestxray.inference.model_card import card_body, model_card, shortened
 from chestxray.inference.operating_point import Rate
+from chestxray.inference.provenance import BatchFacts, SplitFacts
 from chestxray.inference.reporting_items import CLAIM, PCCP, PERSON, TRIPOD
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
@@ -41,7 +42,6 @@ def card(bundle_folder: Path) -> Card:
         "localization": places,
         "explanation": ("shown", *["unproven"] * 13),
         "input_gate": gate,
-        "tables": tables,
         "label_quality": known_quality(tables, False, made.findings),
     }
     return Card.model_validate(made.model_copy(update=changes).model_dump())
@@ -185,6 +185,18 @@ def test_what_radiologists_found_is_said_of_nih_labels_alone(card: Card) -> None
     assert not known_quality({"b": "CheXpert"}, False, card.findings)
     assert not known_quality({"b": "NIH ChestX-ray14"}, True, card.findings)  # phantoms come in such a table
     assert not known_quality({"b": "Kaggle sample"}, False, ["Tuberculosis"])
+
+
+def test_a_recalibrated_model_says_what_the_labels_of_either_data_set_are_worth(card: Card) -> None:
+    elsewhere = {"synthetic": True, "label_quality": (), "recalibrated": True, "test_label_quality": card.label_quality}
+    text = card_body(card.model_copy(update=elsewhere))
+    assert "Of training: Drawn with the images, so they are right.\n\nOf validation and test: Drawn" in text
+    facts = {"images": 9, "patients": 9, "sha256": "0" * 64}
+    side = SplitFacts(**facts, batches={"external": BatchFacts(**facts, table="NIH ChestX-ray14", synthetic=False)})
+    splits = {"train": card.splits["train"], "validation": side, "test": side}
+    text = card_body(card.model_copy(update=elsewhere | {"splits": splits}))
+    assert "so they are right.\n\nOf validation and test: Mined from reports." in text
+    assert "| test | external | radiographs | NIH ChestX-ray14 | 9 | 9 | 0000" in text
 
 
 def test_guidelines_have_all_their_items_and_the_gate_is_the_protocol(card: Card) -> None:

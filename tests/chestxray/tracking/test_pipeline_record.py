@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.metrics_tables import metrics_with_intervals
 from chestxray.evaluation.run_description import REST, describe, describe_version, picture
 from chestxray.inference.bundle import Bundle
@@ -55,10 +54,10 @@ def listed(run: Run) -> set[str]:
 
 
 def test_a_try_that_ends_at_evaluate_has_params_headlines_data_and_a_description(
-    run: Run, params: Params, reports: Path, dataset: Dataset, card: Card
+    run: Run, params: Params, reports: Path, card: Card
 ) -> None:
     for _ in range(2):  # a stage that is forced to run again
-        log_evaluation(run, params, reports, dataset.studies, describe(card), picture(card))
+        log_evaluation(run, params, reports, card.model_dump(), describe(card), picture(card))
     found = run.client.get_run(run.run_id)
     assert found.data.params["train.l2"] == "[0.3, 1.0, 3.0, 10.0]"
     names = ("mean_auroc", "mean_average_precision", "macro_f1")
@@ -68,20 +67,23 @@ def test_a_try_that_ends_at_evaluate_has_params_headlines_data_and_a_description
     assert found.data.metrics == expected | training | tuning
     roles = {tag.value: each.dataset for each in found.inputs.dataset_inputs for tag in each.tags}
     assert set(roles) == {"training", "validation", "test", "benchmark"} and len(found.inputs.dataset_inputs) == 4
-    assert len({batch.digest for batch in roles.values()}) == 4
-    for batch in roles.values():
-        assert batch.name == "b" and json.loads(batch.source) == {"uri": "data/raw/phantom"}
+    for role, batch in roles.items():
+        side = {"training": "train", "benchmark": "test"}.get(role, role)
+        facts = card.splits[side]
+        assert batch.digest == facts.sha256[:36] == facts.batches["b"].sha256[:36]  # of a single batch
+        assert batch.name == ("b (benchmark)" if role == "benchmark" else "b")
+        assert json.loads(batch.source) == {"uri": "data/raw/phantom"}
         assert json.loads(batch.profile) == {"studies": 20, "patients": 20}
+    asked = f"dataset.digest = '{card.splits['test'].sha256[:36]}' and dataset.context = 'test'"
+    assert [each.info.run_id for each in run.client.search_runs([found.info.experiment_id], asked)] == [run.run_id]
     said = found.data.tags[DESCRIPTION]
     assert "not put to the gate" in said and f"{card.metrics['test']['mean_auroc']:.3f}" in said
     assert f"(get-artifact?path={PICTURE}&run_uuid={run.run_id})" in said and PICTURE in listed(run)
     assert found.data.tags["mlflow.source.name"] == "dvc.yaml" and "mlflow.source.git.commit" in found.data.tags
 
 
-def test_what_is_by_finding_is_in_tables_and_no_metric(
-    run: Run, params: Params, reports: Path, dataset: Dataset, card: Card
-) -> None:
-    log_evaluation(run, params, reports, dataset.studies, describe(card), picture(card))
+def test_what_is_by_finding_is_in_tables_and_no_metric(run: Run, params: Params, reports: Path, card: Card) -> None:
+    log_evaluation(run, params, reports, card.model_dump(), describe(card), picture(card))
     assert {"metrics.json", "metrics_by_finding.csv", "metrics_by_part.csv", "classification_report.csv"} < listed(run)
     assert "promotion.md" not in listed(run)
     (reports / "promotion.md").write_text("# Version 1: promote\n")

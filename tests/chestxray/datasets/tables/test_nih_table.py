@@ -27,7 +27,7 @@ def test_reads_a_row_into_typed_columns(tmp_path: Path) -> None:
     assert read.studies["age"].dtype == "Int16"
     assert all(read.studies[finding].dtype == np.int8 for finding in FINDINGS)
     assert read.official_test is None
-    assert list(read.boxes) == ["image", "finding", "x", "y", "w", "h"]
+    assert list(read.boxes) == ["image", "finding", "x", "y", "w", "h", "where"]
     assert read.boxes.empty
     assert rejections(read) == []
 
@@ -200,8 +200,8 @@ def test_boxes_of_the_batch_are_read_and_bad_ones_rejected(tmp_path: Path) -> No
     )
     read = read_batch(tmp_path, NIH_VOCABULARY)
     assert list(read.boxes.itertuples(index=False, name=None)) == [
-        ("a.png", "Mass", 0, 0, 1024, 1024),
-        ("b.png", "Infiltration", 1.5, 2, 3, 4),
+        ("a.png", "Mass", 0, 0, 1024, 1024, f"{BOXES} row 3"),
+        ("b.png", "Infiltration", 1.5, 2, 3, 4, f"{BOXES} row 2"),
     ]
     assert (read.boxes.dtypes[["x", "y", "w", "h"]] == np.float64).all()
     assert len(rejections(read)) == 9
