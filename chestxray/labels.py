@@ -206,5 +206,7 @@ def check_scorable(labels: LabelMasks) -> Booleans:
     """
     both = has_both_classes(labels)
     if not both.any():
-        raise UserError(f"no finding has both positives and negatives in these {len(labels)} images; give more images")
+        raise UserError(
+            f"no finding has both positives and negatives in these {len(labels)} images; give images of the other class"
+        )
     return both

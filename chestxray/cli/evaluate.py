@@ -25,7 +25,7 @@ from chestxray.evaluation.reports import write_reports
 from chestxray.evaluation.shortcuts import find_shortcuts
 from chestxray.inference.answer import disclaimer
 from chestxray.inference.bundle import MODEL, Bundle
-from chestxray.inference.headlines import headlines
+from chestxray.inference.headlines import TOO_FEW, headlines
 from chestxray.inference.model_card import model_card
 from chestxray.inference.model_uri import SCHEME
 from chestxray.inference.status import PATIENTS_UNKNOWN
@@ -128,10 +128,25 @@ def _summary(result: Result, recalibrated: bool) -> list[str]:
         else "with the model's own calibration and operating points"
     )
     lines = [f"measured on {test['n']} {evaluation.test.kind} of {test['patients']} patients, {how}"]
-    lines += [str(each) for each in headlines(test, card.headlines)]
+    if test["findings_scored"]:
+        lines += [str(each) for each in headlines(test, card.headlines)]
+    else:
+        lines += _rates(result)
     if gate.shape[1]:
         lines.append(f"input gate: {int(result.unlike.sum())} of {len(gate)} images are unlike those of its training")
     return [*lines, disclaimer(card.synthetic)]
+
+
+def _rates(result: Result) -> list[str]:
+    """Say what the operating point that decides is worth where no finding has both classes."""
+    points = result.evaluation.operating_points[result.card.operating_point]
+    lines = ["no finding has images both with and without it: nothing can be ranked"]
+    for title, point in zip(result.card.titles, points, strict=True):
+        for name, rate in {"sensitivity": point.sensitivity, "specificity": point.specificity}.items():
+            if rate is not None:
+                said = TOO_FEW if rate.low is None else f"95 % interval {rate.low:.3f} to {rate.high:.3f}"
+                lines.append(f"{title}: {name} {rate.value:.3f} ({said}), n {rate.n}")
+    return lines
 
 
 def _note(result: Result) -> str:

@@ -190,12 +190,16 @@ def measure(
         batches: that are measured each by itself.
         params: what intervals and groups need, and the error of the uncertain bands.
 
+    Returns:
+        Without both classes of any finding, `metrics` are counts alone; the operating points have what can be told.
+
     Raises:
-        UserError: no finding that has a number has both classes.
+        UserError: the images label no finding that has a number.
     """
     status = fitted.status
     labels = label_masks(test.labels, test.findings)
-    check_scorable(labels.of(list(itertools.compress(test.findings, has_number(status)))))
+    if not labels.of(list(itertools.compress(test.findings, has_number(status)))).labelled.any():
+        raise UserError(f"these {len(labels)} images label no finding that the model has learned: give such labels")
     logits, gate = predict_logits_and_gate(model, test, "predicting test")
     before = Platt.identity(test.findings).probabilities(logits)
     after = fitted.platt.probabilities(logits)

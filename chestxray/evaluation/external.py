@@ -30,6 +30,7 @@ from chestxray.inference.label_quality import known_quality
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence
+from chestxray.labels import check_scorable, label_masks
 from chestxray.params import EvaluateParams, Findings, PrepareParams, ReadingParams
 
 BATCH = "external"
@@ -143,7 +144,8 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
         With the card of a bundle of its own, which says so.
 
     Raises:
-        UserError: a half has no images, or the bundle does not say how many patients its findings were learned from.
+        UserError: a half has no images, the other one has both classes of no finding, or the bundle does not say how
+            many patients its findings were learned from.
     """
     card, params = bundle.card, _evaluate_params(bundle.card)
     if not card.evidence:
@@ -152,6 +154,7 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
     first, rest = (found.at(fold == part) for part in range(PARTS))
     if first.images.studies.empty or rest.images.studies.empty:
         raise UserError("there are too few patients to recalibrate on some and to measure on others")
+    check_scorable(label_masks(rest.images.labels, rest.images.findings))
     counts = zip(card.evidence, count_patients(first.images), strict=True)
     evidence = tuple(Evidence(train=each.train, validation=counted) for each, counted in counts)
     logits = predict_logits(bundle.model, first.images, "predicting images to recalibrate on")

@@ -47,11 +47,14 @@ def check_patients(patients: npt.ArrayLike, images: int) -> npt.NDArray[Any]:
     """Check patient ids: `(n,)`, of at least two patients, since one alone says nothing of others.
 
     Raises:
-        ValueError: another shape, or a single patient.
+        ValueError: another shape, an id that is none, ids that are text and numbers, or a single patient.
     """
     array = np.asarray(patients)
     if array.shape != (images,):
         raise ValueError(f"patients must be ({images},), one id an image; got {array.shape}")
+    strange = [value for value in array.tolist() if not isinstance(value, str | int)]
+    if strange or len({type(value) for value in array.tolist()}) > 1:
+        raise ValueError(f"patients must be all text or all whole numbers; {len(strange)} of {images} are neither")
     if len(np.unique(array)) < 2:
         raise UserError("an interval needs at least 2 patients, got only 1; give more patients")
     return array

@@ -110,5 +110,7 @@ def test_a_finding_is_scorable_with_positives_and_negatives():
     labels[:, 3] = True
     both = [False, True, True] + [False] * 11
     assert has_both_classes(masks(labels)).tolist() == check_scorable(masks(labels)).tolist() == both
-    with pytest.raises(ValueError, match="no finding has both positives and negatives in these 5 images"):
+    with pytest.raises(
+        ValueError, match="no finding has both positives and negatives in these 5 images; give images of the other"
+    ):
         check_scorable(masks(labels[:, [0, 3] * 7]))

@@ -154,6 +154,27 @@ def test_a_label_that_nobody_knows_is_mended_by_the_option_that_the_message_name
     assert main(["evaluate", str(bundle), str(listed), "--labels", "Scoliosis="]) == 0
 
 
+def test_images_that_all_have_a_finding_tell_its_sensitivity_and_no_more(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    positive = Path(shutil.copytree(folder, tmp_path / "positive"))
+    table = pd.read_csv(positive / "labels.csv").assign(**(dict.fromkeys(FINDINGS, 0) | {"Effusion": 1}))
+    table.to_csv(positive / "labels.csv", index=False)
+    out = tmp_path / "out"
+    assert main(["evaluate", str(bundle), str(positive), "--output", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "no finding has images both with and without it: nothing can be ranked" in said
+    assert "Effusion: sensitivity " in said and "Mass: specificity " in said and "AUROC" not in said
+    points = pd.read_csv(out / "operating_points.csv").set_index(["operating_point", "finding"])
+    assert points.loc[("f1", "Effusion"), "sensitivity"] >= 0 and np.isnan(points.loc[("f1", "Mass"), "sensitivity"])
+    assert not (out / "roc.png").exists() and (out / "predictions.csv").exists()
+    assert main(["evaluate", str(bundle), str(positive), "--recalibrate", "--output", str(tmp_path / "re")]) == 1
+    assert "give images of the other class" in capsys.readouterr().err
+    table.assign(**dict.fromkeys(FINDINGS, "")).to_csv(positive / "labels.csv", index=False)
+    assert main(["evaluate", str(bundle), str(positive)]) == 1
+    assert "label no finding that the model has learned" in capsys.readouterr().err
+
+
 def test_an_output_is_made_before_any_work_and_appears_whole_or_not_at_all(
     bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

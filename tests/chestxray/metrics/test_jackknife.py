@@ -130,3 +130,9 @@ def test_wrong_patients_are_refused_without_naming_one():
     with pytest.raises(ValueError, match="at least 2 patients") as refused:
         check_patients(["Doe^Jane"] * 3, 3)
     assert "Doe" not in str(refused.value)
+
+
+@pytest.mark.parametrize("ids", [["a", np.nan, "b"], [1.0, np.nan, 2.0], ["a", None, "b"], ["a", 1, "b"]])
+def test_ids_that_are_none_or_of_two_kinds_are_refused_and_not_taken_for_one_patient(ids):
+    with pytest.raises(ValueError, match=r"patients must be all text or all whole numbers"):
+        check_patients(np.array(ids, dtype=object), 3)
