@@ -21,13 +21,16 @@ from tests.serve.files import PNG
 
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 PLAIN = PROJECT["project"]["dependencies"]
-TRAIN = PROJECT["project"]["optional-dependencies"]["train"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+TRAIN = EXTRAS["train"]
 GROUPS = PROJECT["dependency-groups"]
 LOCKS = {
     "requirements.txt": PLAIN + TRAIN + GROUPS["serve"] + GROUPS["ui"] + GROUPS["build"],
+    "requirements-s3.txt": PLAIN + EXTRAS["s3"],
     "tests/requirements.txt": GROUPS["test"],
     "serve/requirements.txt": PLAIN + GROUPS["serve"],
     "serve/requirements-ui.txt": GROUPS["ui"],
+    "serve/requirements-mlflow.txt": GROUPS["mlflow-server"],
 }
 PIP = (sys.executable, "-m", "pip", "--python")
 """Installs into another environment, which needs no pip of its own."""
