@@ -1,12 +1,13 @@
 """A team's MLflow server: one registers, another's service follows; what is said when the server won't or can't."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from benchmarks.process import Server
+from benchmarks.process import Server, serving
 from chestxray.cli.main import main
 from chestxray.errors import UserError
 from chestxray.inference.card import bundle_digest
@@ -19,9 +20,13 @@ from serve.model_holder import ModelHolder
 from serve.settings import Settings
 from tests.repository import TOP
 from tests.serve.bundles import make_bundle
+from tests.stages.conftest import Clone, ran
 from tests.stages.mlflow_server import PASSWORDS, READER, TRAINER, hanging, kill, mlflow_server
+from tests.stages.postgresql import PASSWORD, postgresql
 
 pytestmark = pytest.mark.slow
+
+CHAMPION = "models:/chest-xray@champion"
 
 
 @pytest.fixture
@@ -91,3 +96,40 @@ def test_a_service_follows_what_another_registers_and_keeps_its_model_without_th
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     for secret in (*PASSWORDS.values(), *(quote(password, "") for password in PASSWORDS.values()), "wrong"):
         assert secret not in said and secret.encode() not in written
+
+
+@pytest.mark.heavy
+def test_of_two_clones_on_postgresql_one_trains_another_promotes_and_a_service_follows(
+    copy_trained: Callable[[], Clone], tmp_path: Path
+) -> None:
+    with postgresql("mlflow", "users") as database:
+        with mlflow_server(tmp_path, database.address("mlflow"), database.address("users")) as server:
+            first, second = copy_trained(), copy_trained()
+            user = ("env", f"MLFLOW_TRACKING_URI={address(server, TRAINER)}")
+            assert ran(first.run(*user, "dvc", "repro").stdout) == ["register"]
+            reading = {"mlflow_tracking_uri": address(server, READER), "mlflow_http_request_max_retries": 0}
+            with serving(tmp_path / "service", CHAMPION, model_poll_seconds=1, **reading) as service:
+                service.wait_for("/readyz", said=says(version="1"))
+                second.run(*user, "dvc", "exp", "run", "-S", "train.l2=50.0")
+                first.run(*user, "chestxray", "promote", "2")
+                service.wait_for("/readyz", said=says(version="2"))
+                first.run(*user, "chestxray", "rollback")
+                service.wait_for("/readyz", said=says(version="1"))
+                database.stop()
+                service.wait_for("/readyz", said=b"model-not-found")
+                service.wait_for("/readyz", said=says(version="1"))
+                database.start()
+                service.wait_for("/readyz", said=b'"problem":null')
+                kill(server)
+                service.wait_for("/readyz", said=b"model-not-found")
+        for folder in (first.top, second.top, tmp_path / "service"):
+            for secret in (*PASSWORDS.values(), PASSWORD):
+                assert files_with(secret, folder) == files_with(quote(secret, ""), folder) == []
+
+
+def says(**values: str) -> bytes:
+    return json.dumps(values, separators=(",", ":")).strip("{}").encode()
+
+
+def files_with(secret: str, top: Path) -> list[Path]:
+    return [path for path in top.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
