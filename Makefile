@@ -61,7 +61,9 @@ lint: .venv/installed-tests ## ruff, mypy --strict and the walls between the pac
 
 lock: .venv/installed-tests ## pin what pyproject.toml asks for; UPGRADE=--upgrade takes the newest
 	$(LOCK) pyproject.toml --extra train --group serve --group ui --group build -o requirements.txt
-	$(LOCK) --group pyproject.toml:test -c requirements.txt -o tests/requirements.txt
+	$(LOCK) pyproject.toml --extra s3 -c requirements.txt -o .dvc/requirements-s3.txt
+	$(LOCK) --group pyproject.toml:mlflow-server -c requirements.txt -c .dvc/requirements-s3.txt -o serve/requirements-mlflow.txt
+	$(LOCK) --group pyproject.toml:test -c requirements.txt -c .dvc/requirements-s3.txt -o tests/requirements.txt
 	$(LOCK) pyproject.toml --group serve -c requirements.txt -o serve/requirements.txt
 	$(LOCK) --group pyproject.toml:ui -c requirements.txt -o serve/requirements-ui.txt
 

@@ -54,6 +54,11 @@ HEAVY = {
 }
 """Documents whose commands take minutes: `make test-all` runs them."""
 
+ELSEWHERE = {
+    "docs/remotes.md": "a bucket and servers: test_s3.py, test_mlflow_server.py, test_raw_data.py in tests/stages/",
+}
+"""Documents whose commands need what is not at hand here, and where they are tried."""
+
 SERVERS = {"serve": (8000, "/readyz"), "ui": (8501, "/_stcore/health"), "mlflow": (5000, "/health")}
 """Targets of make that run until they are stopped: their port, and an address that answers once they are ready."""
 
@@ -269,7 +274,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 def walked() -> list[ParameterSet]:
     """The documents that have commands to run."""
-    names = [name for name in DOCUMENTS if set(commands(name)) - set(NOT_RUN)]
+    names = [name for name in DOCUMENTS if set(commands(name)) - set(NOT_RUN) and name not in ELSEWHERE]
     return [pytest.param(name, marks=[pytest.mark.heavy] if name in HEAVY else []) for name in names]
 
 

@@ -27,9 +27,11 @@ OPTIONAL = [requirement for extra in EXTRAS.values() for requirement in extra]
 GROUPS = PROJECT["dependency-groups"]
 LOCKS = {
     "requirements.txt": PLAIN + TRAIN + GROUPS["serve"] + GROUPS["ui"] + GROUPS["build"],
+    ".dvc/requirements-s3.txt": PLAIN + EXTRAS["s3"],
     "tests/requirements.txt": GROUPS["test"],
     "serve/requirements.txt": PLAIN + GROUPS["serve"],
     "serve/requirements-ui.txt": GROUPS["ui"],
+    "serve/requirements-mlflow.txt": GROUPS["mlflow-server"],
 }
 PIP = (sys.executable, "-m", "pip", "--python")
 """Installs into another environment, which needs no pip of its own."""

@@ -39,4 +39,6 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"{TERMS}\n{RESEARCH_USE_ONLY}\nTo use it, edit params.yaml and run `make reproduce`:\n")
     print(f"batches:\n  nih:\n    root: {options.root}")
+    if not options.root.is_absolute():  # what lies in the repository is missing in clones and in DVC's temporary copies
+        print(f"\nTo share it, or to queue experiments: dvc add {options.root}")
     return 0

@@ -8,6 +8,7 @@ MLFLOW_TRACKING_URI names. The service runs this as a process of its own, since 
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from chestxray.inference.card import CARD, bundle_digest
 from chestxray.inference.model_uri import ModelURI
 from chestxray.registry.registered_version import DIGEST
 from chestxray.system.parent import end_with_parent
+from chestxray.tracking.store import connect, server_errors
 
 
 def resolve(
@@ -70,9 +72,16 @@ def _fetch(source: str, folder: Path, digest: str, told: str, also: tuple[str, .
             Path(temporary, f"new-{name}").replace(folder / name)
 
 
-if __name__ == "__main__":
+def main(address: str, folder: str, known: str | None = None) -> None:
+    """Print what is found, as JSON; what is wrong ends the process in one line."""
     end_with_parent()
+    store = os.environ["MLFLOW_TRACKING_URI"]
     try:
-        print(json.dumps(resolve(MlflowClient(), sys.argv[1], Path(sys.argv[2]), next(iter(sys.argv[3:]), None))))
+        with server_errors(store):
+            print(json.dumps(resolve(connect(store), address, Path(folder), known)))
     except (ValueError, OSError, MlflowException) as error:
         sys.exit("; ".join(str(error).split("\n")))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

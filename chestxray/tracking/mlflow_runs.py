@@ -21,7 +21,7 @@ from chestxray.tracking.pipeline_name import pipeline_name
 from chestxray.tracking.process import is_gone, this_process
 from chestxray.tracking.repository import git_commit
 from chestxray.tracking.state import pipeline_state
-from chestxray.tracking.store import experiment_id, open_store, store_lock
+from chestxray.tracking.store import experiment_id, open_store, server_errors, store_lock
 
 # Tags of runs.
 STATE = "chestxray.state"
@@ -86,24 +86,25 @@ def stage_run(stage: str, params: Params, batch: str | None = None) -> Iterator[
         batch: the batch, for stages that run once per batch.
     """
     client = open_store()
-    end_killed_runs(client)
-    parent = pipeline_run(client, params)
-    name = stage if batch is None else f"{stage}@{batch}"
-    tags = {PARENT: parent.run_id, STAGE: name, PROCESS: this_process(), **_source(f"stages/{stage}.py")}
-    run = Run(client, client.create_run(experiment_id(client), run_name=name, tags=tags).info.run_id)
-    parent.log_tags({PROCESS: this_process()})
-    client.update_run(parent.run_id, "RUNNING")
-    run.log_params({stage: params.model_dump(mode="json", by_alias=True).get(stage, {})})
-    status = "FAILED"  # whatever ends the stage, SystemExit too: the run must not look alive
-    try:
-        yield run
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        client.set_terminated(run.run_id, status)
-        _end_parent(client, parent.run_id, status)
+    with server_errors(client.tracking_uri):
+        end_killed_runs(client)
+        parent = pipeline_run(client, params)
+        name = stage if batch is None else f"{stage}@{batch}"
+        tags = {PARENT: parent.run_id, STAGE: name, PROCESS: this_process(), **_source(f"stages/{stage}.py")}
+        run = Run(client, client.create_run(experiment_id(client), run_name=name, tags=tags).info.run_id)
+        parent.log_tags({PROCESS: this_process()})
+        client.update_run(parent.run_id, "RUNNING")
+        run.log_params({stage: params.model_dump(mode="json", by_alias=True).get(stage, {})})
+        status = "FAILED"  # whatever ends the stage, SystemExit too: the run must not look alive
+        try:
+            yield run
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            client.set_terminated(run.run_id, status)
+            _end_parent(client, parent.run_id, status)
 
 
 def pipeline_run(client: MlflowClient, params: Params) -> Run:

@@ -11,7 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from chestxray.params import Params
 from chestxray.tracking.mlflow_runs import Run
 from chestxray.tracking.nested import Nested
-from chestxray.tracking.repository import git_commit, repository
+from chestxray.tracking.repository import git_commit, workspace
 
 HEADLINES = ("mean_auroc", "mean_average_precision", "macro_f1")
 """Of each part of `metrics.json`, these are MLflow's metrics, or the same over all findings; the rest is in tables."""
@@ -60,7 +60,7 @@ def log_verdict(run: Run, reports: Path, card: Nested) -> None:
         card: content of `bundle.json`.
     """
     _log_files(run, reports, ALL)
-    lock = repository() / "dvc.lock"
+    lock = workspace() / "dvc.lock"
     run.log_tags(
         {
             "data": "synthetic" if card["synthetic"] else "real",

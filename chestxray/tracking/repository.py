@@ -1,4 +1,4 @@
-"""Find the repository and the commit that is checked out."""
+"""Find the repository, and the commit that is checked out where this process works."""
 
 import os
 import subprocess
@@ -6,10 +6,19 @@ from pathlib import Path
 
 
 def repository() -> Path:
-    """Return the top of the repository: where DVC says, else this folder if it is one, else where this code lies."""
+    """Return the top of the repository: where DVC says, else this folder if it is one, else where this code lies.
+
+    Of an experiment that DVC runs in a temporary copy (`--queue`, `--temp`) this is the repository that was copied.
+    """
     here = Path.cwd()
     top = here if (here / "dvc.yaml").is_file() else Path(__file__).parents[2]
     return Path(os.environ.get("DVC_ROOT", top))
+
+
+def workspace() -> Path:
+    """Return the folder whose code, params and data a stage works with: the repository, or DVC's temporary copy."""
+    here, top = Path.cwd(), repository()
+    return here if (top / ".dvc" / "tmp").resolve() in here.parents else top
 
 
 def git_commit() -> str:
@@ -36,5 +45,5 @@ def changed(*paths: str) -> list[str]:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=repository(), check=True, capture_output=True, text=True)
+    done = subprocess.run(["git", *arguments], cwd=workspace(), check=True, capture_output=True, text=True)
     return done.stdout.strip()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chestxray.batch_layout import PHANTOM_ROOT, TABLE_SUFFIXES, UPDATE_ROOT
 from chestxray.params import BatchParams, Params
-from chestxray.tracking.repository import repository
+from chestxray.tracking.repository import workspace
 
 
 def pipeline_state(params: Params) -> str:
@@ -16,7 +16,7 @@ def pipeline_state(params: Params) -> str:
         params: the whole of `params.yaml`.
     """
     digest = hashlib.sha256(params.model_dump_json(by_alias=True).encode())
-    top = repository()
+    top = workspace()
     code = [
         top / "dvc.yaml",
         *(file for folder in ("chestxray", "stages") for file in sorted((top / folder).rglob("*.py"))),
@@ -33,7 +33,7 @@ def outside_tables(params: Params) -> list[Path]:
     The phantom batches are made by a stage, from params.
     """
     outside = [batch for batch in params.batches.values() if batch.root not in (PHANTOM_ROOT, UPDATE_ROOT)]
-    return [file for batch in outside for file in _tables(repository() / batch.root, batch)]
+    return [file for batch in outside for file in _tables(workspace() / batch.root, batch)]
 
 
 def _tables(root: Path, batch: BatchParams) -> Iterator[Path]:

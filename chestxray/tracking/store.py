@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
@@ -15,8 +16,13 @@ from chestxray.tracking.repository import repository
 
 EXPERIMENT = "chest-xray"
 SQLITE = "sqlite:///"
-RETRIES = "3"
-"""Of a request to a server, unless set otherwise: with MLflow's seven, one that is down is four minutes of silence."""
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""With a server, unless set otherwise: by MLflow's own four minutes of silence where one is down, 16 where it hangs."""
+SERVER = ("http://", "https://")
+MENDS = {
+    "401": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user that it knows",
+    "403": "its administrator can give this user the right to it (docs/remotes.md)",
+}
 
 
 def open_store() -> MlflowClient:
@@ -25,8 +31,6 @@ def open_store() -> MlflowClient:
     Raises:
         UserError: it can't be locked (`store_lock`), or not opened: a server that does not answer, a damaged database.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
     folder = repository().resolve() / ".mlflow"
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
@@ -34,11 +38,44 @@ def open_store() -> MlflowClient:
         uri = f"{SQLITE}{folder / 'mlflow.db'}"
     with store_lock(uri, "runs"):  # MLflow lets two processes make the tables of a new store at once, and fails
         try:
-            client = MlflowClient(uri)
+            client = connect(uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # of MLflow, SQLAlchemy, Alembic, or a database's driver that is not installed
             raise _not_opened(uri, error) from error
     return client
+
+
+def connect(uri: str) -> MlflowClient:
+    """Return the client of a store, which gives up on a server after about two minutes; asks it for nothing yet.
+
+    MLflow prints the address of runs: user and password of a server's go to where MLflow looks for them besides.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
+    parts = urlsplit(uri) if uri.startswith(SERVER) else None
+    if parts and parts.username is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+        uri = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        os.environ["MLFLOW_TRACKING_URI"] = uri  # artifacts are fetched from it without the client
+    return MlflowClient(uri)
+
+
+@contextmanager
+def server_errors(uri: str) -> Iterator[None]:
+    """Raise what a server refuses, and its silence, as an error that says how to mend it.
+
+    Raises:
+        UserError: the server of this address did not answer, or not as asked.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        if not error.message.startswith("API request to "):  # MLflow's words for what fails on the way
+            raise
+        mend = _mend(error) or "check that it answers, then run the same again"
+        raise UserError(masked(f"the MLflow server {uri}: {_first_line(error)}; {mend}", uri)) from error
 
 
 @contextmanager
@@ -92,9 +129,15 @@ def _acquired(lock: FileLock) -> AbstractContextManager[object]:
 
 
 def _not_opened(uri: str, error: Exception) -> UserError:
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
-    said = (
-        f"the MLflow store {uri} can't be opened: {reason}. Check that its server answers or that its file is a whole "
-        "database, or name another store in MLFLOW_TRACKING_URI"
-    )
-    return UserError(masked(said, uri))
+    known = _mend(error) if uri.startswith(SERVER) else None
+    mend = known or "check that its server answers or that its file is a whole database"
+    said = f"the MLflow store {uri} can't be opened: {_first_line(error)}. {mend[0].upper()}{mend[1:]}, "
+    return UserError(masked(f"{said}or name another store in MLFLOW_TRACKING_URI", uri))
+
+
+def _mend(error: Exception) -> str | None:
+    return next((mend for code, mend in MENDS.items() if f"error code {code} " in str(error)), None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -23,7 +23,18 @@ def test_the_command_says_what_it_brought_how_to_cite_and_what_to_edit(
     assert "CVPR 2017" in said
     assert "NIH Clinical Center" in said
     assert "Research use only" in said
-    assert f"batches:\n  nih:\n    root: {root}" in said
+    assert said.endswith(f"batches:\n  nih:\n    root: {root}\n")
+
+
+def test_of_a_batch_in_the_repository_it_says_how_to_track_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving() as server:
+        server.files.update(official_files())
+        monkeypatch.setattr(command, "NIH", release(server))
+        assert main(["nih", "--images", "all", "--root", "data/raw/nih", "--base-url", f"{server.url}/"]) == 0
+    assert capsys.readouterr().out.endswith("dvc add data/raw/nih\n")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The lock of a store: who waits for whom, and what is said; a store that can't be opened is said with the mend."""
 
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from queue import SimpleQueue
 import pytest
 
 from chestxray.errors import UserError
-from chestxray.tracking.store import EXPERIMENT, experiment_id, open_store, store_lock
+from chestxray.tracking.store import EXPERIMENT, connect, experiment_id, open_store, store_lock
 
 
 @pytest.fixture
@@ -106,6 +107,8 @@ def test_a_store_that_cannot_be_opened_is_named_with_the_mend_in_one_line(
 @pytest.mark.parametrize("uri", ["http://user:secret@127.0.0.1:1", "postgresql://user:secret@127.0.0.1:1/mlflow"])
 def test_a_password_is_not_shown(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # which the code sets
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match=r"//\*\*\*@127\.0\.0\.1:1") as raised:
         open_store()
@@ -123,3 +126,11 @@ def test_the_experiment_is_made_once_with_its_artifacts_beside_the_store(
     experiment = client.get_experiment(made)
     assert experiment.name == EXPERIMENT
     assert experiment.artifact_location == (tmp_path / "artifacts").as_uri()
+
+
+def test_user_and_password_of_a_server_go_to_where_mlflow_does_not_print_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("URI", "USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
+    client = connect("https://trainer:a%2Fb%40c@mlflow.example:8443/team")
+    assert client.tracking_uri == os.environ["MLFLOW_TRACKING_URI"] == "https://mlflow.example:8443/team"
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("trainer", "a/b@c")
