@@ -13,7 +13,7 @@ from chestxray.registry.registered_version import DIGEST
 from chestxray.registry.versions import CHAMPION
 from tests.repository import TOP
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
 
 @pytest.fixture(scope="module")

@@ -269,6 +269,7 @@ def test_a_failed_stage_and_its_pipeline_are_marked_failed(copy_trained: Callabl
     assert [run.info.status for run in runs if "chestxray.stage" not in run.data.tags] == ["FAILED"]
 
 
+@pytest.mark.heavy
 def test_of_two_repros_in_one_clone_the_second_says_that_the_first_is_at_work(make_clone: Callable[[], Clone]) -> None:
     clone, command = make_clone(), ("dvc", "repro", "prepare@phantom")
     with ThreadPoolExecutor(1) as thread, socket.create_server(("127.0.0.1", 0)) as gate:

@@ -130,6 +130,7 @@ def test_two_that_register_the_same_bundle_make_one_version(
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_two_that_register_different_bundles_judge_the_second_against_the_first(
     tmp_path: Path, empty_store: Path, dataset: Dataset, bundle_folder: Path
 ) -> None:
