@@ -13,7 +13,9 @@ from chestxray.inference.operating_point import OperatingPoint, Rate, threshold_
 from chestxray.inference.uncertain import UncertainBand
 from chestxray.labels import Booleans, LabelMasks
 from chestxray.metrics.ranking import DECIMALS
+from chestxray.metrics.report import averaged_findings, estimates
 from chestxray.metrics.shares import Shares, measure_shares
+from chestxray.metrics.table import NPV, PPV, Predictions, Sample
 
 
 def measure_points(
@@ -23,7 +25,10 @@ def measure_points(
     thresholds: Mapping[str, Sequence[Threshold]],
     min_patients: int,
 ) -> dict[str, tuple[OperatingPoint, ...]]:
-    """Measure sensitivity and specificity of each operating point.
+    """Measure sensitivity, specificity and predictive values of each operating point.
+
+    Predictive values are those of the tables of metrics, with their intervals: for other images drawn alike, whose
+    prevalence chance makes another.
 
     Args:
         labels: of n test images and k findings.
@@ -37,15 +42,37 @@ def measure_points(
         positive = np.asarray(probabilities, float) >= threshold_values(cuts)  # nothing reaches NaN
         sensitivity = measure_shares(positive, labels.present, patients, min_patients)
         specificity = measure_shares(~positive, labels.absent, patients, min_patients)
+        ppv, npv = _predictive_values(labels, probabilities, positive, patients, min_patients)
         found[name] = tuple(
             OperatingPoint(threshold=None, lacking=cut.lacking)
             if cut.threshold is None
             else OperatingPoint(
-                threshold=cut.threshold, sensitivity=_rate(sensitivity, place), specificity=_rate(specificity, place)
+                threshold=cut.threshold,
+                sensitivity=_rate(sensitivity, place),
+                specificity=_rate(specificity, place),
+                ppv=_rate(ppv, place),
+                npv=_rate(npv, place),
             )
             for place, cut in enumerate(cuts)
         )
     return found
+
+
+def _predictive_values(
+    labels: LabelMasks,
+    probabilities: npt.NDArray[np.floating[Any]],
+    positive: Booleans,
+    patients: npt.ArrayLike,
+    min_patients: int,
+) -> tuple[Shares, Shares]:
+    people = np.asarray(patients)
+    predictions = Predictions(labels.findings, probabilities, positive)
+    sample = Sample(labels, predictions, averaged=averaged_findings(labels, people, min_patients))
+    found = estimates(sample, (PPV, NPV), people, min_patients)
+    none = np.full(len(labels.findings), np.nan)
+    called, silent = ((images & labels.labelled).sum(axis=0) for images in (positive, ~positive))
+    ppv = Shares(found[PPV.name], found[f"{PPV.name}_ci_low"], found[f"{PPV.name}_ci_high"], called)
+    return ppv, Shares(found[NPV.name], none, none, silent)
 
 
 def measure_bands(
@@ -117,8 +144,8 @@ def _until_all_is_decided(bands: Iterable[tuple[float, Ends]]) -> Iterator[tuple
 
 
 def _rate(shares: Shares, place: int) -> Rate | None:
-    """Return one of the shares; None of no images."""
-    if not shares.n[place]:
+    """Return one of the shares; None of no images, and of what does not exist."""
+    if not shares.n[place] or not np.isfinite(shares.value[place]):
         return None
     value, low, high = (round(float(each[place]), DECIMALS) for each in shares[:3])
     known = np.isfinite(low)
@@ -128,7 +155,8 @@ def _rate(shares: Shares, place: int) -> Rate | None:
 def points_table(findings: Sequence[str], points: Mapping[str, Sequence[OperatingPoint]]) -> pd.DataFrame:
     """Tabulate a row a finding and operating point: threshold, or why there is none, and what it is worth on test.
 
-    Predictive values are those at the prevalence of the test images.
+    Predictive values are those of the test images: PPV with an interval for others drawn alike, NPV without one
+    (docs/decisions/intervals.md).
     """
     rows = []
     for name, of_findings in points.items():

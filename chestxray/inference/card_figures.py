@@ -122,7 +122,7 @@ def finding_table(card: Card) -> str:
             cells = [_metric(card, key, name) for key in (*RANKED, *DECIDED)]
             npv = test.get("npv", {}).get(name)
             counts = (str(needed(card.metrics, "test", key, name)) for key in ("positives", "labelled"))
-            rows.append([plain(title), *cells, NONE if npv is None else f"{npv:.3f} (no interval)", *counts])
+            rows.append([plain(title), *cells, NONE if npv is None else f"{npv:.3f}", *counts])
     return table(header, rows)
 
 
@@ -153,15 +153,21 @@ def batch_table(card: Card) -> str:
 
 def point_table(card: Card) -> str:
     """Tabulate every operating point of every finding, with what it is worth on the test images."""
+    header = ["operating point", "finding", "threshold", "sensitivity", "specificity", "PPV", "NPV", "why none"]
     rows = []
     for name, points in card.operating_points.items():
         for title, point in zip(card.titles, points, strict=True):
+            cells = [f"`{name}`", plain(title)]
             if point.threshold is None:
-                rows.append([f"`{name}`", plain(title), NONE, NONE, NONE, plain(point.lacking) or "no decision"])
+                rows.append([*cells, *[NONE] * 5, plain(point.lacking) or "no decision"])
                 continue
-            measured = (rate(point.sensitivity), rate(point.specificity))
-            rows.append([f"`{name}`", plain(title), f"{point.threshold:.3f}", *measured, ""])
-    return table(["operating point", "finding", "threshold", "sensitivity", "specificity", "why none"], rows)
+            measured = (rate(each) for each in (point.sensitivity, point.specificity, point.ppv))
+            rows.append([*cells, f"{point.threshold:.3f}", *measured, _without_interval(point.npv), ""])
+    return table(header, rows)
+
+
+def _without_interval(found: Rate | None) -> str:
+    return NONE if found is None else f"{found.value:.3f}, n {found.n}"
 
 
 def band_table(card: Card) -> str:

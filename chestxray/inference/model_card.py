@@ -14,6 +14,7 @@ from chestxray.inference.card import Card
 from chestxray.inference.card_figures import NONE, plain, table
 from chestxray.inference.label_quality import LabelQuality
 from chestxray.inference.provenance import ImageFacts
+from chestxray.inference.operating_point import NO_NPV_INTERVAL
 from chestxray.inference.reporting_items import GUIDELINES
 from chestxray.inference.status import PATIENTS_UNKNOWN
 
@@ -117,7 +118,7 @@ def _results(card: Card) -> str:
     parts = [
         "With 95 % intervals over patients. Means are over the findings with enough patients for an interval.",
         figures.headline_table(card),
-        f"By finding, on the test images, decided by the operating point `{card.operating_point}`:",
+        f"By finding, on the test images, decided by the operating point `{card.operating_point}`. {NO_NPV_INTERVAL}",
         figures.finding_table(card),
     ]
     if "calibration_error" in test:
@@ -202,7 +203,7 @@ def _counts(facts: ImageFacts) -> tuple[str, str, str]:
 def _points(card: Card) -> str:
     said = (
         f"Chosen on validation, measured on test. The first, `{card.operating_point}`, decides unless another is "
-        "asked for. The service gives predictive values for any prevalence."
+        f"asked for. {NO_NPV_INTERVAL} The service gives predictive values for any prevalence."
     )
     return f"{said}\n\n{figures.point_table(card)}"
 

@@ -1,6 +1,7 @@
 """Describe an operating point: the threshold at which probabilities become decisions, and what these are worth.
 
-A predictive value of a test set holds for the prevalence of that test set; Bayes' rule gives it for another.
+A predictive value of a test set is counted there, and its interval allows for the prevalence that chance gave it;
+Bayes' rule gives it for a prevalence that a caller knows.
 """
 
 import math
@@ -18,6 +19,10 @@ OperatingPointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,30}
 
 
 Reason = Annotated[Text, Field(max_length=300)]
+NO_NPV_INTERVAL = (
+    "NPV has no interval: it is nearly 1 minus the prevalence, of which the test images say too little. "
+    "At a prevalence that is known it has one."
+)
 CALLERS_OWN = "threshold"
 """Name of the operating point that a caller gives as a number; no model has one of that name."""
 
@@ -40,6 +45,11 @@ class Rate(BaseModel):
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
             raise ValueError("a value lies within its interval")
         return self
+
+    @property
+    def point(self) -> "Rate":
+        """The share without its interval."""
+        return Rate(value=self.value, low=None, high=None, n=self.n)
 
     @property
     def complement(self) -> "Rate":
@@ -65,6 +75,9 @@ class OperatingPoint(BaseModel):
         lacking: why there is none, for people; empty if there is one.
         sensitivity: on test; None if no test image has the finding, or there is no threshold.
         specificity: on test; None if none lacks it, or there is no threshold.
+        ppv: share of the positive test images that have it, with an interval for others drawn alike; None if none is
+            positive, and in older bundles.
+        npv: share of the negative ones that lack it, without interval (`NO_NPV_INTERVAL`); None as above.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +86,8 @@ class OperatingPoint(BaseModel):
     lacking: Reason = ""
     sensitivity: Rate | None = None
     specificity: Rate | None = None
+    ppv: Rate | None = None
+    npv: Rate | None = None
 
     @property
     def test_prevalence(self) -> float | None:
@@ -82,11 +97,19 @@ class OperatingPoint(BaseModel):
         return self.sensitivity.n / (self.sensitivity.n + self.specificity.n)
 
     def predictive_values(self, prevalence: float | None = None) -> PredictiveValues | None:
-        """Compute both predictive values at a prevalence, or at that of the test images; None if it was not tested."""
-        at = prevalence or self.test_prevalence
+        """Return both predictive values at a prevalence, or as counted on the test images; None if it was not tested.
+
+        Those of the test images have an interval that allows for their prevalence, or none. An older bundle did not
+        count them: Bayes' rule does, without interval.
+        """
+        at = self.test_prevalence
         if self.sensitivity is None or self.specificity is None or at is None:
             return None
-        return predictive_values(self.sensitivity, self.specificity, at)
+        if prevalence is not None:
+            return predictive_values(self.sensitivity, self.specificity, prevalence)
+        if self.ppv is not None or self.npv is not None:
+            return PredictiveValues(at, self.ppv, self.npv)
+        return predictive_values(self.sensitivity.point, self.specificity.point, at)
 
 
 class HasThreshold(Protocol):

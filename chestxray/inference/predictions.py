@@ -157,7 +157,7 @@ Heatmap = InlineHeatmap | JpegHeatmap | LinkedHeatmap | RawHeatmap
 class Performance(BaseModel):
     """How decisions by an operating point did on the model's test images, with 95 % intervals over patients.
 
-    An interval is missing where too few patients of the test images have, or lack, the finding.
+    An interval is missing where too few patients of the test images have, or lack, the finding, or are called positive.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -165,11 +165,13 @@ class Performance(BaseModel):
     sensitivity: Rate
     specificity: Rate
     prevalence: Annotated[float, Field(examples=[0.125])]
-    """That the predictive values are for: the one asked for, else that of the test images."""
+    """That the predictive values are for: the one asked for, which their intervals take for known, else that of the
+    test images, which the interval of the positive predictive value takes for one of chance."""
     ppv: Rate | None
     """Share of positive decisions that are right; null if none was positive."""
     npv: Rate | None
-    """Share of negative decisions that are right; null if none was negative."""
+    """Share of negative decisions that are right; null if none was negative. It has an interval at a prevalence that
+    was asked for, not at that of the test images, which say too little of it."""
 
     @classmethod
     def of(cls, point: OperatingPoint, prevalence: float | None) -> Self | None:

@@ -315,6 +315,17 @@ AVERAGE_PRECISION = Metric(
     compared=True,
 )
 F1 = Metric("f1", "F1", _f1, True, f1_interval, _present_or_decided, with_prevalence=True, compared=True)
+PPV = Metric(
+    "precision",
+    "positive predictive value",
+    _positive_predictive_value,
+    True,
+    share_interval,
+    _decided_positive,
+    with_prevalence=True,
+)
+# No interval: docs/decisions/intervals.md
+NPV = Metric("npv", "negative predictive value", _negative_predictive_value, by_finding=True)
 
 METRICS = (
     _mean_metric("mean_auroc", "mean AUROC", AUROC, auroc_variance),
@@ -331,17 +342,8 @@ METRICS = (
     F1,
     Metric("recall", "sensitivity", _sensitivity, True, share_interval, _present),
     Metric("specificity", "specificity", _specificity, True, share_interval, _absent),
-    Metric(
-        "precision",
-        "positive predictive value",
-        _positive_predictive_value,
-        True,
-        share_interval,
-        _decided_positive,
-        with_prevalence=True,
-    ),
-    # No interval: docs/decisions/intervals.md
-    Metric("npv", "negative predictive value", _negative_predictive_value, by_finding=True),
+    PPV,
+    NPV,
     # The card uses this name for the mean.
     Metric(
         "calibration_error",

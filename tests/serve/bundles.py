@@ -53,7 +53,8 @@ TESTED = "sensitivity@0.9"
 def tested_points(count: int) -> dict[str, tuple[OperatingPoint, ...]]:
     sensitivity = Rate(value=0.9, low=0.8, high=0.95, n=50)
     specificity = Rate(value=0.8, low=0.76, high=0.84, n=450)
-    point = OperatingPoint(threshold=0.1, sensitivity=sensitivity, specificity=specificity)
+    ppv, npv = Rate(value=45 / 135, low=0.2, high=0.5, n=135), Rate(value=360 / 365, low=None, high=None, n=365)
+    point = OperatingPoint(threshold=0.1, sensitivity=sensitivity, specificity=specificity, ppv=ppv, npv=npv)
     return {TESTED: (point,) * (count - 1) + (OperatingPoint(threshold=None, lacking="it needs 29 patients"),)}
 
 

@@ -30,6 +30,7 @@ def subgroups_figure(table: pd.DataFrame, min_patients: int, panels: Panels, not
     figure = new_figure(4.5 + 0.42 * rows, title, note)
     ratios = {"height_ratios": [0.42 * rows, 1.4]}
     attributes = by_attribute(table)
+    lowest = np.nanmin([0.3, table["auroc"].min() - 0.02, table["auroc_ci_low"].min() - 0.02])
     grid = figure.subplots(2, len(attributes), sharey="row", squeeze=False, gridspec_kw=ratios)
     for column, (attribute, part) in enumerate(attributes.items()):
         shown = _largest(part)
@@ -38,7 +39,7 @@ def subgroups_figure(table: pd.DataFrame, min_patients: int, panels: Panels, not
         hidden = part["group"].nunique() - len(shown)
         more = f" (largest of {len(shown) + hidden})" if hidden else ""
         grid[0, column].set_title(f"{attribute}{more}", fontweight="bold", pad=8)
-        grid[0, column].set(xlabel="AUROC", xlim=(0.3, 1.02))
+        grid[0, column].set(xlabel="AUROC", xlim=(lowest, 1.02))
         grid[1, column].set(xlabel="share with none detected", xlim=(-0.02, 1.02))
         grid[0, column].axvline(0.5, color=GREY, linewidth=0.8, linestyle=":")
         handles = grid[1, column].get_legend_handles_labels()

@@ -35,6 +35,15 @@ def test_it_equals_that_of_dcurves() -> None:
     np.testing.assert_allclose(found.treat_all, [0.393939, 0.333333, 0.2, -0.2], atol=1e-6)
 
 
+def test_the_interval_reaches_no_further_than_if_all_findings_were_found_without_alarms() -> None:
+    generator = np.random.default_rng(4)
+    present, people = generator.random(300) < 0.04, np.arange(150).repeat(2)
+    scores = np.clip(0.03 + 0.08 * present + 0.03 * generator.normal(size=300), 0.001, 1)
+    (most,) = net_benefit(present, np.ones(300), people, [1e-9], 3).model.high  # alarms cost nothing
+    found = net_benefit(present, scores, people, THRESHOLDS, 3)
+    assert (found.model.value <= found.model.high).all() and (found.model.high <= most + 1e-6).all()
+
+
 def test_nobody_gains_who_acts_on_all_or_on_none() -> None:
     labels, _, _, people = sample(1)
     for constant, expected in ((1.0, "all"), (0.0, "none")):

@@ -7,10 +7,12 @@ import onnx
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.shortcuts import (
     find_shortcuts,
+    place_across_folds,
     pooled_features,
     told_by_attributes,
     told_by_features,
@@ -74,6 +76,23 @@ def test_without_training_images_some_test_patients_tell_of_others(strength: flo
     if strength:
         found = table.loc[("image size", FINDING)]
         assert found["ci_low"] <= (1 + strength) / 2 <= found["ci_high"] and found["ci_low"] > 0.5
+
+
+def test_what_says_nothing_does_not_tell_the_opposite() -> None:
+    areas = []
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        view, positive = generator.random(120) < 0.5, generator.random(120) < 0.25
+        places = place_across_folds(np.column_stack([view, ~view]).astype(float), positive, np.arange(120) // 2 % 5)
+        areas.append(roc_auc_score(positive, places))
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.015)  # 0.47 where the scores of all folds are one ranking
+
+
+def test_what_says_all_tells_all_however_unlike_the_folds_are() -> None:
+    fold = np.arange(120) % 5
+    positive = np.random.default_rng(0).random(120) < 0.1 + 0.2 * fold
+    places = place_across_folds(positive[:, None].astype(float), positive, fold)
+    assert roc_auc_score(positive, places) == 1
 
 
 def test_only_images_of_the_finding_get_smaller_and_their_boxes_with_them() -> None:

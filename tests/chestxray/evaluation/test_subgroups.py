@@ -189,6 +189,9 @@ def test_the_figure_says_what_it_tests_and_shows_the_largest_groups(findings) ->
     figure = subgroups_figure(table, 10, panels, "synthetic phantoms")
     said = [axes.get_title() for axes in figure.axes]
     assert said[:4] == ["sex", "age", "view", "batch (largest of 9)"]
+    assert table["auroc"].min() > figure.axes[0].get_xlim()[0] == 0.3
+    low = subgroups_figure(table.assign(auroc=table["auroc"] - 0.6), 10, panels, "synthetic phantoms")
+    assert low.axes[0].get_xlim()[0] < table["auroc"].min() - 0.6 < 0.3
     assert "Holm" in figure.get_supxlabel() and "from 10 patients on" in figure.get_suptitle()
 
 

@@ -13,11 +13,16 @@ def rate(hits: int, n: int) -> Rate:
 
 
 def test_at_the_prevalence_of_the_test_set_they_are_the_shares_of_its_decisions() -> None:
-    point = OperatingPoint(threshold=0.3, sensitivity=rate(18, 20), specificity=rate(150, 180))
-    values = point.predictive_values()
+    older = OperatingPoint(threshold=0.3, sensitivity=rate(18, 20), specificity=rate(150, 180))
+    values = older.predictive_values()
     assert values and values.ppv and values.npv
-    assert values.prevalence == 0.1
+    assert values.prevalence == 0.1 and values.ppv.low is values.npv.low is None  # nobody allowed for the prevalence
     assert values.ppv.value == pytest.approx(18 / (18 + 30)) and values.npv.value == pytest.approx(150 / 152)
+    counted = older.model_copy(update={"ppv": rate(18, 48), "npv": rate(150, 152).point})
+    assert counted.predictive_values() == (0.1, counted.ppv, counted.npv)
+    known = counted.predictive_values(0.1)
+    assert known and known.ppv and known.ppv.value == pytest.approx(18 / 48) and known.ppv.low != counted.ppv.low
+    assert known.npv and known.npv.low is not None
 
 
 def test_they_are_what_counting_a_population_of_another_prevalence_gives() -> None:
