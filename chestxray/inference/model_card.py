@@ -13,8 +13,8 @@ from chestxray.inference import card_figures as figures
 from chestxray.inference.card import Card
 from chestxray.inference.card_figures import NONE, plain, table
 from chestxray.inference.label_quality import LabelQuality
-from chestxray.inference.provenance import ImageFacts
 from chestxray.inference.operating_point import NO_NPV_INTERVAL
+from chestxray.inference.provenance import ImageFacts
 from chestxray.inference.reporting_items import GUIDELINES
 from chestxray.inference.status import PATIENTS_UNKNOWN
 
