@@ -28,6 +28,15 @@ RECALIBRATED = (
     "Recalibrated: calibration, operating points and bands are from a part of images that the model was not trained "
     "on, its figures from the rest of these. Batches, and patients in training, are those of the model before."
 )
+PROMOTION = (
+    "A version is served as the champion only if the gate promotes it. Its policy is the section `register.gate` of "
+    "`params.yaml` (`docs/decisions/gate.md`); the verdict is reached after a bundle is written, so it is not in here "
+    "but with the version: `reports/promotion.md`, and its description in the registry."
+)
+BY_PATIENT = (
+    "`assured_sensitivity` holds for the mean over patients of the share of their images that is detected; the "
+    "sensitivity beside it counts images, and may be lower where patients of many images are the harder ones."
+)
 LIMITS = (
     "Figures hold for images like the test images: another hospital, device or population needs its own evaluation "
     "(`chestxray evaluate`), and predictive values hang on how common a finding is there.",
@@ -103,6 +112,7 @@ def _sections(card: Card) -> Iterator[tuple[str, str]]:
     yield "Where heatmaps point", _places(card)
     yield "Subgroups", _groups(card)
     yield "Input gate", _gate(card)
+    yield "Promotion gate", PROMOTION
     yield "Training", _training(card)
     yield "Licences", "\n".join(f"- {plain(licence)}" for licence in card.licences)
     yield "Reporting guidelines", _guidelines()
@@ -167,7 +177,7 @@ def _data(card: Card) -> str:
 def _points(card: Card) -> str:
     said = (
         f"Chosen on validation, measured on test. The first, `{card.operating_point}`, decides unless another is "
-        f"asked for. {NO_NPV_INTERVAL} The service gives predictive values for any prevalence."
+        f"asked for. {BY_PATIENT} {NO_NPV_INTERVAL} The service gives predictive values for any prevalence."
     )
     return f"{said}\n\n{figures.point_table(card)}"
 

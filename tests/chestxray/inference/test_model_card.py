@@ -101,6 +101,9 @@ def test_every_operating_point_and_finding_is_there(card: Card) -> None:
                 assert f"| {point.threshold:.3f} |" in row and row.count(", n ") == 2 + sum(
                     each is not None for each in (point.ppv, point.npv)
                 )
+    for said in ("NPV has no interval", "mean over patients", "## Promotion gate", "`reports/promotion.md`"):
+        assert said in text
+    assert "| PPV | NPV |" in text
     assert "| Atelectasis | shown | pixel AUROC | 0.812 (0.750 to 0.875), n 9 | 0.700 (no interval" in text
 
 
