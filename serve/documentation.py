@@ -97,7 +97,7 @@ DETECTED = {
         "sensitivity": {"value": 0.87, "low": 0.52, "high": 0.97, "n": 15},
         "specificity": {"value": 0.95, "low": 0.91, "high": 0.97, "n": 273}, "prevalence": 0.05,
         "ppv": {"value": 0.46, "low": 0.28, "high": 0.65, "n": 28},
-        "npv": {"value": 0.99, "low": None, "high": None, "n": 260},
+        "npv": {"value": 0.99, "low": 0.98, "high": 1.0, "n": 260},
     },
     "heatmap": {"kind": "link", "url": "/static/gradcam/0672ec63….png", "expires_in_seconds": 600.0, "full_scale": 3.2},
 }  # fmt: skip

@@ -308,7 +308,7 @@ def test_the_model_card_is_markdown_and_a_figure_that_the_bundle_lacks_is_named(
 ) -> None:
     lacking = client.get("/v1/model/card")
     assert lacking.status_code == 404 and lacking.json()["type"] == "not-found"
-    assert "no metrics.test.findings_averaged, which the model card needs" in lacking.json()["detail"]
+    assert "no metrics.test.findings_scored, which the model card needs" in lacking.json()["detail"]
     counts = {"findings_averaged": 0, "findings_scored": 0}
     whole = make_bundle(tmp_path / "whole", metrics={"test": METRICS | counts})
     with TestClient(ready_app(whole)) as other:
