@@ -3,8 +3,7 @@
 Populations: binormal scores as in `benchmarks.gate`, with prevalences from 0.2 % to 20 %, for patients of 1 to 8 images
 and for patients as unequal as NIH's, of whom most have one image and few have a hundred; and the predictions of a test
 set, or NIH's table with simulated scores, of which patients are drawn with replacement, so that the figures of all are
-the true ones. A mean is held against the
-mean of the true values of the findings that it is over in that draw.
+the true ones. A mean is held against the mean of the true values of the findings that it is over in that draw.
 """
 
 import argparse

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy.stats import rankdata
@@ -136,8 +135,7 @@ def main() -> None:
         }
     people = len(set(lab.dataset.patients[tested]))
     kind = "synthetic phantoms" if lab.dataset.synthetic else "radiographs"
-    heading = f"{len(tested)} {kind} of {people} patients, {options.folds} folds; {machine()}; ONNX Runtime "
-    heading += f"{ort.__version__}. {RESEARCH_USE_ONLY}"
+    heading = f"{len(tested)} {kind} of {people} patients, {options.folds} folds; {machine()}. {RESEARCH_USE_ONLY}"
     publish("int8", heading, [row], {"milliseconds": times}, options.out)
 
 

@@ -11,8 +11,9 @@ Nothing written in a table is ever used as a path: image names are looked up amo
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -126,31 +127,27 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
     rows["fault"] = first_faults(rows, label_faults)
     good = ((rows["left_out"] == "") & (rows["fault"] == "")).to_numpy(bool)
     _check_some_frontal(rows, good, table.path)
-    studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
-    studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(names.findings)})
-    boxes_side = published_side(root / BOXES) if (root / BOXES).is_file() else None
-    boxes, bad_boxes = _read_boxes(root, reading, entries, named, good, names, unlabelled)
+    boxes = _read_boxes(root, reading, entries, named, good, names, unlabelled)
     official_test, test_notes = _read_official_test(root, reading, named)
     unnamed, unknown = strays(rows, entries.malformed, files, excluded)
     rejected = [
         *entries.malformed,
         *_rejections(rows[rows["left_out"] == ""], "fault"),
         *([] if table.others else unnamed),
-        *bad_boxes,
+        *boxes.rejected,
     ]
     return Batch(
         root=root,
         table=table.shape.name,
         read_as=table.describe(),
-        notes=(
-            *(*entries.notes, *label_notes, *row_notes, *list_notes, *test_notes),
-            *(*_note_boxes(boxes_side), *_note_unknown(unknown)),
+        notes=tuple(
+            chain(entries.notes, label_notes, row_notes, list_notes, test_notes, boxes.notes(), _note_unknown(unknown))
         ),
         findings=names.findings,
-        studies=studies.sort_values("image", ignore_index=True),
+        studies=_studies(rows, labels, names.findings, good),
         paths={image: root / path for image, path in zip(rows.loc[good, "image"], rows.loc[good, "path"], strict=True)},
-        boxes=boxes,
-        boxes_side=boxes_side,
+        boxes=boxes.boxes,
+        boxes_side=boxes.side,
         official_test=official_test,
         synthetic=synthetic,
         patients_by="image" if reading.patients == IMAGE_IS_PATIENT else "table",
@@ -158,6 +155,15 @@ def read_batch(root: Path, vocabulary: Vocabulary, reading: ReadingParams = AS_S
         left_out=rejection_table([*_rejections(rows, "left_out"), *(unnamed if table.others else [])]),
         unknown_files=() if table.others else unknown,
     )
+
+
+def _studies(
+    rows: pd.DataFrame, labels: npt.NDArray[np.int8], findings: tuple[str, ...], good: npt.NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Return the good rows with their labels, as `Batch.studies`."""
+    studies = rows.loc[good, ["image", "patient", "age", "sex", "view"]].astype({"image": "str", "patient": "str"})
+    studies = studies.assign(**{finding: labels[good, column] for column, finding in enumerate(findings)})
+    return studies.sort_values("image", ignore_index=True)
 
 
 def _read_labels(
@@ -201,11 +207,19 @@ def _note_unknown(unknown: tuple[str, ...]) -> list[str]:
     return [f"{len(unknown)} files that no row names are no images by their names, {example}"]
 
 
-def _note_boxes(side: int | None) -> list[str]:
-    """Say in pixels of what the boxes are, if it isn't those of the image files."""
-    if side is None:
-        return []
-    return [f"{BOXES} is NIH's own: its boxes are in pixels of {side} × {side}, whatever the size of the images"]
+class _Boxes(NamedTuple):
+    """Boxes of studies, the side of the images in whose pixels they are, as `Batch` has both, and the rejected ones."""
+
+    boxes: pd.DataFrame
+    side: int | None
+    rejected: list[Rejection]
+
+    def notes(self) -> list[str]:
+        """Say in pixels of what the boxes are, if it isn't those of the image files."""
+        if self.side is None:
+            return []
+        pixels = f"{self.side} × {self.side}"
+        return [f"{BOXES} is NIH's own: its boxes are in pixels of {pixels}, whatever the size of the images"]
 
 
 def _read_boxes(
@@ -216,13 +230,15 @@ def _read_boxes(
     good: npt.NDArray[np.bool_],
     names: LabelNames,
     unlabelled: tuple[str, ...],
-) -> tuple[pd.DataFrame, list[Rejection]]:
+) -> _Boxes:
     """Read the boxes of studies: of their table and of the table of boxes, where there is one."""
     tables = [] if entries.boxes is None else [entries.boxes]
     malformed: list[Rejection] = []
+    side = None
     if os.path.lexists(root / BOXES):
         check_inside(root, root / BOXES, "the table of boxes", reading.follow_links)
         table, malformed = read_box_table(root / BOXES, names)
+        side = published_side(root / BOXES)
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["image"])
     images: dict[str, str] = {}
@@ -230,7 +246,7 @@ def _read_boxes(
         if places := [place for place in named.match(name) if good[place]]:
             images[name] = named.rows["image"].iloc[places[0]]
     boxes, rejected = type_boxes(rows, images, names, unlabelled)
-    return boxes, [*(row for row in malformed if row.image in images), *rejected]
+    return _Boxes(boxes, side, [*(row for row in malformed if row.image in images), *rejected])
 
 
 def _read_official_test(

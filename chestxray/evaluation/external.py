@@ -27,6 +27,7 @@ from chestxray.findings import Vocabulary
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.inference.card import Card, write_card
 from chestxray.inference.label_quality import known_quality
+from chestxray.inference.measured import SCHEMA
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.platt import Platt
 from chestxray.inference.status import Evidence
@@ -161,6 +162,7 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
     result = _measured(bundle, content, rest, fit_on_validation(logits, first.images, evidence, params), params)
     evaluation, located = result.evaluation, result.located
     changes = {
+        "schema_version": SCHEMA,
         "status": evaluation.status,
         "evidence": evidence,
         "calibration": evaluation.platt.to_dict(),

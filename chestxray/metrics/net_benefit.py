@@ -67,9 +67,10 @@ def net_benefit(
         return Benefit(*measure_shares(images, np.ones_like(images), people, enough)[:3])
 
     saved = _less(share(~ill & ~called), share(ill & ~called), 1 / cost)
-    model, common = _less(share(ill & called), share(~ill & called), cost), share(ill)
+    model = _less(share(ill & called), share(~ill & called), cost)
+    most = share(ill).high  # all findings found, without alarms
     return NetBenefit(
-        model=model._replace(high=np.minimum(model.high, common.high)),  # no more than all findings found
+        model=model._replace(high=np.minimum(model.high, most)),
         treat_all=present.mean() - (1 - present.mean()) * cost,
         gain=Benefit(*(each * cost for each in saved)),
     )

@@ -62,12 +62,10 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
         `activations` float32 N × h × w × c.
     """
     graph = _Graph()
-    x = _normalise(graph, graph.node("Identity", ["view"], "pixels"), config)
     outputs = [helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["N", None])]
-    x = _add_blocks(graph, blocks_between(config.alpha, "input", activations_at), weights, config, x)
+    x = _add_prefix(graph, weights, config, activations_at)
     if activations_at is not None:
-        graph.node("Transpose", [x], "activations", perm=[0, 2, 3, 1])
-        outputs.append(helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["N", None, None, None]))
+        outputs.append(_add_activations(graph, x))
         x = _add_blocks(graph, blocks_between(config.alpha, activations_at), weights, config, x)
     averages = [graph.node("GlobalAveragePool", [tap.layer], f"{tap.layer}_average") for tap in config.taps]
     graph.node("Flatten", [graph.node("Concat", averages, "averages", axis=1)], "pooled")
@@ -77,11 +75,8 @@ def features_graph(weights: LayerWeights, config: PretrainedConfig, activations_
 def prefix_graph(weights: LayerWeights, config: PretrainedConfig, until: str) -> onnx.ModelProto:
     """Return the frozen layers before a block: `view` uint8 N × S × S × 1 → `activations` float32 N × h × w × c."""
     graph = _Graph()
-    x = _normalise(graph, graph.node("Identity", ["view"], "pixels"), config)
-    x = _add_blocks(graph, blocks_between(config.alpha, "input", until), weights, config, x)
-    graph.node("Transpose", [x], "activations", perm=[0, 2, 3, 1])
-    output = helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["N", None, None, None])
-    return _make_model(graph, "prefix", ("view", config.input_size), [output])
+    activations = _add_activations(graph, _add_prefix(graph, weights, config, until))
+    return _make_model(graph, "prefix", ("view", config.input_size), [activations])
 
 
 def classifier_graph(
@@ -142,6 +137,18 @@ def classifier_graph(
     model = _make_model(graph, "classifier", ("image", size), outputs)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     return model
+
+
+def _add_prefix(graph: _Graph, weights: LayerWeights, config: PretrainedConfig, until: str | None) -> str:
+    """Add the blocks before one, or all, that see a `view`."""
+    normalised = _normalise(graph, graph.node("Identity", ["view"], "pixels"), config)
+    return _add_blocks(graph, blocks_between(config.alpha, "input", until), weights, config, normalised)
+
+
+def _add_activations(graph: _Graph, x: str) -> onnx.ValueInfoProto:
+    """Add the output `activations`, channels last."""
+    graph.node("Transpose", [x], "activations", perm=[0, 2, 3, 1])
+    return helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["N", None, None, None])
 
 
 def _add_views(graph: _Graph, size: int, input_size: int) -> str:
