@@ -20,7 +20,7 @@ LOCK := uv pip compile --universal --fork-strategy fewest --python-version 3.11 
 PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # in the order of testpaths, the longest first
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih add-batch rollback \
+.PHONY: help reproduce test test-fast test-all test-pythons lint lock serve bundle ui mlflow nih sweep add-batch rollback \
 	promote benchmark fuzz clean
 
 help: ## show this list
@@ -83,6 +83,9 @@ mlflow: .venv/installed ## the MLflow UI on http://127.0.0.1:5000 (MLFLOW_PORT)
 
 nih: .venv/installed ## bring NIH ChestX-ray14 into data/raw/nih (IMAGES=8000, or all)
 	chestxray nih --images $(IMAGES) --root data/raw/nih
+
+sweep: .venv/installed ## train 50 heads and 8 fine-tunings on the features of the last dvc repro, propose the best
+	chestxray sweep
 
 add-batch: .venv/installed ## check a new batch and list it: NAME=b2 ROOT=path [WARM_START=@champion|3|none]
 	@test -n "$(NAME)" -a -n "$(ROOT)" || { echo "usage: make add-batch NAME=b2 ROOT=path"; exit 2; }

@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
-from chestxray.datasets.dataset import Dataset, batch_folders, load_dataset
-from chestxray.datasets.split import Split
+from chestxray.datasets.dataset import batch_folders, load_dataset
 from chestxray.errors import UserError
-from chestxray.models.mobilenet_v2 import LayerWeights
-from chestxray.models.onnx_graph import prefix_graph
 from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights, write_weights
-from chestxray.params import Params, load_params
+from chestxray.params import load_params
 from chestxray.system.files import read_json, write_csv, write_json
 from chestxray.tracking.mlflow_runs import stage_run
 from chestxray.training.class_weights import weight_array
-from chestxray.training.features import load_features
 from chestxray.training.fine_tuning import fine_tune
-from chestxray.training.images import TrainingImages, cached_images, decoded_images, recomputed_images
+from chestxray.training.images import training_images
 from chestxray.training.replay import replay_rows
 from stages import run_stage
 
@@ -28,7 +24,7 @@ def main() -> None:
         dataset = load_dataset(batch_folders(params.batches))
         config = pretrained_config(params.backbone, params.head)
         start = read_weights(START / "network.weights.h5", config.alpha, len(dataset.findings), config.tap_names)
-        train, validation = (_images(dataset, split, start, params) for split in ("train", "validation"))
+        train, validation = (training_images(dataset, split, start, params) for split in ("train", "validation"))
         seen = read_json(START / "seen_batches.json")
         rows = replay_rows(dataset.split("train").studies, seen, params.fine_tune.replay, params.fine_tune.seed)
         if not len(rows):
@@ -41,21 +37,6 @@ def main() -> None:
         write_json(Path("reports/fine_tune.json"), {"fine_tune": metrics})
         run.log_metrics({"fine_tune": metrics})
         run.log_curve(tuned.curve, "fine_tune", step="epoch")
-
-
-def _images(dataset: Dataset, split: Split, weights: LayerWeights, params: Params) -> TrainingImages:
-    """Return the images of a split as the trained layers take them."""
-    images = dataset.split(split)
-    from_layer = params.fine_tune.from_layer
-    if from_layer == "input":
-        return decoded_images(images, params.backbone.input_size, params.features)
-    config = pretrained_config(params.backbone, params.head)
-    folders = [each.features for each in batch_folders(params.batches)]
-    features = load_features(folders, dataset.studies, split)
-    if params.features.cache_activations:
-        return cached_images(features, config, from_layer)
-    prefix = prefix_graph(weights, config, from_layer).SerializeToString()
-    return recomputed_images(features, images, prefix, config, from_layer, params.features)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ COMMANDS = {
     "summary": "show what the last run of the pipeline came to",
     "compare": "say how the figures of the last run compare with the committed ones",
     "evaluate": "measure a model on other radiographs, without training on them",
+    "sweep": "train many heads and some fine-tunings, and propose the best",
     "check": "say what a folder of radiographs and its table would be read as",
     "add-batch": "check a new batch and list it in params.yaml",
     "rollback": "give the champion's place back to the version before",

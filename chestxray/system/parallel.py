@@ -29,12 +29,15 @@ def parallel_map(
     Args:
         function: called in threads; it must not call this function, whose threads might all wait for each other.
         items: taken one by one, in the consumer's thread.
-        in_flight: how many may be in work or wait for the consumer.
+        in_flight: how many may be in work or wait for the consumer; with 1, work is done in the consumer's thread.
         threads_per_core: more than one where the function waits for other processes.
 
     Raises:
         Exception: the first that `function` raises, in the order of the items; what has not begun is left undone.
     """
+    if in_flight == 1:
+        yield from map(function, items)
+        return
     pool = thread_pool(threads_per_core)
     remaining = iter(items)
     futures = deque[Future[R]]()

@@ -1,4 +1,4 @@
-"""Write the pipeline's runs to MLflow: one parent run per state of the pipeline, a child run per executed stage.
+"""Write runs to MLflow: one parent run per state of the pipeline, a child run per executed stage; and others.
 
 A state is all that the results depend on (`chestxray.tracking.state`). Nothing else writes runs. What the parent
 says of the results is in `chestxray.tracking.pipeline_record`.
@@ -6,8 +6,9 @@ says of the results is in `chestxray.tracking.pipeline_record`.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -95,16 +96,44 @@ def stage_run(stage: str, params: Params, batch: str | None = None) -> Iterator[
         parent.log_tags({PROCESS: this_process()})
         client.update_run(parent.run_id, "RUNNING")
         run.log_params({stage: params.model_dump(mode="json", by_alias=True).get(stage, {})})
-        status = "FAILED"  # whatever ends the stage, SystemExit too: the run must not look alive
-        try:
-            yield run
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
+
+        def end(status: str) -> None:
             client.set_terminated(run.run_id, status)
             _end_parent(client, parent.run_id, status)
+
+        with _said_how_it_ended(end):
+            yield run
+
+
+@contextmanager
+def own_run(name: str, source: str, parent: Run | None = None) -> Iterator[Run]:
+    """Record what is no stage as a run while the block runs; how the block ends is how the run ends.
+
+    Args:
+        name: of the run, for people.
+        source: what makes it, such as "chestxray sweep".
+        parent: the run that it is a part of, if it is.
+    """
+    client = parent.client if parent else open_store()
+    with server_errors(client.tracking_uri):
+        tags = {PROCESS: this_process(), **_source(source)} | ({PARENT: parent.run_id} if parent else {})
+        run = Run(client, client.create_run(experiment_id(client), run_name=name, tags=tags).info.run_id)
+        with _said_how_it_ended(partial(client.set_terminated, run.run_id)):
+            yield run
+
+
+@contextmanager
+def _said_how_it_ended(end: Callable[[str], None]) -> Iterator[None]:
+    """Call a function with the status of the block: whatever ends it, SystemExit too, the run must not look alive."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        end(status)
 
 
 def pipeline_run(client: MlflowClient, params: Params) -> Run:

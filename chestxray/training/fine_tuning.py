@@ -39,6 +39,7 @@ class FineTuned:
         gain: its validation mean AUROC less that of the start, and the standard error of that over patients; NaN where
             the AUROC hangs on a single patient.
         kept: whether the best epoch is kept, since its gain is more than one standard error, which is known.
+        logits: float32 N × k, of validation, a row of `curve` each.
     """
 
     weights: LayerWeights
@@ -46,6 +47,7 @@ class FineTuned:
     best_epoch: int
     gain: tuple[float, float]
     kept: bool
+    logits: tuple[npt.NDArray[np.float32], ...]
 
     def metrics(self) -> dict[str, float]:
         """Return the validation mean AUROC of the start and of what is kept, the best epoch's gain, and both epochs."""
@@ -178,11 +180,10 @@ def _epochs(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTu
 
 
 class _Epoch(NamedTuple):
-    """An epoch, its validation mean AUROC and logits (N × k), and the weights at its end."""
+    """An epoch, its validation mean AUROC, and the weights at its end."""
 
     epoch: int
     score: float
-    logits: npt.NDArray[np.float32]
     weights: LayerWeights
 
 
@@ -204,6 +205,7 @@ class BestWeights(keras.callbacks.Callback):
         self._batch_size = batch_size
         self._network = model
         self._rows: list[dict[str, float]] = []
+        self._logits: list[npt.NDArray[np.float32]] = []
         self._start = self._best = self._score(0, float("nan"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -216,25 +218,26 @@ class BestWeights(keras.callbacks.Callback):
         """Choose between the start and the best epoch."""
         gain = (0.0, 0.0)
         if self._best.epoch:
-            logits = (self._best.logits, self._start.logits)
-            found = mean_auroc_gain(self._masks, *logits, self._validation.patients)
+            best, start = self._logits[self._best.epoch], self._logits[0]
+            found = mean_auroc_gain(self._masks, best, start, self._validation.patients)
             gain = (float(found.value), float(found.error))
         kept = gain[0] > gain[1]
         choice = self._best if kept else self._start
         curve = pd.DataFrame(self._rows).assign(kept=[int(row["epoch"] == choice.epoch) for row in self._rows])
-        return FineTuned(choice.weights, curve, self._best.epoch, gain, kept)
+        return FineTuned(choice.weights, curve, self._best.epoch, gain, kept, tuple(self._logits))
 
     def _score(self, epoch: int, loss: float) -> "_Epoch":
-        logits = self._logits()
+        logits = self._predict()
         diverged = not np.isfinite(logits).all()
         score = 0.0 if diverged else mean_auroc(self._masks, logits)
         validation_loss = float(tf.reduce_mean(self._loss(self._validation.labels, logits)))
         row = {"epoch": epoch, "loss": loss, "validation_loss": validation_loss, "validation_mean_auroc": score}
         self._rows.append(row)
         logging.getLogger(__name__).info("epoch %d: validation mean AUROC %.4f", epoch, score)
-        return _Epoch(epoch, score, logits, get_weights(self._network))
+        self._logits.append(logits)
+        return _Epoch(epoch, score, get_weights(self._network))
 
-    def _logits(self) -> npt.NDArray[np.float32]:
+    def _predict(self) -> npt.NDArray[np.float32]:
         """Compute the validation logits, N × k, as the mean over the prediction views."""
         count = len(self._validation.labels)
         parts = []

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.dataset import Dataset, batch_folders
+from chestxray.datasets.split import Split
 from chestxray.findings import UNLABELLED
-from chestxray.models.mobilenet_v2 import taps_before
-from chestxray.models.pretrained_config import PretrainedConfig
-from chestxray.params import FeaturesParams
+from chestxray.models.mobilenet_v2 import LayerWeights, taps_before
+from chestxray.models.onnx_graph import prefix_graph
+from chestxray.models.pretrained_config import PretrainedConfig, pretrained_config
+from chestxray.params import FeaturesParams, Params
 from chestxray.system.parallel import parallel_map
-from chestxray.training.features import Features, Half, one_thread_session
+from chestxray.training.features import Features, Half, load_features, one_thread_session
 from chestxray.training.views import views
 
 Indices = npt.NDArray[np.intp]
@@ -54,6 +56,27 @@ class TrainingImages:
     def without_labels_of(self, findings: npt.NDArray[np.bool_]) -> "TrainingImages":
         """Return the images as if nobody had labelled some of the findings, k."""
         return replace(self, labels=np.where(findings, UNLABELLED, self.labels).astype(np.int8))
+
+
+def training_images(dataset: Dataset, split: Split, weights: LayerWeights, params: Params) -> TrainingImages:
+    """Return the images of a split as the layers that `params.fine_tune` trains take them.
+
+    Args:
+        dataset: all of it, as the stages keep it.
+        split: which side.
+        weights: of the network, for what lies before those layers.
+        params: the whole of `params.yaml`.
+    """
+    images = dataset.split(split)
+    from_layer = params.fine_tune.from_layer
+    if from_layer == "input":
+        return decoded_images(images, params.backbone.input_size, params.features)
+    config = pretrained_config(params.backbone, params.head)
+    features = load_features([each.features for each in batch_folders(params.batches)], dataset.studies, split)
+    if params.features.cache_activations:
+        return cached_images(features, config, from_layer)
+    prefix = prefix_graph(weights, config, from_layer).SerializeToString()
+    return recomputed_images(features, images, prefix, config, from_layer, params.features)
 
 
 def cached_images(features: Features, config: PretrainedConfig, from_layer: str) -> TrainingImages:

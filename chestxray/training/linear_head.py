@@ -8,7 +8,7 @@ since they share each pass over the features. See docs/decisions/linear-head.md.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -95,13 +95,11 @@ def _fit(features: Features, class_weights: Floats, params: TrainParams) -> Head
         )
     # One group of columns per fold, which leaves the fold's patients out, and a last one that leaves none out.
     groups = np.column_stack([folds != fold for fold in range(params.folds)] + [np.ones(len(folds), bool)])
-    problem = _Problem(features, groups, class_weights, params.shared)
-    weights = problem.start()
+    problem = _Problem(features, groups, class_weights, np.full(groups.shape[1], params.shared))
     fits = []
     rows = []
     grid = l2_grid(params)
-    for l2 in grid:
-        weights, curve = problem.solve(weights, l2)
+    for l2, (weights, curve) in zip(grid, problem.path(grid), strict=True):
         held_out = _held_out_logits(features, problem.unstandardise(weights), folds)
         rows.append((l2, _held_out_auroc(features, held_out, folds)))
         fits.append((weights, curve, held_out))
@@ -110,6 +108,30 @@ def _fit(features: Features, class_weights: Floats, params: TrainParams) -> Head
     weights, curve, held_out = fits[best]
     held_out -= np.log(class_weights).astype(np.float32)
     return Head(problem.unstandardise(weights)[:, -1].astype(np.float32), grid[best], table, curve, held_out)
+
+
+def fit_each(
+    features: Features, class_weights: Floats, grid: Sequence[float], shared: Sequence[float]
+) -> Iterator[tuple[float, float, Single]]:
+    """Fit a head to all training images for each λ and each degree of sharing, with few passes over the features.
+
+    All degrees of sharing take part in each pass, and each λ starts from the one before.
+
+    Args:
+        features: of the training images.
+        class_weights: weight of a positive label, k, all above 0.
+        grid: values of λ.
+        shared: values of `train.shared`.
+
+    Yields:
+        λ, strongest first, `shared`, and the head as `Head.weights`.
+    """
+    every = np.ones((len(features.studies), len(shared)), bool)
+    problem = _Problem(features, every, class_weights, np.array(shared, float))
+    descending = sorted(grid, reverse=True)
+    for l2, (weights, _) in zip(descending, problem.path(descending), strict=True):
+        raw = problem.unstandardise(weights).astype(np.float32)
+        yield from ((l2, each, raw[:, group]) for group, each in enumerate(shared))
 
 
 def l2_grid(params: TrainParams) -> tuple[float, ...]:
@@ -177,14 +199,22 @@ def _held_out_auroc(features: Features, held_out: Single, folds: npt.NDArray[np.
 class _Problem:
     """The objective over all groups of columns; `weights` are (features + 1) × groups × findings.
 
-    They are those of standardised features in coordinates in which the penalty is ‖v‖² / 2: the weights of the findings
-    are v K^½ with K = I + ρ 11ᵀ. So a finding's weights have a part that all findings share, of variance ρ, and one of
-    its own, of variance 1.
+    They are those of standardised features in coordinates in which the penalty is ‖v‖² / 2: the weights of a group's
+    findings are v K^½ with K = I + ρ 11ᵀ. So a finding's weights have a part that all findings share, of variance ρ,
+    and one of its own, of variance 1.
+
+    Args:
+        features: of N images.
+        groups: `(N, groups)`, which images a group is fitted to.
+        class_weights: weight of a positive label, k.
+        shared: `(groups,)`, ρ of each.
     """
 
-    def __init__(self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats, shared: float) -> None:
+    def __init__(
+        self, features: Features, groups: npt.NDArray[np.bool_], class_weights: Floats, shared: Floats
+    ) -> None:
         findings = len(class_weights)
-        self._mixing = np.eye(findings) + (np.sqrt(1 + shared * findings) - 1) / findings
+        self._lent = (np.sqrt(1 + shared * findings) - 1)[:, None] / findings
         self._features = features
         self._groups = groups
         self._class_weights = class_weights.astype(np.float32)
@@ -193,13 +223,24 @@ class _Problem:
         self._labelled = np.maximum(labelled, 1)
         self._mean, self._deviation = _moments(features)
 
-    def start(self) -> Floats:
-        """Return weights that are all zero."""
-        return np.zeros((len(self._mean) + 1, self._groups.shape[1], len(self._class_weights)))
+    def path(self, grid: Iterable[float]) -> Iterator[tuple[Floats, pd.DataFrame]]:
+        """Minimise for one λ after the other, each from where the one before ended, the first from weights of zero.
+
+        Yields:
+            The weights, and the loss of each step.
+        """
+        weights = np.zeros((len(self._mean) + 1, self._groups.shape[1], len(self._class_weights)))
+        for l2 in grid:
+            weights, curve = self.solve(weights, l2)
+            yield weights, curve
+
+    def _mix(self, weights: Floats) -> Floats:
+        """Multiply by K^½, which is symmetric: add to each finding's what all lend it."""
+        return np.asarray(weights + self._lent * weights.sum(axis=-1, keepdims=True))
 
     def unstandardise(self, weights: Floats) -> Floats:
         """Return the weights of the findings for features that are not standardised: W/σ, b − Σ μ W/σ."""
-        scaled = weights[:-1] @ self._mixing / self._deviation[:, None, None]
+        scaled = self._mix(weights[:-1]) / self._deviation[:, None, None]
         bias = weights[-1] - np.tensordot(self._mean, scaled, axes=1)
         return np.concatenate([scaled, bias[None]])
 
@@ -245,7 +286,7 @@ class _Problem:
             total += chunk_total
         gradient = (product - self._mean[:, None] * total) / self._deviation[:, None]
         gradient = np.concatenate([gradient, total[None]]).reshape(weights.shape)
-        gradient[:-1] = gradient[:-1] @ self._mixing
+        gradient[:-1] = self._mix(gradient[:-1])
         gradient[:-1] += l2 / findings * weights[:-1]
         return loss + l2 / (2 * findings) * float((weights[:-1] ** 2).sum()), gradient
 

@@ -223,10 +223,10 @@ def test_the_head_is_the_optimum_of_the_images_that_label_the_finding(features: 
 
 def test_a_label_that_is_not_there_pulls_at_nothing(features: Features) -> None:
     groups, weights = np.ones((300, 1), bool), np.random.default_rng(1).normal(0, 1, (5, 1, 14))
-    _, gradient = head_module._Problem(features, groups, np.ones(14), 0.0)._loss(weights, 0.0)
+    _, gradient = head_module._Problem(features, groups, np.ones(14), np.zeros(1))._loss(weights, 0.0)
     assert not gradient[:, 0, HERNIA].any() and gradient[:, 0, MASS].any()
     early = Features([features.pooled[0][:180]], [], [np.arange(180)], features.studies[:180])
-    problem = head_module._Problem(early, groups[:180], np.ones(14), 0.0)
+    problem = head_module._Problem(early, groups[:180], np.ones(14), np.zeros(1))
     problem._mean, problem._deviation = head_module._moments(features)  # the same standardisation
     np.testing.assert_allclose(problem._loss(weights, 0.0)[1][:, 0, MASS], gradient[:, 0, MASS], rtol=1e-4, atol=1e-7)
 

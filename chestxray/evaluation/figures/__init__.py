@@ -17,6 +17,7 @@ from chestxray.evaluation.figures.ranking import precision_recall_figure, roc_fi
 from chestxray.evaluation.figures.reliability import reliability_figure
 from chestxray.evaluation.figures.style import Panel, Panels, panels_of, save
 from chestxray.evaluation.figures.subgroups import subgroups_figure
+from chestxray.evaluation.figures.sweep import sweep_figure
 from chestxray.evaluation.figures.training import head_figure, training_curves_figure
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "roc_figure",
     "save",
     "subgroups_figure",
+    "sweep_figure",
     "training_curves_figure",
 ]

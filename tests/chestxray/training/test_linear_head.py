@@ -97,8 +97,8 @@ def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Featur
 def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
     rng = np.random.default_rng(1)
     groups = np.column_stack([rng.random(IMAGES) < 0.5, np.ones(IMAGES, bool)])
-    problem = head_module._Problem(features, groups, np.full(14, 2.0), 0.3)
-    weights = rng.normal(0, 0.3, problem.start().shape)
+    problem = head_module._Problem(features, groups, np.full(14, 2.0), np.array([0.3, 2.0]))
+    weights = rng.normal(0, 0.3, (WIDTH + 1, 2, 14))
     _, gradient = problem._loss(weights, 0.1)
     for place in ((0, 0, 0), (3, 1, 5), (WIDTH, 0, 13)):
         step = np.zeros_like(weights)

@@ -1,0 +1,178 @@
+"""Train many heads and some fine-tunings on the features of the last `dvc repro`, and propose the best of them."""
+
+import argparse
+from collections.abc import Iterator
+from itertools import chain, product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chestxray.datasets.dataset import Dataset, batch_folders, load_dataset
+from chestxray.datasets.split import Split
+from chestxray.errors import UserError
+from chestxray.evaluation.figures import save, sweep_figure
+from chestxray.findings import RESEARCH_USE_ONLY
+from chestxray.labels import LabelMasks, label_masks
+from chestxray.metrics.ranking import mean_auroc
+from chestxray.models.pretrained_config import pretrained_config
+from chestxray.models.weights import HEAD, read_weights
+from chestxray.params import Params, load_params
+from chestxray.system.files import read_json, write_csv
+from chestxray.tracking.mlflow_runs import Run, own_run
+from chestxray.training.class_weights import weight_array
+from chestxray.training.features import Features, load_features
+from chestxray.training.linear_head import head_logits
+from chestxray.training.sweep import START, Candidate, Choice, choose, train_deeper, train_heads
+
+GRIDS = {
+    "train.l2": (0.03, 0.065, 0.14, 0.3, 0.65, 1.4, 3.0, 6.5, 14.0, 30.0),
+    "train.shared": (0.0, 0.1, 0.3, 1.0, 3.0),
+    "fine_tune.learning_rate": (3e-5, 1e-4, 3e-4, 1e-3),
+    "fine_tune.weight_decay": (1e-4, 1e-2),
+}
+"""By key of `params.yaml`: what is tried unless something else is asked for."""
+SOURCE = "chestxray sweep"
+SCORE = "validation_mean_auroc"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    for key, grid in GRIDS.items():
+        section, name = key.split(".")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=key,
+            type=float,
+            nargs="*",
+            default=grid,
+            metavar="VALUE",
+            help=f"values of {section}: {name}, by default {' '.join(f'{value:g}' for value in grid)}"
+            + ("; none: no fine-tuning" if section == "fine_tune" else ""),
+        )
+    parser.add_argument("--output", type=Path, default=Path("reports/sweep"), help="folder for table and figure")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, choose, write and say."""
+    params = load_params()
+    grids = {key: tuple(dict.fromkeys(getattr(options, key))) for key in GRIDS}
+    _check(params, grids)
+    dataset = load_dataset(batch_folders(params.batches))
+    weights = weight_array(read_json(Path("reports/class_weights.json")), dataset.findings)
+    learned = np.array(dataset.findings)[weights > 0].tolist()
+    train, validation = (_features(params, dataset, side).of(learned) for side in ("train", "validation"))
+    with own_run("sweep", SOURCE) as parent:
+        parent.log_params({"sweep": {key: ", ".join(map(str, grid)) for key, grid in grids.items()}})
+        heads = train_heads(train, validation, weights[weights > 0], grids["train.l2"], grids["train.shared"])
+        deeper = train_deeper(params, weights, _choices(params, grids))
+        labels = label_masks(validation.labels, learned)
+        candidates = [_recorded(candidate, labels, parent) for candidate in chain(heads, deeper)]
+        baseline = head_logits(validation, _start(params, dataset)[:, weights > 0])
+        choice = choose(candidates, baseline, labels, validation.patients)
+        table = tabulate(candidates, choice)
+        note = f"{len(labels)} {dataset.kind} of {len(set(validation.patients))} patients, validation side"
+        write_csv(options.output / "sweep.csv", table)
+        save(sweep_figure(table, choice.baseline, note), options.output / "sweep.png")
+        parent.log_metrics({"gain": choice.apparent, "gain_of_nested_choice": choice.nested})
+        parent.log_artifact(options.output)
+    print("\n".join(_said(candidates[choice.best], table, choice, note)))
+    print(f"Table and figure: {options.output}; each candidate's run: make mlflow. {RESEARCH_USE_ONLY}")
+    return 0
+
+
+def tabulate(candidates: list[Candidate], choice: Choice) -> pd.DataFrame:
+    """Tabulate candidates: what each was trained with, its best epoch and score, and which one is best.
+
+    Returns:
+        `kind` (head, fine-tuning), a column for each param, NaN where the other kind has it, `epoch` (0 of a head),
+        `validation_mean_auroc`, `gain` over the head of `dvc repro`, and `best`, 1 of one candidate, 0 of the others.
+    """
+    table = pd.DataFrame([candidate.params for candidate in candidates], columns=list(GRIDS))
+    deeper = table["train.l2"].isna()
+    epochs = np.nanargmax(choice.scores, axis=1)
+    best = np.nanmax(choice.scores, axis=1)
+    table.insert(0, "kind", np.where(deeper, "fine-tuning", "head"))
+    return table.assign(
+        epoch=np.where(deeper, epochs + 1, 0),
+        validation_mean_auroc=best.round(6),
+        gain=(best - choice.baseline).round(6),
+        best=(np.arange(len(table)) == choice.best).astype(int),
+    )
+
+
+def _check(params: Params, grids: dict[str, tuple[float, ...]]) -> None:
+    """Check what is asked for.
+
+    Raises:
+        UserError: it can't be done.
+    """
+    for key, grid in grids.items():
+        least = 1e-9 if key in ("train.l2", "fine_tune.learning_rate") else 0.0
+        wrong = [value for value in grid if not least <= value <= 1e4]
+        if wrong:
+            raise UserError(f"{key}: {wrong[0]} can't be tried; values are from {least:g} to 10,000")
+    if not grids["train.l2"] or not grids["train.shared"]:
+        raise UserError("a sweep needs a value of --l2 and one of --shared at least")
+    if params.train.warm_start:
+        raise UserError(
+            f"train.warm_start is {params.train.warm_start}, and a sweep fits heads anew: set it to null, dvc repro, "
+            "and then sweep"
+        )
+
+
+def _choices(params: Params, grids: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
+    """Return what fine-tunings are tried with; nothing where params.yaml trains no epoch."""
+    keys = [key for key in GRIDS if key.startswith("fine_tune.")]
+    values = product(*(grids[key] for key in keys)) if params.fine_tune.epochs else ()
+    return [dict(zip(keys, each, strict=True)) for each in values]
+
+
+def _features(params: Params, dataset: Dataset, side: Split) -> Features:
+    """Open the cached features of a side."""
+    return load_features([each.features for each in batch_folders(params.batches)], dataset.studies, side)
+
+
+def _start(params: Params, dataset: Dataset) -> npt.NDArray[np.float32]:
+    """Return the head that the stage `train` fitted, float32 (F + 1) × k, the last row the bias."""
+    config = pretrained_config(params.backbone, params.head)
+    kernel, bias = read_weights(START, config.alpha, len(dataset.findings), config.tap_names)[HEAD]
+    return np.concatenate([kernel.reshape(-1, len(bias)), bias[None]])
+
+
+def _recorded(candidate: Candidate, labels: LabelMasks, parent: Run) -> Candidate:
+    """Write a candidate to MLflow, as a part of the sweep's run."""
+    name = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in candidate.params.items())
+    with own_run(name, SOURCE, parent) as run:
+        run.log_params(candidate.params)
+        for epoch, logits in enumerate(candidate.logits):
+            run.log_metrics({"validation_mean_auroc": mean_auroc(labels, logits)}, epoch)
+    return candidate
+
+
+def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> Iterator[str]:
+    """Say what is best, how much of that is the luck of having chosen, and how to try it."""
+    row = table.loc[choice.best]
+    counts = table["kind"].value_counts()
+    yield f"Sweep: {counts.get('head', 0)} heads, {counts.get('fine-tuning', 0)} fine-tunings; {note}."
+    values = ", ".join(f"{key} {value:g}" for key, value in best.params.items())
+    epoch = f", epoch {row['epoch']}" if row["epoch"] else ""
+    yield (
+        f"Best: {row['kind']} with {values}{epoch}: mean AUROC {row[SCORE]:.4f}, of the head of `dvc repro` "
+        f"{choice.baseline:.4f}; difference {row['gain']:+.4f} with a standard error of {choice.gain.error:.4f} over "
+        "patients."
+    )
+    if np.isfinite(choice.nested):
+        yield (
+            f"It is the best of many on the patients that it is scored on, and so looks too good. Chosen without the "
+            f"patients that are scored (nested folds), what is left of {choice.apparent:+.4f} is {choice.nested:+.4f}: "
+            f"the bias of choosing is {choice.apparent - choice.nested:+.4f}."
+        )
+    else:
+        yield "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
+    if choice.gain.value > 0:
+        given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
+        yield f"Nothing is changed. To see it on the test side, and let the gate judge it: dvc exp run {given}"
+    else:
+        yield "Nothing is better than what params.yaml has: keep it."
