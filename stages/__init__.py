@@ -26,6 +26,8 @@ def run_stage(main: Callable[..., None]) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # a library failed at ending its work for it
+            sys.exit(INTERRUPTED)
         told = no_room(error) or error
         if not isinstance(told, UserError | OSError):
             raise

@@ -31,8 +31,11 @@ WORDS = {
 ALLOWED = "1, 0, -1 (uncertain), true, false, yes, no, or nothing (unknown)"
 QUOTED = re.compile(r"""'([^']*+)'|"([^"]*+)\"""")
 ITEM = r"""(?:'[^']*+'|"[^"]*+")\s*+"""
-QUOTED_LIST = re.compile(rf"\s*+(?:{ITEM}(?:,\s*+{ITEM})*+(?:,\s*+)?+)?+")
-"""What stands between the brackets of a whole list of quoted labels."""
+QUOTED_LIST = re.compile(rf"\s*+(?:{ITEM}(?:,\s*+{ITEM})*(?:,\s*+)?)?")
+"""What stands between the brackets of a whole list of quoted labels.
+
+No group is possessive: Python before 3.11.5 forgets to step back from one (cpython#106052).
+"""
 FRAGMENT = re.compile(r"""^[\[{'"]|^\(\s*+['"]|^\([^)]*+$|['"]$|^[^\[\]]*+\]$|^[^{}]*+}$""")
 """What no label looks like: a part of a list that was cut, or quoted in part."""
 UNREADABLE = "unreadable labels: the list is not whole; expected ['mass', 'nodule'] or labels joined by | or ; or ,"
