@@ -173,6 +173,6 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
         yield "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
     if choice.gain.value > 0:
         given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
-        yield f"Nothing is changed. To see it on the test side, and let the gate judge it: dvc exp run {given}"
+        yield f"Nothing is changed. To see what it comes to on the test side: dvc exp run {given} evaluate"
     else:
         yield "Nothing is better than what params.yaml has: keep it."
