@@ -103,7 +103,7 @@ def _new_folder(output: Path | None, data: Path) -> Iterator[Path | None]:
 def _share(text: str) -> float:
     share = float(text)
     if not 0 <= share < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"a share from 0 to below 1 is needed, given was {share:g}")
     return share
 
 

@@ -6,8 +6,8 @@ from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+from pydantic import ValidationError
 
 from chestxray.datasets.dataset import Dataset, batch_folders, load_dataset
 from chestxray.datasets.split import Split
@@ -15,16 +15,12 @@ from chestxray.errors import UserError
 from chestxray.evaluation.figures import save, sweep_figure
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.labels import LabelMasks, label_masks
-from chestxray.metrics.ranking import mean_auroc
-from chestxray.models.pretrained_config import pretrained_config
-from chestxray.models.weights import HEAD, read_weights
 from chestxray.params import Params, load_params
 from chestxray.system.files import read_json, write_csv
 from chestxray.tracking.mlflow_runs import Run, own_run
 from chestxray.training.class_weights import weight_array
 from chestxray.training.features import Features, load_features
-from chestxray.training.linear_head import head_logits
-from chestxray.training.sweep import START, Candidate, Choice, choose, train_deeper, train_heads
+from chestxray.training.sweep import Candidate, Choice, choose, pipeline_logits, scores, train_deeper, train_heads
 
 GRIDS = {
     "train.l2": (0.03, 0.065, 0.14, 0.3, 0.65, 1.4, 3.0, 6.5, 14.0, 30.0),
@@ -69,14 +65,14 @@ def run(options: argparse.Namespace) -> int:
         deeper = train_deeper(params, weights, _choices(params, grids))
         labels = label_masks(validation.labels, learned)
         candidates = [_recorded(candidate, labels, parent) for candidate in chain(heads, deeper)]
-        baseline = head_logits(validation, _start(params, dataset)[:, weights > 0])
-        choice = choose(candidates, baseline, labels, validation.patients)
+        choice = choose(candidates, pipeline_logits(params, weights), labels, validation.patients)
         table = tabulate(candidates, choice)
         note = f"{len(labels)} {dataset.kind} of {len(set(validation.patients))} patients, validation side"
         write_csv(options.output / "sweep.csv", table)
         save(sweep_figure(table, choice.baseline, note), options.output / "sweep.png")
         parent.log_metrics({"gain": choice.apparent, "gain_of_nested_choice": choice.nested})
-        parent.log_artifact(options.output)
+        parent.log_artifact(options.output / "sweep.csv")
+        parent.log_artifact(options.output / "sweep.png")
     print("\n".join(_said(candidates[choice.best], table, choice, note)))
     print(f"Table and figure: {options.output}; each candidate's run: make mlflow. {RESEARCH_USE_ONLY}")
     return 0
@@ -87,15 +83,14 @@ def tabulate(candidates: list[Candidate], choice: Choice) -> pd.DataFrame:
 
     Returns:
         `kind` (head, fine-tuning), a column for each param, NaN where the other kind has it, `epoch` (0 of a head),
-        `validation_mean_auroc`, `gain` over the head of `dvc repro`, and `best`, 1 of one candidate, 0 of the others.
+        `validation_mean_auroc`, `gain` over the model of `dvc repro`, and `best`, 1 of one candidate, 0 of the others.
     """
     table = pd.DataFrame([candidate.params for candidate in candidates], columns=list(GRIDS))
-    deeper = table["train.l2"].isna()
     epochs = np.nanargmax(choice.scores, axis=1)
     best = np.nanmax(choice.scores, axis=1)
-    table.insert(0, "kind", np.where(deeper, "fine-tuning", "head"))
+    table.insert(0, "kind", [candidate.kind for candidate in candidates])
     return table.assign(
-        epoch=np.where(deeper, epochs + 1, 0),
+        epoch=epochs + [candidate.first_epoch for candidate in candidates],
         validation_mean_auroc=best.round(6),
         gain=(best - choice.baseline).round(6),
         best=(np.arange(len(table)) == choice.best).astype(int),
@@ -109,10 +104,13 @@ def _check(params: Params, grids: dict[str, tuple[float, ...]]) -> None:
         UserError: it can't be done.
     """
     for key, grid in grids.items():
-        least = 1e-9 if key in ("train.l2", "fine_tune.learning_rate") else 0.0
-        wrong = [value for value in grid if not least <= value <= 1e4]
-        if wrong:
-            raise UserError(f"{key}: {wrong[0]} can't be tried; values are from {least:g} to 10,000")
+        section, _, name = key.partition(".")
+        known = getattr(params, section)
+        for value in grid:
+            try:
+                type(known).model_validate({**known.model_dump(), name: value})
+            except ValidationError as error:
+                raise UserError(f"{key} {value:g} can't be tried: {error.errors()[0]['msg'].lower()}") from None
     if not grids["train.l2"] or not grids["train.shared"]:
         raise UserError("a sweep needs a value of --l2 and one of --shared at least")
     if params.train.warm_start:
@@ -134,20 +132,13 @@ def _features(params: Params, dataset: Dataset, side: Split) -> Features:
     return load_features([each.features for each in batch_folders(params.batches)], dataset.studies, side)
 
 
-def _start(params: Params, dataset: Dataset) -> npt.NDArray[np.float32]:
-    """Return the head that the stage `train` fitted, float32 (F + 1) × k, the last row the bias."""
-    config = pretrained_config(params.backbone, params.head)
-    kernel, bias = read_weights(START, config.alpha, len(dataset.findings), config.tap_names)[HEAD]
-    return np.concatenate([kernel.reshape(-1, len(bias)), bias[None]])
-
-
 def _recorded(candidate: Candidate, labels: LabelMasks, parent: Run) -> Candidate:
     """Write a candidate to MLflow, as a part of the sweep's run."""
     name = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in candidate.params.items())
     with own_run(name, SOURCE, parent) as run:
         run.log_params(candidate.params)
-        for epoch, logits in enumerate(candidate.logits):
-            run.log_metrics({"validation_mean_auroc": mean_auroc(labels, logits)}, epoch)
+        for epoch, score in enumerate(scores(candidate.logits, labels), candidate.first_epoch):
+            run.log_metrics({SCORE: score}, epoch)
     return candidate
 
 
@@ -159,7 +150,7 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
     values = ", ".join(f"{key} {value:g}" for key, value in best.params.items())
     epoch = f", epoch {row['epoch']}" if row["epoch"] else ""
     yield (
-        f"Best: {row['kind']} with {values}{epoch}: mean AUROC {row[SCORE]:.4f}, of the head of `dvc repro` "
+        f"Best: {row['kind']} with {values}{epoch}: mean AUROC {row[SCORE]:.4f}, of the model of `dvc repro` "
         f"{choice.baseline:.4f}; difference {row['gain']:+.4f} with a standard error of {choice.gain.error:.4f} over "
         "patients."
     )
@@ -173,6 +164,8 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
         yield "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
     if choice.gain.value > 0:
         given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
+        if best.first_epoch:
+            yield "The stage fine_tune keeps an epoch only if it beats its head by more than a standard error."
         yield f"Nothing is changed. To see what it comes to on the test side: dvc exp run {given} evaluate"
     else:
         yield "Nothing is better than what params.yaml has: keep it."

@@ -112,8 +112,11 @@ class Dataset(Images):
 
     @property
     def kind(self) -> str:
-        """Say what the images are: "synthetic phantoms" or "radiographs"."""
-        return "synthetic phantoms" if self.synthetic else "radiographs"
+        """Say what the images are: "synthetic phantoms", "radiographs", or both."""
+        drawn = self.studies["synthetic"].astype(bool)
+        if drawn.any():
+            return "synthetic phantoms" if drawn.all() else "radiographs and synthetic phantoms"
+        return "radiographs"
 
     @property
     def patients_known(self) -> bool:
@@ -124,6 +127,12 @@ class Dataset(Images):
     def tables(self) -> dict[str, str]:
         """Kind of the table of each batch."""
         return dict(zip(self.studies["batch"], self.studies["table"], strict=True))
+
+    @property
+    def real_tables(self) -> dict[str, str]:
+        """Kind of the table of each batch of radiographs: the labels of phantoms are right whatever their table is."""
+        real = self.studies[~self.studies["synthetic"].astype(bool)]
+        return dict(zip(real["batch"], real["table"], strict=True))
 
     @property
     def findings(self) -> tuple[str, ...]:

@@ -17,13 +17,17 @@ from chestxray.inference.provenance import BatchFacts, SplitFacts
 from chestxray.metrics.table import HEADLINES
 from chestxray.params import Params
 
-INTENDED_USE = f"Research on multi-label classification of frontal chest radiographs. {RESEARCH_USE_ONLY}"
-LICENCES = (
-    "ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",
-    "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017",
+INTENDED_USE = {"frontal": "frontal chest radiographs", "all": "chest radiographs of all views"}
+LICENCES = {
+    "imagenet": ("ImageNet weights of MobileNetV2: torchvision, BSD-3-Clause",),
+    "keras": ("ImageNet weights of MobileNetV2: Keras Applications, Apache-2.0",),
+    "random": (),
+}
+"""Of the weights that training starts from, by `backbone.weights`."""
+OWN_WEIGHTS = ("the weights that training began with: a file of one's own, its licence is not known here",)
+NIH_LICENCE = (
+    "NIH ChestX-ray14, where trained on it: NIH Clinical Center, free with attribution; cite Wang et al., CVPR 2017"
 )
-
-
 SECTIONS = {
     "prepare", "backbone", "head", "class_weighting", "features", "train", "fine_tune", "input_gate", "evaluate",
 }  # fmt: skip
@@ -70,7 +74,7 @@ def make_card(
         synthetic=dataset.synthetic,
         patients_known=dataset.patients_known,
         splits={split: split_facts(dataset.split(split)) for split in SPLITS},
-        label_quality=known_quality(dataset.split("train").tables, dataset.synthetic, dataset.findings),
+        label_quality=known_quality(dataset.split("train").real_tables, dataset.findings),
         test_draws=split_fingerprint(dataset.split("test").studies, params.prepare),
         params={
             "batches": list(params.batches),
@@ -79,8 +83,10 @@ def make_card(
         metrics=evaluation.metrics,
         input_gate=input_gate or {},
         headlines={metric.name: metric.title for metric in HEADLINES},
-        intended_use=INTENDED_USE,
-        licences=LICENCES,
+        intended_use=(
+            f"Research on multi-label classification of {INTENDED_USE[params.prepare.views]}. {RESEARCH_USE_ONLY}"
+        ),
+        licences=(*LICENCES.get(params.backbone.weights, OWN_WEIGHTS), NIH_LICENCE),
     )
 
 

@@ -175,7 +175,7 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
         "input_gate": {},
         "splits": {side: facts for side, facts in card.splits.items() if side == "train"}
         | {"validation": split_facts(first.images), "test": split_facts(rest.images)},
-        "test_label_quality": known_quality(found.images.tables, found.images.synthetic, card.findings),
+        "test_label_quality": known_quality(found.images.real_tables, card.findings),
         "test_draws": {BATCH: DRAWN},
         "patients_known": found.images.patients_known,
         "recalibrated": True,

@@ -77,7 +77,7 @@ def gather_evidence(dataset: Dataset) -> tuple[Evidence, ...]:
     """Count the patients of each class of each finding in training and validation.
 
     Raises:
-        UserError: training has images without and with no finding.
+        UserError: no finding has images with it and images without it in training.
     """
     train, validation = (count_patients(dataset.split(split)) for split in ("train", "validation"))
     evidence = tuple(Evidence(train=some, validation=others) for some, others in zip(train, validation, strict=True))

@@ -229,7 +229,7 @@ class Localization:
 
 
 def _mean_of(method: str, measure: str) -> Callable[..., Shares]:
-    """Return what measures a figure: hits and misses are shares, areas and chances are means."""
+    """Return what measures a figure: hits and misses are shares, areas and chances are means; ties count in part."""
     return measure_means if measure == "pixel_auroc" or method == "random place" else measure_shares
 
 

@@ -12,6 +12,9 @@ from chestxray.evaluation.risk_control import misses_allowed, patients_needed
 from chestxray.labels import Booleans, Floats, LabelMasks, check_scores, has_both_classes
 from chestxray.params import OPERATING_POINT, OPERATING_POINTS
 
+ROUNDING = 1e-9
+"""Of images: 0.55 of 100 are 55, and not 55.00000000000001."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -96,16 +99,16 @@ def _youden(found: Cuts, _: float) -> Threshold:
 
 
 def _sensitivity(found: Cuts, wanted: float) -> Threshold:
-    return _first_of_best(found, found.true_positives >= wanted * found.positives)
+    return _first_of_best(found, found.true_positives >= wanted * found.positives - ROUNDING)
 
 
 def _specificity(found: Cuts, wanted: float) -> Threshold:
-    reached = found.negatives - found.false_positives >= wanted * found.negatives
+    reached = found.negatives - found.false_positives >= wanted * found.negatives - ROUNDING
     return _first_of_best(found, np.where(reached, found.true_positives, -1))
 
 
 def _ppv(found: Cuts, wanted: float) -> Threshold:
-    reached = (found.called > 0) & (found.true_positives >= wanted * found.called)
+    reached = (found.called > 0) & (found.true_positives >= wanted * found.called - ROUNDING)
     if not reached.any():
         best = (found.true_positives[1:] / found.called[1:]).max()
         return Threshold(None, f"no threshold reaches it on validation, where the highest is {best:.2f}")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from chestxray.evaluation.figures.style import BLUE, DOTS_PER_INCH
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.card import Card
-from chestxray.inference.headlines import headline
+from chestxray.inference.headlines import headline, titles_without
 from chestxray.inference.model_card import card_body, shortened
 from chestxray.inference.status import PATIENTS_UNKNOWN, STATUSES
 
@@ -52,7 +52,7 @@ def _table(card: Card) -> str:
     parts = {part: card.metrics[part] for part in PARTS if part in card.metrics}
     titles = [f"{PARTS[part]}: {of['n']} of {of['patients']} patients" for part, of in parts.items()]
     rows = [["", *(f"{GAP}{title}" for title in titles)], ["---"] * (1 + len(titles))]
-    for metric, title in card.headlines.items():
+    for metric, title in (card.headlines or titles_without(card.metrics["test"])).items():
         cells = [headline(of, metric, title) for of in parts.values()]
         values = ("–" if cell.value is None else f"{cell.value:.3f}" for cell in cells)
         rows.append([title, *(f"{GAP}{value} ({cell.said})" for value, cell in zip(values, cells, strict=True))])

@@ -79,7 +79,7 @@ def pooled_features(content: bytes, images: Dataset) -> npt.NDArray[np.float32]:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     parts = []
     for chunk in progress(images.chunks(IMAGES_AT_ONCE), "probing features", len(images.studies), count=len):
-        both = session.run([name], {"image": chunk})[0]
+        both = session.run([name], {"image": chunk})[0]  # the graph stacks the mirror images behind the images
         parts.append((both[: len(chunk)] + both[len(chunk) :]) / 2)
     return np.concatenate(parts)
 

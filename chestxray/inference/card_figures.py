@@ -7,7 +7,7 @@ from typing import Any
 
 from chestxray.inference.card import CARD, BundleError, Card
 from chestxray.inference.decisions import decided
-from chestxray.inference.headlines import NONE_THERE, TOO_FEW, Headline, headlines
+from chestxray.inference.headlines import NONE_THERE, TOO_FEW, Headline, headlines, titles_without
 from chestxray.inference.located import Compared, Difference
 from chestxray.inference.measured import COUNTS, DECIDED, ENDS, RANKED, SCHEMA, lacking
 from chestxray.inference.operating_point import Rate
@@ -77,11 +77,9 @@ def headline_table(card: Card) -> str:
     for part in parts:
         for key in COUNTS:
             needed(card.metrics, part, key)
-    said = {part: headlines(found, card.headlines) for part, found in parts.items()}
-    rows = [
-        [plain(card.headlines[metric]), *(_headline(each[place]) for each in said.values())]
-        for place, metric in enumerate(card.headlines)
-    ]
+    titles = card.headlines or titles_without(parts["test"])
+    said = [headlines(found, titles) for found in parts.values()]
+    rows = [[plain(title), *(_headline(each[place]) for each in said)] for place, title in enumerate(titles.values())]
     title = "{}: {} images of {} patients, {} of {} scored findings in the means"
     counts = ("n", "patients", "findings_averaged", "findings_scored")
     return table(["", *(title.format(part, *(found[key] for key in counts)) for part, found in parts.items())], rows)

@@ -73,6 +73,10 @@ def headlines(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list[Hea
         metrics: of its test images.
         titles: `headlines` of the card, by metric; those with an interval in older bundles, which name none.
     """
+    return [headline(metrics, name, title) for name, title in (titles or titles_without(metrics)).items()]
+
+
+def titles_without(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Return title by name of the numbers that an older bundle, which names no headlines, has with an interval."""
     with_interval = [name for name in metrics if isinstance(metrics.get(f"{name}_ci_low"), int | float)]
-    shown = titles or {name: name.replace("_", " ") for name in with_interval}
-    return [headline(metrics, name, title) for name, title in shown.items()]
+    return {name: name.replace("_", " ") for name in with_interval}

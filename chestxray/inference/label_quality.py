@@ -53,21 +53,20 @@ NIH_QUALITY = (
 )
 
 
-def known_quality(tables: Mapping[str, str], synthetic: bool, findings: Sequence[str]) -> tuple[LabelQuality, ...]:
+def known_quality(tables: Mapping[str, str], findings: Sequence[str]) -> tuple[LabelQuality, ...]:
     """Return what is known of the labels of a training set.
 
     Args:
-        tables: by batch, the kind of its table.
-        synthetic: the images are drawn, and their labels are right, whatever the kind of the table.
+        tables: by batch of radiographs, the kind of its table; those of phantoms are right, whatever the kind.
         findings: of the model.
 
     Returns:
         Those of `NIH_QUALITY` with a finding of the model, if a batch has NIH's labels.
 
     Example:
-        >>> [each.read_as for each in known_quality({"nih": "NIH ChestX-ray14"}, False, ["Nodule", "Hernia"])]
+        >>> [each.read_as for each in known_quality({"nih": "NIH ChestX-ray14"}, ["Nodule", "Hernia"])]
         ['a nodule or mass']
     """
-    if synthetic or not set(NIH_TABLES).intersection(tables.values()):
+    if not set(NIH_TABLES).intersection(tables.values()):
         return ()
     return tuple(each for each in NIH_QUALITY if set(each.findings).intersection(findings))

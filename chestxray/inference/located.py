@@ -32,9 +32,9 @@ class Compared(BaseModel):
     """A measure of the maps, and of the mean box of the finding in other patients.
 
     Attributes:
-        map: mean over the boxes.
-        mean_box: the same; None if no other patient has a box.
-        gain: map less mean box, over the boxes that have both.
+        map: mean over the images with boxes of the finding.
+        mean_box: the same; None if no other patient has boxes.
+        gain: map less mean box, over the images that have both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -24,7 +24,7 @@ HUGGING_FACE = {"mean_auroc": "roc_auc", "mean_average_precision": "average_prec
 """What Hugging Face calls the metrics in the head."""
 KINDS = {True: "synthetic phantoms", False: "radiographs"}
 NOT_FOR = (
-    "Not for diagnosis, triage or treatment of anybody; not for lateral views, children or other parts of the body; "
+    "Not for diagnosis, triage or treatment of anybody; not for {views}children or other parts of the body; "
     "not for images that the input gate refuses. Nothing detected does not mean that the chest is healthy."
 )
 RECALIBRATED = (
@@ -107,7 +107,7 @@ def _head(card: Card) -> str:
 
 def _sections(card: Card) -> Iterator[tuple[str, str]]:
     """Yield the sections, each with its title."""
-    yield "Use", f"Intended: {plain(card.intended_use)}\n\n{NOT_FOR}"
+    yield "Use", f"Intended: {plain(card.intended_use)}\n\n{NOT_FOR.format(views=_other_views(card))}"
     yield "Limits", "\n".join(f"- {limit}" for limit in LIMITS)
     yield "Results", _results(card)
     yield "Labels", _labels(card)
@@ -143,12 +143,15 @@ def _test_batches(card: Card) -> list[str]:
     return list(card.splits["test"].batches if "test" in card.splits else ()) or list(card.params.get("batches", ()))
 
 
-def _is_synthetic(card: Card, side: str) -> bool:
-    """Return whether images of a side are phantoms; older bundles know it of training alone."""
-    if side == "train":
-        return card.synthetic
-    batches = next((facts.batches for name, facts in card.splits.items() if name == side), {})
-    return any(batch.synthetic for batch in batches.values()) if batches else card.synthetic
+def _other_views(card: Card) -> str:
+    """Say which views the model was not made for, if it was made for some alone."""
+    return "" if card.params.get("prepare", {}).get("views") == "all" else "lateral views, "
+
+
+def _kinds(card: Card, side: str) -> set[bool]:
+    """Return whether batches of a side are phantoms: both, if some are; older bundles know it of training alone."""
+    batches = card.splits[side].batches if side in card.splits else {}
+    return {batch.synthetic for batch in batches.values()} or {card.synthetic}
 
 
 def _labels(card: Card) -> str:
@@ -161,10 +164,12 @@ def _labels(card: Card) -> str:
 
 def _label_worth(card: Card, side: str, quality: tuple[LabelQuality, ...]) -> str:
     """Say what the labels of a side are worth."""
-    if _is_synthetic(card, side):
+    kinds = _kinds(card, side)
+    if kinds == {True}:
         return "Drawn with the images, so they are right."
+    others = "Of phantoms, drawn with the images, so they are right. Of radiographs: " if True in kinds else ""
     if not quality:
-        return f"What the labels are worth is not known here: {NOT_MEASURED.lower()}"
+        return f"{others}What the labels are worth is not known here: {NOT_MEASURED.lower()}"
     titles = dict(zip(card.findings, card.titles, strict=True))
     rows = []
     for found in quality:
@@ -175,7 +180,7 @@ def _label_worth(card: Card, side: str, quality: tuple[LabelQuality, ...]) -> st
         "Majkowska et al., Radiology 2020, against NIH's; the images may be an enriched sample, so there are no "
         "intervals for all of NIH's):"
     )
-    return f"{said}\n\n{table(['any of', 'read as', 'PPV of the labels', 'their sensitivity', 'images'], rows)}"
+    return f"{others}{said}\n\n{table(['any of', 'read as', 'PPV of the labels', 'their sensitivity', 'images'], rows)}"
 
 
 def _data(card: Card) -> str:
@@ -200,7 +205,7 @@ def _sides(card: Card) -> str:
         for name, each in facts.batches.items():
             rows.append([side, plain(name), KINDS[each.synthetic], plain(each.table), *_counts(each)])
         if len(facts.batches) != 1:
-            kind = KINDS[_is_synthetic(card, side)] if not facts.batches else NONE
+            kind = KINDS[card.synthetic] if not facts.batches else NONE
             rows.append([side, "all", kind, NONE, *_counts(facts)])
     header = ["side", "batch", "images are", "kind of table", "images", "patients", "SHA-256 of labels and pixels"]
     return table(header, rows) if rows else f"Trained on {KINDS[card.synthetic]}."

@@ -15,7 +15,7 @@ class UncertainBand(BaseModel):
         low: an image with the finding lies below it with `error` at most.
         high: an image without the finding lies above it with `error` at most.
         error: that was asked for, of a new patient's image.
-        inside: share of the test images that lie in the band.
+        inside: share of the test images that label it which lie in the band.
         present_below: share of the test images with the finding that lie below it; None if there are none.
         absent_above: share of those without it that lie above it; None if there are none.
     """

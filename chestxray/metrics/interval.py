@@ -88,8 +88,9 @@ def bounded_interval(spread: Spread, cases: Cases) -> Ends:
     A mean of 0 or 1 that no patient changes has no interval: NaN.
     """
     centre, error, freedom = _corrected(spread, cases)
+    inside = np.where((centre > 0) & (centre < 1), centre, spread.value)  # less its bias, a mean may lie at an end
     with np.errstate(divide="ignore", invalid="ignore"):
-        ends = wilson_interval(centre, centre * (1 - centre) / error**2, student(freedom))
+        ends = wilson_interval(centre, inside * (1 - inside) / error**2, student(freedom))
     return _around(spread.value, ends)
 
 

@@ -61,7 +61,7 @@ def net_benefit(
     called = probabilities[:, None] >= cuts
     ill = np.broadcast_to(present[:, None], called.shape)
     rarer = min(len(np.unique(people[images])) for images in (present, ~present))
-    enough = 1 if rarer >= min_patients else len(people) + 1
+    enough = 1 if rarer >= min_patients else len(people) + 1  # more than there are: no interval
 
     def share(images: Booleans) -> Benefit:
         return Benefit(*measure_shares(images, np.ones_like(images), people, enough)[:3])

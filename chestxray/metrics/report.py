@@ -60,8 +60,8 @@ def evaluate(
         `<micro|macro|weighted>_<precision|recall|f1>`, `subset_accuracy`, `hamming_loss`, `calibration_error`,
         `mean_auroc_of_all`, `mean_average_precision_of_all`, `macro_f1_of_all`; with 95 % intervals in `_ci_low` and
         `_ci_high` beside them `mean_auroc`, `mean_average_precision`, `macro_f1` and `micro_f1`; and dictionaries by
-        finding: with intervals `auroc`, `average_precision`, `f1`, `recall`, `specificity` and `precision`, without
-        `npv`, and of all k `positives` and `labelled`, the n of the finding.
+        finding: with intervals `auroc`, `average_precision`, `f1`, `recall`, `specificity` and `precision`; without
+        an interval `npv`; and of all k `positives` and `labelled`, the n of the finding.
 
     Raises:
         ValueError: wrong shapes or values, fewer than 2 patients, or no finding with both classes.
@@ -134,7 +134,8 @@ def _at_operating_points(sample: Sample) -> dict[str, Any]:
         table = operating_table(decided, sample.decisions, sample.averaged)
         wrong = decided.labelled & (decided.present != sample.decisions)
         rates = {f"{row}_{name}": table.loc[row, name] for name in ("precision", "recall", "f1") for row in AVERAGES}
-        rates |= {"subset_accuracy": np.mean(~wrong.any(axis=1)), "hamming_loss": wrong.sum() / decided.labelled.sum()}
+        right = ~wrong.any(axis=1)[decided.labelled.any(axis=1)]
+        rates |= {"subset_accuracy": right.mean(), "hamming_loss": wrong.sum() / decided.labelled.sum()}
     return {
         **rates,
         "positives": dict(zip(labels.findings, labels.present.sum(axis=0).tolist(), strict=True)),

@@ -1,7 +1,7 @@
 """List the metrics: what each is called, which way is better, and how it is computed under weights.
 
 `METRICS` is the one table of those that are computed under weights: the card, the reports, the figures, the
-page and the gate go by it. A metric more is one entry there and one function here.
+page and the gate go by it. What a reader of bundles must know of them is in `chestxray.inference.measured`.
 """
 
 from collections.abc import Callable, Sequence

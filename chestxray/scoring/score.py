@@ -27,7 +27,7 @@ class Scorer:
     """A model, and what is asked of it.
 
     Attributes:
-        model: that answers; its bundle is best opened with one thread, see `score_files`.
+        model: that answers; its bundle is best opened with one thread, since files are scored in many.
         operating_point: to decide by; None takes the model's first one.
         threshold: instead of an operating point, of every finding, 0–1.
         accept_anyway: score also what a check refuses.

@@ -27,7 +27,7 @@ def engine_map(
             It must not call this function.
         items: taken one by one, in the consumer's thread; pickled for Ray, as results are.
         in_flight: how many may be in work or wait for the consumer; with Ray, half as many for each core of the
-            cluster.
+            cluster, at least two; with 1, work without Ray is done in the consumer's thread.
         threads_per_core: more than one where the function waits for other processes or for files.
 
     Raises:

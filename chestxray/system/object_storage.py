@@ -23,6 +23,7 @@ def list_objects(address: str) -> list[str]:
     """Return the addresses that an address means, sorted: its own, of all below it, or of those that match a pattern.
 
     Raises:
+        OSError: it may not be listed.
         UserError: the storage can't be used.
     """
     storage, path = _storage(address)
@@ -31,7 +32,8 @@ def list_objects(address: str) -> list[str]:
             return [address]
         found = storage.find(path, detail=True) or storage.glob(path, detail=True)
         objects = (each for each, facts in found.items() if facts["type"] == "file" and not each.endswith("/"))
-        return sorted(map(storage.unstrip_protocol, objects))
+        scheme, _, _ = address.partition("://")  # a driver of several schemes would name its own favourite
+        return sorted(f"{scheme}://{storage.unstrip_protocol(each).partition('://')[2]}" for each in objects)
 
 
 def read_object(address: str, limit: int, *, whole: bool = True) -> bytes:

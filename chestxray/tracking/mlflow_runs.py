@@ -162,7 +162,8 @@ def end_killed_runs(client: MlflowClient) -> None:
     killed = [run for run in running if _is_killed(run)]
     for run in killed:
         client.update_run(run.info.run_id, "KILLED")  # without an end: when it was killed is not known
-    for parent in {run.data.tags.get(PARENT, run.info.run_id) for run in killed}:
+    of_pipelines = (run for run in killed if not {STATE, STAGE}.isdisjoint(run.data.tags))
+    for parent in {run.data.tags.get(PARENT, run.info.run_id) for run in of_pipelines}:
         _end_parent(client, parent, "KILLED")
 
 

@@ -37,7 +37,7 @@ class FineTuned:
             `kept`, 1 of the one that is kept and 0 of the others.
         best_epoch: of training; 0 where none was above the start, or none was trained.
         gain: its validation mean AUROC less that of the start, and the standard error of that over patients; NaN where
-            the AUROC hangs on a single patient.
+            that of each finding hangs on a single patient.
         kept: whether the best epoch is kept, since its gain is more than one standard error, which is known.
         logits: float32 N × k, of validation, a row of `curve` each.
     """

@@ -47,7 +47,8 @@ class Head:
         weights: float32 (F + 1) × k, the last row is the bias; for features that are not standardised.
         l2: the λ chosen.
         folds: a row per λ: `l2`, `mean_auroc` over held-out folds.
-        curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, with the penalty).
+        curve: a row per step of L-BFGS at the chosen λ: `iteration`, `loss` (mean over findings, and over
+            the fits of all folds and the last one, with the penalty).
         held_out: float32 N × k, log odds of the labels of the training images, each by the fit at the chosen λ that
             left the fold of its patient out: its logits as of `head_logits`, less the logarithm of the class weight,
             by which that raises them. 0 for a finding that is left out.

@@ -16,7 +16,7 @@ from chestxray.metrics.jackknife import Spread
 from chestxray.metrics.ranking import mean_auroc
 from chestxray.models.pretrained_config import pretrained_config
 from chestxray.models.weights import read_weights
-from chestxray.params import Params
+from chestxray.params import FineTuneParams, Params
 from chestxray.system.engine import engine_map
 from chestxray.tracking.progress import progress
 from chestxray.training.features import Features
@@ -25,6 +25,7 @@ from chestxray.training.images import training_images
 from chestxray.training.linear_head import fit_each, head_logits
 
 START = Path("models/start/network.weights.h5")
+FINAL = Path("models/final.weights.h5")
 FOLDS = 5
 DEALS = 4
 """Of validation patients to folds, for what is left of a gain where others are scored than those chosen by."""
@@ -36,12 +37,19 @@ class Candidate:
     """A model that was trained.
 
     Attributes:
-        params: what it was trained with, by dotted key of `params.yaml`; `params.yaml` says the rest.
+        kind: "head" or "fine-tuning".
+        params: what it was trained with, by dotted key of `params.yaml`, which says the rest.
         logits: float32 N × k, of the validation images: one of a head, one an epoch of fine-tuning.
     """
 
+    kind: str
     params: dict[str, float]
     logits: tuple[Logits, ...]
+
+    @property
+    def first_epoch(self) -> int:
+        """Which epoch the first of `logits` are of: a head has none, which is 0."""
+        return int(self.kind == "fine-tuning")
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def train_heads(
         shared: values of `train.shared`.
     """
     for l2, each, weights in fit_each(train, class_weights, grid, shared):
-        yield Candidate({"train.l2": l2, "train.shared": each}, (head_logits(validation, weights),))
+        yield Candidate("head", {"train.l2": l2, "train.shared": each}, (head_logits(validation, weights),))
 
 
 def train_deeper(
@@ -96,18 +104,35 @@ def train_deeper(
         weights: weight of a positive label of every finding, 0 of those that are not scored.
         choices: values by dotted key, such as `fine_tune.learning_rate`.
     """
+    # One at a time, in this thread: each takes all cores, and may map over threads itself, which can't be nested.
     return engine_map(partial(_fine_tuned, params, weights), choices, in_flight=1)
 
 
 def _fine_tuned(params: Params, weights: npt.NDArray[np.float64], chosen: dict[str, float]) -> Candidate:
     """Fine-tune with some params changed."""
     changed = {key.removeprefix("fine_tune."): value for key, value in chosen.items()}
+    tuned = _epochs(params, weights, START, params.fine_tune.model_copy(update=changed))
+    return Candidate("fine-tuning", chosen, tuned[1:])
+
+
+def pipeline_logits(params: Params, weights: npt.NDArray[np.float64]) -> Logits:
+    """Compute the logits of the validation images by the model of the last `dvc repro`: float32 N × k.
+
+    Args:
+        params: the whole of `params.yaml`.
+        weights: weight of a positive label of every finding, 0 of those that are not scored.
+    """
+    return _epochs(params, weights, FINAL, params.fine_tune.model_copy(update={"epochs": 0}))[0]
+
+
+def _epochs(params: Params, weights: npt.NDArray[np.float64], start: Path, how: FineTuneParams) -> tuple[Logits, ...]:
+    """Fine-tune a network; return the validation logits of the start and of each epoch."""
     dataset = load_dataset(batch_folders(params.batches))
     config = pretrained_config(params.backbone, params.head)
-    start = read_weights(START, config.alpha, len(dataset.findings), config.tap_names)
-    train, validation = (training_images(dataset, split, start, params) for split in ("train", "validation"))
-    tuned = fine_tune(train, validation, start, weights, config, params.fine_tune.model_copy(update=changed))
-    return Candidate(chosen, tuple(logits[:, weights > 0] for logits in tuned.logits[1:]))
+    network = read_weights(start, config.alpha, len(dataset.findings), config.tap_names)
+    train, validation = (training_images(dataset, split, network, params) for split in ("train", "validation"))
+    tuned = fine_tune(train, validation, network, weights, config, how)
+    return tuple(logits[:, weights > 0] for logits in tuned.logits)
 
 
 def choose(
@@ -123,15 +148,15 @@ def choose(
     """
     trained = [logits for candidate in candidates for logits in candidate.logits]
     places = np.cumsum([0] + [len(candidate.logits) for candidate in candidates])
-    every = _scores(trained, labels)
+    every = scores(trained, labels)
     best = int(np.argmax(every))
-    scores = np.full((len(candidates), int(np.diff(places).max())), np.nan)
-    for row, first, end in zip(scores, places, places[1:], strict=False):
+    table = np.full((len(candidates), int(np.diff(places).max())), np.nan)
+    for row, first, end in zip(table, places, places[1:], strict=False):
         row[: end - first] = every[first:end]
     gain = mean_auroc_gain(labels, trained[best], baseline, patients)
     candidate = int(np.searchsorted(places, best, side="right")) - 1
     left = _gains_by_fold([baseline, *trained], 1 + best, labels, patients)
-    return Choice(candidate, scores, mean_auroc(labels, baseline), gain, *left.mean(axis=0))
+    return Choice(candidate, table, mean_auroc(labels, baseline), gain, *left.mean(axis=0))
 
 
 def _gains_by_fold(
@@ -148,12 +173,12 @@ def _gains_by_fold(
         inside = np.array([patient_fold(f"sweep {deal} {patient}", FOLDS) == fold for patient in patients])
         here, others = (labels.at(part) for part in (inside, ~inside))
         if has_both_classes(here).any() and has_both_classes(others).any():
-            found = _scores([logits[inside] for logits in models], here)
-            without = 1 + int(np.argmax(_scores([logits[~inside] for logits in models[1:]], others)))
+            found = scores([logits[inside] for logits in models], here)
+            without = 1 + int(np.argmax(scores([logits[~inside] for logits in models[1:]], others)))
             gains.append((found[best] - found[0], found[without] - found[0]))
     return np.array(gains[1:] or gains)
 
 
-def _scores(models: Sequence[Logits], labels: LabelMasks) -> list[float]:
-    """Compute the mean AUROC of the same images by each of several models."""
-    return [mean_auroc(labels, logits) for logits in models]
+def scores(models: Sequence[Logits], labels: LabelMasks) -> list[float]:
+    """Compute the mean AUROC of the same images by each of several models; 0 of one that diverged."""
+    return [mean_auroc(labels, logits) if np.isfinite(logits).all() else 0.0 for logits in models]

@@ -323,7 +323,7 @@ def test_the_model_card_is_markdown_and_a_figure_that_the_bundle_lacks_is_named(
 
 
 def test_what_radiologists_found_of_the_labels_is_said_of_their_findings(tmp_path: Path) -> None:
-    labels = known_quality({"nih": "NIH ChestX-ray14"}, False, FINDINGS)
+    labels = known_quality({"nih": "NIH ChestX-ray14"}, FINDINGS)
     with TestClient(ready_app(make_bundle(tmp_path / "nih", label_quality=labels))) as client:
         said = {finding["name"]: finding["label_quality"] for finding in ask(client)["findings"]}
     assert "0.46 of those so labelled show pneumothorax" in said["Pneumothorax"]

@@ -36,7 +36,7 @@ def sweep_figure(table: pd.DataFrame, baseline: float, note: str) -> Figure:
         axes.set_title(f"{kind} ({len(part)})", fontsize=13, fontweight="bold")
         _draw(axes, part, (low, baseline, high))
     panels[-1].plot([], [], color=ORANGE, linewidth=3, label="best")
-    panels[-1].plot([], [], color=GREY, linewidth=4, label=f"the head of dvc repro, {baseline:.3f}")
+    panels[-1].plot([], [], color=GREY, linewidth=4, label=f"the model of dvc repro, {baseline:.3f}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=12, frameon=False)
     return figure
 

@@ -42,7 +42,7 @@ def card(bundle_folder: Path) -> Card:
         "localization": places,
         "explanation": ("shown", *["unproven"] * 13),
         "input_gate": gate,
-        "label_quality": known_quality(tables, False, made.findings),
+        "label_quality": known_quality(tables, made.findings),
     }
     return Card.model_validate(made.model_copy(update=changes).model_dump())
 
@@ -186,9 +186,8 @@ def test_titles_of_a_stranger_stay_in_their_cell(card: Card) -> None:
 def test_what_radiologists_found_is_said_of_nih_labels_alone(card: Card) -> None:
     assert "| Pneumothorax | pneumothorax | 0.46 | 0.46 | 4376 |" in card_body(card)
     assert "0.76 | 0.44" in card_body(card)
-    assert not known_quality({"b": "CheXpert"}, False, card.findings)
-    assert not known_quality({"b": "NIH ChestX-ray14"}, True, card.findings)  # phantoms come in such a table
-    assert not known_quality({"b": "Kaggle sample"}, False, ["Tuberculosis"])
+    assert not known_quality({"b": "CheXpert"}, card.findings)
+    assert not known_quality({"b": "Kaggle sample"}, ["Tuberculosis"])
 
 
 def test_a_recalibrated_model_says_what_the_labels_of_either_data_set_are_worth(card: Card) -> None:

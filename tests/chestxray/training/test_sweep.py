@@ -39,7 +39,7 @@ def test_among_equals_the_gain_of_the_best_is_the_bias_of_choosing() -> None:
         truth = rng.random((120, 2)) < 0.3
         equals = [(rng.normal(size=truth.shape) + truth).astype(np.float32) for _ in range(9)]
         labels = label_masks(truth, FINDINGS[:2])
-        choice = choose([Candidate({}, (each,)) for each in equals[1:]], equals[0], labels, patients)
+        choice = choose([Candidate("head", {}, (each,)) for each in equals[1:]], equals[0], labels, patients)
         scores = [mean_auroc(labels, each) for each in equals[1:]]
         assert choice.best == int(np.argmax(scores)) and np.allclose(choice.scores[:, 0], scores)
         left.append((choice.apparent, choice.nested))
@@ -48,15 +48,20 @@ def test_among_equals_the_gain_of_the_best_is_the_bias_of_choosing() -> None:
 
 
 def test_what_is_better_by_far_is_chosen_in_every_fold_and_keeps_its_gain() -> None:
-    candidates = [Candidate({"train.l2": 1.0}, (logits(1, 1.0),)), Candidate({}, (logits(2, 1.0), logits(3, 3.0)))]
+    candidates = [
+        Candidate("head", {"train.l2": 1.0}, (logits(1, 1.0),)),
+        Candidate("head", {}, (logits(2, 1.0), logits(3, 3.0))),
+    ]
     choice = choose(candidates, logits(0, 1.0), LABELS, PATIENTS)
     assert choice.best == 1 and int(np.nanargmax(choice.scores[1])) == 1 and np.isnan(choice.scores[0, 1])
     assert choice.nested == choice.apparent > 0.15
+    diverged = Candidate("fine-tuning", {}, (np.full_like(logits(4, 0.0), np.nan),))
+    assert choose([*candidates, diverged], logits(0, 1.0), LABELS, PATIENTS).scores[2, 0] == 0
     assert choice.gain.value == pytest.approx(np.nanmax(choice.scores) - choice.baseline)
 
 
 def test_too_few_patients_say_nothing_of_the_bias() -> None:
     labels = LabelMasks(FINDINGS[:1], np.array([[True], [False]]), np.array([[False], [True]]))
-    candidate = Candidate({}, (np.array([[1.0], [0.0]], np.float32),))
+    candidate = Candidate("head", {}, (np.array([[1.0], [0.0]], np.float32),))
     choice = choose([candidate], np.zeros((2, 1), np.float32), labels, np.array(["a", "b"]))
     assert choice.baseline == 0.5 and np.isnan(choice.nested) and np.isnan(choice.apparent)
