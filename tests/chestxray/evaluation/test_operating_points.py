@@ -103,6 +103,14 @@ def test_one_positive_is_enough():
     np.testing.assert_array_equal(decide(p, fit_thresholds(masks(labels), p, "f1"), LEARNED), labels)
 
 
+@pytest.mark.parametrize("wanted", ["0.55", "0.07", "0.29", "0.57"])
+def test_a_rate_that_is_reached_to_the_image_is_reached(wanted):
+    labels = columns(np.arange(200) < 100)
+    probabilities = columns(np.linspace(0.99, 0.01, 200))
+    threshold = fit_thresholds(masks(labels), probabilities, f"sensitivity@{wanted}")[0]
+    assert np.count_nonzero(probabilities[:, 0] >= threshold) == round(100 * float(wanted))
+
+
 def test_thresholds_do_not_hang_on_the_order_of_images():
     generator = np.random.default_rng(1)
     labels, p = generator.random((300, 14)) < 0.2, generator.random((300, 14)).round(2)

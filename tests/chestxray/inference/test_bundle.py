@@ -218,6 +218,8 @@ for _ in range(100):
         {"metrics": {"batch": {HOSTILE: {HOSTILE: "a"}}}},
         {"metrics": {"batch": [1]}},
         {"headlines": {"auroc": "AUROC"}},
+        {"headlines": {"npv": HOSTILE}},
+        {"headlines": {"positives": HOSTILE}},
         {"params": {"batches": [1]}},
         {"params": {"batches": HOSTILE}},
         {"input_gate": {"test": {"good": {"share": HOSTILE}}}},

@@ -25,6 +25,16 @@ NAMES = ("95 %", "CLAIM 2024", "MobileNetV2", "apache-2.0", "SHA-256", "Radiolog
 """In the card's own words, with digits that are no figures."""
 
 
+def sides(card: Card, synthetic: bool) -> dict[str, SplitFacts]:
+    """The sides of a card, all their batches phantoms or none."""
+    return {
+        name: facts.model_copy(
+            update={"batches": {b: of.model_copy(update={"synthetic": synthetic}) for b, of in facts.batches.items()}}
+        )
+        for name, facts in card.splits.items()
+    }
+
+
 @pytest.fixture(scope="module")
 def card(bundle_folder: Path) -> Card:
     """With all that may be in a card."""
@@ -39,6 +49,7 @@ def card(bundle_folder: Path) -> Card:
     gate = {"test": {"good test images": {"n": 20, "refused": 1, "share": 0.05, "low": 0.01, "high": 0.2}}}
     changes: dict[str, Any] = {
         "synthetic": False,
+        "splits": sides(made, False),
         "localization": places,
         "explanation": ("shown", *["unproven"] * 13),
         "input_gate": gate,
@@ -192,14 +203,24 @@ def test_what_radiologists_found_is_said_of_nih_labels_alone(card: Card) -> None
 
 def test_a_recalibrated_model_says_what_the_labels_of_either_data_set_are_worth(card: Card) -> None:
     elsewhere = {"synthetic": True, "label_quality": (), "recalibrated": True, "test_label_quality": card.label_quality}
-    text = card_body(card.model_copy(update=elsewhere))
+    phantoms = sides(card, True)
+    text = card_body(card.model_copy(update=elsewhere | {"splits": phantoms}))
     assert "Of training: Drawn with the images, so they are right.\n\nOf validation and test: Drawn" in text
     facts = {"images": 9, "patients": 9, "sha256": "0" * 64}
     side = SplitFacts(**facts, batches={"external": BatchFacts(**facts, table="NIH ChestX-ray14", synthetic=False)})
-    splits = {"train": card.splits["train"], "validation": side, "test": side}
+    splits = {"train": phantoms["train"], "validation": side, "test": side}
     text = card_body(card.model_copy(update=elsewhere | {"splits": splits}))
     assert "so they are right.\n\nOf validation and test: Mined from reports." in text
     assert "| test | external | radiographs | NIH ChestX-ray14 | 9 | 9 | 0000" in text
+
+
+def test_phantoms_beside_radiographs_do_not_vouch_for_their_labels(card: Card) -> None:
+    train = card.splits["train"]
+    (batch,) = train.batches.values()
+    drawn = batch.model_copy(update={"synthetic": True})
+    mixed = train.model_copy(update={"batches": {"b": batch, "phantom": drawn}})
+    text = card_body(card.model_copy(update={"synthetic": True, "splits": card.splits | {"train": mixed}}))
+    assert "Of phantoms, drawn with the images, so they are right. Of radiographs: Mined from reports." in text
 
 
 def test_guidelines_have_all_their_items_and_the_gate_is_the_protocol(card: Card) -> None:

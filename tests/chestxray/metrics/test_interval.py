@@ -135,6 +135,8 @@ def test_a_mean_of_images_that_are_all_alike_is_certain():
     cases = independent(50)
     assert np.ravel(bounded_interval(known(0.4, 0), cases)).tolist() == [0.4, 0.4]
     assert np.isnan([bounded_interval(known(*nothing), cases) for nothing in ((np.nan, np.nan), (1, 0))]).all()
+    low, high = bounded_interval(known(0.999, 0.001, bias=-0.01), cases)  # less its bias it would be above 1
+    assert low < 0.999 and high == 1
 
 
 def test_unequal_patients_count_for_fewer_in_a_mean():

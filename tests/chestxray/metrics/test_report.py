@@ -10,6 +10,7 @@ from sklearn import metrics as sklearn_metrics
 
 from chestxray.findings import FINDINGS
 from chestxray.inference.headlines import headline
+from chestxray.labels import LabelMasks
 from chestxray.metrics.confusion import confusion_matrices
 from chestxray.metrics.report import classification_report, evaluate
 from chestxray.metrics.table import BY_FINDING
@@ -35,6 +36,17 @@ def oracle(score, labels, decisions, average):
     if labels.shape[1] == 1:
         return score(labels[:, 0], decisions[:, 0], zero_division=0)
     return score(labels, decisions, average=average, zero_division=0)
+
+
+def test_images_that_nobody_labelled_are_neither_right_nor_wrong():
+    labels, decisions = columns([1, 0, 0, 0]), columns([0, 1, 0, 0])
+    truth = masks(labels)
+    known = LabelMasks(truth.findings, truth.present[:2], truth.absent[:2])
+    none = np.zeros((2, len(FINDINGS)), bool)
+    wider = LabelMasks(truth.findings, np.vstack([known.present, none]), np.vstack([known.absent, none]))
+    people = [str(row) for row in range(4)]
+    found = evaluate(wider, np.full((4, len(FINDINGS)), 0.5), decisions, people, min_positives=2)
+    assert found["subset_accuracy"] == 0 and found["hamming_loss"] == 1
 
 
 @pytest.mark.parametrize("findings", [1, 5, 14, 20])

@@ -39,6 +39,13 @@ def test_a_folder_and_a_pattern_name_objects(address: str, names: list[str], sto
     assert [name.replace("///", "//").removeprefix("memory://ward/") for name in list_objects(address)] == names
 
 
+def test_objects_are_listed_under_the_scheme_that_was_given(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        type(storage), "unstrip_protocol", lambda _, path: f"abfs://{path.lstrip('/')}"
+    )  # as adlfs does
+    assert list_objects("memory://ward/a") == ["memory://ward/a/[1].png", "memory://ward/a/c.png"]
+
+
 def test_no_more_is_read_than_is_accepted(storage: Any) -> None:
     assert read_object("memory://ward/b.png", 5) == b"12345"
     assert read_object("memory://ward/b.png", 4, whole=False) == b"1234"
