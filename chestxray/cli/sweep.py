@@ -23,7 +23,7 @@ from chestxray.training.features import Features, load_features
 from chestxray.training.sweep import Candidate, Choice, choose, pipeline_logits, scores, train_deeper, train_heads
 
 GRIDS = {
-    "train.l2": (0.03, 0.065, 0.14, 0.3, 0.65, 1.4, 3.0, 6.5, 14.0, 30.0),
+    "train.l2": (0.2, 0.4, 0.7, 1.2, 2.0, 3.5, 6.0, 10.0, 20.0, 50.0),
     "train.shared": (0.0, 0.1, 0.3, 1.0, 3.0),
     "fine_tune.learning_rate": (3e-5, 1e-4, 3e-4, 1e-3),
     "fine_tune.weight_decay": (1e-4, 1e-2),
