@@ -9,6 +9,7 @@ the system may drop at will, are not counted.
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,11 @@ SECONDS_BETWEEN_SAMPLES = 0.05
 
 
 class Peak(NamedTuple):
-    """Peak of the memory of a command in MiB, and its seconds."""
+    """Peak of the memory of a command in MiB, its seconds, and the processor seconds of all its processes."""
 
     mebibytes: float
     seconds: float
+    processor: float
 
 
 def pipeline() -> dict[str, str]:
@@ -116,7 +118,7 @@ def measure_peak(
         RuntimeError: the command failed; the message ends with its last output.
     """
     inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    started = time.monotonic()
+    started, used = time.monotonic(), _processor_seconds()
     peak = 0
     log = top / "log.txt"
     with log.open("wb") as file:
@@ -133,7 +135,13 @@ def measure_peak(
     seconds = time.monotonic() - started
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')[-2000:]}")
-    return Peak(peak / 1024, seconds)
+    return Peak(peak / 1024, seconds, _processor_seconds() - used)
+
+
+def _processor_seconds() -> float:
+    """Return those of all processes that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(studies: int, stages: dict[str, str], drawn: Path, scratch: Path) -> dict[str, Peak]:
