@@ -51,7 +51,7 @@ class InputFile(NamedTuple):
 
 
 class InputFiles(Sequence[InputFile]):
-    """The names of files in one block of memory: a million Python objects would take five times as much."""
+    """The names of files in one block of memory: as Python objects they would take 0.3 kB each."""
 
     def __init__(self) -> None:
         self._names = bytearray()
