@@ -66,6 +66,7 @@ lock: .venv/installed-tests ## pin what pyproject.toml asks for; UPGRADE=--upgra
 	$(LOCK) --group pyproject.toml:test -c requirements.txt -c .dvc/requirements-s3.txt -o tests/requirements.txt
 	$(LOCK) pyproject.toml --group serve -c requirements.txt -o serve/requirements.txt
 	$(LOCK) --group pyproject.toml:ui -c requirements.txt -o serve/requirements-ui.txt
+	$(LOCK) --group pyproject.toml:torch -c requirements.txt -o benchmarks/requirements.txt
 
 # What runs until it is stopped takes the shell's place: a signal to make then reaches it.
 serve: .venv/installed ## the service on http://127.0.0.1:8000 (PORT)

@@ -9,11 +9,14 @@ the system may drop at will, are not counted.
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import cv2
@@ -37,10 +40,11 @@ SECONDS_BETWEEN_SAMPLES = 0.05
 
 
 class Peak(NamedTuple):
-    """Peak of anonymous memory of a stage in MiB, and its seconds."""
+    """Peak of the memory of a command in MiB, its seconds, and the processor seconds of all its processes."""
 
     mebibytes: float
     seconds: float
+    processor: float
 
 
 def pipeline() -> dict[str, str]:
@@ -96,27 +100,48 @@ def grow_batch(drawn: Path, root: Path, studies: int) -> None:
     (root / TABLE).write_text("\n".join(table) + "\n", encoding="utf-8")
 
 
-def measure_peak(command: list[str], top: Path) -> Peak:
+def measure_peak(
+    command: list[str],
+    top: Path,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    field: tuple[str, str] | None = ("status", "RssAnon"),
+) -> Peak:
     """Run a command in `top`, and measure the memory of its processes.
+
+    Args:
+        command: to run.
+        top: its folder; what it says goes into `log.txt` there.
+        environment: of it besides ours.
+        field: of which file in `/proc/<pid>` is summed over the processes; None measures the time alone.
 
     Raises:
         RuntimeError: the command failed; the message ends with its last output.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    started = time.monotonic()
+    inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    started, used = time.monotonic(), _processor_seconds()
     peak = 0
     log = top / "log.txt"
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=top, stdout=file, stderr=file, env=environment | {"DVC_ROOT": str(top)})
+        process = subprocess.Popen(
+            command, cwd=top, stdout=file, stderr=file, env=inherited | {"DVC_ROOT": str(top)} | dict(environment)
+        )
         try:
-            while process.poll() is None:
-                peak = max(peak, sum(kibibytes(pid, "status", "RssAnon") for pid in family(process.pid)))
+            while field is not None and process.poll() is None:
+                peak = max(peak, sum(kibibytes(pid, *field) for pid in family(process.pid)))
                 time.sleep(SECONDS_BETWEEN_SAMPLES)
+            process.wait()
         finally:
             process.kill()
+    seconds = time.monotonic() - started
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')[-2000:]}")
-    return Peak(peak / 1024, time.monotonic() - started)
+    return Peak(peak / 1024, seconds, _processor_seconds() - used)
+
+
+def _processor_seconds() -> float:
+    """Return those of all processes that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(studies: int, stages: dict[str, str], drawn: Path, scratch: Path) -> dict[str, Peak]:

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
+from benchmarks.answers import MLFLOW, OURS, per_second
 from benchmarks.client import PREDICT, Client, form
 from benchmarks.load import radiographs
 from benchmarks.machine import machine
 from benchmarks.process import TOP, Server, running, serving
 from benchmarks.table import Row, publish
-from benchmarks.throughput import MLFLOW, OURS, per_second
 from chestxray.inference.bundle import MODEL, Bundle
 from chestxray.registry.versions import Registry
 from chestxray.tracking.mlflow_runs import Run
@@ -42,6 +42,7 @@ TIMES = {
 }
 """What is timed, and what to call it; where others have no "jpeg" their "heatmaps" stand beside ours."""
 NAME = "chest-xray"
+CHAMPION = f"models:/{NAME}@champion"
 Figures = dict[str, Any]
 
 
@@ -63,9 +64,8 @@ def overheads(port: int, bodies: list[bytes], n: int) -> list[float]:
     return [1000 * a.seconds - t["decode"] - t["inference"] for a, t in zip(answers, timings, strict=True)]
 
 
-@contextmanager
-def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
-    """Start `mlflow models serve` of the bundle, registered in a separate store as the pipeline registers it."""
+def register(folder: Path, bundle: Path) -> str:
+    """Register the bundle as `CHAMPION` in a store of its own, as the pipeline does it; returns the store's address."""
     folder.mkdir(parents=True)
     store = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(store)
@@ -74,7 +74,14 @@ def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
     weights = bundle / MODEL  # in place of the weights, which nobody reads
     registry = Registry(client, NAME)
     registry.promote(registry.register(run, bundle, weights))
-    options = ["-m", f"models:/{NAME}@champion", "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
+    return store
+
+
+@contextmanager
+def mlflow_serving(folder: Path, bundle: Path) -> Iterator[Server]:
+    """Start `mlflow models serve` of the bundle."""
+    store = register(folder, bundle)
+    options = ["-m", CHAMPION, "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}"]
     command = [sys.executable, "-m", "mlflow", "models", "serve", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn there
     with running(command, folder, {"MLFLOW_TRACKING_URI": store, "PATH": path}) as server:

@@ -32,6 +32,7 @@ LOCKS = {
     "serve/requirements.txt": PLAIN + GROUPS["serve"],
     "serve/requirements-ui.txt": GROUPS["ui"],
     "serve/requirements-mlflow.txt": GROUPS["mlflow-server"],
+    "benchmarks/requirements.txt": GROUPS["torch"],
 }
 PIP = (sys.executable, "-m", "pip", "--python")
 """Installs into another environment, which needs no pip of its own."""

@@ -82,22 +82,32 @@ def read_columns(
     Raises:
         UserError: the table has no rows, is not text, or a row can't be split.
     """
-    width = len(header.names)
     good: list[list[str]] = []
     numbers: list[int] = []
     malformed: list[MalformedRow] = []
     short: dict[str, str] = {}  # one object for each short cell: 0.0, PA, M …
-    for number, row in _rows(header):
-        fields = row if len(row) <= width or any(row[width:]) else row[:width]
-        if len(fields) != width:
+    for number, fields in read_rows(header):
+        if len(fields) != len(header.names):
             malformed.append(MalformedRow(number, fields))
         else:
             cells = [fields[place].strip() if strip else fields[place] for place in places.values()]
             good.append([short.setdefault(cell, cell) if len(cell) <= SHORT else cell for cell in cells])
             numbers.append(number)
-    if not good and not malformed:
-        raise UserError(f"empty table: {header.path} has a header and no rows. Add a row per image.")
     return pd.DataFrame(good, columns=list(places), index=pd.Index(numbers, dtype="int64"), dtype=object), malformed
+
+
+def read_rows(header: Header) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and fields of each row that has some content, without empty fields beyond those of the header.
+
+    Raises:
+        UserError: the table has no rows, is not text, or a row can't be split.
+    """
+    width = len(header.names)
+    number = None
+    for number, row in _rows(header):
+        yield number, row if len(row) <= width or any(row[width:]) else row[:width]
+    if number is None:
+        raise UserError(f"empty table: {header.path} has a header and no rows. Add a row per image.")
 
 
 def _rows(header: Header) -> Iterator[tuple[int, list[str]]]:

@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from chestxray.errors import UserError
-from chestxray.scoring.inputs import Inputs, find_inputs
+from chestxray.scoring.inputs import InputFile, InputFiles, Inputs, find_inputs
 from tests.chestxray.scoring.conftest import TAKEN
 from tests.serve.files import USABLE
 
@@ -109,3 +110,19 @@ def test_objects_of_a_storage_are_found_by_the_rules_of_files(tmp_path: Path) ->
         assert inputs.skipped == {"hidden": 1, "no image": 2}
     finally:
         storage.rm("/inputs", recursive=True)
+
+
+def test_names_come_back_as_they_were_given() -> None:
+    names = [
+        ("a.png", "ward/a.png"),
+        ("ä b.png", "ä b.png"),
+        (os.fsdecode(b"\xff.png"), "x/\udcff"),
+        ("no\0thing", "y\0"),
+    ]
+    files = InputFiles()
+    for given, path in names:
+        files.append(given, path)
+    assert list(files) == [InputFile(place, *each) for place, each in enumerate(names)]
+    assert (files[-1], files[1:3]) == (list(files)[-1], list(files)[1:3])
+    with pytest.raises(IndexError):
+        files[4]
