@@ -1,0 +1,136 @@
+"""Measure what DVC costs with many files, against one file of the same bytes: `python -m benchmarks.many_files`.
+
+Each form is tracked by `dvc add` in a scratch repository with the cache settings of this one, and is a stage's
+dependency in another, as the root of a batch that DVC does not track is. The files are of 1 to 4 kB: what shows is what
+a file costs, not what its bytes do.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import machine
+from benchmarks.process import TOP
+from benchmarks.table import Row, publish
+from benchmarks.tiling import ARCHIVE
+
+SIZES = (1000, 4000)
+"""Bytes of a file, at least and at most."""
+RAW = "raw"
+STAGE = f"stages: {{look: {{cmd: touch seen, deps: [{RAW}], outs: [seen]}}}}\n"
+
+
+def contents(files: int) -> Iterator[bytes]:
+    """Yield the bytes of each file."""
+    rng = np.random.default_rng(0)
+    for size in rng.integers(*SIZES, files):
+        yield rng.bytes(int(size))
+
+
+def write_form(form: str, raw: Path, files: int) -> None:
+    """Write the same bytes as `files` files, or as one."""
+    raw.mkdir(parents=True)
+    if form == "one file":
+        with (raw / "all.bin").open("wb") as stream:
+            stream.writelines(contents(files))
+        return
+    for number, content in enumerate(contents(files)):
+        (raw / f"{number:08d}.png").write_bytes(content)
+
+
+def run(top: Path, *command: str) -> float:
+    """Run a command in `top`, and return its seconds.
+
+    Raises:
+        RuntimeError: it failed; the message ends with its last output.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=top, env=kept, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    print(f"{' '.join(command[2:])}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    return seconds
+
+
+def dvc(top: Path, *words: str) -> float:
+    """Run DVC in `top`, and return its seconds."""
+    return run(top, sys.executable, "-m", "dvc", *words)
+
+
+def start(top: Path, form: str, files: int) -> None:
+    """Make a repository with the data, and with the DVC settings of this one and a remote in a folder beside it."""
+    write_form(form, top / RAW, files)
+    run(top, "git", "init", "-q")
+    dvc(top, "init", "-q")
+    shutil.copy(TOP / ".dvc/config", top / ".dvc/config")
+    dvc(top, "remote", "add", "--default", "storage", str(top.with_name(f"{top.name}-remote")))
+
+
+def measure(form: str, folder: Path, files: int) -> dict[str, float]:
+    """Measure the seconds of each command on one form of the data."""
+    tracked = folder / "tracked"
+    start(tracked, form, files)
+    seconds = {"dvc add": dvc(tracked, "add", RAW)}
+    seconds["dvc status, nothing changed"] = dvc(tracked, "status")
+    seconds["dvc push"] = dvc(tracked, "push")
+    seconds["dvc push, nothing to push"] = dvc(tracked, "push")
+    shutil.rmtree(tracked / RAW)
+    seconds["dvc checkout"] = dvc(tracked, "checkout")
+    (tracked / RAW / "one-more.png").write_bytes(b"more")
+    seconds["dvc add, one file more"] = dvc(tracked, "add", RAW)
+    shutil.rmtree(tracked / RAW)
+    shutil.rmtree(tracked / ".dvc/cache")
+    seconds["dvc pull"] = dvc(tracked, "pull")
+    depended = folder / "depended"
+    start(depended, form, files)
+    (depended / "dvc.yaml").write_text(STAGE)
+    seconds["dvc repro, the folder as a dependency"] = dvc(depended, "repro")
+    seconds["dvc repro, nothing changed"] = dvc(depended, "repro")
+    seconds["dvc status, the folder as a dependency"] = dvc(depended, "status")
+    (depended / RAW / "one-more.png").write_bytes(b"more")
+    seconds["dvc status, one file more"] = dvc(depended, "status")
+    return seconds | measure_manifest(depended / RAW)
+
+
+def measure_manifest(raw: Path) -> dict[str, float]:
+    """Measure the seconds of listing a folder's files: by name, size and time of change; and by SHA-256."""
+    started = time.monotonic()
+    for entry in os.scandir(raw):
+        entry.stat()
+    listed = time.monotonic()
+    for file in sorted(raw.iterdir()):
+        hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"a manifest of names, sizes, times": listed - started, "a manifest of SHA-256": time.monotonic() - listed}
+
+
+def main() -> None:
+    """Print the table, or write it to a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=ARCHIVE)
+    parser.add_argument("--scratch", type=Path, help="a folder on the file system to measure; default: a temporary one")
+    parser.add_argument("--out", type=Path, help="a folder for many_files.md and many_files.json")
+    options = parser.parse_args()
+    measured = {}
+    for form in (f"{options.files:,} files", "one file"):
+        with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+            measured[form] = measure(form, Path(folder), options.files)
+    many, one = measured.values()
+    rows: list[Row] = [
+        {"seconds": name, **{form: f"{each[name]:.1f}" for form, each in measured.items()}} for name in many
+    ]
+    publish("many_files", f"DVC, {len(one)} commands; {machine()}", rows, {"seconds": measured}, options.out)
+
+
+if __name__ == "__main__":
+    main()
