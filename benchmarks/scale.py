@@ -89,7 +89,8 @@ def stages_until(last: str) -> dict[str, str]:
 
 def together(peaks: Sequence[Peak]) -> Peak:
     """Return the seconds of stages that run one after the other, and the highest of their peaks."""
-    return Peak(max(peak.mebibytes for peak in peaks), sum(peak.seconds for peak in peaks))
+    highest, seconds, processor = zip(*peaks, strict=True)
+    return Peak(max(highest), sum(seconds), sum(processor))
 
 
 def measure_growth(scratch: Path, sizes: Sequence[int]) -> tuple[list[Row], dict[str, Any]]:
@@ -104,16 +105,20 @@ def measure_growth(scratch: Path, sizes: Sequence[int]) -> tuple[list[Row], dict
             peaks = run_stages(top, stages_until("fine_tune"), f"{studies:,} studies")
         for name, stages in OF_EVERY_IMAGE.items():
             measured[name][studies] = together([peaks[stage] for stage in stages])
-    rows: list[Row] = []
-    for name, by_size in measured.items():
-        growth = fit_growth({studies: peak.seconds for studies, peak in by_size.items()})
-        fitted = {
-            "exponent": f"{growth.exponent:.2f}",
-            "studies/s": f"{growth.rate:.0f}",
-            f"extrapolated to {ARCHIVE:,}": f"{growth.extrapolated / 60:.0f} min",
-        }
-        rows.append(table_row(name, by_size) | fitted)
-    return rows, _record(measured)
+    return [growth_row(name, by_size) for name, by_size in measured.items()], _record(measured)
+
+
+def growth_row(name: str, peaks: Mapping[int, Peak]) -> Row:
+    """Return what `table_row` does, and how seconds grow, by the clock and of processors."""
+    clock = fit_growth({studies: peak.seconds for studies, peak in peaks.items()})
+    processor = fit_growth({studies: peak.processor for studies, peak in peaks.items()})
+    return table_row(name, dict(peaks)) | {
+        "exponent": f"{clock.exponent:.2f}",
+        "exponent of processor s": f"{processor.exponent:.2f}",
+        f"processor s at {max(peaks):,}": f"{peaks[max(peaks)].processor:.0f}",
+        "studies/s": f"{clock.rate:.1f}",
+        f"extrapolated to {ARCHIVE:,}": f"{clock.extrapolated / 60:.0f} min",
+    }
 
 
 def measure_archive(scratch: Path, sizes: Sequence[int]) -> tuple[list[Row], dict[str, Any]]:
@@ -137,10 +142,7 @@ def measure_archive(scratch: Path, sizes: Sequence[int]) -> tuple[list[Row], dic
         for name, peak in run_stages(top, {name: commands[name] for name in measured}, f"{studies:,} studies").items():
             measured[name][studies] = peak
         shutil.rmtree(top)
-    rows = [table_row(name, by_size) for name, by_size in measured.items()]
-    if len(sizes) > 1:
-        growth = [fit_growth({studies: peak.seconds for studies, peak in each.items()}) for each in measured.values()]
-        rows = [row | {"exponent": f"{each.exponent:.2f}"} for row, each in zip(rows, growth, strict=True)]
+    rows = [growth_row(name, by_size) for name, by_size in measured.items()]
     gate = time_gate(TEST_IMAGES)
     print(*(f"{what}: {seconds:.1f} s" for what, seconds in gate.items()), sep="\n")
     return rows, _record(measured) | {"gate": gate}
@@ -177,9 +179,10 @@ def measure_caching(scratch: Path) -> tuple[list[Row], dict[str, Any]]:
         turn(top, "features", cache_activations=cached)
         run = commands if cached else {name: commands[name] for name in (f"features@{BATCH}", "fine_tune")}
         peaks = run_stages(top, run, f"cache_activations: {cached}")
-        features, tuning = peaks[f"features@{BATCH}"].seconds, peaks["fine_tune"].seconds
-        size = sum(file.stat().st_size for file in (top / "data/features" / BATCH).iterdir())
-        row = {"features, s": features, "fine_tune, s": tuning, "both, s": features + tuning, "disk, MB": size / 1e6}
+        features, tuning = peaks[f"features@{BATCH}"], peaks["fine_tune"]
+        row = {"features, s": features.seconds, "fine_tune, s": tuning.seconds}
+        row |= {"both, s": sum(row.values()), "both, processor s": features.processor + tuning.processor}
+        row["disk, MB"] = sum(file.stat().st_size for file in (top / "data/features" / BATCH).iterdir()) / 1e6
         record[str(cached)] = row
         rows.append({"cache_activations": str(cached).lower(), **{name: f"{each:.0f}" for name, each in row.items()}})
     return rows, record
