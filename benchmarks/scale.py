@@ -49,6 +49,8 @@ OF_ALL_BATCHES = (
 )  # fmt: skip
 DRAWN_BY_STAGES = ("phantom_listed", "phantom")
 """The stages that are not run: the batch is drawn already."""
+SMALL = {"weights": "random", "alpha": 0.35, "input_size": 64}
+"""A network that costs next to nothing, so that what is beside it shows."""
 TEST_IMAGES = 28_000
 """A quarter of the archive."""
 
@@ -121,19 +123,23 @@ def growth_row(name: str, peaks: Mapping[int, Peak]) -> Row:
     }
 
 
-def measure_archive(scratch: Path, sizes: Sequence[int]) -> tuple[list[Row], dict[str, Any]]:
+def measure_archive(scratch: Path, sizes: Sequence[int], small: bool) -> tuple[list[Row], dict[str, Any]]:
     """Run the stages that see all batches at once, at the size of an archive, beside a champion that is registered.
 
-    Two networks are trained on a few drawn studies, with two seeds of fine-tuning; the first is registered, the second
-    evaluated and registered on the large data, where the first predicts the test images too.
+    The champion is trained and calibrated on a few drawn studies. What is evaluated and registered on the large data is
+    its network, calibrated anew: the champion predicts all test images too, and the gate compares both.
+
+    Args:
+        scratch: a folder.
+        sizes: numbers of studies.
+        small: whether the network is `SMALL`.
     """
     top, root, kept = scratch / "repository", scratch / "batch", scratch / "kept"
     draw_phantoms(root, load_params().phantom.studies)
     copy_repository(top, root)
+    turn(top, "backbone", **(SMALL if small else {}))
     commands = stages_until("register")
     run_stages(top, commands, "champion")
-    turn(top, "fine_tune", seed=load_params().fine_tune.seed + 1)
-    run_stages(top, {name: commands[name] for name in ("fine_tune", "input_gate")}, "challenger")
     top.rename(kept)
     measured: dict[str, dict[int, Peak]] = {name: {} for name in OF_ALL_BATCHES}
     for studies in sizes:
@@ -204,6 +210,7 @@ def main() -> None:
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--archive", action="store_true", help="class_weighting to register, at the size of NIH's archive")
     way.add_argument("--caching", action="store_true", help="features and fine_tune, activations cached or not")
+    parser.add_argument("--small", action="store_true", help="with --archive: a small network with random weights")
     parser.add_argument("--studies", type=int, nargs="+", help="sizes of the data set, the smallest first")
     parser.add_argument("--scratch", type=Path, help="a folder with room for 400 kB a study; default: a temporary one")
     parser.add_argument("--out", type=Path, help="a folder for the table and the figures as JSON")
@@ -211,7 +218,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
         if options.archive:
-            rows, record = measure_archive(scratch, options.studies or ARCHIVE_SIZES)
+            rows, record = measure_archive(scratch, options.studies or ARCHIVE_SIZES, options.small)
         elif options.caching:
             rows, record = measure_caching(scratch)
         else:
