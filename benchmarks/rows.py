@@ -15,8 +15,8 @@ from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 
-from benchmarks.memory import measure_peak
 from benchmarks.process import DEADLINE, TOP, family
+from benchmarks.scratch import measure_peak
 from benchmarks.table import Row
 from chestxray.scoring.journal import ROWS
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from benchmarks.films import base_films, write_films
 from benchmarks.machine import machine
-from benchmarks.memory import Peak, measure_peak
 from benchmarks.process import TOP
 from benchmarks.rows import measure_rows
+from benchmarks.scratch import Peak, measure_peak
 from benchmarks.serving import CHAMPION, register
 from benchmarks.single_view import single_view
 from benchmarks.table import Row, publish

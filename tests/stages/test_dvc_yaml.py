@@ -8,7 +8,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from benchmarks.memory import pipeline
+from benchmarks.scratch import pipeline
 from tests.repository import TOP
 
 STAGES = YAML(typ="safe").load(TOP / "dvc.yaml")["stages"]
