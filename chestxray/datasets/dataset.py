@@ -162,7 +162,8 @@ class Dataset(Images):
         NIH's 14 go unnamed: a benchmark that a `params.yaml` pins keeps the digest that it has always had.
         """
         names = [] if self.findings == FINDINGS else list(self.findings)
-        rows = self.studies["content_hash"] + self.studies[list(self.findings)].astype(str).agg("".join, axis=1)
+        labels = ("".join(map(str, row.tolist())) for row in self.labels)
+        rows = (name + said for name, said in zip(self.studies["content_hash"], labels, strict=True))
         return hashlib.sha256("\n".join([*names, *rows]).encode()).hexdigest()
 
 

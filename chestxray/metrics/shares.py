@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from chestxray.labels import Booleans, Floats
 from chestxray.metrics.interval import Cases, Ends, bounded_interval, share_interval, student
-from chestxray.metrics.jackknife import Spread, jackknife
+from chestxray.metrics.jackknife import Spread, spread, sums_left
 from chestxray.metrics.ranking import ratio
 
 
@@ -79,11 +79,6 @@ def _within(
 
 
 def _mean(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike) -> Spread:
-    counts = np.asarray(cases, float)
-    sums = np.where(cases, np.asarray(values, float), 0.0)
-
-    def mean(weights: npt.NDArray[np.int32]) -> dict[str, Floats]:
-        weighted = weights.astype(float)
-        return {"mean": np.asarray(ratio(weighted @ sums, weighted @ counts))}
-
-    return jackknife(mean, patients)["mean"]
+    total, without = sums_left(np.where(cases, np.asarray(values, float), 0.0), patients)
+    count, count_without = sums_left(np.asarray(cases, float), patients)
+    return spread(np.asarray(ratio(total, count)), np.asarray(ratio(without, count_without)))
