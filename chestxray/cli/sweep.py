@@ -162,10 +162,10 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
         )
     else:
         yield "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
-    if choice.gain.value > 0:
-        given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
-        if best.first_epoch:
-            yield "The stage fine_tune keeps an epoch only if it beats its head by more than a standard error."
-        yield f"Nothing is changed. To see what it comes to on the test side: dvc exp run {given} evaluate"
-    else:
-        yield "Nothing is better than what params.yaml has: keep it."
+    if choice.gain.value <= 0 or choice.nested <= 0:
+        yield "That is not shown to be better than what params.yaml has: keep it."
+        return
+    if best.first_epoch:
+        yield "The stage fine_tune keeps an epoch only if it beats its head by more than a standard error."
+    given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
+    yield f"Nothing is changed. To see what it comes to on the test side: dvc exp run {given} evaluate"

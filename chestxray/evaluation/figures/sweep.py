@@ -10,6 +10,8 @@ from chestxray.evaluation.figures.style import BLUE, GREY, ORANGE, check_columns
 
 SCORE = "validation_mean_auroc"
 NO_AXIS = {"kind", "gain", "best"}
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+"""Numbers, so that lines don't cross them."""
 
 
 def sweep_figure(table: pd.DataFrame, baseline: float, note: str) -> Figure:
@@ -58,12 +60,13 @@ def _draw(axes: Axes, part: pd.DataFrame, scores: tuple[float, float, float]) ->
         heights = np.linspace(0, 1, len(ticks)) if len(ticks) > 1 else [0.5]
         for tick, height in zip(ticks, heights, strict=True):
             said = f"{tick:.3f}" if name == SCORE else f"{tick:g}"
-            axes.text(place - 0.03, height, said, fontsize=10, ha="right", va="center")
+            axes.text(place - 0.03, height, said, fontsize=10, ha="right", va="center", bbox=BEHIND, zorder=4)
     for line, best in zip(lines, part["best"], strict=True):
         style = {"color": ORANGE, "linewidth": 3} if best else {"color": BLUE, "alpha": 0.1 + 0.6 * line[-1] ** 2}
         axes.plot(line, zorder=2 + best, **style)
     axes.set(xlim=(-0.4, len(names) - 0.85), ylim=(-0.04, 1.04), yticks=())
-    axes.set_xticks(range(len(names)), [name.replace("_", " ").replace(".", "\n") for name in names])
+    params = [name.replace("_", " ").replace(".", "\n") for name in names[:-1]]
+    axes.set_xticks(range(len(names)), [*params, "validation\nmean AUROC"])
     axes.spines[:].set_visible(False)
 
 
