@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chestxray.metrics import jackknife as module
-from chestxray.metrics.jackknife import check_patients, deletion_weights, jackknife, spread
+from chestxray.metrics.jackknife import GROUPS, check_patients, deletion_weights, jackknife, spread, sums_left
 from chestxray.metrics.ranking import auroc, rank_findings, ranking_scores
 from tests.chestxray.sample import masks, sample
 
@@ -136,3 +136,13 @@ def test_wrong_patients_are_refused_without_naming_one():
 def test_ids_that_are_none_or_of_two_kinds_are_refused_and_not_taken_for_one_patient(ids):
     with pytest.raises(ValueError, match=r"patients must be all text or all whole numbers"):
         check_patients(np.array(ids, dtype=object), 3)
+
+
+@pytest.mark.parametrize("patients", [2, 40, 2 * GROUPS + 1])
+def test_sums_without_a_patient_are_those_of_the_samples(patients: int) -> None:
+    rng = np.random.default_rng(patients)
+    people = np.array([f"p{number}" for number in [*range(patients), *rng.integers(patients, size=100)]])
+    values = rng.integers(2, size=(len(people), 3)).astype(float)
+    total, without = sums_left(values, people)
+    assert np.array_equal(total, values.sum(axis=0))
+    assert np.array_equal(without, np.concatenate([weights @ values for weights in deletion_weights(people)]))
