@@ -107,6 +107,31 @@ def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
         assert np.isclose(slope, gradient[place], rtol=0.02, atol=1e-4)
 
 
+def test_the_coordinates_of_the_search_are_a_change_of_variables(features: Features) -> None:
+    rng = np.random.default_rng(2)
+    problem = head_module._Problem(features, np.ones((IMAGES, 2), bool), np.full(14, 2.0), np.array([0.0, 3.0]))
+    curvature = head_module._Curvature(problem._correlations(), problem._loss_curvature(), np.array([0.0, 3.0]))
+    there = curvature.coordinates(0.3)
+    weights, step = rng.normal(size=(2, WIDTH + 1, 2, 14))
+    np.testing.assert_allclose(there.weights(there.of(weights)), weights, atol=1e-10)
+    assert np.isclose((there.gradient(weights) * step).sum(), (weights * there.weights(step)).sum())
+    rows = np.concatenate(features.pooled).astype(np.float64).reshape(-1, WIDTH)
+    np.testing.assert_allclose(problem._correlations(), np.corrcoef(rows.T), atol=1e-4)
+
+
+def test_features_that_are_nearly_the_same_take_few_steps() -> None:
+    rng = np.random.default_rng(3)
+    common = rng.normal(size=(IMAGES, 1, 1))
+    pooled = (5 + common + 0.03 * rng.normal(size=(IMAGES, VIEWS, 60))).astype(np.float16)
+    labels = rng.random((IMAGES, 14)) < 1 / (1 + np.exp(2 - 60 * (pooled[:, 0, :14] - pooled[:, 0, 14:28])))
+    studies = pd.DataFrame(labels.astype(np.int8), columns=list(FINDINGS)).assign(
+        patient=[str(row) for row in range(IMAGES)]
+    )
+    alike = Features([pooled], [], [np.arange(IMAGES)], studies)
+    head = fit_head(alike, np.ones(14), TrainParams(l2=1e-4, folds=2, warm_start=None, shared=0.3))
+    assert len(head.curve) < 60 and head_auroc(alike, head.weights, np.ones(14, bool)) > 0.85
+
+
 @pytest.mark.parametrize(("l2", "grid"), [(2.0, (2.0,)), ((0.1, 3.0, 1.0), (3.0, 1.0, 0.1))])
 def test_the_grid_goes_from_the_strongest(l2: float | tuple[float, ...], grid: tuple[float, ...]) -> None:
     assert l2_grid(TrainParams(l2=l2, folds=3, warm_start=None, shared=0.0)) == grid
