@@ -55,6 +55,7 @@ HEAVY = {
 """Documents whose commands take minutes: `make test-all` runs them."""
 
 ELSEWHERE = {
+    "docs/decisions/many-files.md": "a remote, and a clone without the batch: benchmarks/many_files.py",
     "docs/remotes.md": "a bucket and servers: test_s3.py, test_mlflow_server.py, test_raw_data.py in tests/stages/",
 }
 """Documents whose commands need what is not at hand here, and where they are tried."""
