@@ -1,6 +1,7 @@
 """The stages of the pipeline: each reads files, calls the library, writes files."""
 
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from chestxray.system.encoding import require_utf8
 from chestxray.system.telemetry import forbid_telemetry
 
 forbid_telemetry()  # before a stage imports ONNX Runtime or MLflow
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own keeps the memory of tables that were read
 
 
 def run_stage(main: Callable[..., None]) -> None:

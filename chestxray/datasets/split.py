@@ -47,8 +47,8 @@ def check_split(studies: pd.DataFrame) -> None:
         SplitError: naming the images of the patients, or those with identical pixels, that do.
     """
     for column, what in (("patient", "patients"), ("content_hash", "identical images")):
-        splits = studies.groupby(column)["split"].nunique()
-        torn = studies[studies[column].isin(splits.index[splits > 1])].sort_values([column, "image"])
+        sides = studies[[column, "split"]].drop_duplicates()[column]
+        torn = studies[studies[column].isin(sides[sides.duplicated()])].sort_values([column, "image"])
         if len(torn):
             images = torn["image"].drop_duplicates()  # what identifies patients stays out of messages
             listed = ", ".join(images.head(10)) + (", …" if len(images) > 10 else "")

@@ -29,10 +29,11 @@ from chestxray.registry.flips import flips
 from chestxray.registry.gate import judge
 from chestxray.registry.history import version_history
 from chestxray.registry.version_predictions import VersionPredictions
-from chestxray.training import linear_head as head_module
+from chestxray.training import head_objective
 from chestxray.training.class_weights import class_weights
 from chestxray.training.features import Features
 from chestxray.training.fine_tuning import cross_entropy
+from chestxray.training.head_objective import HeadObjective
 from chestxray.training.linear_head import fit_head, head_logits
 from chestxray.training.replay import replay_rows
 from tests.chestxray.conftest import EVALUATE, PARAMS
@@ -223,12 +224,12 @@ def test_the_head_is_the_optimum_of_the_images_that_label_the_finding(features: 
 
 def test_a_label_that_is_not_there_pulls_at_nothing(features: Features) -> None:
     groups, weights = np.ones((300, 1), bool), np.random.default_rng(1).normal(0, 1, (5, 1, 14))
-    _, gradient = head_module._Problem(features, groups, np.ones(14), np.zeros(1))._loss(weights, 0.0)
+    _, gradient = HeadObjective(features, groups, np.ones(14), np.zeros(1)).loss(weights, 0.0)
     assert not gradient[:, 0, HERNIA].any() and gradient[:, 0, MASS].any()
     early = Features([features.pooled[0][:180]], [], [np.arange(180)], features.studies[:180])
-    problem = head_module._Problem(early, groups[:180], np.ones(14), np.zeros(1))
-    problem._mean, problem._deviation = head_module._moments(features)  # the same standardisation
-    np.testing.assert_allclose(problem._loss(weights, 0.0)[1][:, 0, MASS], gradient[:, 0, MASS], rtol=1e-4, atol=1e-7)
+    problem = HeadObjective(early, groups[:180], np.ones(14), np.zeros(1))
+    problem._mean, problem._deviation = head_objective._moments(features)  # the same standardisation
+    np.testing.assert_allclose(problem.loss(weights, 0.0)[1][:, 0, MASS], gradient[:, 0, MASS], rtol=1e-4, atol=1e-7)
 
 
 def test_the_loss_of_fine_tuning_is_the_mean_over_labels(images: tuple[np.ndarray, ...]) -> None:

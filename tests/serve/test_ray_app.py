@@ -21,7 +21,6 @@ def test_two_replicas_answer_and_link_heatmaps(tmp_path: Path, monkeypatch: pyte
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with ray_cluster(nodes=2) as cluster:
-        pytest.importorskip("ray.serve", reason="ray[serve] is not installed", exc_type=ImportError)
         import ray  # noqa: PLC0415 # where there is none
         from ray import serve as ray_serve  # noqa: PLC0415 # the same
 

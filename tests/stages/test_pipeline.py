@@ -333,6 +333,7 @@ CHANGES: dict[str, set[str]] = {
     "training/class_weights.py": {"class_weighting", "train", "fine_tune"},
     "training/views.py": {"features@phantom", "train", "fine_tune"},
     "training/linear_head.py": {"train"},
+    "training/preconditioning.py": {"train"},
     "training/replay.py": {"fine_tune"},
     "training/export.py": {"input_gate"},
     "training/input_gate.py": {"input_gate"},

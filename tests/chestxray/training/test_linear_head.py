@@ -13,9 +13,11 @@ from chestxray.datasets.split import patient_fold
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, UNLABELLED
 from chestxray.params import TrainParams
-from chestxray.training import linear_head as head_module
+from chestxray.training import head_objective
 from chestxray.training.features import Features
+from chestxray.training.head_objective import HeadObjective
 from chestxray.training.linear_head import fit_head, head_auroc, head_logits, l2_grid
+from chestxray.training.preconditioning import Curvature
 
 IMAGES = 300
 VIEWS = 2
@@ -97,26 +99,26 @@ def test_folds_are_scored_by_fits_that_never_saw_their_patients(features: Featur
 def test_the_gradient_is_that_of_the_loss(features: Features) -> None:
     rng = np.random.default_rng(1)
     groups = np.column_stack([rng.random(IMAGES) < 0.5, np.ones(IMAGES, bool)])
-    problem = head_module._Problem(features, groups, np.full(14, 2.0), np.array([0.3, 2.0]))
+    problem = HeadObjective(features, groups, np.full(14, 2.0), np.array([0.3, 2.0]))
     weights = rng.normal(0, 0.3, (WIDTH + 1, 2, 14))
-    _, gradient = problem._loss(weights, 0.1)
+    _, gradient = problem.loss(weights, 0.1)
     for place in ((0, 0, 0), (3, 1, 5), (WIDTH, 0, 13)):
         step = np.zeros_like(weights)
         step[place] = 0.05
-        slope = (problem._loss(weights + step, 0.1)[0] - problem._loss(weights - step, 0.1)[0]) / 0.1
+        slope = (problem.loss(weights + step, 0.1)[0] - problem.loss(weights - step, 0.1)[0]) / 0.1
         assert np.isclose(slope, gradient[place], rtol=0.02, atol=1e-4)
 
 
 def test_the_coordinates_of_the_search_are_a_change_of_variables(features: Features) -> None:
     rng = np.random.default_rng(2)
-    problem = head_module._Problem(features, np.ones((IMAGES, 2), bool), np.full(14, 2.0), np.array([0.0, 3.0]))
-    curvature = head_module._Curvature(problem._correlations(), problem._loss_curvature(), np.array([0.0, 3.0]))
+    problem = HeadObjective(features, np.ones((IMAGES, 2), bool), np.full(14, 2.0), np.array([0.0, 3.0]))
+    curvature = Curvature(problem.correlations(), problem._loss_curvature(), np.array([0.0, 3.0]))
     there = curvature.coordinates(0.3)
     weights, step = rng.normal(size=(2, WIDTH + 1, 2, 14))
     np.testing.assert_allclose(there.weights(there.of(weights)), weights, atol=1e-10)
     assert np.isclose((there.gradient(weights) * step).sum(), (weights * there.weights(step)).sum())
     rows = np.concatenate(features.pooled).astype(np.float64).reshape(-1, WIDTH)
-    np.testing.assert_allclose(problem._correlations(), np.corrcoef(rows.T), atol=1e-4)
+    np.testing.assert_allclose(problem.correlations(), np.corrcoef(rows.T), atol=1e-4)
 
 
 def test_features_that_are_nearly_the_same_take_few_steps() -> None:
@@ -148,7 +150,7 @@ def test_the_l2_of_the_best_folds_is_taken(features: Features) -> None:
 def test_the_result_does_not_hang_on_the_chunks(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     params = TrainParams(l2=0.1, folds=2, warm_start=None, shared=0.0)
     whole = fit_head(features, np.ones(14), params).weights
-    monkeypatch.setattr(head_module, "IMAGES_AT_ONCE", 37)
+    monkeypatch.setattr(head_objective, "IMAGES_AT_ONCE", 37)
     np.testing.assert_allclose(fit_head(features, np.ones(14), params).weights, whole, atol=1e-3)
 
 
