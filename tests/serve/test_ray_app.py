@@ -1,7 +1,6 @@
 """Replicas on Ray answer as one service does, and find each other's heatmaps."""
 
 import socket
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import requests
 from tests.chestxray.ray_cluster import logged, ray_cluster
 from tests.serve.bundles import make_bundle
 from tests.serve.files import PNG
+from tests.serve.waiting import wait_until_ready
 
 
 @pytest.mark.heavy
@@ -31,8 +31,7 @@ def test_two_replicas_answer_and_link_heatmaps(tmp_path: Path, monkeypatch: pyte
         ray_serve.run(replicated({"replicas": "2"}), blocking=False)
         try:
             url = f"http://127.0.0.1:{port}"
-            while requests.get(f"{url}/readyz", timeout=60).status_code == 404:  # the proxy learns of the routes late
-                time.sleep(0.1)
+            wait_until_ready(url, 200)  # the proxy learns of the routes late
             asked = f"{url}/predict?heatmaps=link&heatmaps_for=all"
             answers = [requests.post(asked, files={"file": PNG}, timeout=60) for _ in range(20)]
             assert all(answer.status_code == 200 for answer in answers), answers[0].text
