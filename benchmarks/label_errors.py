@@ -104,7 +104,7 @@ def judge(name: str, features: Features, labels: Labels, truth: Labels, params: 
     weights = weight_array(class_weights(labels, given.findings, params.class_weighting), given.findings)
     head = fit_head(given, weights, params.train)
     held_out = pd.DataFrame(head.held_out, columns=list(given.findings))
-    rows = find_label_errors(Dataset(studies, {}), held_out, params.evaluate.min_positives).listed
+    rows = find_label_errors(Dataset(studies, {}), held_out, params.train.folds, params.evaluate.min_positives).listed
     wrong = pd.DataFrame(labels != truth, studies["image"], given.findings)
     hits = np.array([wrong.loc[image, finding] for image, finding in zip(rows["image"], rows["finding"], strict=True)])
     listed = Listed(name, len(rows), tuple(float(hits[:first].mean()) for first in FIRST))

@@ -55,7 +55,7 @@ def main() -> None:
         start[HEAD] = stack_head(columns, dataset.findings)
         write_weights(start, START / "network.weights.h5")
         write_json(START / "seen_batches.json", seen)
-        errors = find_label_errors(dataset.split("train"), held_out, params.evaluate.min_positives)
+        errors = find_label_errors(dataset.split("train"), held_out, params.train.folds, params.evaluate.min_positives)
         write_csv(Path("reports/label_errors.csv"), errors.listed)
         write_csv(Path("reports/label_errors_by_finding.csv"), errors.by_finding)
         write_csv(Path("reports/curves/l2.csv"), folds)

@@ -10,7 +10,7 @@ from typing import get_args
 from mlflow.exceptions import MlflowException
 
 from chestxray.cli.reading_options import add_reading_options, reading_params
-from chestxray.datasets.dataset import REJECTED
+from chestxray.datasets.dataset import REJECTED, Dataset
 from chestxray.datasets.trained_on import TRAINED_ON, TrainedOn
 from chestxray.errors import UserError
 from chestxray.evaluation.external import (
@@ -66,9 +66,10 @@ def run(options: argparse.Namespace) -> int:
         found, said = leave_out_known(found, known)
         print(*said, sep="\n", flush=True)
         result = (recalibrate if options.recalibrate else evaluate_external)(bundle, content, found)
-        print(*_summary(result, options.recalibrate), sep="\n", flush=True)
+        print(*_summary(result), sep="\n", flush=True)
         if output is not None:
             write_csv(output / REJECTED, rejected)
+            write_csv(output / "input_gate.csv", result.refused)
             shortcuts = find_shortcuts(content, result.evaluation.test, result.card.params["evaluate"]["min_n"])
             write_reports(result.evaluation, result.located, shortcuts, result.card, _note(result), output)
             if options.recalibrate:
@@ -118,23 +119,29 @@ def _bundle_folder(address: str, fetched: Path) -> Path:
     return fetched
 
 
-def _summary(result: Result, recalibrated: bool) -> list[str]:
+def _summary(result: Result) -> list[str]:
     """Say the headlines, what the input gate would refuse, and on what it was measured."""
-    evaluation, card = result.evaluation, result.card
-    test, gate = evaluation.metrics["test"], evaluation.gate
-    how = (
-        "with calibration and operating points from the other half of the patients"
-        if recalibrated
-        else "with the model's own calibration and operating points"
-    )
-    lines = [f"measured on {test['n']} {evaluation.test.kind} of {test['patients']} patients, {how}"]
+    evaluation, card, first = result.evaluation, result.card, result.fitted_on
+    test = evaluation.metrics["test"]
+    whose = _of_patients(test["patients"], evaluation.test)
+    how = "the model's own calibration and operating points"
+    if first is not None:
+        people = _of_patients(len(set(first.patients)), first)
+        how = f"calibration and operating points from {len(first.studies)} others{people}"
+    lines = [f"measured on {test['n']} {evaluation.test.kind}{whose}, with {how}"]
     if test["findings_scored"]:
         lines += [str(each) for each in headlines(test, card.headlines)]
     else:
         lines += _rates(result)
-    if gate.shape[1]:
-        lines.append(f"input gate: {int(result.unlike.sum())} of {len(gate)} images are unlike those of its training")
+    for row in result.refused.itertuples():
+        lines.append(f"input gate: {row.refused} of {row.n} images are unlike those of its training")
     return [*lines, disclaimer(card.synthetic)]
+
+
+def _of_patients(count: int, images: Dataset) -> str:
+    if not images.patients_known:
+        return ", each taken for a patient: whose they are is not known"
+    return f" of {count} patients"
 
 
 def _rates(result: Result) -> list[str]:

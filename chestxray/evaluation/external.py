@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import TypeAdapter
 
@@ -18,6 +17,7 @@ from chestxray.errors import UserError
 from chestxray.evaluation.card import split_facts
 from chestxray.evaluation.evaluate import Evaluation, measure
 from chestxray.evaluation.fitted import Fitted, count_patients, fit_on_validation
+from chestxray.evaluation.input_gate import gate_facts, good_images
 from chestxray.evaluation.localization import Localization, localize
 from chestxray.evaluation.logits import predict_logits
 from chestxray.evaluation.operating_points import Threshold
@@ -44,6 +44,8 @@ USUAL: dict[str, dict[str, Any]] = {
     "evaluate": {"confidence": 0.95, "uncertain_error": 0.1, "min_positives": 10, "min_n": 10, "seed": 0},
 }
 """Params that a bundle of before may lack."""
+AS_THEY_ARE = "as they are"
+"""Images that nobody vouches for."""
 
 
 class External(NamedTuple):
@@ -64,14 +66,14 @@ class Result(NamedTuple):
         evaluation: of the images.
         located: how well maps find the boxes in them.
         card: that both go with.
-        unlike: `(n,)` images that the input gate speaks of.
+        refused: a row, how many of the images the input gate refuses; none of a model without one. See `gate_table`.
         fitted_on: images of the recalibration.
     """
 
     evaluation: Evaluation
     located: Localization
     card: Card
-    unlike: npt.NDArray[np.bool_]
+    refused: pd.DataFrame
     fitted_on: Dataset | None = None
 
 
@@ -112,11 +114,11 @@ def leave_out_known(found: External, known: TrainedOn | None) -> tuple[External,
         UserError: nothing is left.
     """
     if known is None:
-        return found, ["training  whether the model was trained on some of them can't be told: its bundle does not say"]
+        return found, ["training  whether the model was fitted on some of them can't be told: its bundle does not say"]
     images, patients = known.seen(found.images.studies)
     out = images | patients
     others = (patients & ~images).sum()
-    said = f"{images.sum()} images that the model was trained on, {others} others with ids of its patients"
+    said = f"{images.sum()} images that the model was fitted on, {others} others with ids of its patients"
     if others:
         said += "; should these be other people, keep them apart by --patients PREFIX"
     if out.all():
@@ -172,7 +174,7 @@ def recalibrate(bundle: Bundle, content: bytes, found: External) -> Result:
         "subgroups": card_subgroups(evaluation.subgroups),
         "explanation": located.explanations(),
         "localization": located.by_finding(),
-        "input_gate": {},
+        "input_gate": gate_facts(bundle.model, result.refused, {}),
         "splits": {side: facts for side, facts in card.splits.items() if side == "train"}
         | {"validation": split_facts(first.images), "test": split_facts(rest.images)},
         "test_label_quality": known_quality(found.images.real_tables, card.findings),
@@ -219,8 +221,10 @@ def _measured(bundle: Bundle, content: bytes, found: External, fitted: Fitted, p
     shuffled = OnnxModel(shuffle_weights(content, params.seed))
     located = localize(bundle.model, shuffled, found.images, found.boxes, params.min_positives)
     params_used = bundle.card.params | {"evaluate": params.model_dump(mode="json")}
-    unlike = np.any(bundle.model.input_gate.found(evaluation.gate), axis=1)
-    return Result(evaluation, located, bundle.card.model_copy(update={"params": params_used}), unlike)
+    refused = good_images(bundle.model, found.images, evaluation.gate, AS_THEY_ARE)
+    if not evaluation.gate.shape[1]:
+        refused = refused.head(0)
+    return Result(evaluation, located, bundle.card.model_copy(update={"params": params_used}), refused)
 
 
 def _evaluate_params(card: Card) -> EvaluateParams:

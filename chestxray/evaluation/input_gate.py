@@ -9,8 +9,8 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.inference.onnx_model import OnnxModel, Single
-from chestxray.metrics.proportion import estimate_share
 from chestxray.metrics.ranking import DECIMALS
+from chestxray.metrics.shares import measure_shares
 from chestxray.tracking.progress import progress
 from chestxray.training.unlike_images import NAMED, OTHER, Draw, altered
 
@@ -32,19 +32,28 @@ def gate_table(model: OnnxModel, test: Dataset, good: Single, seed: int) -> pd.D
 
     Returns:
         A row for the good images, for those of each batch where there are several, and for each kind: `kind`, `n`,
-        `refused`, `share` with its 95 % interval `low` and `high`, and `check`, the one that most of them are refused
-        by, empty if none is.
+        `refused`, `share` with its 95 % interval over patients `low` and `high` (NaN of one patient), and `check`, the
+        one that most of them are refused by, empty if none is.
     """
-    batch = test.studies["batch"].to_numpy()
-    rows = [_row(GOOD, good, model)]
-    if len(np.unique(batch)) > 1:
-        rows += [_row(f"{GOOD}, {name}", good[batch == name], model) for name in np.unique(batch)]
+    tables = [good_images(model, test, good)]
+    patients = test.patients
     kinds: dict[str, Draw] = {"altered": altered, **NAMED, **OTHER}
     for kind, draw in kinds.items():
-        chosen = np.unique(np.linspace(0, len(batch) - 1, min(IMAGES, len(batch))).astype(int))
+        chosen = np.unique(np.linspace(0, len(patients) - 1, min(IMAGES, len(patients))).astype(int))
         drawn = _drawn(test, chosen, draw, [seed, *kind.encode()])
         chunks = progress(drawn, f"input gate, {kind}", len(chosen), count=len)
-        rows.append(_row(kind, np.concatenate([model.logits_and_gate(chunk)[1] for chunk in chunks]), model))
+        scores = np.concatenate([model.logits_and_gate(chunk)[1] for chunk in chunks])
+        tables.append(pd.DataFrame([_row(kind, scores, patients[chosen], model)], columns=COLUMNS))
+    return pd.concat(tables, ignore_index=True)
+
+
+def good_images(model: OnnxModel, test: Dataset, scores: Single, kind: str = GOOD) -> pd.DataFrame:
+    """Tabulate the share of images that the gate refuses as they are; the first rows of `gate_table`."""
+    batch = test.studies["batch"].to_numpy()
+    rows = [_row(kind, scores, test.patients, model)]
+    if len(np.unique(batch)) > 1:
+        each = {name: batch == name for name in np.unique(batch)}
+        rows += [_row(f"{kind}, {name}", scores[images], test.patients[images], model) for name, images in each.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -57,7 +66,8 @@ def gate_facts(model: OnnxModel, table: pd.DataFrame, fitted: dict[str, Any]) ->
         fitted: the metrics of fitting it.
     """
     gate = model.input_gate
-    test = {row.pop("kind"): row for row in table.to_dict("records")}
+    rows = ({name: value for name, value in row.items() if not pd.isna(value)} for row in table.to_dict("records"))
+    test = {row.pop("kind"): row for row in rows}
     return {"thresholds": dict(zip(gate.names, gate.thresholds, strict=True)), "fitted": fitted, "test": test}
 
 
@@ -69,11 +79,16 @@ def _drawn(images: Dataset, rows: npt.NDArray[np.intp], draw: Draw, seed: list[i
         yield np.stack(made)[..., None]
 
 
-def _row(kind: str, scores: Single, model: OnnxModel) -> tuple[str, int, int, float, float, float, str]:
+def _row(
+    kind: str, scores: Single, patients: npt.NDArray[np.str_], model: OnnxModel
+) -> tuple[str, int, int, float, float, float, str]:
     """Count the images of a kind that are refused."""
     found = model.input_gate.found(scores)
-    refused = int(np.any(found, axis=1).sum())
-    share = estimate_share(refused, len(scores))
-    most = model.input_gate.names[int(found.sum(axis=0).argmax())] if refused else ""
-    value, low, high = (round(number, DECIMALS) for number in share)
-    return kind, len(scores), refused, value, low, high, most
+    refused = found.any(axis=1, keepdims=True)
+    count = int(refused.sum())
+    ends = (np.nan, np.nan)
+    if len(np.unique(patients)) > 1:
+        share = measure_shares(refused, np.ones_like(refused), patients, min_patients=2)
+        ends = (round(float(share.low[0]), DECIMALS), round(float(share.high[0]), DECIMALS))
+    most = model.input_gate.names[int(found.sum(axis=0).argmax())] if count else ""
+    return kind, len(scores), count, round(count / len(scores), DECIMALS), *ends, most

@@ -33,7 +33,8 @@ def describe(card: Card, verdict: dict[str, Any] | None = None) -> str:
     if verdict:
         said = f"Version {verdict['version']}: {verdict['decision']}. {verdict['reason']}"
     counts = ", ".join(f"{card.status.count(status)} {status}" for status in STATUSES if status in card.status)
-    facts = f"Trained on {', '.join(card.params['batches'])} ({_kind(card)}). Findings: {counts}. {RESEARCH_USE_ONLY}"
+    batches = card.splits["train"].batches if "train" in card.splits else card.params["batches"]
+    facts = f"Trained on {', '.join(batches)} ({_kind(card)}). Findings: {counts}. {RESEARCH_USE_ONLY}"
     return "\n\n".join([said, _table(card), facts])
 
 

@@ -19,7 +19,7 @@ from chestxray.evaluation.logits import IMAGES_AT_ONCE
 from chestxray.labels import Booleans, Floats, LabelMasks, label_masks, patients_by_class
 from chestxray.metrics.group_measures import measure_groups
 from chestxray.metrics.logistic import fit_logistic, predict_across_folds, standardise
-from chestxray.metrics.ranking import DECIMALS
+from chestxray.metrics.ranking import DECIMALS, place_within_folds
 from chestxray.tracking.progress import progress
 
 FEATURES = "pooled features"
@@ -179,11 +179,7 @@ def _folds(patients: npt.NDArray[np.str_]) -> Floats:
 
 
 def place_across_folds(values: Floats, positive: Booleans, fold: Floats) -> Floats:
-    """Say which share of the negatives of its fold each image is above, by a regression on the other folds.
-
-    Scores of two folds can't be compared: what tells more in a fold tells less in the others, which score it, so that
-    one ranking of all would tell the opposite where there is nothing to tell. These placement values can: their AUROC
-    is that within folds (Janes and Pepe, Biometrika 96, 2009).
+    """Score each image by a regression on the other folds, as `place_within_folds` makes scores of folds comparable.
 
     Args:
         values: `(n, f)`.
@@ -191,17 +187,9 @@ def place_across_folds(values: Floats, positive: Booleans, fold: Floats) -> Floa
         fold: `(n,)` of each image.
 
     Returns:
-        `(n,)` in 0..1, ties counted half; 0.5 in a fold without negatives.
+        `(n,)` in 0..1.
     """
-    scores = predict_across_folds(values, positive, fold)
-    places = np.full(len(scores), 0.5)
-    for each in np.unique(fold):
-        inside = fold == each
-        negatives = np.sort(scores[inside & ~positive])
-        if len(negatives):
-            ends = (np.searchsorted(negatives, scores[inside], side) for side in ("left", "right"))
-            places[inside] = np.mean([*ends], axis=0) / len(negatives)
-    return places
+    return place_within_folds(predict_across_folds(values, positive, fold), positive, fold)
 
 
 def _row(

@@ -9,6 +9,8 @@ from onnx import numpy_helper
 
 USUAL_MAPS = "usual_maps"
 """Name of the tensor that a model takes off its maps."""
+NORMALISATION = ("scale", "offset")
+"""Names of those by which it makes grey levels what the network was made for."""
 
 
 def shuffle_weights(model: bytes, seed: int) -> bytes:
@@ -27,7 +29,7 @@ def shuffle_weights(model: bytes, seed: int) -> bytes:
     generator = np.random.default_rng(seed)
     for tensor in graph.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.ndim > 1 and np.issubdtype(values.dtype, np.floating):
+        if tensor.name not in NORMALISATION and values.ndim > 1 and np.issubdtype(values.dtype, np.floating):
             shuffled = generator.permutation(values.ravel()).reshape(values.shape)
             if tensor.name == USUAL_MAPS:
                 shuffled = np.zeros_like(values)

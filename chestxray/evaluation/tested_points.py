@@ -35,13 +35,14 @@ def measure_points(
         probabilities: `(n, k)`.
         patients: `(n,)` ids.
         thresholds: by the name of the operating point, of the k findings.
-        min_patients: of a class, that an interval needs.
+        min_patients: of either class, that an interval needs.
     """
+    averaged = averaged_findings(labels, np.asarray(patients), min_patients)
     found = {}
     for name, cuts in thresholds.items():
         positive = np.asarray(probabilities, float) >= threshold_values(cuts)  # nothing reaches NaN
-        sensitivity = measure_shares(positive, labels.present, patients, min_patients)
-        specificity = measure_shares(~positive, labels.absent, patients, min_patients)
+        sensitivity = _of(averaged, measure_shares(positive, labels.present, patients, min_patients))
+        specificity = _of(averaged, measure_shares(~positive, labels.absent, patients, min_patients))
         ppv, npv = _predictive_values(labels, probabilities, positive, patients, min_patients)
         found[name] = tuple(
             OperatingPoint(threshold=None, lacking=cut.lacking)
@@ -56,6 +57,12 @@ def measure_points(
             for place, cut in enumerate(cuts)
         )
     return found
+
+
+def _of(averaged: Booleans, shares: Shares) -> Shares:
+    """Keep the intervals of the findings that have some in all tables."""
+    low, high = (np.where(averaged, end, np.nan) for end in (shares.low, shares.high))
+    return shares._replace(low=low, high=high)
 
 
 def _predictive_values(

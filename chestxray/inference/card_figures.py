@@ -80,7 +80,7 @@ def headline_table(card: Card) -> str:
     titles = card.headlines or titles_without(parts["test"])
     said = [headlines(found, titles) for found in parts.values()]
     rows = [[plain(title), *(_headline(each[place]) for each in said)] for place, title in enumerate(titles.values())]
-    title = "{}: {} images of {} patients, {} of {} scored findings in the means"
+    title = "{}: {} images of {} patients, {} of {} scored findings with intervals"
     counts = ("n", "patients", "findings_averaged", "findings_scored")
     return table(["", *(title.format(part, *(found[key] for key in counts)) for part, found in parts.items())], rows)
 

@@ -40,22 +40,25 @@ def headline(metrics: Mapping[str, Any], name: str, title: str) -> Headline:
         title: of the metric, for people.
 
     Example:
-        >>> str(headline({"mean_auroc_of_all": 0.8}, "mean_auroc", "mean AUROC"))
-        'mean AUROC of all findings 0.800 (no interval: too few patients)'
+        >>> str(headline({"mean_auroc_of_all": 0.8, "auroc": {"Mass": 0.8}}, "mean_auroc", "mean AUROC"))
+        'mean AUROC of 1 finding 0.800 (no interval: too few patients)'
     """
     if name not in metrics:
-        rest = metrics.get(f"{name}_of_all")
-        return (
-            Headline(title, None, NO_DECISIONS) if rest is None else Headline(f"{title} of all findings", rest, TOO_FEW)
-        )
+        rest, scored = metrics.get(f"{name}_of_all"), metrics.get(name.partition("_")[2])
+        over = _over(len(scored)) if scored else " of all findings"
+        return Headline(title, None, NO_DECISIONS) if rest is None else Headline(title + over, rest, TOO_FEW)
     count = _averaged(metrics, name)
-    over = "" if count is None else " of 1 finding" if count == 1 else f" of {count} findings"
+    over = "" if count is None else _over(count)
     low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
     if low is not None and high is not None:
         said = f"95 % interval {low:.3f} to {high:.3f}"
     else:
         said = NONE_THERE if metrics.get("findings_averaged", 1) else TOO_FEW
     return Headline(title + over, metrics[name], said)
+
+
+def _over(count: int) -> str:
+    return " of 1 finding" if count == 1 else f" of {count} findings"
 
 
 def _averaged(metrics: Mapping[str, Any], name: str) -> int | None:

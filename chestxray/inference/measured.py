@@ -13,6 +13,8 @@ COUNTED = ("positives", "labelled")
 RANKED = {"auroc": "AUROC", "average_precision": "average precision"}
 DECIDED = {"f1": "F1", "recall": "sensitivity", "specificity": "specificity", "precision": "PPV"}
 """Metrics by finding with intervals, and their titles."""
+CALLED = {"precision": ("recall", "specificity"), "npv": ("specificity", "recall")}
+"""What is a share of the images that are called so, and by which rates it shows that some are."""
 ENDS = ("_ci_low", "_ci_high")
 MEANS = {"mean_auroc": "auroc", "mean_average_precision": "average_precision", "macro_f1": "f1"}
 """Means over the findings with intervals, and what of."""
@@ -115,7 +117,7 @@ def _of_part(found: Mapping[str, Any] | None, findings: Sequence[str], decided: 
     for keys, names in ((RANKED, scored), ((*DECIDED, "npv"), [name for name in scored if name in decided])):
         for key in keys:
             yield (key,)
-            yield from ((key, name) for name in names)
+            yield from ((key, name) for name in names if key not in CALLED or _called(found, name, *CALLED[key]))
             yield from ((f"{key}{end}",) for end in ENDS if key != "npv")
             if key in RANKED or key in ("f1", "recall", "specificity"):
                 yield from ((f"{key}{end}", name) for end in ENDS for name in names if name in known)
@@ -124,6 +126,11 @@ def _of_part(found: Mapping[str, Any] | None, findings: Sequence[str], decided: 
     if len(known) < found.get("findings_averaged", 0):
         yield f"auroc{ENDS[0]}", "(of a finding)"
     yield from _means(found, [name for name in decided if name in known], [*decided])
+
+
+def _called(found: Mapping[str, Any], name: str, hits: str, others: str) -> bool:
+    """Return whether any image is called so, by the rates of a finding; also where these are missing."""
+    return bool(found.get(hits, {}).get(name, 1) > 0 or found.get(others, {}).get(name, 0) < 1)
 
 
 def _means(found: Mapping[str, Any], averaged: Sequence[str], decided: Sequence[str]) -> Iterator[Path]:

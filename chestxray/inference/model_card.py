@@ -44,7 +44,8 @@ LIMITS = (
     "Figures hold for images like the test images: another hospital, device or population needs its own evaluation "
     "(`chestxray evaluate`), and predictive values hang on how common a finding is there.",
     "Intervals say how far chance among patients reaches, not how wrong the labels are or how other hospitals differ.",
-    "Calibration, operating points and bands are from the validation images; a finding with few patients has none.",
+    "Calibration, operating points and bands are from the validation images; a finding that is `insufficient` has "
+    "neither operating points nor a band.",
     "A heatmap shows what the network weighed; where boxes do not show that it finds the place, it is unproven.",
 )
 

@@ -60,7 +60,8 @@ def operating_table(labels: LabelMasks, decisions: Booleans, averaged: Booleans)
     Returns:
         Columns `precision`, `recall`, `specificity` and `f1`, index the findings and `AVERAGES`. A finding without both
         classes is NaN and left out of macro and weighted (by positives); micro pools every label. An average of nothing
-        is NaN.
+        is NaN. So is the precision of a finding without a positive decision, which counts as 0 in averages (as in
+        scikit-learn).
     """
     counts = count_decisions(labels, decisions).set_index("finding")
     counts.loc["micro"] = counts.sum()
@@ -78,4 +79,5 @@ def operating_table(labels: LabelMasks, decisions: Booleans, averaged: Booleans)
         table.loc["weighted"] = positives[scored] @ by_finding[scored] / positives[scored].sum()
     if (scored & averaged).any():
         table.loc["macro"] = by_finding[scored & averaged].mean(axis=0)
+    table.loc[counts.index[tp + fp == 0].difference(AVERAGES), "precision"] = np.nan
     return table

@@ -26,7 +26,8 @@ class GroupMeasure:
         value: in 0..1.
         low: lower end of its 95 % interval.
         high: its upper end.
-        difference: to the mean of the other groups that are compared, weighted by the images that the figure is over.
+        difference: to the mean of the other groups that are compared, weighted by the images that the figure is over
+            (of an AUROC, by those with the finding).
         p: of that difference, two-sided, by Holm over the groups of the finding; two groups are one comparison.
     """
 

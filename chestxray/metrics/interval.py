@@ -65,21 +65,42 @@ class Cases:
         that it can be.
         """
         least = 1 + ALIKE * (self.most - 1)
-        varies = (independent > 0) & (error > 0)
-        seen = error**2 / np.where(varies, independent, 1)
-        return np.where(varies, np.maximum(seen, least), self.most)
+        fixed = (independent <= 0) | (error <= 0)
+        seen = error**2 / np.where(fixed, 1, independent)
+        return np.where(fixed, self.most, np.maximum(seen, least))
 
 
 def share_interval(spread: Spread, cases: Cases) -> Ends:
-    """Compute the interval of a share of images, or of a mean over them of what lies in 0..1.
+    """Compute the interval of a share of images.
 
     Wilson's interval with the design effect of patients (Rao and Scott, Biometrics 48, 1992), Student's quantiles, and
-    the bias taken off.
+    the bias taken off. It is no wider than where all images of a patient are alike, the most that a share can vary: of
+    few misses, the jackknife would say that next to nothing is known of its own error.
     """
+    most = student(cases.patients - 1) ** 2 * cases.most
+    return _wilson(spread, cases, np.minimum(_seen(spread, cases), most))
+
+
+def average_precision_interval(spread: Spread, cases: Cases) -> Ends:
+    """Compute the interval of an average precision, a mean over images with the finding of what lies in 0..1.
+
+    As `share_interval`, but its images hang together by the others too that they are ranked among: however large the
+    error is that the jackknife sees, it counts.
+    """
+    return _wilson(spread, cases, _seen(spread, cases))
+
+
+def _seen(spread: Spread, cases: Cases) -> Floats:
+    """Return the design effect times the square of Student's quantile."""
     centre = np.clip(spread.value - spread.bias, 0, 1)
     effect = cases.design_effect(spread.error, centre * (1 - centre) / np.maximum(cases.images, 1))
-    quantile = student(np.minimum(spread.freedom, cases.patients - 1))
-    return _around(spread.value, wilson_interval(centre, np.maximum(cases.images, 1) / effect, quantile))
+    return np.asarray(effect * student(np.minimum(spread.freedom, cases.patients - 1)) ** 2)
+
+
+def _wilson(spread: Spread, cases: Cases, scale: Floats) -> Ends:
+    """Compute Wilson's interval of a share less its bias; `scale` is the design effect times a squared quantile."""
+    centre = np.clip(spread.value - spread.bias, 0, 1)
+    return _around(spread.value, wilson_interval(centre, np.maximum(cases.images, 1), np.sqrt(scale)))
 
 
 def bounded_interval(spread: Spread, cases: Cases) -> Ends:
@@ -224,8 +245,9 @@ def auroc_interval(spread: Spread, positives: Cases, negatives: Cases) -> Ends:
 def _score_ends(value: Floats, reach: Callable[[Floats], Floats]) -> Ends:
     """Find the values in 0..1 that are as far from `value` as chance explains, which is `reach` of them.
 
-    The way between the value and 0 or 1 is halved until it is.
+    The way between the value and 0 or 1 is halved until it is. NaN where chance is not known.
     """
+    known = np.isfinite(reach(value))
 
     def end(limit: float) -> Floats:
         near = np.array(value, float)
@@ -234,7 +256,7 @@ def _score_ends(value: Floats, reach: Callable[[Floats], Floats]) -> Ends:
             middle = (near + far) / 2
             explained = np.abs(value - middle) <= reach(middle)
             near, far = np.where(explained, middle, near), np.where(explained, far, middle)
-        return near
+        return np.where(known, near, np.nan)
 
     return end(0), end(1)
 

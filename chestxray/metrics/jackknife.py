@@ -15,7 +15,7 @@ from chestxray.labels import Floats, Weights, counted_once
 from chestxray.tracking.progress import progress
 
 GROUPS = 500
-"""Samples at most: of more patients, groups of equal number are left out, which bounds the time."""
+"""Samples at most: of more patients, groups of nearly equal number are left out, which bounds the time."""
 CHUNK = 60_000
 """Weights held at once, in numbers: bounds the memory, whatever the number of patients.
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from chestxray.labels import Booleans, Floats
 from chestxray.metrics.interval import Cases, Ends, bounded_interval, share_interval, student
 from chestxray.metrics.jackknife import Spread, spread, sums_left
+from chestxray.metrics.proportion import wilson_interval
 from chestxray.metrics.ranking import ratio
 
 
@@ -55,13 +56,21 @@ def measure_means(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLik
 
 
 def measure_differences(values: npt.ArrayLike, cases: Booleans, patients: npt.ArrayLike, min_patients: int) -> Shares:
-    """Measure the mean of differences in -1..1 over cases, by Student's interval; arguments as above."""
+    """Measure the mean of differences in -1..1 over cases, by Student's interval; arguments as above.
+
+    Where all cases have the same difference, so that nothing shows how it varies, the interval is as wide as that of a
+    share of so many patients.
+    """
     return _within(_student_interval, values, cases, patients, min_patients)
 
 
 def _student_interval(found: Spread, counted: Cases) -> Ends:
-    reach = student(np.minimum(found.freedom, counted.patients - 1)) * found.error
-    return found.value - reach, found.value + reach
+    patients = np.maximum(counted.patients, 1)
+    reach = student(np.minimum(found.freedom, patients - 1)) * found.error
+    alike = wilson_interval((found.value + 1) / 2, patients, student(patients - 1))
+    sides = ((found.value - reach, alike[0]), (found.value + reach, alike[1]))
+    low, high = (np.clip(np.where(found.error > 0, end, 2 * share - 1), -1, 1) for end, share in sides)
+    return low, high
 
 
 def _within(

@@ -31,6 +31,7 @@ from chestxray.metrics.interval import (
     Parts,
     auroc_interval,
     auroc_variance,
+    average_precision_interval,
     f1_interval,
     f1_variance,
     mean_interval,
@@ -146,9 +147,10 @@ class Weightings:
         return each, np.where(self.sample.decided.any(), pooled, np.nan)
 
     def rate(self, hits: Booleans, cases: Booleans) -> Floats:
-        """Share of `cases (n, k)` that are `hits`, `(b, k)`; 0 of none, NaN where a finding has no decisions."""
+        """Share of `cases (n, k)` that are `hits`, `(b, k)`; NaN of none, or where a finding has no decisions."""
         weights = self.weights.astype(float)
-        return self.where_decided(np.asarray(ratio(weights @ (hits & cases), weights @ cases)))
+        total = weights @ cases
+        return self.where_decided(np.where(total > 0, ratio(weights @ (hits & cases), total), np.nan))
 
     def where_decided(self, values: Floats) -> Floats:
         """Return `values (b, k)`, NaN where a finding lacks a class or is only ranked."""
@@ -309,7 +311,7 @@ AVERAGE_PRECISION = Metric(
     "average precision",
     _average_precision,
     True,
-    share_interval,
+    average_precision_interval,
     _present,
     with_prevalence=True,
     compared=True,

@@ -13,10 +13,11 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import patient_fold
 from chestxray.labels import Booleans, Floats, LabelMasks, label_masks, patients_by_class
 from chestxray.metrics.interval import Cases, auroc_interval
 from chestxray.metrics.jackknife import jackknife
-from chestxray.metrics.ranking import DECIMALS, rank_findings, ranking_scores
+from chestxray.metrics.ranking import DECIMALS, place_within_folds, rank_findings, ranking_scores
 
 MOST_ROWS = 50
 """Of either label of a finding: what a person can look at again."""
@@ -81,7 +82,7 @@ def contradict(odds: Floats, present: Booleans) -> Contradiction:
     return Contradiction(sure.any(axis=1) & (likelier != present), np.where(present, 1, -1) * (odds - middle))
 
 
-def find_label_errors(train: Dataset, held_out: pd.DataFrame, min_positives: int) -> LabelErrors:
+def find_label_errors(train: Dataset, held_out: pd.DataFrame, folds: int, min_positives: int) -> LabelErrors:
     """List the labels that the head contradicts, of the findings of which it is shown to know something.
 
     Of either label of a finding at most `MOST_ROWS` are listed, those with the least margin. An image without a label
@@ -90,10 +91,12 @@ def find_label_errors(train: Dataset, held_out: pd.DataFrame, min_positives: int
     Args:
         train: N training images.
         held_out: N log odds, each by a fit that left the image's patient out; a column a finding that was fitted.
+        folds: how many there were, to which a hash deals the patients.
         min_positives: patients of each class that a finding needs.
     """
     labels = label_masks(train.labels, train.findings)
     rarer = patients_by_class(labels, train.patients).min(axis=0)
+    fold = np.array([patient_fold(patient, folds) for patient in train.patients])
     listed = []
     rows = []
     for place, finding in enumerate(train.findings):
@@ -105,7 +108,7 @@ def find_label_errors(train: Dataset, held_out: pd.DataFrame, min_positives: int
             row["left_out"] = "starts from a registered version: no folds"
         else:
             odds = held_out[finding].to_numpy(np.float64)[images]
-            judged, table = _judge(finding, train.studies.iloc[images], present, odds)
+            judged, table = _judge(finding, train.studies.iloc[images], present, odds, fold[images])
             row |= judged
             listed.append(table)
         rows.append(row)
@@ -115,10 +118,10 @@ def find_label_errors(train: Dataset, held_out: pd.DataFrame, min_positives: int
 
 
 def _judge(
-    finding: str, studies: pd.DataFrame, present: Booleans, odds: Floats
+    finding: str, studies: pd.DataFrame, present: Booleans, odds: Floats, fold: npt.NDArray[np.intp]
 ) -> tuple[dict[str, object], pd.DataFrame]:
     """Return what is said of a finding, and the rows of its labels; none if its images are not shown to be ranked."""
-    area, low, high = _area(finding, present, odds, studies["patient"])
+    area, low, high = _area(finding, present, place_within_folds(odds, present, fold), studies["patient"])
     row: dict[str, object] = {"auroc": area, "ci_low": low, "ci_high": high}
     found = contradict(odds, present)
     worst = _worst(found, present) if low > CHANCE else np.empty(0, np.intp)

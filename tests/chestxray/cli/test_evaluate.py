@@ -59,7 +59,7 @@ def test_a_bundle_is_measured_elsewhere_as_the_pipeline_measures_it(
     assert main(["evaluate", str(bundle), str(folder), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "read as: a column a finding (labels.csv)" in said and "Research use only" in said
-    assert "left out: 4 images that the model was trained on, 1 others with ids of its patients; should" in said
+    assert "left out: 4 images that the model was fitted on, 1 others with ids of its patients; should" in said
     assert (
         f"measured on 20 radiographs of {PATIENTS} patients, with the model's own calibration and operating points"
         in said
@@ -102,10 +102,13 @@ def test_a_recalibrated_bundle_says_so_and_knows_what_it_was_fitted_on(
     )
     assert "| train | b | synthetic phantoms |" in said and "| test | external | radiographs | a column a" in said
     assert "| external | one of 2 parts of the patients" in said and "benchmark: 0 images" not in said
-    capsys.readouterr()
+    told = capsys.readouterr().out
+    assert f"with calibration and operating points from {sides[0].images} others of {sides[0].patients} pati" in told
+    gate = pd.read_csv(out / "input_gate.csv")
+    assert gate.empty and "input gate: " not in told and not after.card.input_gate["test"]  # this model has none
     assert main(["evaluate", str(out / "bundle"), str(folder)]) == 0
     assert (
-        f"{4 + sides[0].images} images that the model was trained on, 1 others with ids of its patients"
+        f"{4 + sides[0].images} images that the model was fitted on, 1 others with ids of its patients"
         in capsys.readouterr().out
     )
 
@@ -209,7 +212,7 @@ def test_images_whose_ids_are_all_known_may_be_of_other_people(
     TrainedOn.of(strangers, card.data_sha256).write(bundle)
     assert main(["evaluate", str(bundle), str(folder)]) == 1
     said = capsys.readouterr().err
-    assert "nothing is left of 25 images: 0 images that the model was trained on, 25 others" in said
+    assert "nothing is left of 25 images: 0 images that the model was fitted on, 25 others" in said
     assert "keep them apart by --patients PREFIX" in said
 
 
@@ -219,7 +222,7 @@ def test_a_registered_version_knows_what_it_was_trained_on(
 ) -> None:  # fmt: skip
     version = registry.register(pipeline_run(client, PARAMS), bundle, tmp_path / "final.weights.h5")
     assert main(["evaluate", f"models:/{NAME}/{version.number}", str(folder)]) == 0
-    assert "4 images that the model was trained on, 1 others with ids of its patients" in capsys.readouterr().out
+    assert "4 images that the model was fitted on, 1 others with ids of its patients" in capsys.readouterr().out
     fetched = tmp_path / "fetched"
     assert main(["fetch-bundle", f"models:/{NAME}/{version.number}", str(fetched)]) == 0
     assert not (fetched / TRAINED_ON).exists(), "what is served does not say who was in training"

@@ -41,6 +41,22 @@ def test_ppv_and_npv_are_those_of_the_tables_of_metrics() -> None:
         assert (point.npv.value, point.npv.low) == (metrics["npv"][name], None)
         assert table.loc[name, "ppv_ci_low"] == point.ppv.low and pd.isna(table.loc[name, "npv_ci_low"])
         assert point.ppv.n + point.npv.n == len(labels)
+        assert point.specificity is not None
+        ends = [metrics[f"specificity_ci_{end}"][name] for end in ("low", "high")]
+        assert [point.specificity.value, point.specificity.low, point.specificity.high] == [
+            metrics["specificity"][name],
+            *ends,
+        ]
+
+
+def test_a_finding_of_few_patients_has_no_interval_here_either() -> None:
+    labels, scores, patients = draw(0)
+    few = np.flatnonzero(labels.present[:, 1])[:3]
+    present = labels.present.copy()
+    present[:, 1] = np.isin(np.arange(len(labels)), few)
+    point = measured((label_masks(present, FINDINGS), scores, patients))[1]
+    for rate in (point.sensitivity, point.specificity, point.ppv, point.npv):
+        assert rate is not None and rate.low is None and rate.high is None
 
 
 def test_the_interval_of_ppv_covers_that_of_the_population() -> None:

@@ -32,6 +32,8 @@ def test_what_has_no_interval_says_why_and_is_not_left_out() -> None:
         "macro F1 – (not measured: no finding has decisions)",
         "micro F1 0.700 (no interval: too few patients)",
     ]
+    one = few | {"auroc": {"Mass": 0.8}}
+    assert said(one)[0] == "mean AUROC of 1 finding 0.800 (no interval: too few patients)"
     constant = {"findings_averaged": 2, "mean_auroc": 1.0}
     assert said(constant)[0] == "mean AUROC of 2 findings 1.000 (no interval: this bundle has none)"
 

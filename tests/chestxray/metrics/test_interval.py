@@ -10,6 +10,7 @@ from chestxray.metrics.interval import (
     Parts,
     auroc_interval,
     auroc_variance,
+    average_precision_interval,
     bounded_interval,
     f1_interval,
     f1_variance,
@@ -22,6 +23,7 @@ from chestxray.metrics.interval import (
 )
 from chestxray.metrics.jackknife import Spread, jackknife
 from chestxray.metrics.proportion import wilson_interval
+from chestxray.metrics.shares import measure_differences, measure_shares
 
 
 def known(value, error, freedom=1e9, bias=0.0):
@@ -48,9 +50,7 @@ def test_of_an_image_a_patient_a_share_has_wilsons_interval_with_students_quanti
     hits = np.arange(40) < count
     spread = jackknife(lambda w: {"share": (w @ hits / w.sum(axis=1))[:, None]}, np.arange(40))["share"]
     low, high = share_interval(spread, independent(40))
-    effect = 40 / 39 if 0 < count < 40 else 1  # the jackknife divides by n - 1
-    quantile = stdtrit(min(spread.freedom[0], 39), 0.975)
-    np.testing.assert_allclose((low[0], high[0]), wilson_interval(count / 40, 40 / effect, quantile), atol=1e-9)
+    np.testing.assert_allclose((low[0], high[0]), wilson_interval(count / 40, 40, stdtrit(39, 0.975)), atol=1e-9)
     assert (count > 0 or low == 0) and (count < 40 or high == 1)
 
 
@@ -77,6 +77,45 @@ def test_the_design_effect_is_between_what_is_assumed_and_what_can_be():
     assert cases.design_effect(np.array([0.1]), np.array([0.01])) == pytest.approx(1.6)  # images as if independent
     assert cases.design_effect(np.array([0.2]), np.array([0.01])) == pytest.approx(4)
     assert cases.design_effect(np.array([0.0]), np.array([0.01])) == 4
+
+
+def test_a_share_is_no_less_certain_than_where_all_images_of_a_patient_are_alike():
+    cases = Cases.count(np.ones((12, 1), bool), np.arange(6).repeat(2))
+    widest = share_interval(known(0.5, np.sqrt(0.25 / 6)), cases)
+    np.testing.assert_allclose(np.ravel(widest), wilson_interval(0.5, 6, stdtrit(5, 0.975)))
+    np.testing.assert_allclose(share_interval(known(0.5, 0.3, freedom=1.0), cases), widest)
+    single = average_precision_interval(known(0.5, 0.3, freedom=1.0), cases)  # of which that is not so
+    assert single[0] < widest[0] and single[1] > widest[1]
+
+
+def test_more_misses_never_raise_the_lower_end():
+    ends = []
+    for count in range(9, 16):
+        values = (np.arange(15) < count)[:, None]
+        ends.append(float(measure_shares(values, np.ones((15, 1), bool), np.arange(15), 2).low[0]))
+    assert ends == sorted(ends)
+
+
+def test_of_an_error_that_is_not_known_there_is_no_interval():
+    cases = independent(30)
+    for ends in (
+        share_interval(known(0.5, np.nan), cases),
+        average_precision_interval(known(0.5, np.nan), cases),
+        auroc_interval(known(0.8, np.nan), cases, cases),
+    ):
+        assert np.isnan(ends).all()
+
+
+def test_differences_that_are_all_the_same_are_not_certain():
+    images, people = np.ones((12, 1), bool), np.arange(12)
+    all_gain = measure_differences(np.ones((12, 1)), images, people, 2)
+    low, _ = wilson_interval(1.0, 12, stdtrit(11, 0.975))
+    np.testing.assert_allclose((all_gain.low[0], all_gain.high[0]), (2 * low - 1, 1))
+    none = measure_differences(np.zeros((12, 1)), images, people, 2)
+    assert none.low[0] == pytest.approx(-none.high[0]) and none.low[0] < -0.3
+    one = np.eye(12)[:, :1]
+    some = measure_differences(one, images, people, 2)
+    assert some.low[0] < 0 < some.high[0]
 
 
 def test_a_bias_moves_the_interval_which_still_holds_the_figure():

@@ -213,6 +213,10 @@ def test_the_table_counts_what_is_refused_of_each_kind_and_batch(
     assert {"altered", "inverted", "upside-down", "sideways", "cropped", "blank", "noise", "text"} < set(rows.index)
     assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
     pd.testing.assert_frame_equal(table, gate_table(model, test, good, seed=1))
+    one = replace(test, studies=test.studies.assign(patient=test.studies["patient"].iloc[0]))
+    alone = gate_table(model, one, good, seed=1)
+    assert alone["low"].isna().all() and alone["refused"].tolist() == table["refused"].tolist()
+    assert set(gate_facts(model, alone, {})["test"]["good"]) == {"n", "refused", "share", "check"}
     facts = gate_facts(model, table, {"n": 3})
     assert facts["thresholds"].keys() == set(module.NAMES) and facts["test"]["good"]["n"] == 20
     assert NOT_A_CHEST in facts["thresholds"] and input_gate_figure(table, "noise").axes

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import patient_fold
 from chestxray.findings import UNLABELLED
 from chestxray.params import TrainParams
 from chestxray.phantom.cohort import Patient, Study
@@ -109,7 +110,7 @@ def held_out(planted: Planted) -> pd.DataFrame:
 def test_wrong_labels_of_phantoms_come_first(planted: Planted, held_out: pd.DataFrame) -> None:
     found = planted.found(held_out)
     assert found["Cardiomegaly"] > 0.55 and found["Effusion"] > 0.4
-    listed = find_label_errors(planted.train, held_out, MIN_POSITIVES).listed
+    listed = find_label_errors(planted.train, held_out, PARAMS.folds, MIN_POSITIVES).listed
     wrong = planted.wrong.set_index(planted.train.studies["image"])
     hits = np.array(
         [wrong.loc[image, finding] for image, finding in zip(listed["image"], listed["finding"], strict=True)]
@@ -134,7 +135,7 @@ def test_the_labels_of_a_patient_have_no_say_in_what_is_thought_of_them(planted:
 
 def test_the_file_says_of_which_image_which_label_is_contradicted(planted: Planted, held_out: pd.DataFrame) -> None:
     studies = planted.train.studies.set_index("image")
-    errors = find_label_errors(planted.train, held_out, MIN_POSITIVES)
+    errors = find_label_errors(planted.train, held_out, PARAMS.folds, MIN_POSITIVES)
     listed = errors.listed
     assert list(listed["rank"]) == list(range(1, len(listed) + 1)) and listed["margin"].is_monotonic_increasing
     assert listed["synthetic"].all() and set(listed["label"]) == {0, 1}
@@ -146,16 +147,16 @@ def test_the_file_says_of_which_image_which_label_is_contradicted(planted: Plant
         counts = listed.loc[listed["finding"] == row.finding, "label"].value_counts()
         assert (counts[1], counts[0]) == (row.contradicted_present, row.contradicted_absent)
         assert row.listed == counts.sum() and row.ci_low < row.auroc < row.ci_high
-    again = find_label_errors(planted.train, held_out, MIN_POSITIVES)
+    again = find_label_errors(planted.train, held_out, PARAMS.folds, MIN_POSITIVES)
     assert again.listed.equals(listed) and again.by_finding.equals(errors.by_finding)
 
 
 def test_of_many_the_worst_of_either_label_are_listed(
     planted: Planted, held_out: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = find_label_errors(planted.train, held_out, MIN_POSITIVES)
+    whole = find_label_errors(planted.train, held_out, PARAMS.folds, MIN_POSITIVES)
     monkeypatch.setattr(label_errors_module, "MOST_ROWS", 4)
-    short = find_label_errors(planted.train, held_out, MIN_POSITIVES)
+    short = find_label_errors(planted.train, held_out, PARAMS.folds, MIN_POSITIVES)
     firsts = whole.listed.groupby(["finding", "label"]).head(4)
     pd.testing.assert_frame_equal(short.listed.drop(columns="rank"), firsts.drop(columns="rank").reset_index(drop=True))
     counts = ["contradicted_present", "contradicted_absent"]
@@ -166,9 +167,9 @@ def test_an_image_without_a_label_is_as_if_it_were_not_there(planted: Planted, h
     hidden = np.arange(len(held_out)) % 3 == 0
     studies = planted.train.studies.copy()
     studies.loc[hidden, "Effusion"] = UNLABELLED
-    partial = find_label_errors(Dataset(studies, {}), held_out, MIN_POSITIVES)
+    partial = find_label_errors(Dataset(studies, {}), held_out, PARAMS.folds, MIN_POSITIVES)
     kept = Dataset(planted.train.studies[~hidden].reset_index(drop=True), {})
-    part = find_label_errors(kept, held_out[~hidden].reset_index(drop=True), MIN_POSITIVES)
+    part = find_label_errors(kept, held_out[~hidden].reset_index(drop=True), PARAMS.folds, MIN_POSITIVES)
     one, other = (each.listed[each.listed["finding"] == "Effusion"].drop(columns="rank") for each in (partial, part))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
 
@@ -183,7 +184,7 @@ def test_findings_of_which_the_head_knows_nothing_are_left_out_and_it_is_said(
         Edema=np.int8(0),
     )
     guessed = held_out.drop(columns="Effusion").assign(Mass=1.0, Nodule=images / 100, Edema=0.0)
-    errors = find_label_errors(Dataset(studies, {}), guessed, MIN_POSITIVES)
+    errors = find_label_errors(Dataset(studies, {}), guessed, PARAMS.folds, MIN_POSITIVES)
     said = errors.by_finding.set_index("finding")["left_out"].fillna("").to_dict()
     few = "fewer than 5 patients with it or labelled without it"
     assert said == {
@@ -196,7 +197,18 @@ def test_findings_of_which_the_head_knows_nothing_are_left_out_and_it_is_said(
     assert set(errors.listed["finding"]) == {"Cardiomegaly"}
 
 
+def test_fits_of_folds_that_lie_apart_are_not_ranked_against_each_other(
+    planted: Planted, held_out: pd.DataFrame
+) -> None:
+    fold = np.array([patient_fold(patient, PARAMS.folds) for patient in planted.train.patients])
+    apart = held_out.add(10.0 * fold, axis=0)  # the same order within each fold
+    tables = [
+        find_label_errors(planted.train, odds, PARAMS.folds, MIN_POSITIVES).by_finding for odds in (held_out, apart)
+    ]
+    assert tables[0]["auroc"].tolist() == tables[1]["auroc"].tolist() and tables[0]["auroc"].min() > 0.55
+
+
 def test_without_a_finding_that_was_fitted_there_are_two_tables_without_figures(planted: Planted) -> None:
-    errors = find_label_errors(planted.train, pd.DataFrame(), MIN_POSITIVES)
+    errors = find_label_errors(planted.train, pd.DataFrame(), PARAMS.folds, MIN_POSITIVES)
     assert list(errors.listed) == list(label_errors_module.COLUMNS) and errors.listed.empty
     assert errors.by_finding["left_out"].notna().all() and errors.by_finding["listed"].isna().all()
