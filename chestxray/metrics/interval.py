@@ -7,7 +7,7 @@ variance larger, by the design effect. What was tried, and how often each covers
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Self
 
 import numpy as np
@@ -43,11 +43,13 @@ class Cases:
         patients: `(k,)` of how many.
         most: `(k,)` design effect where all images of a patient are alike: the mean over images of how many of them
             are of the same patient.
+        largest: `(k,)` images of the patient who has most: the design effect where such patients alone are hits.
     """
 
     images: Floats
     patients: Floats
     most: Floats
+    largest: Floats
 
     @classmethod
     def count(cls, cases: Booleans, patients: npt.ArrayLike) -> Self:
@@ -56,7 +58,7 @@ class Cases:
         sizes = np.stack([np.bincount(patient, each) for each in np.asarray(cases, float).T], axis=1)
         images = sizes.sum(axis=0)
         most = (sizes**2).sum(axis=0) / np.maximum(images, 1)
-        return cls(images, (sizes > 0).sum(axis=0).astype(float), np.maximum(most, 1))
+        return cls(images, (sizes > 0).sum(axis=0).astype(float), np.maximum(most, 1), np.maximum(sizes.max(axis=0), 1))
 
     def design_effect(self, error: Floats, independent: Floats) -> Floats:
         """Say how many times larger a variance is than that of `independent (k,)` images.
@@ -74,11 +76,12 @@ def share_interval(spread: Spread, cases: Cases) -> Ends:
     """Compute the interval of a share of images.
 
     Wilson's interval with the design effect of patients (Rao and Scott, Biometrics 48, 1992), Student's quantiles, and
-    the bias taken off. It is no wider than where all images of a patient are alike, the most that a share can vary: of
-    few misses, the jackknife would say that next to nothing is known of its own error.
+    the bias taken off. It is no wider than where all images of a patient are alike and hits are of the patients with
+    most images, which is as much as a share can vary: of few misses, the jackknife would say that next to nothing is
+    known of its own error.
     """
-    most = student(cases.patients - 1) ** 2 * cases.most
-    return _wilson(spread, cases, np.minimum(_seen(spread, cases), most))
+    limit = student(cases.patients - 1) ** 2 * cases.largest
+    return _wilson(spread, cases, np.minimum(_seen(spread, cases), limit))
 
 
 def average_precision_interval(spread: Spread, cases: Cases) -> Ends:
@@ -264,9 +267,8 @@ def _score_ends(value: Floats, reach: Callable[[Floats], Floats]) -> Ends:
 def _rarer(positives: Cases, negatives: Cases) -> Cases:
     """Take for each finding the class of fewer patients."""
     fewer = positives.patients <= negatives.patients
-    pairs = ((positives.images, negatives.images), (positives.patients, negatives.patients))
-    images, patients = (np.where(fewer, *pair) for pair in pairs)
-    return Cases(images, patients, np.where(fewer, positives.most, negatives.most))
+    both = zip(astuple(positives), astuple(negatives), strict=True)
+    return Cases(*(np.where(fewer, *pair) for pair in both))
 
 
 def _around(value: Floats, ends: Ends) -> Ends:

@@ -81,6 +81,7 @@ def test_the_design_effect_is_between_what_is_assumed_and_what_can_be():
 
 def test_a_share_is_no_less_certain_than_where_all_images_of_a_patient_are_alike():
     cases = Cases.count(np.ones((12, 1), bool), np.arange(6).repeat(2))
+    assert cases.largest == 2
     widest = share_interval(known(0.5, np.sqrt(0.25 / 6)), cases)
     np.testing.assert_allclose(np.ravel(widest), wilson_interval(0.5, 6, stdtrit(5, 0.975)))
     np.testing.assert_allclose(share_interval(known(0.5, 0.3, freedom=1.0), cases), widest)
