@@ -174,11 +174,12 @@ def _corrected(spread: Spread, cases: Cases) -> tuple[Floats, Floats, Floats]:
 
 def f1_interval(spread: Spread, cases: Cases) -> Ends:
     """Compute the interval of F1, which is 2 J / (1 + J) of a share J: of the images with the finding or the decision,
-    those that have both.
+    those that have both. How many these are is chance too, so the error that the jackknife sees counts as it is.
     """
     share = spread.value / (2 - spread.value)
     slope = 2 / (2 - spread.value) ** 2
-    low, high = share_interval(Spread(share, slope * spread.bias, slope * spread.error, spread.freedom), cases)
+    of_share = Spread(share, slope * spread.bias, slope * spread.error, spread.freedom)
+    low, high = _wilson(of_share, cases, _seen(of_share, cases))
     return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
