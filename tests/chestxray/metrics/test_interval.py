@@ -164,7 +164,7 @@ def test_hanley_and_mcneils_variance_is_that_of_their_formula():
 
 
 def test_f1_is_on_the_scale_of_the_share_of_images_that_have_both():
-    jaccard = share_interval(known(0.25, 0.05), independent(80))
+    jaccard = average_precision_interval(known(0.25, 0.05), independent(80))
     f1 = f1_interval(known(0.4, 0.05 * 2 / 1.25**2), independent(80))
     np.testing.assert_allclose(f1, [2 * end / (1 + end) for end in jaccard])
     low, high = f1_interval(known(0, 0, 79), independent(80))
