@@ -19,8 +19,9 @@ from scipy.stats import rankdata
 
 from benchmarks.laboratory import FINE, LAST, Deal, Laboratory, deals
 from benchmarks.machine import machine
-from benchmarks.quality import difference, head
+from benchmarks.quality import difference
 from benchmarks.table import publish
+from benchmarks.variants import head
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.labels import label_masks

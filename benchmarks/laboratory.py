@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -29,6 +30,8 @@ Rows = npt.NDArray[np.intp]
 FINE, FINER, LAST = "block_13_expand_relu", "block_10_expand_relu", "last"
 TAPS = (FINER, FINE, LAST)
 """Of all recipes, in the order of the network."""
+MOST_VIEWS = 16
+"""Of all recipes; those of the default one are the first of them."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,17 @@ class Deal:
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network: weights, head included, and what it is."""
+    """A trained network.
+
+    Attributes:
+        weights: head included.
+        config: what it is.
+        whole: whether its prediction is the mean with that of the whole image, beside that of the centre.
+    """
 
     weights: LayerWeights
     config: PretrainedConfig
+    whole: bool = False
 
 
 class Laboratory:
@@ -72,7 +82,8 @@ class Laboratory:
         out = scratch / "features"
         graph = features_graph(self.pretrained, self.config(TAPS), params.fine_tune.from_layer).SerializeToString()
         with self.watch("features"):
-            write_features(self.dataset, graph, params.backbone.input_size, params.features, out, scratch / "partial")
+            shown = params.features.model_copy(update={"views": max(MOST_VIEWS, params.features.views)})
+            write_features(self.dataset, graph, params.backbone.input_size, shown, out, scratch / "partial")
         self._pooled = np.load(out / "train.pooled.npy", mmap_mode="r")
         self._activations = np.load(out / "train.activations.npy", mmap_mode="r")
 
@@ -87,7 +98,11 @@ class Laboratory:
         columns = np.concatenate([np.arange(ends[t.layer] - t.channels, ends[t.layer]) for t in self.config(taps).taps])
         pooled = np.zeros((len(self._pooled), views, len(columns)), np.float16)
         pooled[rows] = self._pooled[rows][:, :views, columns]
-        return Features([pooled], [self._activations], [rows], self.dataset.studies.iloc[rows].reset_index(drop=True))
+        return Features([pooled], [self._activations], [rows], self.images(rows).studies)
+
+    def images(self, rows: Rows) -> Dataset:
+        """Return some of the images, in the order of the rows."""
+        return Dataset(self.dataset.studies.iloc[rows].reset_index(drop=True), self.dataset.images)
 
     def class_weights(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return the weights of positive labels among some images."""
@@ -99,8 +114,7 @@ class Laboratory:
         plain = OnnxModel(self.graph(network).SerializeToString())
         if not self.places:  # nobody looks at the maps
             return plain
-        images = Dataset(self.dataset.studies.iloc[train].reset_index(drop=True), self.dataset.images)
-        return OnnxModel(self.graph(network, usual_maps(plain, images)).SerializeToString())
+        return OnnxModel(self.graph(network, usual_maps(plain, self.images(train))).SerializeToString())
 
     def graph(self, network: Network, usual: npt.NDArray[np.float32] | None = None) -> onnx.ModelProto:
         """Return a network as ONNX, its maps less `usual`, h × w × k."""
@@ -110,6 +124,14 @@ class Laboratory:
     def pixels(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Return prepared images, m × S × S × 1."""
         return np.stack([self.dataset.pixels(int(row)) for row in rows])[..., None]
+
+    def whole(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Return prepared images, made so small that the network sees all of them: m × S × S × 1."""
+        seen = self.params.backbone.input_size
+        edge, rest = divmod(self.params.prepare.size - seen, 2)
+        small = [cv2.resize(image, (seen, seen), interpolation=cv2.INTER_AREA) for image in self.pixels(rows)]
+        padded = [np.pad(image, (edge, edge + rest), mode="edge") for image in small]
+        return np.stack(padded)[..., None]
 
     def paths(self, rows: Rows) -> list[Path]:
         """Return the files of some images."""

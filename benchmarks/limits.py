@@ -21,8 +21,8 @@ from PIL import Image
 
 from benchmarks.laboratory import FINE, LAST, Deal, Laboratory
 from benchmarks.machine import machine
-from benchmarks.quality import head
 from benchmarks.table import Row, publish
+from benchmarks.variants import head
 from chestxray.datasets.batch import read_batch
 from chestxray.datasets.decode import decode_batch
 from chestxray.findings import RESEARCH_USE_ONLY

@@ -8,18 +8,19 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from benchmarks.laboratory import FINE, LAST, TAPS, Deal, Laboratory, Network, Rows, deals
+from benchmarks.laboratory import LAST, Deal, Laboratory, Rows, deals
 from benchmarks.machine import machine
 from benchmarks.plain import Plain
 from benchmarks.recipes import Scores
 from benchmarks.table import Row, publish
+from benchmarks.variants import Recipe, recipes
 from chestxray.evaluation.localization import enlarge, mean_boxes, score_heat
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.labels import Floats, LabelMasks, Weights, label_masks
@@ -28,77 +29,9 @@ from chestxray.metrics.jackknife import jackknife
 from chestxray.metrics.proportion import Estimate
 from chestxray.metrics.ranking import average_precision, mean_auroc, mean_over_findings, rank_findings, ranking_scores
 from chestxray.metrics.shares import measure_means
-from chestxray.models.weights import HEAD
 from chestxray.params import load_params
-from chestxray.training.fine_tuning import fine_tune
-from chestxray.training.images import cached_images
-from chestxray.training.linear_head import fit_head
 
 PLAIN = "plain"
-Recipe = Callable[[Laboratory, Deal, int], Network]
-
-
-def head(taps: tuple[str, ...], views: int | None = None, shared: float | None = None) -> Recipe:
-    """Fit the linear head on some taps and views, all of them by default; `shared` replaces that of the params."""
-
-    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
-        """Fit on the training images; the seed changes nothing."""
-        features = lab.features(deal.train, taps, views or lab.params.features.views)
-        params = lab.params.train if shared is None else lab.params.train.model_copy(update={"shared": shared})
-        fitted = fit_head(features, lab.class_weights(deal.train), params)
-        return Network(lab.pretrained | {HEAD: [fitted.weights[:-1], fitted.weights[-1]]}, lab.config(taps))
-
-    return train
-
-
-def tuned(start_from: Recipe, **changes: object) -> Recipe:
-    """Fine-tune from a head, with changes to the params of the default recipe."""
-
-    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
-        """Train on the training images, choose by validation."""
-        start = start_from(lab, deal, seed)
-        params = lab.params.fine_tune.model_copy(update={**changes, "seed": lab.params.fine_tune.seed + seed})
-        images, chosen_by = (
-            cached_images(
-                lab.features(rows, start.config.tap_names, lab.params.features.views), start.config, params.from_layer
-            )
-            for rows in (deal.train, deal.validation)
-        )
-        found = fine_tune(images, chosen_by, start.weights, lab.class_weights(deal.train), start.config, params)
-        return replace(start, weights=start.weights | found.weights)
-
-    return train
-
-
-def mean_of(first: Recipe, second: Recipe) -> Recipe:
-    """Average the weights of two networks, of which one was fine-tuned from the other (Wortsman et al., CVPR 2022)."""
-
-    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
-        """Train both on the same images."""
-        a, b = first(lab, deal, seed), second(lab, deal, seed)
-        pairs = {name: zip(a.weights[name], b.weights[name], strict=True) for name in a.weights}
-        return replace(
-            a,
-            weights={name: [np.asarray((x + y) / 2, np.float32) for x, y in arrays] for name, arrays in pairs.items()},
-        )
-
-    return train
-
-
-def recipes() -> dict[str, Recipe]:
-    """Return what is compared, by its name in the table; the first is what the others are compared with."""
-    two = (FINE, LAST)
-    return {
-        "last layer, nothing shared, fine-tuned": tuned(head((LAST,), shared=0.0)),
-        "last layer, nothing shared": head((LAST,), shared=0.0),
-        "last layer": head((LAST,)),
-        "two taps, nothing shared": head(two, shared=0.0),
-        "two taps": head(two),
-        "two taps, 2 views": head(two, views=2),
-        "three taps": head(TAPS),
-        "two taps, fine-tuned": tuned(head(two)),
-        "two taps, mean of fine-tuned and head": mean_of(head(two), tuned(head(two))),
-    }
 
 
 @dataclass(frozen=True)
@@ -128,7 +61,7 @@ def measure(lab: Laboratory, name: str, recipe: Recipe, deals: list[list[Deal]])
             for start in range(0, len(deal.test), 16):
                 rows = deal.test[start : start + 16]
                 logits, maps, _ = model.outputs(lab.pixels(rows))
-                ranks[seed, rows] = logits
+                ranks[seed, rows] = (logits + model.logits(lab.whole(rows))) / 2 if network.whole else logits
                 for place, which in enumerate(lab.places):
                     if which.row in rows:
                         heat = enlarge(maps[rows.tolist().index(which.row)][..., which.finding], model.input_size)

@@ -100,9 +100,9 @@ def fine_tune(
         model = trainable_part(config, params.from_layer, len(train.findings))
         set_weights(model, weights)
         loss = cross_entropy(class_weights)
-        model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
+        model.compile(optimizer=adamw(steps * params.epochs, params), loss=loss)
     best = BestWeights(model, validation, loss, params.batch_size)
-    data = _epochs(train, [array.shape[1:] for array in model.inputs], params)
+    data = training_batches(train, [array.shape[1:] for array in model.inputs], params)
     if params.epochs:
         model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[best], shuffle=False, verbose=2)
     return best.chosen()
@@ -145,7 +145,8 @@ def _precision(policy: str) -> Iterator[None]:
         keras.mixed_precision.set_global_policy(before)
 
 
-def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
+def adamw(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
+    """Return AdamW for so many steps: warm-up, then a cosine; biases and batch normalisation don't decay."""
     warm_up = int(params.warm_up * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warm_up else params.learning_rate,
@@ -159,8 +160,17 @@ def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer
     return optimizer
 
 
-def _epochs(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTuneParams) -> tf.data.Dataset:
-    """Return shuffled batches without end; every epoch holds each image once, in one of its views."""
+def training_batches(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTuneParams) -> tf.data.Dataset:
+    """Return shuffled batches without end; every epoch holds each image once, in one of its views.
+
+    Args:
+        train: N images.
+        shapes: of the network's inputs, for one image.
+        params: size of a batch, and the seed of the order and of the views.
+
+    Returns:
+        Inputs, float16 b × shape each, and labels, int8 b × k; ceil(N / b) batches an epoch.
+    """
     rng = np.random.default_rng(params.seed)
 
     def batches() -> Iterator[tuple[tuple[npt.NDArray[np.float16], ...], npt.NDArray[np.int8]]]:

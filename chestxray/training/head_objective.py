@@ -167,33 +167,25 @@ class HeadObjective:
         findings = self._labels.shape[1]
         pooled = features.astype(np.float32).reshape(-1, features.shape[-1])
         share = self._groups[images][..., None] / (self._labelled * features.shape[1] * findings)
-        loss, slope = _cross_entropy(
-            (pooled @ raw_weights[:-1] + raw_weights[-1]).reshape(len(features), features.shape[1], -1, findings),
-            self._labels[images][:, None, None],
-            self._class_weights,
-            share[:, None].astype(np.float32),
-        )
+        logits = (pooled @ raw_weights[:-1] + raw_weights[-1]).reshape(len(features), features.shape[1], -1, findings)
+        loss, slope = self.cross_entropy(logits, self._labels[images][:, None, None], share[:, None].astype(np.float32))
         flat = slope.reshape(len(pooled), -1)
         return loss, pooled.T @ flat, flat.sum(axis=0, dtype=np.float64)
 
+    def cross_entropy(self, logits: Single, labels: npt.NDArray[np.int8], share: Single) -> tuple[float, Single]:
+        """Compute the weighted cross-entropy y·w·softplus(−z) + (1−y)·softplus(z), and its derivative by the logits z.
 
-def _cross_entropy(
-    logits: Single, labels: npt.NDArray[np.int8], class_weights: Single, share: Single
-) -> tuple[float, Single]:
-    """Compute the weighted cross-entropy y·w·softplus(−z) + (1−y)·softplus(z), and its derivative by the logits z.
-
-    Args:
-        logits: of images × views × groups × findings.
-        labels: 1, 0, or −1 for not labelled, which adds nothing.
-        class_weights: weight w of a positive label, by finding.
-        share: what a label counts in the sum.
-    """
-    positive = (labels == 1) * class_weights
-    negative = (labels == 0).astype(np.float32)
-    softplus = np.logaddexp(0.0, logits, dtype=np.float32)
-    loss = float((share * (positive * (softplus - logits) + negative * softplus)).sum(dtype=np.float64))
-    probability = expit(logits)
-    return loss, share * (negative * probability - positive * (1.0 - probability))
+        Args:
+            logits: of images × views × groups × findings.
+            labels: 1, 0, or −1 for not labelled, which adds nothing.
+            share: what a label counts in the sum.
+        """
+        positive = (labels == 1) * self._class_weights
+        negative = (labels == 0).astype(np.float32)
+        softplus = np.logaddexp(0.0, logits, dtype=np.float32)
+        loss = float((share * (positive * (softplus - logits) + negative * softplus)).sum(dtype=np.float64))
+        probability = expit(logits)
+        return loss, share * (negative * probability - positive * (1.0 - probability))
 
 
 def _moments(features: Features) -> tuple[Floats, Floats]:
