@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.scratch import copied_pixels
-from chestxray.datasets.dataset import BOXES, IMAGES, STUDIES, BatchFolders, read_studies, write_split
+from chestxray.datasets.dataset import BOXES, IMAGES, ROWS_AT_ONCE, STUDIES, BatchFolders, read_studies, write_split
 from chestxray.datasets.split import SPLITS, Split, patient_split
 from chestxray.params import PrepareParams
 from chestxray.system.files import atomic_write
@@ -68,7 +68,7 @@ def tile_batch(folders: BatchFolders, studies: int, params: PrepareParams) -> No
     tiled, source = tile_studies(drawn, studies, params)
     boxes = _tile_boxes(pd.read_parquet(folders.prepared / BOXES), drawn, tiled, source)
     tiled["content_hash"] = _tile_images(folders.decoded / IMAGES, drawn["row"].to_numpy()[source])
-    tiled.to_parquet(folders.prepared / STUDIES, index=False)
+    tiled.to_parquet(folders.prepared / STUDIES, index=False, row_group_size=ROWS_AT_ONCE)
     boxes.to_parquet(folders.prepared / BOXES, index=False)
     write_split(tiled, folders)
     for split in SPLITS[:2]:

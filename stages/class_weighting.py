@@ -25,7 +25,9 @@ def main() -> None:
         write_json(Path("reports/benchmark.json"), {"benchmark_set": benchmark})
         for batch, findings in dataset.unlabelled.items():
             logging.getLogger(__name__).warning("batch %s does not label %s", batch, ", ".join(findings))
-        weights = class_weights(dataset.split("train").labels, dataset.findings, params.class_weighting)
+        weights = class_weights(
+            dataset.labels[dataset.studies["split"] == "train"], dataset.findings, params.class_weighting
+        )
         check_ranked(dataset, learnable(weights))
         write_json(Path("reports/class_weights.json"), weights)
         rejected = pd.concat([*(pd.read_csv(each.prepared / REJECTED, dtype=str) for each in prepared), dataset.known])

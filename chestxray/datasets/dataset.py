@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.datasets.split import Split, check_split
+from chestxray.datasets.split import Split, check_split, has_repeats
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS, STUDY_COLUMNS, UNLABELLED
 from chestxray.system.files import atomic_write
+from chestxray.system.malloc import give_back_free_memory
 
 DATA = Path("data")
 """Where the stages put the folders of each batch."""
@@ -22,6 +23,8 @@ STUDIES = "studies.parquet"
 BOXES = "boxes.parquet"
 REFUSED_STUDIES = "refused.csv"
 REJECTED = "rejected.csv"
+ROWS_AT_ONCE = 8192
+"""Of a table of studies, that are read at once: with all of 112,120 reading takes 56 MiB for 22, with these 36."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def read_studies(folders: BatchFolders) -> pd.DataFrame:
 def write_split(studies: pd.DataFrame, folders: BatchFolders) -> None:
     """Write what the features of a batch depend on, besides its pixels."""
     with atomic_write(folders.split_file) as partial:
-        studies[["row", "content_hash", "split"]].to_parquet(partial, index=False)
+        studies[["row", "content_hash", "split"]].to_parquet(partial, index=False, row_group_size=ROWS_AT_ONCE)
 
 
 def load_images(folders: BatchFolders) -> Images:
@@ -226,7 +229,10 @@ def load_dataset(batches: Iterable[BatchFolders]) -> Dataset:
         images[folders.name] = np.load(folders.decoded / IMAGES, mmap_mode="r")
     _check_findings(tables)
     studies = pd.concat(tables.values(), ignore_index=True)
+    give_back_free_memory()
     check_split(studies)
+    if not has_repeats(studies["content_hash"]):
+        return Dataset(studies, images)
     again = studies["content_hash"].duplicated()
     return Dataset(studies[~again].reset_index(drop=True), images, _list_known(studies, again))
 

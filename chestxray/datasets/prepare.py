@@ -6,7 +6,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from chestxray.datasets.batch import ALL_VIEWS, AS_SAID, Batch, read_batch
-from chestxray.datasets.dataset import BOXES, REFUSED_STUDIES, REJECTED, STUDIES, BatchFolders, write_split
+from chestxray.datasets.dataset import (
+    BOXES,
+    REFUSED_STUDIES,
+    REJECTED,
+    ROWS_AT_ONCE,
+    STUDIES,
+    BatchFolders,
+    write_split,
+)
 from chestxray.datasets.decoded_files import NO_ROW, UNREADABLE, DecodedFiles, read_decoded
 from chestxray.datasets.description import describe_reading, describe_rejected
 from chestxray.datasets.placed_boxes import place_boxes
@@ -70,7 +78,7 @@ def prepare_batch(
     rejected = pd.concat([rejected, batch.left_out.assign(batch=folders.name)], ignore_index=True)
     with atomic_write(folders.prepared) as folder:
         folder.mkdir()
-        studies.to_parquet(folder / STUDIES, index=False)
+        studies.to_parquet(folder / STUDIES, index=False, row_group_size=ROWS_AT_ONCE)
         boxes.to_parquet(folder / BOXES, index=False)
         refused.to_csv(folder / REFUSED_STUDIES, index=False)
         rejected.to_csv(folder / REJECTED, index=False)

@@ -7,6 +7,7 @@ batch arrives later; a batch whose list says otherwise is refused. See docs/deci
 import hashlib
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from chestxray.errors import UserError
@@ -47,8 +48,11 @@ def check_split(studies: pd.DataFrame) -> None:
         SplitError: naming the images of the patients, or those with identical pixels, that do.
     """
     for column, what in (("patient", "patients"), ("content_hash", "identical images")):
-        sides = studies[[column, "split"]].drop_duplicates()[column]
-        torn = studies[studies[column].isin(sides[sides.duplicated()])].sort_values([column, "image"])
+        key = _hashes(studies[column])
+        sides = pd.DataFrame({"key": key, "split": studies["split"]}).drop_duplicates()["key"]
+        suspects = studies[key.isin(sides[sides.duplicated()])]  # or two that have one hash
+        sides = suspects[[column, "split"]].drop_duplicates()[column]
+        torn = suspects[suspects[column].isin(sides[sides.duplicated()])].sort_values([column, "image"])
         if len(torn):
             images = torn["image"].drop_duplicates()  # what identifies patients stays out of messages
             listed = ", ".join(images.head(10)) + (", …" if len(images) > 10 else "")
@@ -58,6 +62,16 @@ def check_split(studies: pd.DataFrame) -> None:
                 "one batch has a test_list.txt and another draws by hash, give each a list that names its own images "
                 "of the same patients"
             )
+
+
+def has_repeats(names: "pd.Series[str]") -> bool:
+    """Say whether a name is there twice, in little memory for many names."""
+    return bool(_hashes(names).duplicated().any()) and bool(names.duplicated().any())
+
+
+def _hashes(names: "pd.Series[str]") -> pd.Series:
+    """Return an int64 for each name, equal for equal ones: tables of the names themselves take 200 bytes a name."""
+    return pd.Series(np.fromiter(map(hash, names), np.int64, len(names)), names.index)
 
 
 def split_fingerprint(test: pd.DataFrame, params: PrepareParams) -> dict[str, str]:

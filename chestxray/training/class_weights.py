@@ -72,7 +72,7 @@ def check_ranked(dataset: Dataset, findings: Sequence[str]) -> None:
     """
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
-        labels = dataset.split(split).studies[list(findings)]
+        labels = dataset.studies.loc[dataset.studies["split"] == split, list(findings)]
         if not ((labels == 1).any() & (labels == 0).any()).any():
             raise UserError(
                 f"none of the {len(findings)} findings that can be learned has images with it and images without it "

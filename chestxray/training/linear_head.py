@@ -135,9 +135,13 @@ def head_logits(features: Features, weights: Single) -> Single:
     Returns:
         float32 N × C.
     """
-    chunks = features.pooled_chunks(IMAGES_AT_ONCE)
-    pooled = (chunk[:, :PREDICTION_VIEWS].astype(np.float32).mean(axis=1) for chunk in chunks)
-    return np.concatenate([chunk @ weights[:-1] + weights[-1] for chunk in pooled])
+    return np.concatenate(list(_logits_of_chunks(features, weights)))
+
+
+def _logits_of_chunks(features: Features, weights: Single) -> Iterator[Single]:
+    """Yield what `head_logits` returns, some images at a time."""
+    for chunk in features.pooled_chunks(IMAGES_AT_ONCE):
+        yield chunk[:, :PREDICTION_VIEWS].astype(np.float32).mean(axis=1) @ weights[:-1] + weights[-1]
 
 
 def head_auroc(features: Features, weights: Single, findings: npt.NDArray[np.bool_]) -> float:
@@ -155,8 +159,13 @@ def stack_head(columns: Mapping[str, Single], findings: Sequence[str]) -> list[S
 
 def _held_out_logits(features: Features, weights: Floats, folds: npt.NDArray[np.intp]) -> Single:
     """Compute the logits of each image by the fit that left its fold out: N × k."""
-    logits = head_logits(features, weights.reshape(len(weights), -1).astype(np.float32))
-    return logits.reshape(len(logits), *weights.shape[1:])[np.arange(len(logits)), folds]
+    chosen: list[Single] = []
+    done = 0
+    for logits in _logits_of_chunks(features, weights.reshape(len(weights), -1).astype(np.float32)):
+        images = len(logits)
+        chosen.append(logits.reshape(images, *weights.shape[1:])[np.arange(images), folds[done : done + images]])
+        done += images
+    return np.concatenate(chosen)
 
 
 def _held_out_auroc(features: Features, held_out: Single, folds: npt.NDArray[np.intp]) -> float:

@@ -5,7 +5,8 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from chestxray.datasets.split import SplitError, check_split, patient_fold, patient_split
+from chestxray.datasets import split
+from chestxray.datasets.split import SplitError, check_split, has_repeats, patient_fold, patient_split
 from chestxray.params import PrepareParams
 
 PARAMS = PrepareParams(size=256, views="frontal", max_rejected=0.01, test=0.25, validation=0.2, salt="chest-xray")
@@ -48,3 +49,19 @@ def test_disjoint_sides_pass_and_torn_ones_are_named() -> None:
     with pytest.raises(SplitError, match="identical images on two sides of the split, with the images a, b"):
         check_split(studies(content_hash=["x", "x"]))
     check_split(studies(patient=["1", "1"], content_hash=["x", "x"], split=["test", "test"]))
+
+
+def test_names_that_share_a_hash_are_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "_hashes", lambda names: pd.Series(0, names.index))
+    studies = pd.DataFrame(
+        {
+            "patient": ["1", "2", "2", "3"],
+            "content_hash": list("abcd"),
+            "image": ["1.png", "2.png", "3.png", "4.png"],
+            "split": ["train", "test", "test", "validation"],
+        }
+    )
+    check_split(studies)
+    assert not has_repeats(studies["content_hash"]) and has_repeats(studies["patient"])
+    with pytest.raises(SplitError, match=r"1 patients on two sides of the split, with the images 2\.png, 3\.png\."):
+        check_split(studies.assign(split=["train", "test", "train", "validation"]))
