@@ -15,7 +15,7 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.groups import UNKNOWN, study_groups
-from chestxray.evaluation.logits import IMAGES_AT_ONCE
+from chestxray.evaluation.logits import one_by_one
 from chestxray.labels import Booleans, Floats, LabelMasks, label_masks, patients_by_class
 from chestxray.metrics.group_measures import measure_groups
 from chestxray.metrics.logistic import fit_logistic, predict_across_folds, standardise
@@ -78,10 +78,10 @@ def pooled_features(content: bytes, images: Dataset) -> npt.NDArray[np.float32]:
     model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     parts = []
-    for chunk in progress(images.chunks(IMAGES_AT_ONCE), "probing features", len(images.studies), count=len):
-        both = session.run([name], {"image": chunk})[0]  # the graph stacks the mirror images behind the images
-        parts.append((both[: len(chunk)] + both[len(chunk) :]) / 2)
-    return np.concatenate(parts)
+    for image in one_by_one(images, "probing features"):
+        both = session.run([name], {"image": image})[0]  # the graph stacks the mirror image behind the image
+        parts.append(both.mean(axis=0))
+    return np.stack(parts)
 
 
 def told_by_features(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from chestxray.datasets.dataset import Dataset
 from chestxray.evaluation.evaluate import predictions_of_numbered
-from chestxray.evaluation.logits import IMAGES_AT_ONCE, logits_frame, predict_logits, prepared_hashes
+from chestxray.evaluation.logits import logits_frame, predict_logits, prepared_hashes
 from chestxray.inference.card import BundleError
 from chestxray.inference.onnx_model import OnnxModel
 from chestxray.inference.status import Status
@@ -20,6 +20,9 @@ from chestxray.params import Params
 from chestxray.registry.compatibility import shared_facts
 from chestxray.registry.registered_version import RegisteredVersion, RegistryError
 from chestxray.registry.versions import Registry
+
+CHECKED = 8
+"""Images of which kept logits are computed again: another runtime or processor may round differently."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ def _predict(version: RegisteredVersion, test: Dataset, hashes: pd.Index, params
 def _logits(version: RegisteredVersion, model: OnnxModel, test: Dataset, hashes: pd.Index) -> npt.NDArray[np.float32]:
     """Return the logits of the images that have these hashes; compute those that the version has not kept."""
     kept = version.logits(model.findings)
-    stored_rows = np.flatnonzero(hashes.isin(kept.index))[:IMAGES_AT_ONCE]
-    if len(stored_rows):  # another runtime or processor may round differently
-        again = model.logits(next(_select(test, stored_rows).chunks(IMAGES_AT_ONCE)))
+    stored_rows = np.flatnonzero(hashes.isin(kept.index))[:CHECKED]
+    if len(stored_rows):
+        again = predict_logits(model, _select(test, stored_rows), f"version {version.number}, again")
         if not np.array_equal(again, kept.loc[hashes[stored_rows]]):
             kept = kept.iloc[:0]
     missing = np.flatnonzero(~hashes.isin(kept.index) & ~hashes.duplicated())

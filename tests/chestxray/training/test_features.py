@@ -49,6 +49,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountedSession]]:
     monkeypatch.setattr(CountedSession, "images", 0)
     monkeypatch.setattr(CountedSession, "limit", 10**6)
     monkeypatch.setattr(module.ort, "InferenceSession", CountedSession)
+    monkeypatch.setattr(module, "VIEWS_AT_ONCE", VIEWS.views)  # one call an image
     yield CountedSession
 
 
