@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/raw/phantom"), help="a batch in NIH layout")
     parser.add_argument("--seeds", type=int, default=3, help="each deals the patients anew")
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", help="recipes by name; default: all. The first is always there")
+    parser.add_argument("--only", nargs="*", choices=recipes(), metavar="RECIPE", help="default: all; the first always")
     parser.add_argument("--plain", action="store_true", help="also the plain way, on the folds of the first seed")
     parser.add_argument("--open", action="store_true", help="test on the third of the patients that is set aside")
     parser.add_argument("--out", type=Path, help="a folder for quality.md and quality.json")

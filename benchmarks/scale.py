@@ -221,6 +221,10 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="a folder with room for 400 kB a study; default: a temporary one")
     parser.add_argument("--out", type=Path, help="a folder for the table and the figures as JSON")
     options = parser.parse_args()
+    if options.small and not options.archive:
+        parser.error("--small goes with --archive")
+    if options.studies and len(set(options.studies)) < 2 and not options.caching:
+        parser.error("--studies needs two sizes at least: how time grows is fitted to them")
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
         if options.archive:

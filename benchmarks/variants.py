@@ -14,13 +14,14 @@ from scipy.special import expit
 
 from benchmarks.laboratory import FINE, LAST, TAPS, Deal, Laboratory, Network
 from chestxray.findings import UNLABELLED
-from chestxray.models.keras_model import get_weights, set_weights, trainable_part
+from chestxray.models.keras_model import get_weights
 from chestxray.models.mobilenet_v2 import LayerWeights
 from chestxray.models.onnx_graph import prefix_graph
 from chestxray.models.tensorflow import keras
 from chestxray.models.weights import HEAD
+from chestxray.params import TrainParams
 from chestxray.training.features import Features
-from chestxray.training.fine_tuning import adamw, cross_entropy, fine_tune, training_batches
+from chestxray.training.fine_tuning import fine_tune
 from chestxray.training.head_objective import HeadObjective
 from chestxray.training.images import TrainingImages, cached_images, recomputed_images
 from chestxray.training.label_errors import contradict
@@ -31,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 TWO = (FINE, LAST)
 USUAL_L2 = 3.0
-"""That folds of some hundred radiographs choose, for what is fitted at one λ."""
+"""What is best for some hundred radiographs (docs/decisions/linear-head.md), for what is fitted at one λ."""
 
 
 def recipes() -> dict[str, Recipe]:
@@ -48,7 +49,8 @@ def recipes() -> dict[str, Recipe]:
         "two taps, four test views": four_test_views(two),
         "three taps": head(TAPS),
         "two taps, no class weights": head(TWO, weigh=np.ones_like),
-        "two taps, LDAM": ldam(1.0),
+        "two taps, λ = 3": head(TWO, l2=USUAL_L2),
+        "two taps, λ = 3, LDAM": ldam(1.0),
         "two taps, contradicted labels count half": without_contradicted(half=True),
         "two taps, contradicted labels left out": without_contradicted(half=False),
         "two taps, co-occurrence": co_occurrence(1.0),
@@ -66,6 +68,7 @@ def head(
     taps: tuple[str, ...],
     views: int | None = None,
     shared: float | None = None,
+    l2: float | None = None,
     weigh: Callable[[Floats], Floats] = np.asarray,
 ) -> Recipe:
     """Fit the linear head on some taps and views.
@@ -74,14 +77,17 @@ def head(
         taps: layers whose averages the head sees.
         views: of each training image; those of the params by default.
         shared: instead of that of the params.
+        l2: one λ instead of those of the params.
         weigh: returns other class weights from those of the default recipe.
     """
 
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
         """Fit on the training images; the seed changes nothing."""
         features = lab.features(deal.train, taps, views or lab.params.features.views)
-        params = lab.params.train if shared is None else lab.params.train.model_copy(update={"shared": shared})
-        return _network(lab, taps, fit_head(features, weigh(lab.class_weights(deal.train)), params).weights)
+        given = {name: value for name, value in (("shared", shared), ("l2", l2)) if value is not None}
+        params = lab.params.train.model_copy(update=given)
+        weights = lab.class_weights(deal.train)
+        return _network(lab, taps, fit_head(features, np.where(weights > 0, weigh(weights), 0), params).weights)
 
     return train
 
@@ -102,12 +108,35 @@ def tuned(start_from: Recipe) -> Recipe:
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
         """Train on the training images, choose by validation."""
         start = start_from(lab, deal, seed)
-        params = lab.params.fine_tune.model_copy(update={"seed": lab.params.fine_tune.seed + seed})
-        images, chosen_by = (_images(lab, rows, start, params.from_layer) for rows in (deal.train, deal.validation))
-        found = fine_tune(images, chosen_by, start.weights, lab.class_weights(deal.train), start.config, params)
-        return replace(start, weights=start.weights | found.weights)
+        chosen, _ = _fine_tuned(lab, deal, seed, start, lab.params.fine_tune.from_layer)
+        return replace(start, weights=start.weights | chosen)
 
     return train
+
+
+def _fine_tuned(
+    lab: Laboratory, deal: Deal, seed: int, start: Network, from_layer: str
+) -> tuple[LayerWeights, list[LayerWeights]]:
+    """Fine-tune a network; return the weights that validation chooses, and those of the end of each epoch."""
+    default = lab.params.fine_tune
+    params = default.model_copy(update={"seed": default.seed + seed, "from_layer": from_layer})
+    images, chosen_by = (_images(lab, rows, start, from_layer) for rows in (deal.train, deal.validation))
+    keep = _Epochs()
+    weights = lab.class_weights(deal.train)
+    found = fine_tune(images, chosen_by, start.weights, weights, start.config, params, [keep])
+    return found.weights, keep.weights
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Keep the weights of the end of each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[LayerWeights] = []
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        """Keep them; Keras calls this."""
+        self.weights.append(get_weights(self.model))
 
 
 def every_epoch(
@@ -124,22 +153,9 @@ def every_epoch(
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
         """Train on the training images."""
         start = start_from(lab, deal, seed)
-        changes = {
-            "seed": lab.params.fine_tune.seed + seed,
-            "from_layer": from_layer or lab.params.fine_tune.from_layer,
-        }
-        params = lab.params.fine_tune.model_copy(update=changes)
-        keras.utils.set_random_seed(params.seed)
-        images = _images(lab, deal.train, start, params.from_layer)
-        steps = -(-len(images.labels) // params.batch_size)
-        model = trainable_part(start.config, params.from_layer, len(images.findings))
-        set_weights(model, start.weights)
-        model.compile(adamw(steps * params.epochs, params), cross_entropy(lab.class_weights(deal.train)))
-        epochs = [get_weights(model)]
-        keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: epochs.append(get_weights(model)))
-        data = training_batches(images, [array.shape[1:] for array in model.inputs], params)
-        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[keep], shuffle=False, verbose=2)
-        return replace(start, weights=start.weights | choose(epochs))
+        _, epochs = _fine_tuned(lab, deal, seed, start, from_layer or lab.params.fine_tune.from_layer)
+        before = {name: start.weights[name] for name in epochs[0]}
+        return replace(start, weights=start.weights | choose([before, *epochs]))
 
     return train
 
@@ -181,16 +197,29 @@ class MarginObjective(HeadObjective):
 def ldam(most: float) -> Recipe:
     """Fit the head with label-distribution-aware margins ∝ n^-1/4 (Cao et al., NeurIPS 2019), the rarest's `most`."""
 
+    def fit(features: Features, class_weights: Floats, params: TrainParams) -> Single:
+        positives = (features.labels == 1).sum(axis=0)
+        margins = most * (positives / positives.min()) ** -0.25
+        every = np.ones((len(features.studies), 1), bool)
+        problem = MarginObjective(margins.astype(np.float32), features, every, class_weights, np.array([params.shared]))
+        ((weights, _),) = problem.path([USUAL_L2])
+        return problem.unstandardise(weights)[:, 0].astype(np.float32)
+
+    return _of_learnable(fit)
+
+
+def _of_learnable(fit: Callable[[Features, Floats, TrainParams], Single]) -> Recipe:
+    """Fit the head to the findings that can be learned; the others' columns are 0, as `fit_head` has them."""
+
     def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
         """Fit on the training images; the seed changes nothing."""
         features = lab.features(deal.train, TWO, lab.params.features.views)
-        positives = np.maximum((features.labels == 1).sum(axis=0), 1)
-        margins = most * (positives / positives.min()) ** -0.25
-        every = np.ones((len(features.studies), 1), bool)
-        shared = np.array([lab.params.train.shared])
-        problem = MarginObjective(margins.astype(np.float32), features, every, lab.class_weights(deal.train), shared)
-        ((weights, _),) = problem.path([USUAL_L2])
-        return _network(lab, TWO, problem.unstandardise(weights)[:, 0].astype(np.float32))
+        weights = lab.class_weights(deal.train)
+        learned = np.flatnonzero(weights > 0)
+        fitted = fit(features.of([features.findings[place] for place in learned]), weights[learned], lab.params.train)
+        head = np.zeros((len(fitted), len(weights)), np.float32)
+        head[:, learned] = fitted
+        return _network(lab, TWO, head)
 
     return train
 
@@ -241,19 +270,14 @@ def co_occurrence(l2: float) -> Recipe:
         l2: of the penalty, in terms of one image's loss.
     """
 
-    def train(lab: Laboratory, deal: Deal, seed: int) -> Network:
-        """Fit on the training images; the seed changes nothing."""
-        features = lab.features(deal.train, TWO, lab.params.features.views)
-        class_weights = lab.class_weights(deal.train)
-        fitted = fit_head(features, class_weights, lab.params.train)
+    def fit(features: Features, class_weights: Floats, params: TrainParams) -> Single:
+        fitted = fit_head(features, class_weights, params)
         change, bias = fit_co_occurrence(fitted.held_out.astype(np.float64), features.labels, l2)
         layer = np.eye(len(bias)) + change
-        kernel = fitted.weights[:-1] @ layer
-        raised_by = np.log(np.where(class_weights > 0, class_weights, 1))  # as in Head.held_out
-        constant = (fitted.weights[-1] - raised_by) @ layer + bias
-        return _network(lab, TWO, np.concatenate([kernel, constant[None]]).astype(np.float32))
+        constant = (fitted.weights[-1] - np.log(class_weights)) @ layer + bias  # as in Head.held_out
+        return np.concatenate([fitted.weights[:-1] @ layer, constant[None]]).astype(np.float32)
 
-    return train
+    return _of_learnable(fit)
 
 
 def fit_co_occurrence(odds: Floats, labels: npt.NDArray[np.int8], l2: float) -> tuple[Floats, Floats]:

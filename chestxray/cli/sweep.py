@@ -70,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
         note = f"{len(labels)} {dataset.kind} of {len(set(validation.patients))} patients, validation side"
         write_csv(options.output / "sweep.csv", table)
         save(sweep_figure(table, choice.baseline, note), options.output / "sweep.png")
-        parent.log_metrics({"gain": choice.apparent, "gain_of_nested_choice": choice.nested})
+        over_folds = {"gain_over_folds": choice.apparent, "gain_of_nested_choice": choice.nested}
+        parent.log_metrics({"gain": choice.gain.value, **over_folds})
         parent.log_artifact(options.output / "sweep.csv")
         parent.log_artifact(options.output / "sweep.png")
     print("\n".join(_said(candidates[choice.best], table, choice, note)))
@@ -162,10 +163,12 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
         )
     else:
         yield "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
-    if choice.gain.value <= 0 or choice.nested <= 0:
+    if not (choice.gain.value > 0 and choice.nested > 0):  # or it is not known
         yield "That is not shown to be better than what params.yaml has: keep it."
         return
     if best.first_epoch:
         yield "The stage fine_tune keeps an epoch only if it beats its head by more than a standard error."
+    else:
+        yield "The stage fine_tune starts from it, as from any head, and keeps it unless an epoch gains enough."
     given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
     yield f"Nothing is changed. To see what it comes to on the test side: dvc exp run {given} evaluate"

@@ -27,7 +27,8 @@ def engine_map(
             It must not call this function.
         items: taken one by one, in the consumer's thread; pickled for Ray, as results are.
         in_flight: how many may be in work or wait for the consumer; with Ray, half as many for each core of the
-            cluster, at least two; with 1, work without Ray is done in the consumer's thread.
+            cluster, at least two. 1 is for work that takes all cores by itself: it is done in the consumer's thread,
+            with Ray one item a node.
         threads_per_core: more than one where the function waits for other processes or for files.
 
     Raises:

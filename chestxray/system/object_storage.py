@@ -85,20 +85,24 @@ def object_state(address: str) -> tuple[int, str] | None:
 def _storage(address: str) -> tuple[Any, str]:
     """Return what reads an address, made once a process, and the path within it.
 
+    Not by fsspec's `url_to_fs`, which takes `::` in a name for two addresses, and reads another object.
+
     Raises:
-        UserError: what reads it is not installed.
+        UserError: what reads it is not installed, or can't be set up.
     """
     scheme = address.partition(":")[0].lower()
+    address = scheme + address[len(scheme) :]
     try:
-        from fsspec.core import url_to_fs  # noqa: PLC0415 # a plain install has none
+        import fsspec  # noqa: PLC0415 # a plain install has none
 
-        storage, path = url_to_fs(scheme + address[len(scheme) :])
+        driver = fsspec.get_filesystem_class(scheme)
+        with _named(address):
+            return driver(**driver._get_kwargs_from_urls(address)), driver._strip_protocol(address)
     except ImportError as error:
         extra = "pip install '.[s3]' in the repository" if scheme.startswith("s3") else "install it"
         needed = re.search(r"[Ii]nstall (?:the )?[`'\"]?([\w-]+)", str(error))
         name = (error.name or "").partition(".")[0] or (needed[1] if needed else "an fsspec driver")
         raise UserError(f"{scheme}:// needs the package {name}: {extra}") from None
-    return storage, path
 
 
 @contextmanager
@@ -110,6 +114,8 @@ def _named(address: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from None
     except PermissionError:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), address) from None
+    except ImportError:  # of what reads it
+        raise
     except Exception as error:  # each storage has a class for each way to fail
         bucket = "/".join(address.split("/")[:3])
         raise UserError(

@@ -46,11 +46,12 @@ def ray_map(address: str, function: Callable[[T], R], items: Iterable[T], in_fli
         address: of the cluster.
         function: to call.
         items: its arguments.
-        in_flight: of one machine; a quarter of them makes a task.
+        in_flight: of one machine; a quarter of them makes a task. With 1 a task has a node for itself.
         threads: of a worker.
     """
     _connect(address)
-    work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
+    needed = _smallest_node() if in_flight == 1 else {"num_cpus": 1}
+    work = ray.remote(max_retries=RETRIES, **needed)(_work)
     held = [ray.put(function)]  # within a list: what stands alone would be unpickled for each task
     here = (str(Path.cwd()), code_digest())
     remaining = iter(items)
@@ -95,6 +96,13 @@ def _outcome(task: Any) -> Outcome[Any]:
 def _cpus() -> int:
     """Return how many cores the cluster has at this moment, at least one."""
     return max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+
+def _smallest_node() -> dict[str, int]:
+    """Return the cores and GPUs that each node which works has at this moment."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = ([int(node.get(kind, 0)) for node in nodes if node.get("CPU", 0) >= 1] for kind in ("CPU", "GPU"))
+    return {"num_cpus": min(cpus, default=1), "num_gpus": min(gpus, default=0)}
 
 
 def _work(held: list[Any], items: list[T], threads: int, folder: str, code: str) -> Outcome[Any]:

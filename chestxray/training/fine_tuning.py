@@ -4,7 +4,7 @@ See docs/decisions/fine-tuning.md.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -71,6 +71,7 @@ def fine_tune(
     class_weights: npt.NDArray[np.float64],
     config: PretrainedConfig,
     params: FineTuneParams,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FineTuned:
     """Train with AdamW (Loshchilov and Hutter, ICLR 2019), warm-up and cosine; one random view per image and epoch.
 
@@ -86,6 +87,7 @@ def fine_tune(
         class_weights: weight of a positive label, k. A finding of weight 0 counts as not labelled.
         config: of the backbone.
         params: how to train.
+        callbacks: Keras calls them as it trains.
 
     Raises:
         KeyError: `weights` lacks a layer.
@@ -100,11 +102,13 @@ def fine_tune(
         model = trainable_part(config, params.from_layer, len(train.findings))
         set_weights(model, weights)
         loss = cross_entropy(class_weights)
-        model.compile(optimizer=adamw(steps * params.epochs, params), loss=loss)
+        model.compile(optimizer=_optimizer(steps * params.epochs, params), loss=loss)
     best = BestWeights(model, validation, loss, params.batch_size)
-    data = training_batches(train, [array.shape[1:] for array in model.inputs], params)
+    data = _epochs(train, [array.shape[1:] for array in model.inputs], params)
     if params.epochs:
-        model.fit(data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[best], shuffle=False, verbose=2)
+        model.fit(
+            data, epochs=params.epochs, steps_per_epoch=steps, callbacks=[best, *callbacks], shuffle=False, verbose=2
+        )
     return best.chosen()
 
 
@@ -145,8 +149,7 @@ def _precision(policy: str) -> Iterator[None]:
         keras.mixed_precision.set_global_policy(before)
 
 
-def adamw(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
-    """Return AdamW for so many steps: warm-up, then a cosine; biases and batch normalisation don't decay."""
+def _optimizer(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
     warm_up = int(params.warm_up * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warm_up else params.learning_rate,
@@ -160,17 +163,8 @@ def adamw(steps: int, params: FineTuneParams) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def training_batches(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTuneParams) -> tf.data.Dataset:
-    """Return shuffled batches without end; every epoch holds each image once, in one of its views.
-
-    Args:
-        train: N images.
-        shapes: of the network's inputs, for one image.
-        params: size of a batch, and the seed of the order and of the views.
-
-    Returns:
-        Inputs, float16 b × shape each, and labels, int8 b × k; ceil(N / b) batches an epoch.
-    """
+def _epochs(train: TrainingImages, shapes: list[tuple[int, ...]], params: FineTuneParams) -> tf.data.Dataset:
+    """Return shuffled batches without end; every epoch holds each image once, in one of its views."""
     rng = np.random.default_rng(params.seed)
 
     def batches() -> Iterator[tuple[tuple[npt.NDArray[np.float16], ...], npt.NDArray[np.int8]]]:

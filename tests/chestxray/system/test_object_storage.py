@@ -39,6 +39,24 @@ def test_a_folder_and_a_pattern_name_objects(address: str, names: list[str], sto
     assert [name.replace("///", "//").removeprefix("memory://ward/") for name in list_objects(address)] == names
 
 
+def test_a_name_with_two_colons_is_that_of_one_object(storage: Any) -> None:
+    storage.pipe({"/ward/d": b"other", "/ward/d::e.png": b"it"})
+    (name,) = [name for name in list_objects("memory://ward") if "::" in name]
+    size, _ = object_state(name) or (0, "")
+    assert read_object(name, 5) == b"it" and size == 2
+
+
+def test_a_driver_that_can_not_be_set_up_is_a_line(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any) -> None:
+        raise ValueError("Must provide either a connection_string or account_name")
+
+    monkeypatch.setattr(type(storage), "__init__", refuse)
+    type(storage).clear_instance_cache()
+    with pytest.raises(UserError, match=r"memory://ward: the storage can't be used \(ValueError\): see to address"):
+        read_object("memory://ward/b.png", 5)
+    monkeypatch.undo()
+
+
 def test_objects_are_listed_under_the_scheme_that_was_given(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         type(storage), "unstrip_protocol", lambda _, path: f"abfs://{path.lstrip('/')}"
