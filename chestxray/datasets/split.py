@@ -49,8 +49,8 @@ def check_split(studies: pd.DataFrame) -> None:
     """
     for column, what in (("patient", "patients"), ("content_hash", "identical images")):
         key = _hashes(studies[column])
-        sides = pd.DataFrame({"key": key, "split": studies["split"]}).drop_duplicates()["key"]
-        suspects = studies[key.isin(sides[sides.duplicated()])]  # or two that have one hash
+        pairs = pd.DataFrame({"key": key, "split": studies["split"]}).drop_duplicates()["key"]
+        suspects = studies[key.isin(pairs[pairs.duplicated()])]  # with those that only share a hash, told apart next
         sides = suspects[[column, "split"]].drop_duplicates()[column]
         torn = suspects[suspects[column].isin(sides[sides.duplicated()])].sort_values([column, "image"])
         if len(torn):

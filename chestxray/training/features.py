@@ -32,7 +32,7 @@ from chestxray.training.views import PREDICTION_VIEWS, views
 
 IMAGES_IN_FLIGHT = 16
 VIEWS_AT_ONCE = 2
-"""What two become on their way stays in the processor's cache: all 8 at once took 7 % longer, for the same bits."""
+"""Activations of two views fit the processor's cache; all 8 at once took 7 % longer, for the same bits."""
 Half = npt.NDArray[np.float16]
 
 

@@ -38,11 +38,11 @@ FLATTEST = 1e-6
 
 
 class HeadObjective:
-    """The objective over all groups of columns; `weights` are (features + 1) × groups × findings.
+    """The objective over all groups of images, as a function of `weights`: (features + 1) × groups × findings.
 
-    They are those of standardised features in coordinates in which the penalty is ‖v‖² / 2: the weights of a group's
-    findings are v K^½ with K = I + ρ 11ᵀ. So a finding's weights have a part that all findings share, of variance ρ,
-    and one of its own, of variance 1.
+    These are not yet the weights of the findings, but v, in which the penalty is ‖v‖² / 2: for standardised features
+    the weights of a group's findings are v K^½ with K = I + ρ 11ᵀ. So a finding's weights have a part that all findings
+    share, of variance ρ, and one of its own, of variance 1. `unstandardise` returns those of the findings.
 
     Args:
         features: of N images.
@@ -92,7 +92,7 @@ class HeadObjective:
         return np.asarray(total / (len(self._labels) * self._features.pooled[0].shape[1]))
 
     def _loss_curvature(self) -> Floats:
-        """Compute the mean curvature of the loss of each finding, k, if it is as likely in all images."""
+        """Compute the curvature of the loss of each finding, k, as if its prevalence were its probability everywhere."""
         present = (self._labels == 1).sum(axis=0) / np.maximum((self._labels != UNLABELLED).sum(axis=0), 1)
         weight = self._class_weights * present + 1 - present
         probability = self._class_weights * present / weight

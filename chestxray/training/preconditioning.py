@@ -15,8 +15,9 @@ Floats = npt.NDArray[np.float64]
 class Curvature:
     """About how the objective curves, in the coordinates of `HeadObjective`.
 
-    Its Hessian is taken as that of findings which are as likely in all images: for finding k the curvature of its loss
-    times the correlations of the features, times 1 + kρ in the direction in which all findings go together, plus λ.
+    Its Hessian is taken as if each finding had one probability, that of its prevalence, in all images. Then that of a
+    finding is the curvature of its loss times the correlations of the features, plus λ; in the direction in which the
+    weights of all k findings change alike, the first term is 1 + kρ times as much.
 
     Args:
         correlations: `(F, F)` of the features.
