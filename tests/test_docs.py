@@ -43,7 +43,7 @@ NOT_RUN = {
     "RAY_ADDRESS=10.0.0.1:6379 chestxray predict /mnt/archive --output scores.parquet": CLUSTER,
     "AWS_ENDPOINT_URL=https://storage.example chestxray predict s3://archive/chest --output a.parquet": "is online",
     "pip install -r serve/requirements.txt 'ray[serve]==2.60.0'": "changes the environment",
-    "MODEL_URI=models/champion HEATMAP_FOLDER=/mnt/shared/heatmaps ray start --head --include-dashboard false": CLUSTER,
+    "ray start --head --include-dashboard false": CLUSTER,
     "serve run serve.ray_app:replicated replicas=2": CLUSTER,
 }
 """Commands of the documents that this test does not run, and why."""

@@ -92,7 +92,7 @@ class HeadObjective:
         return np.asarray(total / (len(self._labels) * self._features.pooled[0].shape[1]))
 
     def _loss_curvature(self) -> Floats:
-        """Compute the curvature of the loss of each finding, k, as if its prevalence were its probability everywhere."""
+        """Compute the curvature of the loss of each finding, k, if everywhere it is as likely as its prevalence."""
         present = (self._labels == 1).sum(axis=0) / np.maximum((self._labels != UNLABELLED).sum(axis=0), 1)
         weight = self._class_weights * present + 1 - present
         probability = self._class_weights * present / weight
