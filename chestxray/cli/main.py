@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -11,6 +12,8 @@ from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.system.encoding import require_utf8
 from chestxray.system.telemetry import forbid_telemetry
 
+NOBODY_READS = 141
+"""Exit code of a program whose output was closed, as a shell gives it."""
 COMMANDS = {
     "predict": "answer about files without a server",
     "summary": "show what the last run of the pipeline came to",
@@ -45,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; by default those of this process.
 
     Returns:
-        Exit code: 0, 1 if what was given can't be used, 130 if it was stopped; argparse exits with 2 if the words are
-        wrong.
+        Exit code: 0, 1 if what was given can't be used, 130 if it was stopped, 141 if its output was closed; argparse
+        exits with 2 if the words are wrong.
     """
     forbid_telemetry()
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -63,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_utf8()
         return int(options.run(options))
+    except BrokenPipeError:  # who reads has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to say goes nowhere
+        return NOBODY_READS
     except (UserError, OSError) as error:
         print(f"chestxray {options.command}: {one_line(error)}", file=sys.stderr)
         return 1

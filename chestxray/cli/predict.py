@@ -99,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
         if error.name is None or error.name.startswith("chestxray"):
             raise
         message = f"the package {error.name} is not installed: pip install '.[train]' in the repository"
+    except BrokenPipeError:
+        raise
     except (UserError, OSError) as error:
         message = one_line(error)
     print(f"chestxray predict: {written_text(message)}", file=sys.stderr)
@@ -134,6 +136,10 @@ def _make_table(options: argparse.Namespace) -> int:
             raise UserError(f"{name}: an address of storage was given; name a place in the file system")
     if output.is_dir():
         raise UserError("--output: a folder has that name; name a file that ends in .csv or .parquet")
+    for table in options.csv:
+        listed = Path(table.rpartition(":")[0])
+        if output.exists() and listed.exists() and output.samefile(listed):
+            raise UserError(f"--output: {str(output)!a} is the table that --csv reads; name another file")
     asked = _options(options, "none")
     folder = None if options.heatmaps == "none" else options.heatmaps
     inputs = _inputs(options, excluded=folder)

@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Iterator
+from functools import reduce
 from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from chestxray.datasets.dataset import Dataset, batch_folders, load_dataset
 from chestxray.datasets.split import Split
@@ -29,6 +31,8 @@ GRIDS = {
     "fine_tune.weight_decay": (1e-4, 1e-2),
 }
 """By key of `params.yaml`: what is tried unless something else is asked for."""
+READ_FROM = ("decode", "prepare", "class_weighting", "features", "train", "fine_tune")
+"""Stages whose outputs a sweep starts from."""
 SOURCE = "chestxray sweep"
 SCORE = "validation_mean_auroc"
 
@@ -55,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     params = load_params()
     grids = {key: tuple(dict.fromkeys(getattr(options, key))) for key in GRIDS}
     _check(params, grids)
+    check_reproduced(Path())
+    options.output.mkdir(parents=True, exist_ok=True)  # what forbids that is said before hours of work
     dataset = load_dataset(batch_folders(params.batches))
     weights = weight_array(read_json(Path("reports/class_weights.json")), dataset.findings)
     learned = np.array(dataset.findings)[weights > 0].tolist()
@@ -121,6 +127,40 @@ def _check(params: Params, grids: dict[str, tuple[float, ...]]) -> None:
         )
 
 
+def check_reproduced(top: Path) -> None:
+    """Check that what a sweep starts from was made with the params of now.
+
+    Args:
+        top: the folder of `params.yaml` and `dvc.lock`.
+
+    Raises:
+        UserError: naming the param that has changed since, or what was never made.
+    """
+    yaml = YAML(typ="safe")
+    lock, params = top / "dvc.lock", yaml.load(top / "params.yaml")
+    if not lock.is_file():
+        raise UserError(f"no {lock}: a sweep starts from what dvc repro makes. Run dvc repro, then sweep")
+    stages = (yaml.load(lock) or {}).get("stages", {})
+    for stage, facts in stages.items():
+        name, _, batch = stage.partition("@")
+        if name in READ_FROM and (not batch or batch in params["batches"]):
+            for key, given in facts.get("params", {}).get("params.yaml", {}).items():
+                if change := _first_change(key, given, reduce(_part, key.split("."), params)):
+                    raise UserError(f"params.yaml: {change} in the last run of {stage}. Run dvc repro, then sweep")
+
+
+def _part(section: object, name: str) -> object:
+    return section.get(name) if isinstance(section, dict) else None
+
+
+def _first_change(key: str, given: object, now: object) -> str:
+    """Say which value is not what it was; nothing if all are."""
+    if isinstance(given, dict) and isinstance(now, dict):
+        changes = (_first_change(f"{key}.{name}", given.get(name), now.get(name)) for name in {**given, **now})
+        return next(filter(None, changes), "")
+    return "" if given == now else f"{key} is {now!r} and was {given!r}"
+
+
 def _choices(params: Params, grids: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
     """Return what fine-tunings are tried with; nothing where params.yaml trains no epoch."""
     keys = [key for key in GRIDS if key.startswith("fine_tune.")]
@@ -152,17 +192,15 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
     epoch = f", epoch {row['epoch']}" if row["epoch"] else ""
     yield (
         f"Best: {row['kind']} with {values}{epoch}: mean AUROC {row[SCORE]:.4f}, of the model of `dvc repro` "
-        f"{choice.baseline:.4f}; difference {row['gain']:+.4f} with a standard error of {choice.gain.error:.4f} over "
-        "patients."
-    )
-    if np.isfinite(choice.nested):
-        yield (
-            f"It is the best of many on the patients that it is scored on, and so looks too good. Chosen without the "
-            f"patients that are scored (nested folds), what is left of {choice.apparent:+.4f} is {choice.nested:+.4f}: "
-            f"the bias of choosing is {choice.apparent - choice.nested:+.4f}."
+        f"{choice.baseline:.4f}; difference {row['gain']:+.4f}"
+        + (
+            f" with a standard error of {choice.gain.error:.4f} over patients."
+            if np.isfinite(choice.gain.error)
+            else "."
         )
-    else:
-        yield "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
+    )
+    if np.isfinite(choice.scores).sum() > 1:
+        yield _luck(choice)
     if not (choice.gain.value > 0 and choice.nested > 0):  # or it is not known
         yield "That is not shown to be better than what params.yaml has: keep it."
         return
@@ -172,3 +210,14 @@ def _said(best: Candidate, table: pd.DataFrame, choice: Choice, note: str) -> It
         yield "The stage fine_tune starts from it, as from any head, and keeps it unless an epoch gains enough."
     given = " ".join(f"-S {key}={value:g}" for key, value in best.params.items())
     yield f"Nothing is changed. To see what it comes to on the test side: dvc exp run {given} evaluate"
+
+
+def _luck(choice: Choice) -> str:
+    """Say how much of the gain is the luck of having chosen."""
+    if not np.isfinite(choice.nested):
+        return "It is the best of many on the patients that it is scored on: too few to say how much of that is luck."
+    return (
+        f"It is the best of many on the patients that it is scored on, and so looks too good. Chosen without the "
+        f"patients that are scored (nested folds), what is left of {choice.apparent:+.4f} is {choice.nested:+.4f}: the "
+        f"bias of choosing is {choice.apparent - choice.nested:+.4f}."
+    )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from glob import has_magic
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -132,9 +133,10 @@ def find_inputs(paths: Sequence[str], tables: Sequence[str] = (), excluded: str 
         else:
             named = [name for name in _matches(path) if not _is_within(name, real)] if has_magic(path) else []
             inputs.missing += [] if named else [path]
-        for name in named:
-            found = _search(name, inputs.skipped, real) if Path(name).is_dir() else [name]
-            inputs.add(zip(found, found, strict=True))
+            named = _outermost(named, inputs.skipped)
+        files = (_search(name, inputs.skipped, real) if Path(name).is_dir() else [name] for name in named)
+        found = sorted(chain.from_iterable(files))
+        inputs.add(zip(found, found, strict=True))
     for table in tables:
         inputs.add(_listed(table, inputs.skipped))
     return inputs
@@ -159,6 +161,15 @@ def _matches(pattern: str) -> list[str]:
         return sorted(str(each) for each in found if not any(map(hidden, each.parts)))
     except ValueError as error:
         raise UserError(f"{pattern!a} is no pattern: {error}") from None
+
+
+def _outermost(matches: Sequence[str], skipped: Counter[str]) -> list[str]:
+    """Return what matches a pattern without links to folders, and without what lies in a folder that matches too."""
+    folders = {name for name in matches if Path(name).is_dir()}
+    links = {name for name in folders if Path(name).is_symlink()}
+    skipped.update(["link to a folder"] * len(links))
+    inside = folders - links
+    return [name for name in matches if name not in links and inside.isdisjoint(map(str, Path(name).parents))]
 
 
 def _is_within(path: str, folder: str | None) -> bool:
@@ -194,7 +205,7 @@ def _images_below(root: str, addresses: Iterable[str], skipped: Counter[str]) ->
     """Return which of the objects of a folder or a pattern may be images, by the same rules as files, sorted."""
     taken: list[str] = []
     doubtful: list[str] = []
-    start = len(re.split(r"[*?[]", root)[0])
+    start = len(re.split(r"[*?[]", root)[0].rstrip("/"))
     for address in addresses:
         name = address.rpartition("/")[2]
         if any(part.startswith(HIDDEN) for part in address[start:].split("/")):

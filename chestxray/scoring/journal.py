@@ -19,8 +19,8 @@ from chestxray.system.object_storage import is_address, object_state
 
 ROWS = "rows.jsonl"
 State = list[int | str] | None
-"""Size in bytes and time of the last change in nanoseconds of a file; size and version of an object in storage; None of
-what is not there."""
+"""Size in bytes of a file, and when it changed, in nanoseconds: what is in it, and what is said of it, such as who may
+read it; size and version of an object in storage; None of what is not there."""
 
 
 def file_state(path: str) -> State:
@@ -36,7 +36,7 @@ def file_state(path: str) -> State:
         status = os.stat(path)  # noqa: PTH116 # a million times
     except (OSError, ValueError):  # a name with a null byte is a ValueError
         return None
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 class Journal:
@@ -89,8 +89,11 @@ class Journal:
             state: of the file when it was scored, by `file_state`.
             row: of it.
         """
-        self._file.write(json.dumps([state, row]).encode() + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps([state, row]).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:  # it names no file
+            raise OSError(error.errno, error.strerror, str(self.folder)) from error
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows."""

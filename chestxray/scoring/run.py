@@ -26,7 +26,7 @@ IN_FLIGHT = 64
 """Files that may be in work, or wait for their turn to be written."""
 THREADS_PER_CORE = 2
 """Each decodes and predicts one file, the model with one thread; a second one works while the first one waits."""
-LAYOUT = 2
+LAYOUT = 3
 """Changes with what rows hold."""
 
 
@@ -111,7 +111,11 @@ def _facts(scorer: Scorer) -> dict[str, str]:
 
 
 def _is_file(path: Value) -> bool:
-    return Path(str(path)).is_file()
+    """Say whether a picture is there, and not one of which a power cut left the name alone."""
+    try:
+        return os.path.getsize(str(path)) > 0  # noqa: PTH202 # a text
+    except OSError:
+        return False
 
 
 def _to_disk(path: Path) -> None:

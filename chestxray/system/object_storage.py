@@ -14,6 +14,12 @@ SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "memory")
 ADDRESS = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
 
 
+FORBIDDEN = ("AccessDenied", "403", "InvalidObjectState")
+"""What S3 says of an object that may not be read; other codes of a refusal are about the credentials."""
+OPTIONS = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 0}}}
+"""Of S3, in seconds: s3fs tries five times, so that a storage that hangs ends a run within four minutes."""
+
+
 def is_address(path: str) -> bool:
     """Return whether a path is the address of an object, or of a folder of objects."""
     return ADDRESS.match(path) is not None
@@ -48,6 +54,8 @@ def read_object(address: str, limit: int, *, whole: bool = True) -> bytes:
         OSError: there is none, it may not be read, or it has more bytes than that (EFBIG).
         UserError: the storage can't be used, which another time may be otherwise.
     """
+    if "/" not in address.partition("://")[2].strip("/"):
+        raise IsADirectoryError(errno.EISDIR, "the address of a bucket, not of an object", address)
     storage, path = _storage(address)
     with _named(address):
         data = _beginning(storage, path, limit + whole)
@@ -97,7 +105,8 @@ def _storage(address: str) -> tuple[Any, str]:
 
         driver = fsspec.get_filesystem_class(scheme)
         with _named(address):
-            return driver(**driver._get_kwargs_from_urls(address)), driver._strip_protocol(address)
+            options = OPTIONS if scheme == "s3" else {}
+            return driver(**options, **driver._get_kwargs_from_urls(address)), driver._strip_protocol(address)
     except ImportError as error:
         extra = "pip install '.[s3]' in the repository" if scheme.startswith("s3") else "install it"
         needed = re.search(r"[Ii]nstall (?:the )?[`'\"]?([\w-]+)", str(error))
@@ -112,13 +121,20 @@ def _named(address: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from None
-    except PermissionError:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), address) from None
+    except PermissionError as error:
+        code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", FORBIDDEN[0])
+        if code in FORBIDDEN:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), address) from None
+        raise _unusable(address, code) from error
     except ImportError:  # of what reads it
         raise
     except Exception as error:  # each storage has a class for each way to fail
-        bucket = "/".join(address.split("/")[:3])
-        raise UserError(
-            f"{masked(bucket)}: the storage can't be used ({type(error).__name__}): see to address, credentials and "
-            "network, then run the same again"
-        ) from error
+        raise _unusable(address, type(error).__name__) from error
+
+
+def _unusable(address: str, why: str) -> UserError:
+    bucket = "/".join(address.split("/")[:3])
+    return UserError(
+        f"{masked(bucket)}: the storage can't be used ({why}): see to address, credentials and network, then run the "
+        "same again"
+    )

@@ -123,10 +123,10 @@ def write_features(
         params: the views.
         out: the folder to make, with `<split>.pooled.npy`, `<split>.activations.npy` if the graph outputs them, and
             `<split>.content_hash.npy`, the images that they belong to.
-        scratch: a folder outside of every DVC out.
+        scratch: a folder outside of every DVC out, on the disk of `out`.
 
     Raises:
-        UserError: there is less room on the disk than they need.
+        UserError: there is less room on the disk than they need, or `scratch` is on another one.
     """
     digest = _input_digest(images, graph, params)
     for stale in scratch.glob(f"{out.name}-{'?' * len(digest)}"):  # "nih-…", not "nih-2-…"
@@ -138,6 +138,7 @@ def write_features(
     parts = [
         (images.split(split), FrozenPart(graph, input_size, count, params), partial / split) for split, count in splits
     ]
+    _check_same_disk(partial, out.parent)
     _check_room(partial, [(len(part.studies), frozen.row_shapes()) for part, frozen, _ in parts])
     for part, frozen, stem in parts:
         _write_split(part, frozen, stem)
@@ -197,6 +198,16 @@ class FrozenPart:
         parts = [shown[start : start + VIEWS_AT_ONCE] for start in range(0, self.count, VIEWS_AT_ONCE)]
         outputs = [self._session.run(None, {"view": part}) for part in parts]
         return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
+
+
+def _check_same_disk(partial: Path, folder: Path) -> None:
+    """Raise if finished files can't be moved into the folder, before they are computed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if partial.stat().st_dev != folder.stat().st_dev:
+        raise UserError(
+            f"{partial.parent} and {folder} are on different disks, and finished features are moved from one to the "
+            "other: put both on one (mount the folder above them, or make one a link to a folder on the other's disk)"
+        )
 
 
 def _check_room(partial: Path, parts: Sequence[tuple[int, Mapping[str, tuple[int, ...]]]]) -> None:

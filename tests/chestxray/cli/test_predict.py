@@ -66,6 +66,10 @@ def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: 
         assert (tmp_path / "t.csv").read_bytes() == before
     assert main(["predict", good, "--output", str(tmp_path / "t.xlsx")]) == 2
     (tmp_path / "folder.csv").mkdir()
+    table = tmp_path / "studies.csv"
+    table.write_text(f"path\n{good}\n")
+    assert main(["predict", "--csv", f"{table}:path", "--output", str(table)]) == 2
+    assert "is the table that --csv reads" in capsys.readouterr().err and table.read_text().startswith("path\n")
     assert main(["predict", good, "--output", str(tmp_path / "folder.csv")]) == 2
     assert not list(tmp_path.glob(".*partial"))
 

@@ -35,6 +35,18 @@ def test_a_pattern_matches_files_and_folders_and_a_name_that_exists_is_none(ward
     assert find_inputs([f"{ward}/*.bmp", "typo"]).missing == [f"{ward}/*.bmp", "typo"]
 
 
+def test_a_pattern_gives_each_file_once(tmp_path: Path) -> None:
+    for name in ("b/c/z.png", "b/y.png", "x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(USABLE["grey png"])
+    (tmp_path / "self").symlink_to(tmp_path)
+    every = [f"{tmp_path}/{name}" for name in ("b/c/z.png", "b/y.png", "x.png")]
+    for pattern in ("*", "**", "**/*"):
+        inputs = find_inputs([f"{tmp_path}/{pattern}"])
+        assert given(inputs) == every
+        assert inputs.skipped["link to a folder"] == 1
+
+
 def test_a_named_file_is_taken_whatever_it_is(ward: Path) -> None:
     names = [str(ward / name) for name in ("README", ".hidden.png", "pipe.png", "broken.png")]
     assert given(find_inputs(names)) == names
@@ -108,6 +120,8 @@ def test_objects_of_a_storage_are_found_by_the_rules_of_files(tmp_path: Path) ->
         assert inputs.files[-1].path == f"{tmp_path}/b.png"
         assert inputs.missing == ["memory://none"]
         assert inputs.skipped == {"hidden": 1, "no image": 2}
+        slashes = find_inputs(["memory://inputs//"])
+        assert given(slashes) == found and slashes.skipped == inputs.skipped
     finally:
         storage.rm("/inputs", recursive=True)
 

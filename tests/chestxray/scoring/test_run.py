@@ -140,9 +140,22 @@ def test_rows_of_files_that_changed_since_are_made_anew(tmp_path: Path, small_bu
     words = ("in", "--model", small_bundle, "--output")
     assert start(*words, "a.csv", at="row 5", folder=tmp_path).returncode == -signal.SIGKILL
     files[3].write_bytes(files[0].read_bytes() + b"\n")
-    assert start(*words, "a.csv", folder=tmp_path).returncode == 0
+    files[4].chmod(0o600)
+    again = start(*words, "a.csv", folder=tmp_path)
+    assert again.returncode == 0 and "scoring: 3 files" in again.stderr
     assert start(*words, "b.csv", folder=tmp_path).returncode == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_heatmap_that_lost_its_bytes_is_drawn_again(tmp_path: Path, small_bundle: Path) -> None:
+    radiographs(tmp_path / "in", 3)
+    words = ("in", "--model", small_bundle, "--heatmaps", "maps", "--heatmaps-for", "all", "--output", "a.csv")
+    assert start(*words, at="row 2", folder=tmp_path).returncode == -signal.SIGKILL
+    lost = sorted((tmp_path / "maps").rglob("*.png"))[0]
+    lost.write_bytes(b"")
+    assert start(*words, folder=tmp_path).returncode == 0
+    assert lost.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

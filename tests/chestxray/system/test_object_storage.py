@@ -57,6 +57,26 @@ def test_a_driver_that_can_not_be_set_up_is_a_line(storage: Any, monkeypatch: py
     monkeypatch.undo()
 
 
+def test_a_refusal_of_the_credentials_is_none_of_the_object(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        cause = Exception()
+        cause.response = {"Error": {"Code": code}}  # type: ignore[attr-defined] # as botocore's ClientError
+        raise PermissionError("refused") from cause
+
+    monkeypatch.setattr(type(storage), "cat_file", refuse)
+    for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
+        with pytest.raises(UserError, match=rf"can't be used \({code}\)"):
+            read_object("memory://ward/b.png", 5)
+    code = "AccessDenied"
+    with pytest.raises(PermissionError, match=r"memory://ward/b\.png"):
+        read_object("memory://ward/b.png", 5)
+
+
+def test_a_bucket_is_no_object() -> None:
+    with pytest.raises(IsADirectoryError, match="the address of a bucket"):
+        read_object("s3://bucket/", 5)
+
+
 def test_objects_are_listed_under_the_scheme_that_was_given(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         type(storage), "unstrip_protocol", lambda _, path: f"abfs://{path.lstrip('/')}"

@@ -1,5 +1,6 @@
 """Features are the network's outputs for each view, also after kills and damage on the way to the file."""
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,3 +247,17 @@ def test_the_room_that_features_need_is_there_before_they_are_computed(
     assert said in str(refused.value) and f"{said}; 1,000.0 MB are free" in capsys.readouterr().err
     disk_with(taken)
     write_features(*arguments[:4], tmp_path / "c", tmp_path / "scratch")
+
+
+def test_two_disks_are_refused_before_anything_is_computed(
+    dataset: Dataset, graph: bytes, tmp_path: Path, session: type[CountedSession]
+) -> None:
+    memory = Path("/dev/shm")  # noqa: S108 # a file system of its own on Linux
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as elsewhere,
+        pytest.raises(UserError, match="are on different disks"),
+    ):
+        write_features(dataset, graph, INPUT, VIEWS, Path(elsewhere) / "b", tmp_path / "scratch")
+    assert session.images == 0
