@@ -55,7 +55,8 @@ def logged(cluster: Any) -> bytes:
 
 
 def kill_worker() -> int:
-    """Kill a process that is at a task, of a cluster of this process; returns its number."""
-    workers = [child for child in psutil.Process().children(recursive=True) if child.cmdline()[:1] == ["ray::_work"]]
+    """Kill a worker of a cluster of this process, one that is at a task if any is; returns its number."""
+    names = [(child.cmdline()[:1], child) for child in psutil.Process().children(recursive=True)]
+    workers = [child for title in (["ray::_work"], ["ray::IDLE"]) for name, child in names if name == title]
     os.kill(workers[0].pid, signal.SIGKILL)
     return int(workers[0].pid)
