@@ -198,6 +198,7 @@ def ldam(most: float) -> Recipe:
     """Fit the head with label-distribution-aware margins ∝ n^-1/4 (Cao et al., NeurIPS 2019), the rarest's `most`."""
 
     def fit(features: Features, class_weights: Floats, params: TrainParams) -> Single:
+        """Minimise the loss with margins at one λ."""
         positives = (features.labels == 1).sum(axis=0)
         margins = most * (positives / positives.min()) ** -0.25
         every = np.ones((len(features.studies), 1), bool)
@@ -271,6 +272,7 @@ def co_occurrence(l2: float) -> Recipe:
     """
 
     def fit(features: Features, class_weights: Floats, params: TrainParams) -> Single:
+        """Fit the head, and the layer behind it to what the head says out of fold."""
         fitted = fit_head(features, class_weights, params)
         change, bias = fit_co_occurrence(fitted.held_out.astype(np.float64), features.labels, l2)
         layer = np.eye(len(bias)) + change
@@ -295,6 +297,7 @@ def fit_co_occurrence(odds: Floats, labels: npt.NDArray[np.int8], l2: float) -> 
     labelled = labels != UNLABELLED
 
     def objective(flat: Floats) -> tuple[float, Floats]:
+        """Compute the loss and its derivative by D and c."""
         change, bias = np.split(flat.reshape(findings + 1, findings), [findings])
         logits = odds + odds @ change + bias
         slope = labelled * (expit(logits) - (labels == 1))
