@@ -178,7 +178,7 @@ def main() -> None:
     args = parser.parse_args()
     params = load_params()
     folders = BatchFolders(BATCH, args.data)
-    features = load_features([folders.features], load_dataset([folders]).studies, "train")
+    features = load_features([folders.features], load_dataset([folders], "train").studies, "train")
     truth = drawn(features, params)
     found = [judge(AS_THEY_ARE, features, features.labels, truth, params)]
     for share in SHARES:

@@ -75,7 +75,9 @@ class Bench:
         with self.watch(what):
             graph = features_graph(self.weights, self.config, activations_at).SerializeToString()
             write_features(dataset, graph, self.config.input_size, params, out, self.scratch / "partial")
-        train, validation = (load_features([out], dataset.studies, split) for split in ("train", "validation"))
+        train, validation = (
+            load_features([out], dataset.split(split).studies, split) for split in ("train", "validation")
+        )
         return train, validation
 
     def head(self, train: Features, what: str) -> LayerWeights:

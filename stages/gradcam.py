@@ -23,7 +23,7 @@ def main() -> None:
     params = load_params()
     with stage_run("gradcam", params) as run:
         prepared = batch_folders(params.batches)
-        test = load_dataset(prepared).split("test")
+        test = load_dataset(prepared, "test")
         predictions = pd.read_csv("reports/predictions.csv")
         columns = [f"{finding}_decision" for finding in test.findings]
         # An empty cell is neither.

@@ -32,8 +32,7 @@ def main() -> None:
     with stage_run("register", params), store_lock(client.tracking_uri, "registry"):
         pipeline = pipeline_run(client, params)
         registry = Registry(client, params.register_.model)
-        dataset = load_dataset(batch_folders(params.batches))
-        test = dataset.split("test")
+        test = load_dataset(batch_folders(params.batches), "test")
         logits = pd.read_parquet("models/test_logits.parquet")
         version = registry.register(pipeline, BUNDLE, Path("models/final.weights.h5"), logits)
         promotion = decide_promotion(registry, version, test, params)

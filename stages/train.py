@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chestxray.datasets.dataset import batch_folders, load_dataset
+from chestxray.datasets.dataset import Dataset, batch_folders, load_dataset
 from chestxray.models.weights import HEAD, read_weights, write_weights
 from chestxray.params import Params, load_params
 from chestxray.registry.warm_start import load_parent
@@ -34,28 +34,29 @@ def main() -> None:
         curve = pd.DataFrame(columns=["iteration", "loss"])
         held_out = pd.DataFrame()  # without columns, likewise
         metrics: dict[str, float] = {"warm_start": int(params.train.warm_start is not None)}
-        dataset = load_dataset(batch_folders(params.batches))
+        folders = batch_folders(params.batches)
+        train = load_dataset(folders, "train")
         columns: dict[str, npt.NDArray[np.float32]] = {}  # of the head, by finding
         if params.train.warm_start:
-            parent = load_parent(open_store(), params.train.warm_start, params, dataset.split("test"), start)
+            parent = load_parent(open_store(), params.train.warm_start, params, load_dataset(folders, "test"), start)
             seen, start, columns = parent.batches, parent.weights, parent.head
-            said = parent.sentence(dataset.findings)
+            said = parent.sentence(train.findings)
             print(f"warm start: {said}", flush=True)
             run.log_tags({"warm_start": said[:LONGEST_TAG]})
-        cold = tuple(finding for finding in dataset.findings if finding not in columns)
+        cold = tuple(finding for finding in train.findings if finding not in columns)
         weights = read_json(CLASS_WEIGHTS)
         if set(cold).intersection(learnable(weights)):
-            head, score = _fit(dataset.studies, cold, weight_array(weights, cold), params)
+            head, score = _fit(train, cold, weight_array(weights, cold), params)
             folds = head.folds
             curve = head.curve
             held_out = pd.DataFrame(head.held_out, columns=list(cold))
             columns |= dict(zip(cold, head.weights.T, strict=True))
             metrics |= {"l2": head.l2}
             metrics |= {} if np.isnan(score) else {"validation_mean_auroc": round(score, 6)}
-        start[HEAD] = stack_head(columns, dataset.findings)
+        start[HEAD] = stack_head(columns, train.findings)
         write_weights(start, START / "network.weights.h5")
         write_json(START / "seen_batches.json", seen)
-        errors = find_label_errors(dataset.split("train"), held_out, params.train.folds, params.evaluate.min_positives)
+        errors = find_label_errors(train, held_out, params.train.folds, params.evaluate.min_positives)
         write_csv(Path("reports/label_errors.csv"), errors.listed)
         write_csv(Path("reports/label_errors_by_finding.csv"), errors.by_finding)
         write_csv(Path("reports/curves/l2.csv"), folds)
@@ -66,12 +67,14 @@ def main() -> None:
 
 
 def _fit(
-    studies: pd.DataFrame, findings: tuple[str, ...], weights: npt.NDArray[np.float64], params: Params
+    images: Dataset, findings: tuple[str, ...], weights: npt.NDArray[np.float64], params: Params
 ) -> tuple[Head, float]:
     """Return the head fitted to some findings, and their mean AUROC on validation, NaN if none can be ranked."""
-    folders = [each.features for each in batch_folders(params.batches)]
-    train = load_features(folders, studies, "train").of(findings)
-    validation = load_features(folders, studies, "validation").of(findings)
+    folders = batch_folders(params.batches)
+    features = [each.features for each in folders]
+    train = load_features(features, images.studies, "train").of(findings)
+    held_out = load_dataset(folders, "validation")
+    validation = load_features(features, held_out.studies, "validation").of(findings)
     head = fit_head(train, weights, params.train)
     return head, head_auroc(validation, head.weights, weights > 0)
 

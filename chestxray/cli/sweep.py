@@ -170,7 +170,7 @@ def _choices(params: Params, grids: dict[str, tuple[float, ...]]) -> list[dict[s
 
 def _features(params: Params, dataset: Dataset, side: Split) -> Features:
     """Open the cached features of a side."""
-    return load_features([each.features for each in batch_folders(params.batches)], dataset.studies, side)
+    return load_features([each.features for each in batch_folders(params.batches)], dataset.split(side).studies, side)
 
 
 def _recorded(candidate: Candidate, labels: LabelMasks, parent: Run) -> Candidate:

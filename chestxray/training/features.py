@@ -9,7 +9,7 @@ import hashlib
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -255,7 +255,7 @@ def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> F
 
     Args:
         folders: as `write_features` made them, in the order of the batches.
-        studies: of the whole data set, in the same order; no image twice. Features of other images are ignored.
+        studies: of the split, in the same order; no image twice. Features of other images are ignored.
         split: "train" or "validation".
 
     Raises:
@@ -266,12 +266,25 @@ def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> F
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
     if 0 < len(activations) < len(files):
         raise UserError(f"activations of {len(activations)} of {len(files)} batches: run dvc repro")
-    rows = studies[studies["split"] == split].reset_index(drop=True)
-    hashes = [np.load(folder / f"{split}.content_hash.npy") for folder in folders]
-    computed = pd.Series(np.concatenate(hashes))
-    wanted = rows["content_hash"].to_numpy("S64")
-    kept = (computed.isin(wanted) & ~computed.duplicated()).to_numpy()
-    if not np.array_equal(computed[kept], wanted):
-        raise UserError(f"features of {kept.sum()} of {len(rows)} {split} images, or in another order: run dvc repro")
-    parts = np.split(kept, np.cumsum([len(part) for part in hashes])[:-1])
-    return Features(pooled, activations, [np.flatnonzero(part) for part in parts], rows)
+    places = _places_of(
+        [np.load(folder / f"{split}.content_hash.npy", mmap_mode="r") for folder in folders], studies["content_hash"]
+    )
+    found = sum(map(len, places))
+    if found < len(studies):
+        raise UserError(f"features of {found} of {len(studies)} {split} images, or in another order: run dvc repro")
+    return Features(pooled, activations, places, studies)
+
+
+def _places_of(computed: list[npt.NDArray[np.bytes_]], wanted: Iterable[str]) -> list[npt.NDArray[np.intp]]:
+    """Return, per array, where the wanted content hashes are, as far as they follow each other as the arrays do."""
+    left = (name.encode() for name in wanted)
+    name = next(left, None)
+    places = []
+    for hashes in computed:
+        chosen = []
+        for place, there in enumerate(hashes):
+            if there == name:
+                chosen.append(place)
+                name = next(left, None)
+        places.append(np.array(chosen, np.intp))
+    return places

@@ -14,11 +14,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg.blas import ssyrk
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from chestxray.findings import UNLABELLED
+from chestxray.system.malloc import give_back_free_memory
 from chestxray.system.parallel import parallel_map
 from chestxray.tracking.progress import steps
 from chestxray.training.features import Features, Half
@@ -29,10 +31,11 @@ Single = npt.NDArray[np.float32]
 
 IMAGES_AT_ONCE = 64
 CHUNKS_IN_FLIGHT = 32
+IMAGES_A_MATRIX = 256
+MATRICES_IN_FLIGHT = 3
+"""Of features × features, 14 MB each."""
 MAX_ITERATIONS = 300
 TOLERANCE = 1e-7
-MATRICES_IN_FLIGHT = 4
-"""Of features × features, 14 MB each."""
 FLATTEST = 1e-6
 """Curvature of the loss of a finding that is taken at least."""
 
@@ -78,18 +81,25 @@ class HeadObjective:
             yield weights, curve
 
     def correlations(self) -> Floats:
-        """Compute the correlations of the features over images and views, F × F."""
+        """Compute the correlations of the features over images and views, F × F; only the lower half is filled."""
+        mean, deviation = self._mean.astype(np.float32), self._deviation.astype(np.float32)
 
         def products(chunk: Half) -> Single:
-            rows = chunk.astype(np.float32).reshape(-1, chunk.shape[-1])
-            standard = (rows - self._mean.astype(np.float32)) / self._deviation.astype(np.float32)
-            return np.asarray(standard.T @ standard, np.float32)
+            total = np.zeros((len(mean), len(mean)), np.float32, order="F")
+            for start in range(0, len(chunk), IMAGES_AT_ONCE):
+                rows = chunk[start : start + IMAGES_AT_ONCE].astype(np.float32).reshape(-1, len(mean))
+                rows -= mean
+                rows /= deviation
+                total = ssyrk(1.0, rows.T, beta=1.0, c=total, lower=True, overwrite_c=True)
+            return total
 
-        total = np.zeros((len(self._mean), len(self._mean)))
+        total = np.zeros((len(mean), len(mean)), order="F")
         with threadpool_limits(1, user_api="blas"):
-            for part in parallel_map(products, self._features.pooled_chunks(IMAGES_AT_ONCE), MATRICES_IN_FLIGHT):
+            for part in parallel_map(products, self._features.pooled_chunks(IMAGES_A_MATRIX), MATRICES_IN_FLIGHT):
                 total += part
-        return np.asarray(total / (len(self._labels) * self._features.pooled[0].shape[1]))
+        total /= len(self._labels) * self._features.pooled[0].shape[1]
+        give_back_free_memory()
+        return total
 
     def _loss_curvature(self) -> Floats:
         """Compute the curvature of the loss of each finding, k, if everywhere it is as likely as its prevalence."""

@@ -58,21 +58,20 @@ class TrainingImages:
         return replace(self, labels=np.where(findings, UNLABELLED, self.labels).astype(np.int8))
 
 
-def training_images(dataset: Dataset, split: Split, weights: LayerWeights, params: Params) -> TrainingImages:
+def training_images(images: Dataset, split: Split, weights: LayerWeights, params: Params) -> TrainingImages:
     """Return the images of a split as the layers that `params.fine_tune` trains take them.
 
     Args:
-        dataset: all of it, as the stages keep it.
+        images: all of the split, as the stages keep them.
         split: which side.
         weights: of the network, for what lies before those layers.
         params: the whole of `params.yaml`.
     """
-    images = dataset.split(split)
     from_layer = params.fine_tune.from_layer
     if from_layer == "input":
         return decoded_images(images, params.backbone.input_size, params.features)
     config = pretrained_config(params.backbone, params.head)
-    features = load_features([each.features for each in batch_folders(params.batches)], dataset.studies, split)
+    features = load_features([each.features for each in batch_folders(params.batches)], images.studies, split)
     if params.features.cache_activations:
         return cached_images(features, config, from_layer)
     prefix = prefix_graph(weights, config, from_layer).SerializeToString()

@@ -3,7 +3,9 @@
 See docs/decisions/input-gate.md.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 NAMES = (UNLIKE_TRAINING, *NAMED, NOT_A_CHEST)
 IMAGES_IN_FLIGHT = 16
+SCORED_AT_ONCE = 256
 RIDGE = 0.002
 """Of the softmax regression, on features with unit variance and a mean loss in which every class weighs the same."""
 
@@ -38,16 +41,19 @@ class GateFeatures:
     """Pooled features that a gate is fitted on.
 
     Attributes:
-        good: of all images of the data set, as they are, float32 N × F.
-        sample: rows of `good` of which there are altered ones too; training and validation images, m.
+        good: yields those of all images of the data set, as they are, in order, some at a time, float32 n × F: those
+            of an archive take half a gigabyte.
+        sample: rows of the images that a gate is fitted to; training and validation images, m.
+        sampled: of these, float32 m × F.
         altered: of these, altered as another device might, float32 m × F.
         train: rows of the training images among the sample, t.
         unlike: of each of `NAMES` but the first, of such images made from these, float32 t × F.
         studies: of the N images.
     """
 
-    good: Single
+    good: Callable[[], Iterator[Single]]
     sample: npt.NDArray[np.intp]
+    sampled: Single
     altered: Single
     train: npt.NDArray[np.intp]
     unlike: dict[str, Single]
@@ -72,7 +78,7 @@ class FittedGate:
 
 
 def gate_features(dataset: Dataset, graph: bytes, input_size: int, params: InputGateParams) -> GateFeatures:
-    """Compute the features of all images, and of altered and unlike ones that are made from a sample of them.
+    """Compute the features of a sample of images, and of altered and unlike ones that are made from these.
 
     Args:
         dataset: all batches.
@@ -87,11 +93,12 @@ def gate_features(dataset: Dataset, graph: bytes, input_size: int, params: Input
         np.sort(rng.permutation(np.flatnonzero(split == side))[: params.images]) for side in ("train", "validation")
     )
     sample = np.concatenate([train, validation])
-    good = network.features("good", np.arange(len(split)), [lambda image, _: image])
+    sampled = network.features("good", sample, [lambda image, _: image])
     changed = network.features("altered", sample, [altered])
     unlike = {name: network.features(name, train, [draw]) for name, draw in NAMED.items()}
     unlike[NOT_A_CHEST] = network.features(NOT_A_CHEST, train, list(OTHER.values()))
-    return GateFeatures(good, sample, changed, train, unlike, dataset.studies)
+    known = dict(zip(sample.tolist(), sampled, strict=True))
+    return GateFeatures(lambda: network.of_all(known), sample, sampled, changed, train, unlike, dataset.studies)
 
 
 class _Network:
@@ -115,6 +122,17 @@ class _Network:
 
         outputs = parallel_map(compute, range(len(rows)), IMAGES_IN_FLIGHT)
         return np.stack(list(progress(outputs, f"input gate, {name}", len(rows))))
+
+    def of_all(self, known: Mapping[int, Single]) -> Iterator[Single]:
+        """Yield the features of all images, as they are, in order; those of some rows are known."""
+
+        def compute(row: int) -> Single:
+            return known[row] if row in known else self._mean_of_views(self._dataset.pixels(row))
+
+        images = len(self._dataset.studies)
+        outputs = progress(parallel_map(compute, range(images), IMAGES_IN_FLIGHT), "input gate, all images", images)
+        while some := list(islice(outputs, SCORED_AT_ONCE)):
+            yield np.stack(some)
 
     def _mean_of_views(self, image: Pixels) -> Single:
         offset = (len(image) - self._input_size) // 2
@@ -142,14 +160,12 @@ def fit_gate(features: GateFeatures, by_checks: pd.DataFrame, params: InputGateP
     folds = np.array([patient_fold(patient, params.folds) for patient in studies["patient"]])
     # One thread: no sum depends on the number of cores.
     with threadpool_limits(1, user_api="blas"):
-        final = _fit(features, split == "train", params.components)
-        good, changed = final.scores(features.good), final.scores(features.altered)
-        held_out, held_out_changed = good.copy(), changed.copy()
-        for fold in range(params.folds):
-            mine = (split == "train") & (folds == fold)
-            gate = _fit(features, (split == "train") & ~mine, params.components)
-            held_out[mine] = gate.scores(features.good[mine])
-            held_out_changed[mine[features.sample]] = gate.scores(features.altered[mine[features.sample]])
+        train = split == "train"
+        final = _fit(features, train, params.components)
+        gates = [_fit(features, train & (folds != fold), params.components) for fold in range(params.folds)]
+        left_out = np.where(train, folds, -1)
+        good, held_out = _scores(features.good(), final, gates, left_out)
+        _, held_out_changed = _scores(iter([features.altered]), final, gates, left_out[features.sample])
     seen = split != "test"
     held = np.concatenate([held_out[seen & ~by_pixels], held_out_changed])
     lost = int(np.count_nonzero(seen & by_pixels))
@@ -166,6 +182,32 @@ def fit_gate(features: GateFeatures, by_checks: pd.DataFrame, params: InputGateP
     }
     fitted = replace(final, thresholds=thresholds)
     return FittedGate(fitted, metrics, _list_refused(good, fitted, studies, by_checks))
+
+
+def _scores(
+    features: Iterator[Single], final: GateWeights, gates: Sequence[GateWeights], left_out: npt.NDArray[np.intp]
+) -> tuple[Single, Single]:
+    """Score images by the final gate, and by the gate that was not fitted to them.
+
+    Args:
+        features: of N images in order, some at a time, float32 n × F.
+        final: the gate that is fitted to all training images.
+        gates: those that leave a fold out.
+        left_out: N, the gate that leaves an image out; −1 where the final one does.
+
+    Returns:
+        Both float32 N × G.
+    """
+    by_final, held_out = (np.empty((len(left_out), len(final.names)), np.float32) for _ in range(2))
+    done = 0
+    for some in features:
+        rows = slice(done, done + len(some))
+        by_final[rows] = held_out[rows] = final.scores(some)
+        for place, gate in enumerate(gates):
+            mine = left_out[rows] == place
+            held_out[rows][mine] = gate.scores(some[mine])
+        done += len(some)
+    return by_final, held_out
 
 
 def gate_thresholds(scores: Single, allowed: int) -> Single:
@@ -198,7 +240,7 @@ def gate_thresholds(scores: Single, allowed: int) -> Single:
 def _fit(features: GateFeatures, training: npt.NDArray[np.bool_], count: int) -> GateWeights:
     """Fit a gate without thresholds to some of the training images, given by a mask over all images."""
     chosen = training[features.sample]
-    good = np.concatenate([features.good[features.sample[chosen]], features.altered[chosen]]).astype(np.float64)
+    good = np.concatenate([features.sampled[chosen], features.altered[chosen]]).astype(np.float64)
     mean, deviation = good.mean(axis=0), good.std(axis=0)
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
     x = (good - mean) / deviation

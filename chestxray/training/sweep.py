@@ -127,10 +127,12 @@ def pipeline_logits(params: Params, weights: npt.NDArray[np.float64]) -> Logits:
 
 def _epochs(params: Params, weights: npt.NDArray[np.float64], start: Path, how: FineTuneParams) -> tuple[Logits, ...]:
     """Fine-tune a network; return the validation logits of the start and of each epoch."""
-    dataset = load_dataset(batch_folders(params.batches))
+    folders = batch_folders(params.batches)
     config = pretrained_config(params.backbone, params.head)
-    network = read_weights(start, config.alpha, len(dataset.findings), config.tap_names)
-    train, validation = (training_images(dataset, split, network, params) for split in ("train", "validation"))
+    network = read_weights(start, config.alpha, len(weights), config.tap_names)
+    train, validation = (
+        training_images(load_dataset(folders, split), split, network, params) for split in ("train", "validation")
+    )
     tuned = fine_tune(train, validation, network, weights, config, how)
     return tuple(logits[:, weights > 0] for logits in tuned.logits)
 

@@ -79,7 +79,7 @@ def test_features_of_a_tiled_batch_are_those_of_the_images_that_it_repeats(tmp_p
     originals = np.stack([drawn.pixels(row) for row in range(len(drawn.studies))]).astype(int)
     tile_batch(folders, STUDIES, PARAMS)
     tiled = load_dataset([folders])
-    features = load_features([folders.features], tiled.studies, "train")
+    features = load_features([folders.features], tiled.split("train").studies, "train")
     train = tiled.split("train")
     values = np.concatenate(list(features.pooled_chunks(64)))[:, 0, 0].astype(float)
     assert len(values) == len(train.studies)

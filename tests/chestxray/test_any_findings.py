@@ -54,7 +54,9 @@ def trained(data: Dataset, features_folder: Path, weights: LayerWeights) -> Laye
     check_ranked(data, learnable(rows))
     assert learnable(rows) == data.findings[: max(1, len(data.findings) - 1)]
     weighting = weight_array(rows, data.findings)
-    train, validation = (load_features([features_folder], data.studies, split) for split in ("train", "validation"))
+    train, validation = (
+        load_features([features_folder], data.split(split).studies, split) for split in ("train", "validation")
+    )
     head = fit_head(train, weighting, TrainParams(l2=1.0, folds=2, warm_start=None, shared=0.0)).weights
     start = weights | {HEAD: [head[:-1], head[-1]]}
     images, chosen_by = (cached_images(each, TINY_CONFIG, TUNE.from_layer) for each in (train, validation))

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import SPLITS
 from chestxray.errors import UserError
 from chestxray.system.npy import HEADER_BYTES
 from chestxray.training import features as module
@@ -69,7 +70,8 @@ def assert_same_files(one: Path, other: Path) -> None:
 
 
 def splits(folder: Path, dataset: Dataset) -> tuple[Features, Features]:
-    return load_features([folder], dataset.studies, "train"), load_features([folder], dataset.studies, "validation")
+    train, validation = (load_features([folder], dataset.split(side).studies, side) for side in SPLITS[:2])
+    return train, validation
 
 
 def test_features_are_what_the_network_says_of_each_view(dataset: Dataset, graph: bytes, features_folder: Path) -> None:
@@ -179,25 +181,25 @@ def test_features_of_before_are_replaced_as_a_whole(dataset: Dataset, graph: byt
 def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_folder: Path, tmp_path: Path) -> None:
     only_train = dataset.studies[dataset.studies["split"] == "train"].head(5)
     write_features(Dataset(only_train, dataset.images), graph, INPUT, VIEWS, tmp_path / "c", tmp_path / "scratch")
-    studies = dataset.studies[dataset.studies["split"] != "train"]
     folders = [tmp_path / "c", features_folder]
-    validation = load_features(folders, module.pd.concat([only_train, studies], ignore_index=True), "validation")
+    validation = load_features(folders, dataset.split("validation").studies, "validation")
     assert [len(part) for part in validation.pooled] == [0, 20]
     assert validation.view_activations(np.array([0]), np.array([1])).shape[0] == 1
-    train = load_features(folders, dataset.studies, "train")
+    train = load_features(folders, dataset.split("train").studies, "train")
     assert [places.tolist() for places in train.places] == [list(range(5)), list(range(5, 20))]
 
 
 def test_features_of_other_studies_are_refused(dataset: Dataset, features_folder: Path) -> None:
-    others = dataset.studies.assign(content_hash=dataset.studies["content_hash"].str[::-1])
+    studies = dataset.split("train").studies
+    others = studies.assign(content_hash=studies["content_hash"].str[::-1])
     with pytest.raises(ValueError, match="features of 0 of 20 train images, or in another order: run dvc repro"):
         load_features([features_folder], others, "train")
-    with pytest.raises(ValueError, match="of 20 of 20 train images, or in another order: run dvc repro"):
-        load_features([features_folder], dataset.studies[::-1], "train")
+    with pytest.raises(ValueError, match="of 1 of 20 train images, or in another order: run dvc repro"):
+        load_features([features_folder], studies[::-1], "train")
 
 
 def test_some_of_the_findings_come_in_the_order_given(dataset: Dataset, features_folder: Path) -> None:
-    features = load_features([features_folder], dataset.studies, "train")
+    features = load_features([features_folder], dataset.split("train").studies, "train")
     last, first = features.findings[4], features.findings[1]
     some = features.of([last, first])
     assert some.findings == (last, first)
@@ -214,9 +216,9 @@ def test_features_of_left_out_images_are_passed_over(
 ) -> None:
     """The second time the same folder stands for a batch of which every image is known."""
     stay = np.array([row for row in range(20) if row not in left_out], int)
-    studies = dataset.studies[~dataset.studies.index.isin(left_out)]
+    studies = dataset.split("train").studies.drop(index=list(left_out))
     some = load_features([features_folder, features_folder], studies, "train")
-    whole = load_features([features_folder], dataset.studies, "train")
+    whole = load_features([features_folder], dataset.split("train").studies, "train")
     chunks = list(some.pooled_chunks(size))
     assert all(len(chunk) <= size for chunk in chunks)
     np.testing.assert_array_equal(np.concatenate([whole.pooled[0][:0], *chunks]), whole.pooled[0][stay])

@@ -27,7 +27,9 @@ TUNE = PARAMS.fine_tune.model_copy(update={"from_layer": "Conv_1", "epochs": 2, 
 
 @pytest.fixture(scope="module")
 def cached(features_folder: Path, dataset: Dataset) -> tuple[TrainingImages, TrainingImages]:
-    splits = (load_features([features_folder], dataset.studies, split) for split in ("train", "validation"))
+    splits = (
+        load_features([features_folder], dataset.split(split).studies, split) for split in ("train", "validation")
+    )
     train, validation = (cached_images(features, TINY_CONFIG, TUNE.from_layer) for features in splits)
     return train, validation
 
@@ -223,7 +225,9 @@ def test_recomputed_activations_are_the_cached_ones(
     for name, at in (("cached", from_layer), ("pooled", None)):
         graph = features_graph(tiny_weights, TINY_CONFIG, at).SerializeToString()
         write_features(dataset, graph, 64, VIEWS, tmp_path / name, tmp_path / "scratch")
-    cached, pooled = (load_features([tmp_path / name], dataset.studies, "train") for name in ("cached", "pooled"))
+    cached, pooled = (
+        load_features([tmp_path / name], dataset.split("train").studies, "train") for name in ("cached", "pooled")
+    )
     assert cached.activations and not pooled.activations
     prefix = prefix_graph(tiny_weights, TINY_CONFIG, from_layer).SerializeToString()
     images = recomputed_images(pooled, dataset.split("train"), prefix, TINY_CONFIG, from_layer, VIEWS)
@@ -294,7 +298,7 @@ def test_the_whole_network_is_trained_from_pixels(precision: bool) -> None:
 def test_a_deeper_start_does_better_than_nothing(dataset: Dataset, tiny_weights: LayerWeights, tmp_path: Path) -> None:
     graph = features_graph(tiny_weights, TINY_CONFIG, "block_13").SerializeToString()
     write_features(dataset, graph, 64, VIEWS, tmp_path / "b", tmp_path / "scratch")
-    splits = (load_features([tmp_path / "b"], dataset.studies, split) for split in ("train", "validation"))
+    splits = (load_features([tmp_path / "b"], dataset.split(split).studies, split) for split in ("train", "validation"))
     train, validation = (cached_images(features, TINY_CONFIG, "block_13") for features in splits)
     assert [len(images.load(np.arange(3), np.zeros(3, int))) for images in (train, validation)] == [1, 1]
     curve = tuned((train, validation), tiny_weights, epochs=3, from_layer="block_13").curve
