@@ -46,7 +46,7 @@ OF_EVERY_IMAGE = {
 }
 """What is fitted, and the stages that it is the sum of."""
 OF_ALL_BATCHES = (
-    "digests@prepared", "digests@features", "class_weighting", "train", "evaluate", "gradcam", "register",
+    "digests@prepared", "digests@features", "class_weighting", "train", "input_gate", "evaluate", "gradcam", "register",
 )  # fmt: skip
 DRAWN_BY_STAGES = ("phantom_listed", "phantom")
 """The stages that are not run: the batch is drawn already."""
