@@ -16,7 +16,7 @@ from chestxray.tracking.store import open_store
 from chestxray.training.class_weights import learnable, weight_array
 from chestxray.training.features import load_features
 from chestxray.training.label_errors import find_label_errors
-from chestxray.training.linear_head import Head, fit_head, head_auroc, stack_head
+from chestxray.training.linear_head import Floats, Head, fit_head, head_auroc, stack_head
 from stages import run_stage
 
 START = Path("models/start")
@@ -51,8 +51,7 @@ def main() -> None:
             curve = head.curve
             held_out = pd.DataFrame(head.held_out, columns=list(cold))
             columns |= dict(zip(cold, head.weights.T, strict=True))
-            metrics |= {"l2": head.l2}
-            metrics |= {} if np.isnan(score) else {"validation_mean_auroc": round(score, 6)}
+            metrics |= {"l2": head.l2} | ({} if np.isnan(score) else {"validation_mean_auroc": round(score, 6)})
         start[HEAD] = stack_head(columns, train.findings)
         write_weights(start, START / "network.weights.h5")
         write_json(START / "seen_batches.json", seen)
@@ -66,17 +65,14 @@ def main() -> None:
         run.log_curve(curve, "train", step="iteration")
 
 
-def _fit(
-    images: Dataset, findings: tuple[str, ...], weights: npt.NDArray[np.float64], params: Params
-) -> tuple[Head, float]:
+def _fit(images: Dataset, findings: tuple[str, ...], weights: Floats, params: Params) -> tuple[Head, float]:
     """Return the head fitted to some findings, and their mean AUROC on validation, NaN if none can be ranked."""
     folders = batch_folders(params.batches)
     features = [each.features for each in folders]
     train = load_features(features, images.studies, "train").of(findings)
-    held_out = load_dataset(folders, "validation")
-    validation = load_features(features, held_out.studies, "validation").of(findings)
+    held_out = load_features(features, load_dataset(folders, "validation").studies, "validation").of(findings)
     head = fit_head(train, weights, params.train)
-    return head, head_auroc(validation, head.weights, weights > 0)
+    return head, head_auroc(held_out, head.weights, weights > 0)
 
 
 if __name__ == "__main__":
