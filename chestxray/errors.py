@@ -18,6 +18,8 @@ NO_ROOM = {
 CREDENTIALS = re.compile(r"(?<=://)\S*@|(?<=:/)[^\s/@:]+:\S*@")
 """User and password of a URI, also of one that lost a slash as a path; too much rather than too little where there is
 another "@"."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters of control, line ends, and marks that turn the direction of writing."""
 QUERY = re.compile(r"(?<=://)([^\s?]*)\?[^\s'\"]*")
 
 
@@ -29,12 +31,19 @@ class UserError(ValueError):
 
 
 def one_line(error: UserError | OSError) -> str:
-    """Return an error as the command line shows it: its message in one line, and the file if it is about one."""
+    """Return an error as the command line shows it: its message in one line, and the file if it is about one.
+
+    A character that would move the cursor or colour a terminal, as the name of a file may have, is shown as its code.
+    """
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        return f"{said}; {NO_ROOM[error.errno]}" if error.errno in NO_ROOM else said
+        return _visible(f"{said}; {NO_ROOM[error.errno]}" if error.errno in NO_ROOM else said)
     lines = [line.strip() for line in str(error).splitlines()]
-    return masked("; ".join(line for line in lines if line)) or type(error).__name__
+    return _visible(masked("; ".join(line for line in lines if line)) or type(error).__name__)
+
+
+def _visible(text: str) -> str:
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def no_room(error: BaseException, path: str | None = None) -> OSError | None:

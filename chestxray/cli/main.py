@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     forbid_telemetry()
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: no fetched model stays behind
     description = "Findings in frontal chest radiographs: predict, rebuild, update."
     parser = argparse.ArgumentParser("chestxray", description=description, epilog=RESEARCH_USE_ONLY)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -185,7 +185,9 @@ def _options(options: argparse.Namespace, heatmaps: str) -> Options:
     try:
         return Options.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise UserError("; ".join(f"--{e['loc'][0]}: {e['msg']}, given {e['input']}" for e in error.errors())) from None
+        faults = [(str(fault["loc"][0]).replace("_", "-"), fault) for fault in error.errors()]
+        said = (f"--{name}: {fault['msg']}, given {fault['input']}" for name, fault in faults)
+        raise UserError("; ".join(said)) from None
 
 
 def _inputs(options: argparse.Namespace, excluded: str | None = None) -> Inputs:

@@ -27,6 +27,12 @@ def test_credentials_of_a_known_uri_are_masked_wherever_they_stand() -> None:
     assert masked("password 'se@cret' of me:se%40cret at host", uri) == "password '***' of *** at host"
 
 
+def test_what_would_steer_a_terminal_is_shown_as_a_code() -> None:
+    missing = OSError(errno.ENOENT, "No such file or directory", "a\n\x1b[2Jröntgen \u202egnp.exe")
+    assert one_line(missing) == "No such file or directory: a\\n\\x1b[2Jröntgen \\u202egnp.exe"
+    assert one_line(UserError("first\n\x9bsecond")) == "first; \\x9bsecond"
+
+
 def test_a_full_disk_is_told_in_one_line_whatever_library_met_it() -> None:
     plain = OSError(errno.ENOSPC, "No space left on device")
     wrapped = RuntimeError("not logged")

@@ -37,6 +37,8 @@ def abstention_figure(curve: pd.DataFrame, error: float, panels: Panels, note: s
         axes.set(xlim=(-0.02, 1.02), ylim=(0, None), xlabel="share decided", ylabel="of these wrong")
         axes.grid(color="#dddddd", linewidth=0.6)
     key.plot([], [], color=BLUE, marker="o", markersize=4, label="bands of other errors")
-    key.plot([], [], color=ORANGE, marker="D", markersize=8, linestyle="", label=f"the model's: {error:.0%} a class")
+    if not curve.empty and curve["error"].eq(error).any():
+        own = f"the model's: {error:.0%} a class"
+        key.plot([], [], color=ORANGE, marker="D", markersize=8, linestyle="", label=own)
     key.legend(loc="center", fontsize=12, frameon=False)
     return figure

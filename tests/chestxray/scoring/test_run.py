@@ -110,20 +110,37 @@ def test_a_run_that_is_killed_again_and_again_makes_the_same_table(
     assert {path: path.read_bytes() for path in (films / f"maps-{suffix}").rglob("*.png")} == maps and maps
 
 
+def send_after_the_first_row(number: signal.Signals, words: list[str], folder: Path) -> tuple[int, int]:
+    """Run `chestxray`, send it a signal once a row is written, and return its exit code and how many rows there are."""
+    command = [sys.executable, "-m", "chestxray", *words]
+    (folder / "temporary").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(TOP), "TMPDIR": str(folder / "temporary")}
+    with subprocess.Popen(command, cwd=folder, env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (journal := next(folder.glob(f".*.csv.*.partial/{ROWS}"), None)) or not journal.stat().st_size:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        assert list((folder / "temporary").glob("chestxray-*")), "where a model of a registry would be"
+        process.send_signal(number)
+    return process.returncode, journal.read_bytes().count(b"\n")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_terminated_stops_as_with_ctrl_c_and_leaves_no_model(tmp_path: Path, small_bundle: Path) -> None:
+    radiographs(tmp_path / "in", 300)
+    words = ["predict", "in", "--model", str(small_bundle), "--output", "ended.csv"]
+    code, made = send_after_the_first_row(signal.SIGTERM, words, tmp_path)
+    assert code == 130 and 0 < made < 300 and not (tmp_path / "ended.csv").exists()
+    assert not list((tmp_path / "temporary").glob("chestxray-*"))
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_from_outside_goes_on_and_another_one_begins_anew(
     tmp_path: Path, small_bundle: Path
 ) -> None:
     radiographs(tmp_path / "in", 300)
     words = ["predict", "in", "--model", str(small_bundle), "--output", "killed.csv"]
-    command = [sys.executable, "-m", "chestxray", *words]
-    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TOP)}) as process:
-        deadline = time.monotonic() + 60
-        while not (journal := next(tmp_path.glob(f".killed.csv.*.partial/{ROWS}"), None)) or not journal.stat().st_size:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-    made = journal.read_bytes().count(b"\n")
+    _, made = send_after_the_first_row(signal.SIGKILL, words, tmp_path)
     assert 0 < made < 300 and not (tmp_path / "killed.csv").exists()
     other = start(*words[1:], "--threshold", "0.3", folder=tmp_path)
     assert "1 unfinished runs" in other.stdout and "scoring: 300 files" in other.stderr
