@@ -31,7 +31,9 @@ from chestxray.tracking.mlflow_runs import pipeline_run
 from chestxray.tracking.store import open_store
 from chestxray.training.export import export_classifier
 from chestxray.training.features import write_features
+from tests.chestxray.scoring.ward import make_ward
 from tests.repository import TOP
+from tests.serve.bundles import make_bundle
 
 TINY = BackboneParams(weights="random", alpha=0.35, input_size=64, seed=5)
 SIZE = 72
@@ -136,3 +138,15 @@ def register_without(param: str, client: MlflowClient, bundle: Path, folder: Pat
     del reduce(getitem, sections, content["params"])[key]
     write_card(Card.model_validate(content), made)
     Registry(client, NAME).register(pipeline_run(client, PARAMS), made, folder / "final.weights.h5")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers fast, whatever it answers."""
+    return make_bundle(tmp_path_factory.mktemp("scoring") / "bundle")
+
+
+@pytest.fixture
+def ward(tmp_path: Path) -> Path:
+    """A folder of radiographs, and much else."""
+    return make_ward(tmp_path / "ward")

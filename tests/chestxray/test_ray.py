@@ -20,7 +20,7 @@ from chestxray.training import features
 from chestxray.training.features import write_features
 from tests.chestxray.conftest import TINY, VIEWS
 from tests.chestxray.ray_cluster import LEAST_STORE, add_node, kill_worker, logged, ray_cluster
-from tests.chestxray.scoring.conftest import radiographs, small_bundle  # noqa: F401 # a fixture
+from tests.chestxray.scoring.ward import radiographs
 from tests.dicom_files import dicom
 from tests.repository import TOP
 from tests.serve.files import GREY
@@ -62,7 +62,7 @@ def test_the_same_bytes_as_with_threads(
     films: Path,
     dataset: Dataset,
     graph: bytes,
-    small_bundle: Path,  # noqa: F811 # a fixture
+    small_bundle: Path,
 ) -> None:
     with ray_cluster(nodes=1) as cluster:
         with_ray = work(films, tmp_path / "ray", dataset, graph, small_bundle)
@@ -84,7 +84,7 @@ def test_nothing_is_lost_and_nothing_doubled_when_workers_and_nodes_die(
     tmp_path: Path,
     dataset: Dataset,
     graph: bytes,
-    small_bundle: Path,  # noqa: F811 # a fixture
+    small_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     films = tmp_path / "films"
@@ -132,7 +132,7 @@ def test_nothing_is_lost_and_nothing_doubled_when_workers_and_nodes_die(
 def test_objects_of_s3_score_as_files_do_with_both_engines(
     tmp_path: Path,
     films: Path,
-    small_bundle: Path,  # noqa: F811 # a fixture
+    small_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")

@@ -10,14 +10,14 @@ import pytest
 
 from chestxray.cli.main import main
 from tests.chestxray.conftest import NAME
-from tests.chestxray.scoring.conftest import TAKEN, radiographs, small_bundle, ward  # noqa: F401 # fixtures
+from tests.chestxray.scoring.ward import TAKEN, radiographs
 from tests.serve.files import PNG
 
 Text = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def model(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 # a fixture
+def model(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_URI", str(small_bundle))
 
 
@@ -26,7 +26,7 @@ def read(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_folder_in_a_table_out(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: F811 # a fixture
+def test_a_folder_in_a_table_out(ward: Path, tmp_path: Path, capsys: Text) -> None:
     assert main(["predict", str(ward), "--output", str(tmp_path / "new" / "scores.csv")]) == 1
     rows = read(tmp_path / "new" / "scores.csv")
     assert [row["path"] for row in rows] == [f"{ward}/{name}".replace("\udcff", "\\xff") for name in TAKEN]
@@ -40,7 +40,7 @@ def test_a_folder_in_a_table_out(ward: Path, tmp_path: Path, capsys: Text) -> No
     assert os.listdir(tmp_path / "new") == ["scores.csv"]  # noqa: PTH208 # names are compared
 
 
-def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: F811 # a fixture
+def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:
     good, out = str(ward / "=cmd.png"), ["--output", str(tmp_path / "t.csv")]
     assert main(["predict", good, *out]) == 0
     assert main(["predict", good, str(ward / "damaged.PNG"), *out]) == 1
@@ -74,7 +74,7 @@ def test_exit_codes(ward: Path, tmp_path: Path, capsys: Text) -> None:  # noqa: 
     assert not list(tmp_path.glob(".*partial"))
 
 
-def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:  # noqa: F811 # a fixture
+def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:
     (ward / "list.csv").write_text("n;path\n1;=cmd.png\n2;no\0thing.png\n3;a b/[1]/0001.png\n4;=cmd.png\n")
     table = tmp_path / "t.csv"
     assert main(["predict", "--csv", f"{ward}/list.csv:path", "--output", str(table)]) == 1
@@ -84,7 +84,7 @@ def test_a_column_of_paths_keeps_its_rows(ward: Path, tmp_path: Path) -> None:  
 
 
 def test_tables_and_heatmaps_within_the_folder_are_not_read_again(
-    ward: Path,  # noqa: F811 # a fixture
+    ward: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ward)
@@ -118,7 +118,7 @@ def test_objects_of_a_storage_score_as_files_do_and_one_that_fails_stops_the_run
     assert main([*stored[:-1], "s3://bucket/scores.csv"]) == 2
 
 
-def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path: Path) -> None:  # noqa: F811 # a fixture
+def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     assert main(["predict", str(ward / "IM0001"), "--output", str(table)]) == 0
     assert "sop_instance_uid" not in read(table)[0]
@@ -126,7 +126,7 @@ def test_patient_data_are_in_the_table_only_when_asked_for(ward: Path, tmp_path:
     assert read(table)[0]["sop_instance_uid"] == "1.2.3"
 
 
-def test_without_a_table_it_prints_an_answer_for_each_file_with_its_path(ward: Path, capsys: Text) -> None:  # noqa: F811 # a fixture
+def test_without_a_table_it_prints_an_answer_for_each_file_with_its_path(ward: Path, capsys: Text) -> None:
     assert main(["predict", str(ward / "a b"), str(ward / "pipe.png"), "typo", "--heatmaps", "raw"]) == 1
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["file"] for answer in answers[:3]] == [f"{ward}/a b/[1]/{n:04d}.png" for n in range(3)]
@@ -136,7 +136,7 @@ def test_without_a_table_it_prints_an_answer_for_each_file_with_its_path(ward: P
 
 
 @pytest.mark.parametrize("words", [["--heatmaps", "maps"], ["--uids"]])
-def test_what_only_a_table_has_is_refused_without_one(ward: Path, words: list[str], capsys: Text) -> None:  # noqa: F811 # a fixture
+def test_what_only_a_table_has_is_refused_without_one(ward: Path, words: list[str], capsys: Text) -> None:
     assert main(["predict", str(ward), *words]) == 2
     assert "--output" in capsys.readouterr().err
 

@@ -6,7 +6,7 @@ import pytest
 
 from chestxray.errors import UserError
 from chestxray.scoring.inputs import InputFile, InputFiles, Inputs, find_inputs
-from tests.chestxray.scoring.conftest import TAKEN
+from tests.chestxray.scoring.ward import TAKEN
 from tests.serve.files import USABLE
 
 

@@ -20,7 +20,7 @@ from chestxray.scoring.journal import ROWS, Journal, file_state
 from chestxray.scoring.run import run_digest
 from chestxray.scoring.score import Scorer
 from chestxray.system.sole_writer import sole_writer
-from tests.chestxray.scoring.conftest import radiographs
+from tests.chestxray.scoring.ward import radiographs
 from tests.repository import TOP
 
 DYING = """

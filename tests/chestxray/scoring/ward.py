@@ -1,21 +1,14 @@
-"""A small bundle, and a folder with files of every kind that stands in the way of a run."""
+"""A folder with files of every kind that stands in the way of a run."""
 
 import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tests.dicom_files import dicom
-from tests.serve.bundles import make_bundle
 from tests.serve.files import GREY, encoded
 
 LATERAL = dicom(GREY, ViewPosition="LL")
-
-
-@pytest.fixture(scope="session")
-def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("scoring") / "bundle")
 
 
 def radiographs(folder: Path, count: int) -> list[Path]:
@@ -28,10 +21,8 @@ def radiographs(folder: Path, count: int) -> list[Path]:
     return files
 
 
-@pytest.fixture
-def ward(tmp_path: Path) -> Path:
-    """A folder of radiographs, and much else."""
-    folder = tmp_path / "ward"
+def make_ward(folder: Path) -> Path:
+    """Make a folder of radiographs, and much else."""
     radiographs(folder / "a b" / "[1]", 3)
     (folder / "1.2.840.99").write_bytes(dicom(GREY))
     (folder / "IM0001").write_bytes(dicom(GREY))
