@@ -18,7 +18,7 @@ NO_ROOM = {
 CREDENTIALS = re.compile(r"(?<=://)\S*@|(?<=:/)[^\s/@:]+:\S*@")
 """User and password of a URI, also of one that lost a slash as a path; too much rather than too little where there is
 another "@"."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters of control, line ends, and marks that turn the direction of writing."""
 QUERY = re.compile(r"(?<=://)([^\s?]*)\?[^\s'\"]*")
 
@@ -38,7 +38,7 @@ def one_line(error: UserError | OSError) -> str:
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         return _visible(f"{said}; {NO_ROOM[error.errno]}" if error.errno in NO_ROOM else said)
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in str(error).split("\n")]
     return _visible(masked("; ".join(line for line in lines if line)) or type(error).__name__)
 
 

@@ -54,8 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     forbid_telemetry()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments is None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: no fetched model stays behind
     description = "Findings in frontal chest radiographs: predict, rebuild, update."
     parser = argparse.ArgumentParser("chestxray", description=description, epilog=RESEARCH_USE_ONLY)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -66,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.configure(subparser)
             subparser.set_defaults(run=command.run)
     options = parser.parse_args(given)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: no fetched model stays behind
     try:
         require_utf8()
         return int(options.run(options))

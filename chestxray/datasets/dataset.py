@@ -221,6 +221,8 @@ def _read_prepared(file: Path, batch: str, splits: Collection[Split]) -> list[pd
         parts = [groups.schema_arrow.empty_table().to_pandas()]
         for group in range(groups.num_row_groups):
             rows = groups.read_row_group(group, use_threads=False).to_pandas()
+            if not rows.dtypes.equals(parts[0].dtypes):
+                raise UserError(f"batch {batch} is prepared with empty cells, as by another version: run dvc repro")
             parts.append(rows if len(splits) == len(SPLITS) else rows[rows["split"].isin(splits)])
             give_back_free_memory()
     return parts

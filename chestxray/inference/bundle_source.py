@@ -85,7 +85,8 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
     file = _local(store)
     if file and not file.is_file():
         raise BundleError(f"there is no MLflow store {store}; `make reproduce` makes one, or name a bundle's folder")
-    command = [sys.executable, "-m", "chestxray.registry.resolve", address, str(folder), *([known] if known else [])]
+    asked = [str(os.getpid()), address, str(folder), *([known] if known else [])]
+    command = [sys.executable, "-m", "chestxray.registry.resolve", *asked]
     uri = f"{LOCAL}{file}" if file else store
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
     pipe = subprocess.PIPE
@@ -96,6 +97,9 @@ def _ask_registry(address: str, store: str, folder: Path, known: str | None) -> 
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise BundleError(f"MLflow did not answer within {SECONDS} s") from error
+        except BaseException:  # this process is to end: nothing shall be fetched after it
+            process.kill()
+            raise
         finally:
             atexit.unregister(process.kill)
     if process.returncode:

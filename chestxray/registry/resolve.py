@@ -1,10 +1,11 @@
 """Ask MLflow which model an address means, and fetch its bundle.
 
-    python -m chestxray.registry.resolve models:/chest-xray@champion FOLDER [KNOWN]
+    python -m chestxray.registry.resolve PARENT models:/chest-xray@champion FOLDER [KNOWN]
 
 puts `model.onnx` and `bundle.json` into FOLDER and prints JSON with `name`, `alias`, `version` and `sha256`, which it
 also puts there as `source.json`; nothing is fetched if KNOWN is that SHA-256. The store is the one that
-MLFLOW_TRACKING_URI names. The service runs this as a process of its own, since importing MLflow costs 165 MiB.
+MLFLOW_TRACKING_URI names. The service runs this as a process of its own, since importing MLflow costs 165 MiB; it ends
+with the process whose number is PARENT, which starts it.
 """
 
 import json
@@ -72,9 +73,9 @@ def _fetch(source: str, folder: Path, digest: str, told: str, also: tuple[str, .
             Path(temporary, f"new-{name}").replace(folder / name)
 
 
-def main(address: str, folder: str, known: str | None = None) -> None:
+def main(parent: str, address: str, folder: str, known: str | None = None) -> None:
     """Print what is found, as JSON; what is wrong ends the process in one line."""
-    end_with_parent()
+    end_with_parent(int(parent))
     store = os.environ["MLFLOW_TRACKING_URI"]
     try:
         with server_errors(store):

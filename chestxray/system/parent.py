@@ -9,11 +9,15 @@ SECONDS = 0.5
 """How often to look."""
 
 
-def end_with_parent() -> None:
-    """End this process soon after its parent has; what is half done is left as a kill leaves it."""
-    starter = parent_process()  # of multiprocessing: the parent may have ended before this is called
-    parent = (starter and starter.pid) or os.getppid()
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+def end_with_parent(parent: int | None = None) -> None:
+    """End this process soon after its parent has; what is half done is left as a kill leaves it.
+
+    Args:
+        parent: its number, which multiprocessing tells too: it may have ended before this is called.
+    """
+    starter = parent_process()
+    number = parent or (starter and starter.pid) or os.getppid()
+    threading.Thread(target=_follow, args=(number,), daemon=True).start()
 
 
 def _follow(parent: int) -> None:

@@ -7,7 +7,9 @@ import hashlib
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -168,8 +170,11 @@ def _connect(address: str) -> None:
             socket.create_connection((place[1].strip("[]"), int(place[2])), ANSWERS_WITHIN).close()
         except (OSError, OverflowError) as error:
             raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address!a} ({error}): {mend}") from None
+    ended_by = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ended_by or signal.SIG_DFL)  # Ray puts its own there
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"RAY_ADDRESS: Ray can't be used at {address!a} ({said}): {mend}") from error

@@ -1,5 +1,6 @@
 """Export the trained network to ONNX after comparing its outputs with Keras's."""
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from chestxray.training.usual_maps import usual_maps
 
 PARITY_IMAGES = 256
 TOLERANCE = 1e-4
-IMAGES_AT_ONCE = 8
-"""Images compared at once; see docs/decisions/onnx-export.md."""
 
 
 class ParityError(UserError):
@@ -58,15 +57,15 @@ def export_classifier(
     keras_model = classifier(config, size, len(images.findings))
     set_weights(keras_model, weights)
     onnx_model = OnnxModel(content)
-    for chunk in _parity_chunks(images, size):
-        _check_parity(onnx_model, keras_model, chunk)
+    for image in _parity_images(images, size):
+        _check_parity(onnx_model, keras_model, image)
     with atomic_write(out) as partial:
         partial.write_bytes(content)
 
 
-def _check_parity(onnx_model: OnnxModel, keras_model: keras.Model, chunk: npt.NDArray[np.uint8]) -> None:
-    logits, maps, _ = onnx_model.outputs(chunk)
-    expected = np.asarray(keras_model.predict_on_batch(chunk)["logits"])
+def _check_parity(onnx_model: OnnxModel, keras_model: keras.Model, image: npt.NDArray[np.uint8]) -> None:
+    logits, maps, _ = onnx_model.outputs(image)
+    expected = np.asarray(keras_model.predict_on_batch(image)["logits"])
     difference = float(np.abs(_sigmoid(logits) - _sigmoid(expected)).max())
     if not difference <= TOLERANCE:  # NaN included
         raise ParityError(
@@ -77,12 +76,12 @@ def _check_parity(onnx_model: OnnxModel, keras_model: keras.Model, chunk: npt.ND
         raise ParityError(f"mean(map) + bias misses the logit by {gap.max():.2e} of it: not exported")
 
 
-def _parity_chunks(images: Dataset, size: int) -> list[npt.NDArray[np.uint8]]:
-    """Return 256 images in chunks, each uint8 n × S × S × 1: those of the data set first, then random pixels."""
-    chunks = list(islice(images.chunks(IMAGES_AT_ONCE), PARITY_IMAGES // IMAGES_AT_ONCE))
-    missing = PARITY_IMAGES - sum(map(len, chunks))
-    noise = np.random.default_rng(0).integers(256, size=(max(0, missing), size, size, 1), dtype=np.uint8)
-    return [*chunks, *(noise[start : start + IMAGES_AT_ONCE] for start in range(0, len(noise), IMAGES_AT_ONCE))]
+def _parity_images(images: Dataset, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield 256 images, each uint8 1 × S × S × 1: those of the data set first, then random pixels."""
+    yield from islice(images.chunks(1), PARITY_IMAGES)
+    rng = np.random.default_rng(0)
+    for _ in range(PARITY_IMAGES - len(images.studies)):
+        yield rng.integers(256, size=(1, size, size, 1), dtype=np.uint8)
 
 
 def _sigmoid(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

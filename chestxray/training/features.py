@@ -259,8 +259,11 @@ def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> F
         split: "train" or "validation".
 
     Raises:
+        ValueError: studies of another split.
         UserError: a study has no features here, or they are in another order.
     """
+    if not (studies["split"] == split).all():
+        raise ValueError(f"studies of other splits than {split}")
     pooled = [np.load(folder / f"{split}.pooled.npy", mmap_mode="r") for folder in folders]
     files = [folder / f"{split}.activations.npy" for folder in folders]
     activations = [np.load(file, mmap_mode="r") for file in files if file.exists()]
@@ -271,7 +274,10 @@ def load_features(folders: list[Path], studies: pd.DataFrame, split: Split) -> F
     )
     found = sum(map(len, places))
     if found < len(studies):
-        raise UserError(f"features of {found} of {len(studies)} {split} images, or in another order: run dvc repro")
+        raise UserError(
+            f"of {len(studies)} {split} images, the one after the first {found} has no features here, or not in this "
+            "order: run dvc repro"
+        )
     return Features(pooled, activations, places, studies)
 
 

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.linalg.blas import ssyrk
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
@@ -33,7 +32,7 @@ IMAGES_AT_ONCE = 64
 CHUNKS_IN_FLIGHT = 32
 IMAGES_A_MATRIX = 256
 MATRICES_IN_FLIGHT = 3
-"""Of features × features, 14 MB each."""
+"""Of features × features, 14 MB each, as large as the 8 views of so many images."""
 MAX_ITERATIONS = 300
 TOLERANCE = 1e-7
 FLATTEST = 1e-6
@@ -81,19 +80,16 @@ class HeadObjective:
             yield weights, curve
 
     def correlations(self) -> Floats:
-        """Compute the correlations of the features over images and views, F × F; only the lower half is filled."""
+        """Compute the correlations of the features over images and views, F × F."""
         mean, deviation = self._mean.astype(np.float32), self._deviation.astype(np.float32)
 
         def products(chunk: Half) -> Single:
-            total = np.zeros((len(mean), len(mean)), np.float32, order="F")
-            for start in range(0, len(chunk), IMAGES_AT_ONCE):
-                rows = chunk[start : start + IMAGES_AT_ONCE].astype(np.float32).reshape(-1, len(mean))
-                rows -= mean
-                rows /= deviation
-                total = ssyrk(1.0, rows.T, beta=1.0, c=total, lower=True, overwrite_c=True)
-            return total
+            rows = chunk.astype(np.float32).reshape(-1, len(mean))
+            rows -= mean
+            rows /= deviation
+            return np.asarray(rows.T @ rows)
 
-        total = np.zeros((len(mean), len(mean)), order="F")
+        total = np.zeros((len(mean), len(mean)))
         with threadpool_limits(1, user_api="blas"):
             for part in parallel_map(products, self._features.pooled_chunks(IMAGES_A_MATRIX), MATRICES_IN_FLIGHT):
                 total += part

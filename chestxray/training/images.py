@@ -69,7 +69,7 @@ def training_images(images: Dataset, split: Split, weights: LayerWeights, params
     """
     from_layer = params.fine_tune.from_layer
     if from_layer == "input":
-        return decoded_images(images, params.backbone.input_size, params.features)
+        return decoded_images(images.split(split), params.backbone.input_size, params.features)
     config = pretrained_config(params.backbone, params.head)
     features = load_features([each.features for each in batch_folders(params.batches)], images.studies, split)
     if params.features.cache_activations:

@@ -198,16 +198,17 @@ def _scores(
     Returns:
         Both float32 N × G.
     """
-    by_final, held_out = (np.empty((len(left_out), len(final.names)), np.float32) for _ in range(2))
+    by_final: list[Single] = []
+    held_out: list[Single] = []
     done = 0
     for some in features:
-        rows = slice(done, done + len(some))
-        by_final[rows] = held_out[rows] = final.scores(some)
+        by_final.append(final.scores(some))
+        held_out.append(by_final[-1].copy())
         for place, gate in enumerate(gates):
-            mine = left_out[rows] == place
-            held_out[rows][mine] = gate.scores(some[mine])
+            mine = left_out[done : done + len(some)] == place
+            held_out[-1][mine] = gate.scores(some[mine])
         done += len(some)
-    return by_final, held_out
+    return np.concatenate(by_final), np.concatenate(held_out)
 
 
 def gate_thresholds(scores: Single, allowed: int) -> Single:

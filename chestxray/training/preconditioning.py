@@ -20,7 +20,7 @@ class Curvature:
     weights of all k findings change alike, the first term is 1 + kρ times as much.
 
     Args:
-        correlations: `(F, F)` of the features; the half above the diagonal is not read.
+        correlations: `(F, F)` of the features.
         of_loss: `(k,)`, curvature of the loss of each finding.
         shared: `(groups,)`, ρ of each group.
     """

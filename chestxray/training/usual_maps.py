@@ -16,7 +16,6 @@ from chestxray.tracking.progress import progress
 
 MAX_IMAGES = 1000
 """A mean of more is hardly another one."""
-IMAGES_AT_ONCE = 8
 
 
 def usual_maps(model: OnnxModel, train: Dataset) -> npt.NDArray[np.float32]:
@@ -31,14 +30,9 @@ def usual_maps(model: OnnxModel, train: Dataset) -> npt.NDArray[np.float32]:
     """
     images = _drawn(train)
     absent = images.labels == 0
-    total = np.zeros(0)
-    done = 0
-    chunks = progress(images.chunks(IMAGES_AT_ONCE), "usual maps", len(absent), count=len)
-    for chunk in chunks:
-        maps = model.outputs(chunk).maps.astype(np.float64)
-        part = np.einsum("nhwk,nk->hwk", maps, absent[done : done + len(chunk)].astype(np.float64))
-        total = total + part if done else part
-        done += len(chunk)
+    total: npt.NDArray[np.float64] | float = 0.0
+    for image, without in zip(progress(images.chunks(1), "usual maps", len(absent)), absent, strict=True):
+        total = total + model.outputs(image).maps[0].astype(np.float64) * without
     return np.asarray(total / np.maximum(absent.sum(axis=0), 1), np.float32)
 
 

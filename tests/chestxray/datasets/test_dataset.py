@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from chestxray.datasets.dataset import IMAGES, STUDIES, BatchFolders, Dataset, load_dataset, unlabelled_in
+from chestxray.datasets.split import SPLITS
 from chestxray.errors import UserError
 from chestxray.findings import FINDINGS
 
@@ -62,6 +63,38 @@ def test_batches_that_are_prepared_for_other_findings_are_refused(
 def test_a_column_that_is_neither_a_studys_nor_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no labels \(int8\) in column 1 of 1.*run dvc repro"):
         load_dataset([prepared(tmp_path, "a", {"Followup": [0, 3]}, dtype="int64")])
+
+
+def test_some_splits_are_what_the_whole_has_of_them_however_the_rows_are_grouped(tmp_path: Path) -> None:
+    """Batch a has no validation images, and b repeats two images of a."""
+    sides = {"a": ["train", "test", "train", "test", "train"], "b": ["validation", "train", "test", "validation"]}
+    folders = [BatchFolders(name, tmp_path) for name in sides]
+    for each, splits in zip(folders, sides.values(), strict=True):
+        count = len(splits)
+        hashes = [f"{each.name}{row}" for row in range(count)]
+        table = pd.DataFrame({"image": hashes, "patient": hashes, "split": splits, "Mass": np.int8(0)})
+        table = table.assign(content_hash=hashes, width=8, height=8, row=range(count), synthetic=False)
+        if each.name == "b":
+            table.loc[[1, 2], "content_hash"] = ["a2", "a3"]
+        for folder in (each.prepared, each.decoded):
+            folder.mkdir(parents=True)
+        table.assign(patient_known=True).to_parquet(each.prepared / STUDIES, row_group_size=2)
+        np.save(each.decoded / IMAGES, np.zeros((count, 8, 8), np.uint8))
+    whole = load_dataset(folders)
+    assert whole.studies["content_hash"].tolist() == ["a0", "a1", "a2", "a3", "a4", "b0", "b3"]
+    assert whole.known["reason"].tolist() == ["already in batch a as a2", "already in batch a as a3"]
+    for side in SPLITS:
+        pd.testing.assert_frame_equal(load_dataset(folders, side).studies, whole.split(side).studies)
+    assert load_dataset(folders, "validation", "test").studies["content_hash"].tolist() == ["a1", "a3", "b0", "b3"]
+    assert load_dataset(folders[:1], "validation").findings == ("Mass",)
+
+
+def test_labels_with_an_empty_cell_are_refused(tmp_path: Path) -> None:
+    folders = prepared(tmp_path, "a", {"Mass": [0, 1]})
+    table = pd.read_parquet(folders.prepared / STUDIES)
+    table.assign(Mass=table["Mass"].astype("Int8").mask([True, False])).to_parquet(folders.prepared / STUDIES)
+    with pytest.raises(UserError, match=r"batch a is prepared with .*: run dvc repro"):
+        load_dataset([folders])
 
 
 def test_the_digest_tells_findings_apart_and_stays_what_it_was_for_those_of_nih(dataset: Dataset) -> None:

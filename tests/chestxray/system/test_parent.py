@@ -28,6 +28,10 @@ CHILD = """
 """
 
 
+LATE = "from chestxray.system.parent import end_with_parent; import time; end_with_parent({0}); time.sleep(600)"
+"""A child that follows a process which has ended before it asks."""
+
+
 def runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -51,6 +55,12 @@ def children_end(script: Path) -> None:
 def test_workers_of_a_pool_end_with_it(tmp_path: Path) -> None:
     (tmp_path / "pool.py").write_text(textwrap.dedent(POOL))
     children_end(tmp_path / "pool.py")
+
+
+def test_a_child_ends_whose_parent_ended_before_it_asked() -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        pass
+    assert subprocess.run([sys.executable, "-c", LATE.format(ended.pid)], timeout=DEADLINE, check=False).returncode == 1
 
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:

@@ -59,12 +59,12 @@ def test_the_same_model_is_the_same_bytes(
 
 
 def test_it_is_held_against_keras_on_256_images_the_data_first(dataset: Dataset) -> None:
-    chunks = module._parity_chunks(dataset, SIZE)
-    assert sum(map(len, chunks)) == PARITY_IMAGES == 256
-    np.testing.assert_array_equal(np.concatenate(chunks)[:60, ..., 0], dataset.images["b"])
+    compared = np.concatenate(list(module._parity_images(dataset, SIZE)))
+    assert len(compared) == PARITY_IMAGES == 256
+    np.testing.assert_array_equal(compared[:60, ..., 0], dataset.images["b"])
     repeated = dataset.studies.loc[np.tile(dataset.studies.index, 5)].reset_index(drop=True)
     many = Dataset(repeated, dataset.images)
-    assert sum(map(len, module._parity_chunks(many, SIZE))) == 256
+    assert len(list(module._parity_images(many, SIZE))) == 256
 
 
 @pytest.mark.parametrize(

@@ -192,10 +192,12 @@ def test_a_small_batch_may_lack_a_side(dataset: Dataset, graph: bytes, features_
 def test_features_of_other_studies_are_refused(dataset: Dataset, features_folder: Path) -> None:
     studies = dataset.split("train").studies
     others = studies.assign(content_hash=studies["content_hash"].str[::-1])
-    with pytest.raises(ValueError, match="features of 0 of 20 train images, or in another order: run dvc repro"):
+    with pytest.raises(ValueError, match="of 20 train images, the one after the first 0 has no features here"):
         load_features([features_folder], others, "train")
-    with pytest.raises(ValueError, match="of 1 of 20 train images, or in another order: run dvc repro"):
+    with pytest.raises(ValueError, match="the one after the first 1 has no features here, or not in this order"):
         load_features([features_folder], studies[::-1], "train")
+    with pytest.raises(ValueError, match="studies of other splits than train"):
+        load_features([features_folder], dataset.studies, "train")
 
 
 def test_some_of_the_findings_come_in_the_order_given(dataset: Dataset, features_folder: Path) -> None:

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from chestxray.datasets.dataset import Dataset
+from chestxray.datasets.split import patient_fold
 from chestxray.evaluation.figures import input_gate_figure
 from chestxray.evaluation.input_gate import gate_facts, gate_table
 from chestxray.findings import FINDINGS
@@ -135,6 +136,27 @@ def test_at_most_the_asked_share_of_held_out_good_images_is_refused(fitted: Fitt
     assert metrics["refused"] + metrics["altered"]["refused"] <= GATE.refused * total
     assert metrics["batch"]["b"]["n"] == metrics["n"] == 675 and metrics["share_ci_low"] <= metrics["share"]
     assert metrics["share"] == pytest.approx(metrics["refused"] / metrics["n"], abs=1e-6)
+
+
+def test_training_images_are_held_against_a_gate_that_has_not_seen_their_patients(features: GateFeatures) -> None:
+    """Fold by fold, as if the patients of one were not there at all."""
+    folds = np.array([patient_fold(patient, GATE.folds) for patient in features.studies["patient"]])
+    train = features.studies["split"].to_numpy() == "train"
+    gates = [module._fit(features, train & (folds != fold), GATE.components) for fold in range(GATE.folds)]
+    final = module._fit(features, train, GATE.components)
+    good = all_good(features)
+    expected = final.scores(good)
+    for fold, gate in enumerate(gates):
+        expected[train & (folds == fold)] = gate.scores(good[train & (folds == fold)])
+    seen = np.concatenate([expected[features.sample], final.scores(features.altered)])
+    altered = np.flatnonzero(train)  # the sample begins with the training images
+    for row in altered:
+        seen[len(features.sample) + row] = gates[folds[row]].scores(features.altered[row : row + 1])[0]
+    fitted = fit_gate(features, NONE_REFUSED, GATE).weights
+    wanted = gate_thresholds(seen, int(GATE.refused * len(seen) + 1e-9))
+    np.testing.assert_allclose(fitted.thresholds, wanted, rtol=1e-5)
+    unfair = np.concatenate([final.scores(good)[features.sample], final.scores(features.altered)])
+    assert not np.allclose(wanted, gate_thresholds(unfair, int(GATE.refused * len(unfair) + 1e-9)), rtol=1e-3)
 
 
 def test_thresholds_lie_at_one_rank_of_all_scores_and_refuse_no_more_than_allowed() -> None:
