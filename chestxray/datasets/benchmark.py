@@ -18,8 +18,9 @@ def benchmark_batches(params: Params) -> tuple[str, ...]:
 
 def benchmark_images(dataset: Dataset, batches: tuple[str, ...]) -> Dataset:
     """Return the test images of some batches."""
-    test = dataset.split("test")
-    return Dataset(test.studies[test.studies["batch"].isin(batches)].reset_index(drop=True), test.images)
+    studies = dataset.studies
+    of_benchmark = (studies["split"] == "test") & studies["batch"].isin(batches)
+    return Dataset(studies[of_benchmark].reset_index(drop=True), dataset.images)
 
 
 def check_benchmark(benchmark: Dataset, expected: str | None) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import fsspec
@@ -149,3 +151,19 @@ def test_a_version_of_the_registry_scores_and_says_which_it_was(
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "a.png", "--model", f"models:/{NAME}/1", "--output", "t.csv"]) in (0, 1)
     assert f"model     {NAME} version 1" in capsys.readouterr().out
+
+
+def test_who_stops_while_a_model_is_fetched_stops_the_fetching(
+    tmp_path: Path, client: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[subprocess.Popen[str]] = []
+
+    def stop(process: subprocess.Popen[str], **_: object) -> None:
+        asked.append(process)
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.png").write_bytes(PNG)
+    monkeypatch.setattr(subprocess.Popen, "communicate", stop)
+    table = tmp_path / "t.csv"
+    assert main(["predict", str(tmp_path), "--model", f"models:/{NAME}/1", "--output", str(table)]) == 130
+    assert [process.returncode for process in asked] == [-signal.SIGKILL] and not table.exists()
