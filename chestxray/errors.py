@@ -37,12 +37,18 @@ def one_line(error: UserError | OSError) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        return _visible(f"{said}; {NO_ROOM[error.errno]}" if error.errno in NO_ROOM else said)
+        return visible(f"{said}; {NO_ROOM[error.errno]}" if error.errno in NO_ROOM else said)
     lines = [line.strip() for line in str(error).split("\n")]
-    return _visible(masked("; ".join(line for line in lines if line)) or type(error).__name__)
+    return visible(masked("; ".join(line for line in lines if line)) or type(error).__name__)
 
 
-def _visible(text: str) -> str:
+def was_interrupted(error: BaseException) -> bool:
+    """Say whether an error is a stop by Ctrl-C, or of a library that failed at ending its work for one."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+
+
+def visible(text: str) -> str:
+    """Return a text in which characters that would steer a terminal are shown as their codes."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

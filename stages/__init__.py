@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from chestxray.errors import INTERRUPTED, UserError, no_room, one_line
+from chestxray.errors import INTERRUPTED, UserError, no_room, one_line, was_interrupted
 from chestxray.system.encoding import require_utf8
 from chestxray.system.telemetry import forbid_telemetry
 
@@ -25,10 +25,8 @@ def run_stage(main: Callable[..., None]) -> None:
     try:
         require_utf8()
         main(*given)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except Exception as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # a library failed at ending its work for it
+    except (KeyboardInterrupt, Exception) as error:
+        if was_interrupted(error):
             sys.exit(INTERRUPTED)
         told = no_room(error) or error
         if not isinstance(told, UserError | OSError):

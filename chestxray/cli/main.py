@@ -1,6 +1,7 @@
 """Run the command `chestxray`: read the subcommand, load what it needs, and say errors in one line."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from chestxray.errors import INTERRUPTED, UserError, one_line
+from chestxray.errors import INTERRUPTED, UserError, one_line, was_interrupted
 from chestxray.findings import RESEARCH_USE_ONLY
 from chestxray.system.encoding import require_utf8
 from chestxray.system.telemetry import forbid_telemetry
@@ -54,6 +55,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     forbid_telemetry()
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(given)
+    except BrokenPipeError:  # who reads has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to say goes nowhere
+        return NOBODY_READS
+    except (KeyboardInterrupt, Exception) as error:
+        command = " ".join(["chestxray", *given[:1]])
+        if was_interrupted(error):
+            print(f"{command}: stopped", file=sys.stderr, flush=True)
+            if arguments is None:
+                with contextlib.suppress(OSError):
+                    sys.stdout.flush()
+                os._exit(INTERRUPTED)  # threads may wait for a storage that is silent
+            return INTERRUPTED
+        if not isinstance(error, UserError | OSError):
+            raise
+        print(f"{command}: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _stop(*_: object) -> None:
+    """End as with Ctrl-C, whatever is sent next: so no fetched model stays behind."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _run(given: list[str]) -> int:
     description = "Findings in frontal chest radiographs: predict, rebuild, update."
     parser = argparse.ArgumentParser("chestxray", description=description, epilog=RESEARCH_USE_ONLY)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -64,20 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.configure(subparser)
             subparser.set_defaults(run=command.run)
     options = parser.parse_args(given)
-    if arguments is None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: no fetched model stays behind
-    try:
-        require_utf8()
-        return int(options.run(options))
-    except BrokenPipeError:  # who reads has seen enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to say goes nowhere
-        return NOBODY_READS
-    except (UserError, OSError) as error:
-        print(f"chestxray {options.command}: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"chestxray {options.command}: stopped", file=sys.stderr)
-        return INTERRUPTED
+    require_utf8()
+    return int(options.run(options))
 
 
 def _load(name: str) -> Command:

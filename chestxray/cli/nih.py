@@ -1,12 +1,12 @@
 """Bring NIH ChestX-ray14, or whole patients of it, as a batch."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from chestxray.datasets.batch import read_batch
 from chestxray.datasets.download.catalog import NIH, SITE, TERMS
 from chestxray.datasets.download.nih_batch import bring_nih
-from chestxray.errors import UserError
 from chestxray.findings import NIH_VOCABULARY, RESEARCH_USE_ONLY
 
 
@@ -30,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         bring_nih(options.root, options.images, seed=options.seed, release=release, tables=options.tables)
     except KeyboardInterrupt:
-        raise UserError("stopped; the same command goes on from here") from None
+        print("chestxray nih: the same command goes on from here", file=sys.stderr)
+        raise
     batch = read_batch(options.root, NIH_VOCABULARY)
     patients = batch.studies["patient"]
     test = patients[patients.isin(batch.official_test or ())].nunique()

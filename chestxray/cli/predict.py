@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from chestxray.errors import UserError, one_line
+from chestxray.errors import UserError, one_line, visible
 from chestxray.imaging.radiograph import MAX_FILE_BYTES, MAX_PIXELS, RadiographError
 from chestxray.inference.answer import PHANTOMS_ONLY, Model, answer
 from chestxray.inference.bundle_source import find_bundle
@@ -172,9 +172,10 @@ def _summarise(tally: Tally, inputs: Inputs, info: ModelInfo, deciding: str, out
     print(*tally.lines(inputs.skipped), sep="\n")
     print(f"decisions {deciding}")
     print(f"model     {info.in_words()}")
-    print(f"table     {written_text(str(output))}")
+    print(f"table     {visible(written_text(str(output)))}")
     if left := unfinished_runs(output):
-        print(f"note      {len(left)} unfinished runs with other arguments lie beside it, .{output.name}.*.partial")
+        names = visible(written_text(f".{output.name}.*.partial"))
+        print(f"note      {len(left)} unfinished runs with other arguments lie beside it, {names}")
     if info.synthetic:
         print(PHANTOMS_ONLY.strip())
 

@@ -269,7 +269,7 @@ def _listed(argument: str, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
     headers = [header for header in read_headers(Path(file)) if column in header.names]
     if not headers:
         names = ", ".join(ascii(name) for name in read_headers(Path(file))[0].names[:20])
-        raise UserError(f"--csv: {file} has no column {column!a}; it has {names}")
+        raise UserError(f"--csv: {file} has no column {column!a}; it has {names or 'no first line with names'}")
     if headers[0].names.count(column) > 1:
         raise UserError(f"--csv: {file} has several columns {column!a}; give them different names")
     width, place = len(headers[0].names), headers[0].names.index(column)

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from chestxray.errors import UserError, no_room
 from chestxray.inference.decisions import decided
 from chestxray.scoring.columns import Row, Value
 from chestxray.scoring.inputs import InputFile
@@ -72,16 +73,28 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
     with sole_writer(output, "making this table"), Journal(folder) as journal:
         heatmaps = [place for place, column in enumerate(scorer.columns) if column.name.endswith(":heatmap")]
-        done = journal.resume(files, lambda row: all(row[place] is None or _is_file(row[place]) for place in heatmaps))
+
+        def is_whole(row: Row) -> bool:
+            return all(row[place] is None or _is_file(row[place]) for place in heatmaps)
+
+        done = journal.resume(files, is_whole)
         scored = engine_map(partial(_score, scorer), islice(files, done, None), IN_FLIGHT, THREADS_PER_CORE)
         shown = progress(scored, "scoring", len(files), "file", before=done)
         for file, (state, row) in zip(islice(files, done, None), shown, strict=True):
             if state is None:
                 check_missing(file.path)
             journal.append(state, row)
+        if scorer.heatmaps and not all(map(is_whole, journal.rows())):
+            raise UserError(
+                f"--heatmaps: of what was drawn into {scorer.heatmaps.folder!a} some is gone: call again with the same "
+                "arguments, and it is drawn anew"
+            )
         whole = journal.folder / "whole"
-        write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))
-        _to_disk(whole)
+        try:
+            write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))
+            _to_disk(whole)
+        except OSError as error:  # it names no file
+            raise no_room(error, str(output)) or error from error
         whole.replace(output)
         journal.remove()
     return tally

@@ -18,6 +18,8 @@ from chestxray.scoring.columns import FULL_SCALE, IDENTIFIERS, Column, Row, Valu
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import InputFile
 
+OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Why a file can't be read that says nothing of the file."""
 OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory or no time for it; score it again."
 
 
@@ -83,6 +85,8 @@ def score_file(scorer: Scorer, file: InputFile) -> Row:
 
             row |= zip(IDENTIFIERS, (name or None for name in read_identifiers(data)), strict=True)
     except OSError as error:
+        if error.errno in OF_THE_MACHINE:
+            return _in_order(scorer, row | _failed(*OUT_OF_RESOURCES))
         large = error.errno == errno.EFBIG
         row |= _failed("file-too-large" if large else "unreadable-file", error.strerror or "it can't be read")
         return _in_order(scorer, row)

@@ -33,7 +33,8 @@ def parallel_map(
         threads_per_core: more than one where the function waits for other processes.
 
     Raises:
-        Exception: the first that `function` raises, in the order of the items; what has not begun is left undone.
+        Exception: the first that `function` raises, in the order of the items; what has not begun is left undone, and
+            what has is waited for, but where Ctrl-C wants an end: it may wait for a storage that is silent.
     """
     if in_flight == 1:
         yield from map(function, items)
@@ -46,7 +47,15 @@ def parallel_map(
         while futures:
             yield futures.popleft().result()
             futures.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
+    except KeyboardInterrupt:
+        _cancel(futures)
+        futures.clear()
+        raise
     finally:
-        for future in futures:
-            future.cancel()
+        _cancel(futures)
         wait(futures)
+
+
+def _cancel(futures: Iterable[Future[R]]) -> None:
+    for future in futures:
+        future.cancel()

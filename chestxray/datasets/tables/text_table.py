@@ -131,7 +131,8 @@ def encoding_of(path: Path) -> str:
     """Return the encoding of a text by the mark at its beginning: UTF-16 with one, else UTF-8."""
     with path.open("rb") as file:
         start = file.read(4)
-    return "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and start != codecs.BOM_UTF32_LE
+    return "utf-16" if utf_16 else "utf-8-sig"
 
 
 def _not_text(path: Path) -> UserError:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from chestxray.cli.main import main
 from chestxray.errors import UserError
 from chestxray.inference.answer import Model
 from chestxray.inference.bundle import Bundle
 from chestxray.inference.predictions import ModelInfo
+from chestxray.scoring.columns import Row
 from chestxray.scoring.heatmap_files import HeatmapFiles
 from chestxray.scoring.inputs import find_inputs
-from chestxray.scoring.journal import ROWS, Journal, file_state
+from chestxray.scoring.journal import ROWS, Journal, State, file_state
 from chestxray.scoring.run import run_digest
 from chestxray.scoring.score import Scorer
 from chestxray.system.sole_writer import sole_writer
@@ -132,6 +135,70 @@ def test_a_run_that_is_terminated_stops_as_with_ctrl_c_and_leaves_no_model(tmp_p
     code, made = send_after_the_first_row(signal.SIGTERM, words, tmp_path)
     assert code == 130 and 0 < made < 300 and not (tmp_path / "ended.csv").exists()
     assert not list((tmp_path / "temporary").glob("chestxray-*"))
+
+
+@pytest.mark.slow
+def test_a_storage_that_is_silent_does_not_hold_up_who_is_terminated(tmp_path: Path, small_bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        words = ["predict", "--csv", "s3.csv:path", "--model", str(small_bundle), "--output", "t.csv"]
+        (tmp_path / "s3.csv").write_text("path\ns3://archive/x.png\ns3://archive/y.png\n")
+        aws = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "TMPDIR": str(tmp_path)}
+        aws["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        environment = {**os.environ, "PYTHONPATH": str(TOP), **aws}
+        command = [sys.executable, "-m", "chestxray", *words]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=pipe, text=True) as process:
+            connection, _ = silent.accept()
+            sent = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=60)
+            connection.close()
+    assert process.returncode == 130 and time.monotonic() - sent < 15 and said.endswith("chestxray predict: stopped\n")
+    assert not list(tmp_path.glob("chestxray-*"))
+
+
+@pytest.mark.slow
+def test_who_is_terminated_early_shows_no_traceback_and_who_ignores_it_goes_on(
+    tmp_path: Path, small_bundle: Path
+) -> None:
+    radiographs(tmp_path / "in", 2)
+    command = [sys.executable, "-m", "chestxray", "predict", "in", "--model", str(small_bundle), "--output", "t.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    for seconds in (0.1, 0.2, 0.3, 0.4):
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode in (0, 130, -signal.SIGTERM) and "Traceback" not in said
+    shell = ["sh", "-c", 'trap "" TERM; exec "$@"', "sh", *command]
+    with subprocess.Popen(shell, cwd=tmp_path, env=environment) as process:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def test_heatmaps_that_vanish_before_the_table_is_made_are_missed_and_drawn_anew(
+    tmp_path: Path, small_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = radiographs(tmp_path / "in", 3)
+    maps, table = tmp_path / "maps", tmp_path / "t.csv"
+    words = ["predict", str(tmp_path / "in"), "--model", str(small_bundle), "--output", str(table), "--threshold", "0"]
+    words += ["--heatmaps", str(maps)]
+    append, left = Journal.append, [len(files)]
+
+    def losing_append(self: Journal, state: State, row: Row) -> None:
+        append(self, state, row)
+        left[0] -= 1
+        if left[0] == 0:
+            maps.rename(tmp_path / "elsewhere")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", losing_append)
+        assert main(words) == 2 and not table.exists()
+    assert "some is gone: call again" in capsys.readouterr().err
+    assert main(words) == 0
+    assert sorted(p.name for p in maps.rglob("*.png")) == sorted(p.name for p in tmp_path.glob("elsewhere/**/*.png"))
 
 
 @pytest.mark.slow

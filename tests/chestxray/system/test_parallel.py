@@ -1,6 +1,8 @@
 """Work on all cores: in order, bounded, and over at once when it fails."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from chestxray.system.parallel import parallel_map
+from tests.repository import TOP
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -48,6 +51,22 @@ def test_a_failure_leaves_undone_what_has_not_begun() -> None:
     with pytest.raises(ValueError, match="item 0"):
         list(parallel_map(fail, range(1000), 500))
     assert len(begun) < 500  # which takes seconds, however many cores there are
+
+
+STUCK = """
+import os, signal, threading, time
+from chestxray.system.parallel import parallel_map
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+started = time.monotonic()
+try:
+    list(parallel_map(lambda _: time.sleep(60), range(8), 4))
+except KeyboardInterrupt:
+    os._exit(time.monotonic() - started > 30)
+"""
+
+
+def test_who_is_stopped_does_not_wait_for_what_is_stuck() -> None:
+    assert subprocess.run([sys.executable, "-c", STUCK], cwd=TOP, check=False, timeout=120).returncode == 0
 
 
 def test_the_same_threads_work_every_time() -> None:
