@@ -24,10 +24,10 @@ def main() -> None:
     with stage_run("gradcam", params) as run:
         prepared = batch_folders(params.batches)
         test = load_dataset(prepared, "test")
-        predictions = pd.read_csv("reports/predictions.csv")
         columns = [f"{finding}_decision" for finding in test.findings]
+        predictions = pd.read_csv("reports/predictions.csv", usecols=columns)[columns]
         # An empty cell is neither.
-        decisions, negative = (predictions[columns].eq(value).to_numpy() for value in (1, 0))
+        decisions, negative = (predictions.eq(value).to_numpy() for value in (1, 0))
         chosen = choose_studies(decisions, params.gradcam.studies, params.gradcam.seed)
         bundle = Bundle(Path("models/bundle"))
         boxes = load_boxes(prepared)
