@@ -66,6 +66,14 @@ sys.exit(main(words))
 """
 """`chestxray`, which kills itself at a place."""
 
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+from chestxray.cli.main import main
+sys.exit(main())
+"""
+"""`chestxray` as a shell starts it, whatever the tests inherited."""
+
 PLACES = ["row 0", "half of row 7", "row 29", "table", "end"]
 COUNT = 30
 
@@ -115,7 +123,7 @@ def test_a_run_that_is_killed_again_and_again_makes_the_same_table(
 
 def send_after_the_first_row(number: signal.Signals, words: list[str], folder: Path) -> tuple[int, int]:
     """Run `chestxray`, send it a signal once a row is written, and return its exit code and how many rows there are."""
-    command = [sys.executable, "-m", "chestxray", *words]
+    command = [sys.executable, "-c", COMMAND, *words]
     (folder / "temporary").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(TOP), "TMPDIR": str(folder / "temporary")}
     with subprocess.Popen(command, cwd=folder, env=environment) as process:
@@ -146,7 +154,7 @@ def test_a_storage_that_is_silent_does_not_hold_up_who_is_terminated(tmp_path: P
         aws = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "TMPDIR": str(tmp_path)}
         aws["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
         environment = {**os.environ, "PYTHONPATH": str(TOP), **aws}
-        command = [sys.executable, "-m", "chestxray", *words]
+        command = [sys.executable, "-c", COMMAND, *words]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=pipe, text=True) as process:
             connection, _ = silent.accept()
@@ -163,7 +171,7 @@ def test_who_is_terminated_early_shows_no_traceback_and_who_ignores_it_goes_on(
     tmp_path: Path, small_bundle: Path
 ) -> None:
     radiographs(tmp_path / "in", 2)
-    command = [sys.executable, "-m", "chestxray", "predict", "in", "--model", str(small_bundle), "--output", "t.csv"]
+    command = [sys.executable, "-c", COMMAND, "predict", "in", "--model", str(small_bundle), "--output", "t.csv"]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     for seconds in (0.1, 0.2, 0.3, 0.4):
         with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -171,7 +179,7 @@ def test_who_is_terminated_early_shows_no_traceback_and_who_ignores_it_goes_on(
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=60)[1]
         assert process.returncode in (0, 130, -signal.SIGTERM) and "Traceback" not in said
-    shell = ["sh", "-c", 'trap "" TERM; exec "$@"', "sh", *command]
+    shell = ["sh", "-c", 'trap "" TERM; exec "$@"', "sh", sys.executable, "-m", "chestxray", *command[3:]]
     with subprocess.Popen(shell, cwd=tmp_path, env=environment) as process:
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)

@@ -56,6 +56,7 @@ def test_a_failure_leaves_undone_what_has_not_begun() -> None:
 STUCK = """
 import os, signal, threading, time
 from chestxray.system.parallel import parallel_map
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests inherited
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 started = time.monotonic()
 try:
