@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"{command}: {one_line(error)}", file=sys.stderr)
         return 1
+    finally:
+        if arguments is None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
 
 
 def _stop(*_: object) -> None:
