@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     forbid_telemetry()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments is None and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    heeded = arguments is None and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if heeded:
         signal.signal(signal.SIGTERM, _stop)
     try:
         return _run(given)
@@ -76,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{command}: {one_line(error)}", file=sys.stderr)
         return 1
     finally:
-        if arguments is None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
+        if heeded:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to undo, and exit waits for threads
 
 
 def _stop(*_: object) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -90,14 +91,23 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
                 "arguments, and it is drawn anew"
             )
         whole = journal.folder / "whole"
-        try:
+        with _full_disk_named(output):
             write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))
             _to_disk(whole)
-        except OSError as error:  # it names no file
-            raise no_room(error, str(output)) or error from error
         whole.replace(output)
         journal.remove()
     return tally
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Name the file for which there is no room, where what writes it does not."""
+    try:
+        yield
+    except OSError as error:
+        if told := no_room(error, str(path)):
+            raise told from error
+        raise
 
 
 def unfinished_runs(output: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from chestxray.scoring.inputs import InputFile
 
 OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Why a file can't be read that says nothing of the file."""
-OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory or no time for it; score it again."
+OUT_OF_RESOURCES = "out-of-resources", "The machine had no memory, time or open files left for it; score it again."
 
 
 @dataclass(frozen=True)
