@@ -72,7 +72,7 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
     keep_image_blocks()
     tally = Tally()
     folder = output.with_name(f".{output.name}.{digest[:16]}.partial")
-    with sole_writer(output, "making this table"), Journal(folder) as journal:
+    with sole_writer(output, "making this table"), _full_disk_named(output), Journal(folder) as journal:
         heatmaps = [place for place, column in enumerate(scorer.columns) if column.name.endswith(":heatmap")]
 
         def is_whole(row: Row) -> bool:
@@ -91,9 +91,8 @@ def score_to_table(scorer: Scorer, files: Sequence[InputFile], output: Path) -> 
                 "arguments, and it is drawn anew"
             )
         whole = journal.folder / "whole"
-        with _full_disk_named(output):
-            write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))
-            _to_disk(whole)
+        write(whole, scorer.columns, tally.count(journal.rows(), scorer.columns), _facts(scorer))
+        _to_disk(whole)
         whole.replace(output)
         journal.remove()
     return tally
@@ -105,7 +104,7 @@ def _full_disk_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if told := no_room(error, str(path)):
+        if told := no_room(error, error.filename or str(path)):
             raise told from error
         raise
 

@@ -186,6 +186,23 @@ def test_who_is_terminated_early_shows_no_traceback_and_who_ignores_it_goes_on(
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("blocks", [2, 16])
+def test_where_a_file_can_not_be_written_in_full_its_place_is_named(
+    tmp_path: Path, small_bundle: Path, blocks: int
+) -> None:
+    """The journal or the table meets the limit, whichever comes first."""
+    radiographs(tmp_path / "in", 24)
+    limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", sys.executable, "-c", COMMAND, "predict", "in"]
+    command = [*limited, "--model", str(small_bundle), "--output", "t.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and said.startswith("chestxray predict: File too large: ") and "t.csv" in said
+    assert not (tmp_path / "t.csv").exists()
+    start("in", "--model", small_bundle, "--output", "t.csv", folder=tmp_path)
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 25 and left_over(tmp_path) == []
+
+
 def test_heatmaps_that_vanish_before_the_table_is_made_are_missed_and_drawn_anew(
     tmp_path: Path, small_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
